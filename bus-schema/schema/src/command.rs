@@ -1,0 +1,193 @@
+//! Commands: requests from people and programs, answered by any scheduler after the write they
+//! caused. The verb is the last token of the subject.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::goal::Wanted;
+use crate::ids::{InstanceId, ProgramId, ProgramName, Target};
+use crate::program::Problem;
+
+/// Most programs in one `apply`: each is one message of an atomic batch, which NATS limits to
+/// 1,000 (ADR-50).
+pub const APPLY_PROGRAMS_MAX: usize = 500;
+
+/// A verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// Declare programs: [`Apply`] -> [`Applied`].
+    Apply,
+    /// Declare one new program: [`Create`] -> [`Applied`].
+    Create,
+    /// [`Act`] -> [`Acted`].
+    Start,
+    /// [`Act`] -> [`Acted`].
+    Stop,
+    /// [`Act`] -> [`Acted`].
+    Restart,
+    /// [`Act`] -> [`Acted`].
+    Remove,
+    /// [`Ask`] -> list of [`crate::status::InstanceRow`].
+    Status,
+    /// [`Ask`] -> list of [`crate::status::WorkerRow`].
+    Workers,
+}
+
+impl Verb {
+    /// All of them.
+    pub const ALL: [Verb; 8] = [
+        Verb::Apply,
+        Verb::Create,
+        Verb::Start,
+        Verb::Stop,
+        Verb::Restart,
+        Verb::Remove,
+        Verb::Status,
+        Verb::Workers,
+    ];
+
+    /// The token in a subject.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Apply => "apply",
+            Verb::Create => "create",
+            Verb::Start => "start",
+            Verb::Stop => "stop",
+            Verb::Restart => "restart",
+            Verb::Remove => "remove",
+            Verb::Status => "status",
+            Verb::Workers => "workers",
+        }
+    }
+
+    /// The verb with this name.
+    pub fn parse(name: &str) -> Option<Verb> {
+        Verb::ALL.into_iter().find(|verb| verb.name() == name)
+    }
+}
+
+/// What every request may carry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Envelope {
+    /// Id of the command: sent again with the same id, it acts once. Made up when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+    /// Major version of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+}
+
+/// Declare programs: all of them or, if anything is wrong with one, none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Apply {
+    /// Id and version.
+    #[serde(flatten)]
+    pub envelope: Envelope,
+    /// Programs by name; each a table of the keys of [`crate::program::ProgramSpec`].
+    pub programs: BTreeMap<ProgramName, Map<String, Value>>,
+}
+
+/// Declare one program that does not exist, or is stopped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Create {
+    /// Id and version.
+    #[serde(flatten)]
+    pub envelope: Envelope,
+    /// Name.
+    pub name: ProgramName,
+    /// The keys of [`crate::program::ProgramSpec`].
+    pub program: Map<String, Value>,
+}
+
+/// What an `apply` or `create` did with a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Declared for the first time.
+    Created,
+    /// Its declaration changed.
+    Changed,
+    /// It was already declared so.
+    Unchanged,
+}
+
+/// One program of an [`Applied`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AppliedProgram {
+    /// Name.
+    pub name: ProgramName,
+    /// Identity.
+    pub id: ProgramId,
+    /// Revision now.
+    pub revision: u64,
+    /// What was done.
+    pub change: Change,
+    /// How many instances it has now.
+    pub numprocs: u32,
+    /// What is worth saying about the declaration.
+    #[serde(default)]
+    pub warnings: Vec<Problem>,
+}
+
+/// Answer to [`Apply`] and [`Create`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Applied {
+    /// By name.
+    pub programs: Vec<AppliedProgram>,
+}
+
+/// Start, stop, restart or remove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Act {
+    /// Id and version.
+    #[serde(flatten)]
+    pub envelope: Envelope,
+    /// What to act on.
+    pub names: Vec<Target>,
+}
+
+/// One instance of an [`Acted`]: what is wanted of it now. The command is done when the instance's
+/// `acted` is at least this and its state is the one wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActedInstance {
+    /// The instance.
+    pub name: InstanceId,
+    /// Identity of its program.
+    pub id: ProgramId,
+    /// What is wanted of it now.
+    pub wanted: Wanted,
+}
+
+/// Answer to [`Act`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Acted {
+    /// By name.
+    pub instances: Vec<ActedInstance>,
+}
+
+/// Ask for states.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ask {
+    /// Id and version.
+    #[serde(flatten)]
+    pub envelope: Envelope,
+    /// About what; everything when empty.
+    #[serde(default)]
+    pub names: Vec<Target>,
+}
+
+/// Codes of `Nats-Service-Error-Code`; they mean what HTTP's mean.
+pub mod code {
+    /// The request could not be read, or what it declares is wrong.
+    pub const BAD_REQUEST: u16 = 400;
+    /// No such program, instance or worker.
+    pub const NOT_FOUND: u16 = 404;
+    /// It exists, lives, or changed meanwhile.
+    pub const CONFLICT: u16 = 409;
+    /// The bus refused or did not answer; nothing is known to be written.
+    pub const UNAVAILABLE: u16 = 503;
+}

@@ -1,0 +1,241 @@
+//! Events: one fact each, told by whoever saw it happen, as a CloudEvent 1.0 in structured JSON.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::ids::{Epoch, FleetName, InstanceId, ProgramId, WorkerName};
+use crate::moment::Timestamp;
+use crate::state::{Exit, State};
+
+/// Who tells an event: the token after `event` in its subject.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// A worker.
+    Worker(WorkerName),
+    /// A scheduler, for the fleet.
+    Fleet,
+}
+
+impl Source {
+    /// The token in a subject.
+    pub fn token(&self) -> &str {
+        match self {
+            Source::Worker(worker) => worker.as_str(),
+            Source::Fleet => "_fleet",
+        }
+    }
+}
+
+/// A CloudEvent. Any CloudEvents tool reads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Version of CloudEvents: `1.0`.
+    pub specversion: String,
+    /// Id; the same event published twice has the same. Also the `Nats-Msg-Id`.
+    pub id: Uuid,
+    /// `/dsbus/<fleet>/<worker or _fleet>`.
+    pub source: String,
+    /// `io.dsbus.<kind>.<type>.v1`, lower case.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is about: `web:0`, `web`, or a worker.
+    pub subject: String,
+    /// When it happened, by the clock of whoever saw it.
+    pub time: Timestamp,
+    /// `application/json`.
+    pub datacontenttype: String,
+    /// The fact.
+    pub data: Fact,
+}
+
+impl Event {
+    /// Wraps a fact.
+    pub fn new(fleet: &FleetName, source: &Source, id: Uuid, time: Timestamp, data: Fact) -> Event {
+        Event {
+            specversion: "1.0".to_owned(),
+            id,
+            source: format!("/dsbus/{fleet}/{}", source.token()),
+            kind: format!("io.dsbus.{}.{}.v1", data.kind(), data.type_name().to_lowercase()),
+            subject: data.about(),
+            time,
+            datacontenttype: "application/json".to_owned(),
+            data,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fact {
+    /// An instance changed its state. Kind `process`, TYPE is the new state.
+    Process(ProcessFact),
+    /// A scheduler changed where an instance runs. Kind `placement`.
+    Placement(PlacementFact),
+    /// Something happened to a worker. Kind `worker`.
+    Worker(WorkerFact),
+}
+
+/// A change of state of an instance. Ordered by (`epoch`, `seq`), without gaps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessFact {
+    /// The instance.
+    pub name: InstanceId,
+    /// Identity of the program.
+    pub id: ProgramId,
+    /// Where.
+    pub worker: Option<WorkerName>,
+    /// Epoch of the placement.
+    pub epoch: Epoch,
+    /// Number of this event under the epoch, from 1; 0 for an event of the fleet.
+    pub seq: u64,
+    /// Revision of the spec.
+    pub revision: u64,
+    /// The state before.
+    pub from: State,
+    /// The state now.
+    pub state: State,
+    /// The child this is about.
+    pub pid: Option<i32>,
+    /// How it ended, when it ended.
+    pub exit: Option<Exit>,
+    /// Whether that was expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<bool>,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// Why the spawn failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawnerr: Option<String>,
+    /// Last line of standard error, where a failure is to be explained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_line: Option<String>,
+    /// Which try to start this is, from 1, while starting or backing off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+/// What a scheduler did with a placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum PlacementChange {
+    /// Placed where it had no place.
+    Placed,
+    /// Moved from one worker to another.
+    Moved,
+    /// Its placement was taken away.
+    Removed,
+}
+
+/// A change of where an instance runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlacementFact {
+    /// The instance.
+    pub name: InstanceId,
+    /// Identity of the program.
+    pub id: ProgramId,
+    /// What was done.
+    pub change: PlacementChange,
+    /// Where it was.
+    pub from: Option<WorkerName>,
+    /// Where it is now.
+    pub to: Option<WorkerName>,
+    /// Epoch now; of the placement that was taken away, for REMOVED.
+    pub epoch: Epoch,
+    /// Why.
+    pub reason: String,
+    /// Who did it.
+    pub scheduler: String,
+}
+
+/// What happened to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum WorkerChange {
+    /// Its supervisor started.
+    Started,
+    /// Its agent started anew beside a supervisor that lives.
+    AgentStarted,
+    /// It was told to stop.
+    Stopping,
+    /// It stopped; no child is left.
+    Stopped,
+    /// A scheduler declared it lost.
+    Lost,
+    /// It is back after it was lost.
+    Back,
+    /// A lease ran out before it could be renewed; exclusive children were killed at its deadline.
+    Fenced,
+    /// Another worker holds its name.
+    NameTaken,
+    /// Events were dropped because the bus was away for too long.
+    EventsDropped,
+    /// It was told to run something it must not.
+    Refused,
+}
+
+/// Something that happened to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerFact {
+    /// The worker.
+    pub worker: WorkerName,
+    /// What.
+    pub change: WorkerChange,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// The supervisor's run, where it is known.
+    pub incarnation: Option<crate::ids::Incarnation>,
+}
+
+impl Fact {
+    /// The kind: a token of the subject.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fact::Process(_) => "process",
+            Fact::Placement(_) => "placement",
+            Fact::Worker(_) => "worker",
+        }
+    }
+
+    /// The TYPE: the last token of the subject.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Fact::Process(fact) => fact.state.name(),
+            Fact::Placement(fact) => match fact.change {
+                PlacementChange::Placed => "PLACED",
+                PlacementChange::Moved => "MOVED",
+                PlacementChange::Removed => "REMOVED",
+            },
+            Fact::Worker(fact) => match fact.change {
+                WorkerChange::Started => "STARTED",
+                WorkerChange::AgentStarted => "AGENT_STARTED",
+                WorkerChange::Stopping => "STOPPING",
+                WorkerChange::Stopped => "STOPPED",
+                WorkerChange::Lost => "LOST",
+                WorkerChange::Back => "BACK",
+                WorkerChange::Fenced => "FENCED",
+                WorkerChange::NameTaken => "NAME_TAKEN",
+                WorkerChange::EventsDropped => "EVENTS_DROPPED",
+                WorkerChange::Refused => "REFUSED",
+            },
+        }
+    }
+
+    /// The instance it is about, where it is about one.
+    pub fn instance(&self) -> Option<&InstanceId> {
+        match self {
+            Fact::Process(fact) => Some(&fact.name),
+            Fact::Placement(fact) => Some(&fact.name),
+            Fact::Worker(_) => None,
+        }
+    }
+
+    fn about(&self) -> String {
+        match self {
+            Fact::Worker(fact) => fact.worker.to_string(),
+            Fact::Process(fact) => fact.name.to_string(),
+            Fact::Placement(fact) => fact.name.to_string(),
+        }
+    }
+}

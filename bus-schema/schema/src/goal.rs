@@ -1,0 +1,133 @@
+//! What people want now. Everything that was commanded is here and nowhere else, so that a
+//! placement can be lost without losing a command (DESIGN.md section 5, rule 9).
+
+use std::collections::VecDeque;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::ids::{Epoch, WorkerName};
+
+/// How many answered commands a goal remembers, so that a retry acts once.
+pub const COMMANDS_MAX: usize = 64;
+
+/// What an instance should do, as its placement carries it and as its status echoes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Wanted {
+    /// Run, or stay stopped.
+    pub run: bool,
+    /// How many starts were asked for: a greater number starts an instance that does not run, and
+    /// leaves one that does alone.
+    #[serde(default)]
+    pub starts: u64,
+    /// How many restarts were asked for: a greater number stops and starts the child.
+    #[serde(default)]
+    pub restarts: u64,
+}
+
+/// A command that was answered, kept so that the same id is answered the same again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Answered {
+    /// The command's id.
+    pub id: Uuid,
+    /// Its verb.
+    pub verb: String,
+}
+
+/// Goal of a program (key `<program>._all`) or of one instance (key `<program>.<index>`). Of the
+/// two, the one with the greater stamp says whether the instance runs; the counters add up.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Goal {
+    /// Run, or stay stopped.
+    pub run: bool,
+    /// Grows with every command that changes `run`; greater than every stamp it overrules.
+    pub stamp: u64,
+    /// See [`Wanted::starts`].
+    #[serde(default)]
+    pub starts: u64,
+    /// See [`Wanted::restarts`].
+    #[serde(default)]
+    pub restarts: u64,
+    /// Workers on which this instance ended FATAL since the last start that a person asked for.
+    #[serde(default)]
+    pub failed_on: Vec<WorkerName>,
+    /// How often it ended FATAL since then.
+    #[serde(default)]
+    pub fails: u32,
+    /// The epoch of the last failure counted, so that each counts once.
+    #[serde(default)]
+    pub failed_epoch: Epoch,
+    /// The start count at which `fails` began to count.
+    #[serde(default)]
+    pub fails_since: u64,
+    /// The last commands that acted on this goal, newest last; at most [`COMMANDS_MAX`].
+    #[serde(default)]
+    pub commands: VecDeque<Answered>,
+}
+
+impl Goal {
+    /// Whether the command with this id has already acted here.
+    pub fn has_acted(&self, id: Uuid) -> bool {
+        self.commands.iter().any(|c| c.id == id)
+    }
+
+    /// Remembers that the command acted here.
+    pub fn remember(&mut self, id: Uuid, verb: &str) {
+        if self.commands.len() >= COMMANDS_MAX {
+            self.commands.pop_front();
+        }
+        self.commands.push_back(Answered { id, verb: verb.to_owned() });
+    }
+}
+
+/// What one instance should do, from its program's goal and its own; `autostart` decides when
+/// nobody has commanded anything yet.
+pub fn wanted(all: Option<&Goal>, one: Option<&Goal>, autostart: bool) -> Wanted {
+    let run = match (all, one) {
+        (None, None) => autostart,
+        (Some(all), None) => all.run,
+        (None, Some(one)) => one.run,
+        (Some(all), Some(one)) if all.stamp > one.stamp => all.run,
+        (Some(_), Some(one)) => one.run,
+    };
+    let sum = |f: fn(&Goal) -> u64| all.map_or(0, f) + one.map_or(0, f);
+    Wanted { run, starts: sum(|g| g.starts), restarts: sum(|g| g.restarts) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goal(run: bool, stamp: u64, starts: u64, restarts: u64) -> Goal {
+        Goal { run, stamp, starts, restarts, ..Goal::default() }
+    }
+
+    #[test]
+    fn the_latest_command_decides() {
+        let w = |all: Option<&Goal>, one: Option<&Goal>| wanted(all, one, true).run;
+        assert!(w(None, None));
+        assert!(!wanted(None, None, false).run);
+        assert!(!w(Some(&goal(false, 1, 0, 0)), None));
+        // stop web:0, then start web, then stop web:0 again
+        assert!(!w(Some(&goal(true, 1, 0, 0)), Some(&goal(false, 2, 0, 0))));
+        assert!(w(Some(&goal(true, 3, 0, 0)), Some(&goal(false, 2, 0, 0))));
+        assert!(!w(Some(&goal(true, 3, 0, 0)), Some(&goal(false, 4, 0, 0))));
+    }
+
+    #[test]
+    fn counters_add_up() {
+        let w = wanted(Some(&goal(true, 1, 2, 1)), Some(&goal(true, 2, 1, 4)), true);
+        assert_eq!((w.starts, w.restarts), (3, 5));
+    }
+
+    #[test]
+    fn only_the_last_commands_are_remembered() {
+        let mut g = Goal::default();
+        for n in 0..100u128 {
+            g.remember(Uuid::from_u128(n), "start");
+        }
+        assert_eq!(g.commands.len(), COMMANDS_MAX);
+        assert!(!g.has_acted(Uuid::from_u128(35)) && g.has_acted(Uuid::from_u128(36)));
+    }
+}

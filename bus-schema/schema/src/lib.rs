@@ -1,0 +1,21 @@
+//! What is said on the dsbus bus, as data: identities, declarations, placements, touches, states,
+//! events, commands, and the names of the subjects, buckets and streams they travel on.
+//!
+//! Nothing here does I/O or reads a clock. Only this crate's types are serialized onto the bus.
+
+pub mod call;
+pub mod command;
+pub mod event;
+pub mod goal;
+pub mod ids;
+pub mod lenient;
+pub mod moment;
+pub mod placement;
+pub mod program;
+pub mod state;
+pub mod status;
+pub mod storage;
+pub mod subject;
+pub mod touch;
+pub mod version;
+pub mod worker;

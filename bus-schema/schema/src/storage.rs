@@ -1,0 +1,217 @@
+//! Buckets and streams, as data. The client creates them; whoever comes later checks them.
+
+use std::time::Duration;
+
+use crate::ids::{FleetName, InstanceId, ProgramName, WorkerName};
+
+/// How long NATS keeps the marker that an expired key leaves behind. Schedulers look at all leases
+/// anyway at start and every 30 s; the marker is what makes them quick.
+pub const MARKER_TTL: Duration = Duration::from_secs(3600);
+/// How long events are kept.
+pub const EVENTS_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// How many bytes of events are kept.
+pub const EVENTS_BYTES_MAX: i64 = 1 << 30;
+/// Within this time NATS drops an event that it has already; later, readers drop it by its id.
+pub const EVENTS_DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
+/// Revisions of a program that are kept; NATS KV allows no more (ADR-8).
+pub const PROGRAM_HISTORY: u8 = 64;
+
+/// A KV bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bucket {
+    /// What was declared; read by schedulers only.
+    Programs,
+    /// What people want now.
+    Goals,
+    /// Placements and touches: they share a stream, so that a move can be guarded by both.
+    Fleet,
+    /// Workers about themselves.
+    Workers,
+    /// Last known states.
+    Status,
+}
+
+/// How a bucket is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketRules {
+    /// Revisions kept per key.
+    pub history: u8,
+    /// Keys may have a TTL of their own, and leave a marker when they expire. Needs history 1:
+    /// else the marker's TTL is a floor for every TTL, and an expiry brings the older value back.
+    pub ttl: bool,
+    /// Atomic batches.
+    pub batch: bool,
+}
+
+impl Bucket {
+    /// All of them.
+    pub const ALL: [Bucket; 5] =
+        [Bucket::Programs, Bucket::Goals, Bucket::Fleet, Bucket::Workers, Bucket::Status];
+
+    fn word(self) -> &'static str {
+        match self {
+            Bucket::Programs => "programs",
+            Bucket::Goals => "goals",
+            Bucket::Fleet => "fleet",
+            Bucket::Workers => "workers",
+            Bucket::Status => "status",
+        }
+    }
+
+    /// The bucket's name: `dsbus_goals`, or `dsbus_<fleet>_goals` unless the fleet is the default.
+    pub fn name(self, fleet: &FleetName) -> String {
+        if fleet.is_default() {
+            format!("dsbus_{}", self.word())
+        } else {
+            format!("dsbus_{fleet}_{}", self.word())
+        }
+    }
+
+    /// The stream behind it.
+    pub fn stream(self, fleet: &FleetName) -> String {
+        format!("KV_{}", self.name(fleet))
+    }
+
+    /// The subject of a key, or of keys when it has wildcards.
+    pub fn subject(self, fleet: &FleetName, key: &str) -> String {
+        format!("$KV.{}.{key}", self.name(fleet))
+    }
+
+    /// How it is configured.
+    pub fn rules(self) -> BucketRules {
+        match self {
+            Bucket::Programs => BucketRules { history: PROGRAM_HISTORY, ttl: false, batch: true },
+            Bucket::Goals => BucketRules { history: 1, ttl: false, batch: true },
+            Bucket::Fleet => BucketRules { history: 1, ttl: true, batch: true },
+            Bucket::Workers => BucketRules { history: 1, ttl: false, batch: false },
+            Bucket::Status => BucketRules { history: 1, ttl: false, batch: false },
+        }
+    }
+}
+
+/// The stream of events: `DSBUS_EVENTS`, or `DSBUS_EVENTS_<fleet>`.
+pub fn events_stream(fleet: &FleetName) -> String {
+    if fleet.is_default() { "DSBUS_EVENTS".to_owned() } else { format!("DSBUS_EVENTS_{fleet}") }
+}
+
+/// A key of the fleet bucket, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FleetKey {
+    /// `<worker>.<program>.<index>`.
+    Placement(WorkerName, InstanceId),
+    /// `<worker>._touch.<seconds>`.
+    Touch(WorkerName, u64),
+    /// `_scheduler.<id>`.
+    Scheduler(String),
+}
+
+impl FleetKey {
+    /// Reads a key; `None` for one that is not ours.
+    pub fn parse(key: &str) -> Option<FleetKey> {
+        let tokens: Vec<&str> = key.split('.').collect();
+        match tokens.as_slice() {
+            ["_scheduler", id] => Some(FleetKey::Scheduler((*id).to_owned())),
+            [worker, "_touch", seconds] => {
+                Some(FleetKey::Touch(WorkerName::parse(worker).ok()?, seconds.parse().ok()?))
+            }
+            _ => parse_instance_key(key).map(|(w, i)| FleetKey::Placement(w, i)),
+        }
+    }
+}
+
+/// Key of an instance's placement (fleet bucket) or status (status bucket) on a worker.
+pub fn instance_key(worker: &WorkerName, instance: &InstanceId) -> String {
+    format!("{worker}.{}.{}", instance.program, instance.index)
+}
+
+/// Reads such a key.
+pub fn parse_instance_key(key: &str) -> Option<(WorkerName, InstanceId)> {
+    let (worker, rest) = key.split_once('.')?;
+    Some((WorkerName::parse(worker).ok()?, parse_instance(rest)?))
+}
+
+fn parse_instance(text: &str) -> Option<InstanceId> {
+    let (program, index) = text.split_once('.')?;
+    Some(InstanceId::new(ProgramName::parse(program).ok()?, index.parse().ok()?))
+}
+
+/// Key of what schedulers say of an instance, in the status bucket.
+pub fn fleet_status_key(instance: &InstanceId) -> String {
+    format!("_fleet.{}.{}", instance.program, instance.index)
+}
+
+/// Reads such a key.
+pub fn parse_fleet_status_key(key: &str) -> Option<InstanceId> {
+    parse_instance(key.strip_prefix("_fleet.")?)
+}
+
+/// Keys of the placements of an instance, on whatever worker. Every write to one of them is
+/// guarded by this very text: on three nodes two guards that differ in text do not see each other
+/// in flight (measured).
+pub fn placement_guard(instance: &InstanceId) -> String {
+    format!("*.{}.{}", instance.program, instance.index)
+}
+
+/// Key of a worker's lease of `seconds`.
+pub fn touch_key(worker: &WorkerName, seconds: u64) -> String {
+    format!("{worker}._touch.{seconds}")
+}
+
+/// Keys that a worker watches: its placements and its own touches.
+pub fn worker_keys(worker: &WorkerName) -> String {
+    format!("{worker}.>")
+}
+
+/// Key of a scheduler's lease.
+pub fn scheduler_key(id: &str) -> String {
+    format!("_scheduler.{id}")
+}
+
+/// Key of a program's goal (`None`) or of one instance's, in the goals bucket.
+pub fn goal_key(program: &ProgramName, index: Option<u32>) -> String {
+    match index {
+        None => format!("{program}._all"),
+        Some(index) => format!("{program}.{index}"),
+    }
+}
+
+/// Reads such a key.
+pub fn parse_goal_key(key: &str) -> Option<(ProgramName, Option<u32>)> {
+    let (program, rest) = key.split_once('.')?;
+    let index = if rest == "_all" { None } else { Some(rest.parse().ok()?) };
+    Some((ProgramName::parse(program).ok()?, index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_back() {
+        let w = WorkerName::parse("w1").unwrap();
+        let i = InstanceId::new(ProgramName::parse("web").unwrap(), 3);
+        assert_eq!(
+            FleetKey::parse(&instance_key(&w, &i)),
+            Some(FleetKey::Placement(w.clone(), i.clone()))
+        );
+        assert_eq!(FleetKey::parse(&touch_key(&w, 5)), Some(FleetKey::Touch(w, 5)));
+        assert_eq!(FleetKey::parse(&scheduler_key("x")), Some(FleetKey::Scheduler("x".into())));
+        assert_eq!(parse_fleet_status_key(&fleet_status_key(&i)), Some(i.clone()));
+        assert_eq!(
+            parse_goal_key(&goal_key(&i.program, Some(3))),
+            Some((i.program.clone(), Some(3)))
+        );
+        assert_eq!(parse_goal_key(&goal_key(&i.program, None)), Some((i.program, None)));
+        for bad in ["", "w1", "w1.web", "w1.web.x", "w1.web.1.2", "_x.web.1", "w1._touch.x"] {
+            assert_eq!(FleetKey::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn fleets_do_not_share_names() {
+        let lab = FleetName::parse("lab").unwrap();
+        assert_eq!(Bucket::Goals.name(&FleetName::default()), "dsbus_goals");
+        assert_eq!(Bucket::Goals.stream(&lab), "KV_dsbus_lab_goals");
+        assert_eq!(events_stream(&lab), "DSBUS_EVENTS_lab");
+    }
+}

@@ -1,0 +1,100 @@
+//! Every subject. No other file builds or reads one.
+
+use crate::call::WorkerVerb;
+use crate::command::Verb;
+use crate::event::{Fact, Source};
+use crate::ids::{FleetName, InstanceId, ProgramName, UserName, WorkerName};
+
+/// Name of the schedulers' micro service.
+pub const SERVICE: &str = "dsbus";
+/// Name of the workers' micro service.
+pub const SERVICE_WORKER: &str = "dsbus-worker";
+/// Queue group of the schedulers.
+pub const QUEUE: &str = "dsbus";
+
+/// Where a person sends a command: one scheduler answers.
+pub fn command(fleet: &FleetName, user: &UserName, verb: Verb) -> String {
+    format!("dsbus.{fleet}.cmd.{user}.{}", verb.name())
+}
+
+/// What schedulers listen on, in one queue group, for commands.
+pub fn command_any_user(fleet: &FleetName, verb: Verb) -> String {
+    format!("dsbus.{fleet}.cmd.*.{}", verb.name())
+}
+
+/// Where a command goes that nobody answered in time: every scheduler hears it.
+pub fn command_all(fleet: &FleetName, user: &UserName, verb: Verb) -> String {
+    format!("dsbus.{fleet}.cmdall.{user}.{}", verb.name())
+}
+
+/// What every scheduler listens on for itself.
+pub fn command_all_any_user(fleet: &FleetName) -> String {
+    format!("dsbus.{fleet}.cmdall.*.*")
+}
+
+/// The user and the verb of a command's subject.
+pub fn parse_command(subject: &str) -> Option<(UserName, Verb)> {
+    let mut tokens = subject.split('.').skip(3);
+    let user = UserName::parse(tokens.next()?).ok()?;
+    let verb = Verb::parse(tokens.next()?)?;
+    Some((user, verb))
+}
+
+/// A call to one worker.
+pub fn worker(fleet: &FleetName, worker: &WorkerName, verb: WorkerVerb) -> String {
+    format!("dsbus.{fleet}.worker.{worker}.{}", verb.name())
+}
+
+/// The subject of an event.
+pub fn event(fleet: &FleetName, source: &Source, fact: &Fact) -> String {
+    let (program, index) = match fact.instance() {
+        Some(instance) => (instance.program.as_str(), instance.index.to_string()),
+        None => ("_", "_".to_owned()),
+    };
+    let (source, kind, name) = (source.token(), fact.kind(), fact.type_name());
+    format!("dsbus.{fleet}.event.{source}.{kind}.{program}.{index}.{name}")
+}
+
+/// All events of a fleet.
+pub fn events(fleet: &FleetName) -> String {
+    format!("dsbus.{fleet}.event.>")
+}
+
+/// All events about one program or instance, whoever tells them.
+pub fn events_about(fleet: &FleetName, program: &ProgramName, index: Option<u32>) -> String {
+    let index = index.map_or_else(|| "*".to_owned(), |i| i.to_string());
+    format!("dsbus.{fleet}.event.*.*.{program}.{index}.*")
+}
+
+/// The process events that one worker told about one instance.
+pub fn process_events(fleet: &FleetName, worker: &WorkerName, instance: &InstanceId) -> String {
+    let InstanceId { program, index } = instance;
+    format!("dsbus.{fleet}.event.{worker}.process.{program}.{index}.*")
+}
+
+/// The fleet that a subject of dsbus belongs to.
+pub fn parse_fleet(subject: &str) -> Option<FleetName> {
+    let mut tokens = subject.split('.');
+    (tokens.next() == Some("dsbus")).then_some(())?;
+    FleetName::parse(tokens.next()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_back() {
+        let fleet = FleetName::default();
+        let user = UserName::parse("ann").unwrap();
+        for verb in Verb::ALL {
+            assert_eq!(parse_command(&command(&fleet, &user, verb)), Some((user.clone(), verb)));
+            assert_eq!(
+                parse_command(&command_all(&fleet, &user, verb)),
+                Some((user.clone(), verb))
+            );
+        }
+        assert_eq!(parse_command("dsbus.default.cmd.ann.fly"), None);
+        assert_eq!(parse_command("dsbus.default.cmd"), None);
+    }
+}
