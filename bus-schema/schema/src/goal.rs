@@ -58,26 +58,32 @@ pub struct Goal {
     /// The epoch of the last failure counted, so that each counts once.
     #[serde(default)]
     pub failed_epoch: Epoch,
-    /// The start count at which `fails` began to count.
+    /// The sum of starts and restarts asked for when `fails` began to count: a later request
+    /// begins a new count.
     #[serde(default)]
     pub fails_since: u64,
-    /// The last commands that acted on this goal, newest last; at most [`COMMANDS_MAX`].
+    /// The commands that acted on this goal.
     #[serde(default)]
-    pub commands: VecDeque<Answered>,
+    pub commands: Commands,
 }
 
-impl Goal {
+/// The last commands that acted on a record, newest last; at most [`COMMANDS_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Commands(VecDeque<Answered>);
+
+impl Commands {
     /// Whether the command with this id has already acted here.
     pub fn has_acted(&self, id: Uuid) -> bool {
-        self.commands.iter().any(|c| c.id == id)
+        self.0.iter().any(|c| c.id == id)
     }
 
     /// Remembers that the command acted here.
     pub fn remember(&mut self, id: Uuid, verb: &str) {
-        if self.commands.len() >= COMMANDS_MAX {
-            self.commands.pop_front();
+        if self.0.len() >= COMMANDS_MAX {
+            self.0.pop_front();
         }
-        self.commands.push_back(Answered { id, verb: verb.to_owned() });
+        self.0.push_back(Answered { id, verb: verb.to_owned() });
     }
 }
 
@@ -123,11 +129,11 @@ mod tests {
 
     #[test]
     fn only_the_last_commands_are_remembered() {
-        let mut g = Goal::default();
+        let mut g = Commands::default();
         for n in 0..100u128 {
             g.remember(Uuid::from_u128(n), "start");
         }
-        assert_eq!(g.commands.len(), COMMANDS_MAX);
+        assert_eq!(g.0.len(), COMMANDS_MAX);
         assert!(!g.has_acted(Uuid::from_u128(35)) && g.has_acted(Uuid::from_u128(36)));
     }
 }

@@ -130,17 +130,14 @@ fn supervisor_pairs(text: &str) -> Result<Vec<(String, String)>, String> {
         let (key, after) =
             rest.split_once('=').ok_or_else(|| format!("expected KEY=value, found {rest:?}"))?;
         let after = after.trim_start();
-        let (value, after) = match after.chars().next() {
-            Some(quote @ ('"' | '\'')) => {
-                let end = after[1..]
-                    .find(quote)
-                    .ok_or_else(|| format!("the value of {} has no closing {quote}", key.trim()))?;
-                (after[1..=end].to_owned(), &after[end + 2..])
-            }
-            _ => {
-                let end = after.find(',').unwrap_or(after.len());
-                (after[..end].trim().to_owned(), &after[end..])
-            }
+        let (value, after) = if let Some(quote @ ('"' | '\'')) = after.chars().next() {
+            let end = after[1..]
+                .find(quote)
+                .ok_or_else(|| format!("the value of {} has no closing {quote}", key.trim()))?;
+            (after[1..=end].to_owned(), &after[end + 2..])
+        } else {
+            let end = after.find(',').unwrap_or(after.len());
+            (after[..end].trim().to_owned(), &after[end..])
         };
         pairs.push((key.trim().to_owned(), value));
         let after = after.trim_start();
