@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::goal::Wanted;
 use crate::ids::{InstanceId, ProgramId, ProgramName, Target};
-use crate::program::Problem;
+use crate::program::{Problem, ProgramSpec};
 
 /// Most programs in one `apply`: each is one message of an atomic batch, which NATS limits to
 /// 1,000 (ADR-50).
@@ -88,6 +88,7 @@ pub struct Apply {
     #[serde(flatten)]
     pub envelope: Envelope,
     /// Programs by name; each a table of the keys of [`crate::program::ProgramSpec`].
+    #[schemars(with = "BTreeMap<ProgramName, ProgramSpec>")]
     pub programs: BTreeMap<ProgramName, Map<String, Value>>,
 }
 
@@ -100,6 +101,7 @@ pub struct Create {
     /// Name.
     pub name: ProgramName,
     /// The keys of [`crate::program::ProgramSpec`].
+    #[schemars(with = "ProgramSpec")]
     pub program: Map<String, Value>,
 }
 
@@ -178,6 +180,19 @@ pub struct Ask {
     /// About what; everything when empty.
     #[serde(default)]
     pub names: Vec<Target>,
+}
+
+/// The body of an answer that is a refusal. Its headers `Nats-Service-Error-Code` and
+/// `Nats-Service-Error` say the same, as NATS micro services do (ADR-32).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refused {
+    /// One of [`code`].
+    pub code: u16,
+    /// Why, for people.
+    pub error: String,
+    /// What is wrong with which key of which program, where that is known.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
 }
 
 /// Codes of `Nats-Service-Error-Code`; they mean what HTTP's mean.

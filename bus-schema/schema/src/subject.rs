@@ -51,7 +51,18 @@ pub fn event(fleet: &FleetName, source: &Source, fact: &Fact) -> String {
         Some(instance) => (instance.program.as_str(), instance.index.to_string()),
         None => ("_", "_".to_owned()),
     };
-    let (source, kind, name) = (source.token(), fact.kind(), fact.type_name());
+    event_tokens(fleet.as_str(), source.token(), fact.kind(), program, &index, fact.type_name())
+}
+
+/// The subject of an event, of any tokens: this is the one place that knows their order.
+pub(crate) fn event_tokens(
+    fleet: &str,
+    source: &str,
+    kind: &str,
+    program: &str,
+    index: &str,
+    name: &str,
+) -> String {
     format!("dsbus.{fleet}.event.{source}.{kind}.{program}.{index}.{name}")
 }
 

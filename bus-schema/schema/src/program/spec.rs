@@ -20,6 +20,7 @@ pub const TOUCH_TIMEOUT_EXCLUSIVE: u64 = 15;
 /// What a person declared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("required" = ["command"]))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key that people switch on or off")]
 pub struct ProgramSpec {
     /// What to run. Required.

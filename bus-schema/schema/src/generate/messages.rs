@@ -1,0 +1,67 @@
+//! Every message, by the name of its schema.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Value, json};
+
+use crate::call::{LogAsk, LogPart, Pong};
+use crate::command::{Act, Acted, Applied, Apply, Ask, Create, Refused};
+use crate::event::Event;
+use crate::goal::Goal;
+use crate::placement::Placement;
+use crate::program::Program;
+use crate::status::{InstanceRow, Status, WorkerRow};
+use crate::touch::{SchedulerTouch, Touch};
+use crate::version;
+use crate::worker::Worker;
+
+/// A message: what a NATS body holds.
+pub(super) struct Message {
+    /// Name of the schema's file and of the golden message.
+    pub(super) name: &'static str,
+    /// Its schema as a part of a larger document.
+    pub(super) part: fn(&mut SchemaGenerator) -> Schema,
+    whole: fn(SchemaGenerator) -> Schema,
+}
+
+/// All of them.
+pub(super) const MESSAGES: &[Message] = &[
+    message::<Act>("act"),
+    message::<Acted>("acted"),
+    message::<Applied>("applied"),
+    message::<Apply>("apply"),
+    message::<Ask>("ask"),
+    message::<Create>("create"),
+    message::<Event>("event"),
+    message::<Goal>("goal"),
+    message::<Vec<InstanceRow>>("instance-rows"),
+    message::<LogAsk>("log-ask"),
+    message::<LogPart>("log-part"),
+    message::<Placement>("placement"),
+    message::<Pong>("pong"),
+    message::<Program>("program"),
+    message::<Refused>("refused"),
+    message::<SchedulerTouch>("scheduler-touch"),
+    message::<Status>("status"),
+    message::<Touch>("touch"),
+    message::<Worker>("worker"),
+    message::<Vec<WorkerRow>>("worker-rows"),
+];
+
+const fn message<T: JsonSchema>(name: &'static str) -> Message {
+    Message {
+        name,
+        part: |generator| generator.subschema_for::<T>(),
+        whole: |generator| generator.into_root_schema_for::<T>(),
+    }
+}
+
+impl Message {
+    /// Its schema as a document of its own. It describes what is accepted: a key with a default is
+    /// not required, and keys that are not listed are ignored.
+    pub(super) fn schema(&self) -> Value {
+        let mut schema = (self.whole)(SchemaSettings::draft2020_12().into_generator()).to_value();
+        schema["$id"] = json!(format!("urn:dsbus:v{}:{}", version::MAJOR, self.name));
+        schema
+    }
+}

@@ -1,0 +1,103 @@
+//! Messages of past releases, `bus-schema/golden/v<major>/`. They are never edited: a fleet is
+//! upgraded one machine at a time, so today's code must read what yesterday's wrote. A change that
+//! breaks this test needs a new major version, not a new golden message.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use dsbus_schema::call::{LogAsk, LogPart, Pong};
+use dsbus_schema::command::{Act, Acted, Applied, Apply, Ask, Create, Refused};
+use dsbus_schema::event::Event;
+use dsbus_schema::goal::Goal;
+use dsbus_schema::placement::Placement;
+use dsbus_schema::program::Program;
+use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
+use dsbus_schema::touch::{SchedulerTouch, Touch};
+use dsbus_schema::worker::Worker;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+type Again = fn(&str) -> Result<Value, serde_json::Error>;
+
+/// Which type reads which file.
+const KINDS: &[(&str, Again)] = &[
+    ("act", again::<Act>),
+    ("acted", again::<Acted>),
+    ("applied", again::<Applied>),
+    ("apply", again::<Apply>),
+    ("ask", again::<Ask>),
+    ("create", again::<Create>),
+    ("event-placement", again::<Event>),
+    ("event-process", again::<Event>),
+    ("event-worker", again::<Event>),
+    ("goal", again::<Goal>),
+    ("instance-rows", again::<Vec<InstanceRow>>),
+    ("log-ask", again::<LogAsk>),
+    ("log-ask-place", again::<LogAsk>),
+    ("log-part", again::<LogPart>),
+    ("placement", again::<Placement>),
+    ("pong", again::<Pong>),
+    ("program", again::<Program>),
+    ("refused", again::<Refused>),
+    ("scheduler-touch", again::<SchedulerTouch>),
+    ("status", again::<Status>),
+    ("touch", again::<Touch>),
+    ("worker", again::<Worker>),
+    ("worker-rows", again::<Vec<WorkerRow>>),
+];
+
+fn again<T: Serialize + DeserializeOwned>(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_str::<T>(text)?)
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../golden/v1"))
+}
+
+#[test]
+fn every_golden_message_is_read_and_nothing_of_it_is_lost() {
+    for (name, again) in KINDS {
+        let text = fs::read_to_string(folder().join(format!("{name}.json"))).expect(name);
+        let golden: Value = serde_json::from_str(&text).expect(name);
+        let read = again(&text).expect(name);
+        if let Some(lost) = lost(&golden, &read) {
+            panic!("golden/v1/{name}.json: {lost} was read, and is not written again");
+        }
+    }
+}
+
+#[test]
+fn every_golden_file_is_read_by_a_test() {
+    let files: BTreeSet<String> = fs::read_dir(folder())
+        .expect("golden/v1")
+        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    let known = KINDS.iter().map(|(name, _)| format!("{name}.json")).collect();
+    assert_eq!(files, known, "add the file to KINDS");
+}
+
+/// What is in `golden` and not in `read`: a JSON pointer.
+fn lost(golden: &Value, read: &Value) -> Option<String> {
+    match (golden, read) {
+        (Value::Object(golden), Value::Object(read)) => golden.iter().find_map(|(key, value)| {
+            let below = read.get(key).map_or(Some(String::new()), |read| lost(value, read))?;
+            Some(format!("/{key}{below}"))
+        }),
+        (Value::Array(golden), Value::Array(read)) if golden.len() == read.len() => golden
+            .iter()
+            .zip(read)
+            .enumerate()
+            .find_map(|(n, (golden, read))| Some(format!("/{n}{}", lost(golden, read)?))),
+        (golden, read) => (golden != read).then(String::new),
+    }
+}
+
+#[test]
+fn a_lost_key_is_found() {
+    let golden = serde_json::json!({ "a": [{ "b": 1, "c": 2 }] });
+    assert_eq!(lost(&golden, &golden), None);
+    let read = serde_json::json!({ "a": [{ "b": 1 }], "new": true });
+    assert_eq!(lost(&golden, &read).as_deref(), Some("/a/0/c"));
+}
