@@ -1,0 +1,207 @@
+//! Commands: read, decide, write by compare-and-set, answer. The answer comes only after the write
+//! it tells of is acknowledged, so an answered command is never lost.
+
+mod act;
+mod ask;
+mod declare;
+
+use dsbus_client::{Bus, Error, Refusal, Request, Served};
+use dsbus_schema::command::{Envelope, Verb, code};
+use dsbus_schema::ids::{InstanceId, ProgramName, Target};
+use dsbus_schema::program::Program;
+use dsbus_schema::storage::Bucket;
+use dsbus_schema::version;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use uuid::Uuid;
+
+use crate::run::Shared;
+
+/// How often a compare-and-set is tried before the command is refused. Fifty clients that write to
+/// one program at once each win within fifty rounds.
+const RACES_MAX: usize = 200;
+/// How long a command waits for this scheduler to have heard of what is on the bus already.
+const HEAR_WITHIN: Duration = Duration::from_millis(700);
+/// Names that differ by no more than this are suggested.
+const SIMILARITY_MIN: f64 = 0.75;
+
+/// Answers commands until the result is dropped.
+pub(crate) async fn serve(bus: &Bus, shared: Shared, id: &str) -> Result<Served, Error> {
+    let commander = Commander { bus: bus.clone(), shared };
+    bus.serve_commands(id, move |request| {
+        let commander = commander.clone();
+        async move { commander.answer(request).await }
+    })
+    .await
+}
+
+/// Whoever answers.
+#[derive(Debug, Clone)]
+struct Commander {
+    bus: Bus,
+    shared: Shared,
+}
+
+impl Commander {
+    async fn answer(&self, request: Request) -> Result<serde_json::Value, Refusal> {
+        let (user, verb) = (request.user, request.verb);
+        let body = &request.body;
+        let answer = match verb {
+            Verb::Apply => json(&self.apply(read(body)?).await?),
+            Verb::Create => json(&self.create(read(body)?).await?),
+            Verb::Start | Verb::Stop | Verb::Restart => json(&self.act(verb, read(body)?).await?),
+            Verb::Remove => json(&self.remove(read(body)?).await?),
+            Verb::Status => json(&self.status(read(body)?).await?),
+            Verb::Workers => json(&self.workers(&read(body)?)),
+        };
+        if !matches!(verb, Verb::Status | Verb::Workers) {
+            tracing::info!("{user}: {}", verb.name());
+        }
+        answer
+    }
+
+    /// Reads a program as the bus has it now, and its sequence; 0 when it never was.
+    async fn program(&self, name: &ProgramName) -> Result<(Option<Program>, u64), Refusal> {
+        let entry = self.bus.get(Bucket::Programs, name.as_str()).await.map_err(unavailable)?;
+        let Some(entry) = entry else { return Ok((None, 0)) };
+        let program = entry.json().map_err(unavailable)?;
+        Ok((program, entry.seq))
+    }
+
+    /// Reads a program that must exist, and waits until the view has it, too.
+    async fn known(&self, name: &ProgramName) -> Result<(Program, u64), Refusal> {
+        match self.program(name).await? {
+            (Some(program), seq) => {
+                self.heard_of(name, seq).await;
+                Ok((program, seq))
+            }
+            (None, _) => Err(self.unknown(name.as_str())),
+        }
+    }
+
+    /// Waits until the view has an entry of the programs bucket, for a short while.
+    async fn heard_of(&self, name: &ProgramName, seq: u64) {
+        let heard = async {
+            loop {
+                let folded = self.shared.folded.notified();
+                if self.shared.lock().seen(Bucket::Programs, name.as_str()) >= seq {
+                    return;
+                }
+                folded.await;
+            }
+        };
+        // What is not heard in time is answered from what is known; the caller asks again.
+        let _ = tokio::time::timeout(HEAR_WITHIN, heard).await;
+    }
+
+    /// The instances that the names mean, by program, sorted and without repeats.
+    async fn resolve(&self, names: &[Target]) -> Result<Vec<Meant>, Refusal> {
+        let mut meant: Vec<Meant> = Vec::new();
+        for name in names {
+            match name {
+                Target::All => {
+                    let core = self.shared.lock();
+                    let all = core.view.programs.values().filter(|p| !p.value.removing);
+                    meant.extend(all.map(|p| Meant { program: p.value.clone(), index: None }));
+                }
+                Target::Program(name) => {
+                    let (program, _) = self.known(name).await?;
+                    meant.push(Meant { program, index: None });
+                }
+                Target::Id(id) => {
+                    let name = {
+                        let core = self.shared.lock();
+                        core.view
+                            .programs
+                            .values()
+                            .find(|p| p.value.id == *id)
+                            .map(|p| p.value.name.clone())
+                    };
+                    let Some(name) = name else {
+                        return Err(Refusal::new(
+                            code::NOT_FOUND,
+                            format!("no program has the id {id}"),
+                        ));
+                    };
+                    let (program, _) = self.known(&name).await?;
+                    meant.push(Meant { program, index: None });
+                }
+                Target::Instance(InstanceId { program, index }) => {
+                    let (program, _) = self.known(program).await?;
+                    if *index >= program.spec.numprocs {
+                        let (name, n) = (&program.name, program.spec.numprocs);
+                        let text =
+                            format!("no instance {name}:{index}: {name} has {n}, from {name}:0");
+                        return Err(Refusal::new(code::NOT_FOUND, text));
+                    }
+                    meant.push(Meant { program, index: Some(*index) });
+                }
+            }
+        }
+        meant.sort_by(|a, b| (&a.program.name, a.index).cmp(&(&b.program.name, b.index)));
+        meant.dedup_by(|a, b| a.program.name == b.program.name && a.index == b.index);
+        // A program that is meant whole covers its instances that are named, too.
+        let whole: Vec<_> =
+            meant.iter().filter(|m| m.index.is_none()).map(|m| m.program.name.clone()).collect();
+        meant.retain(|m| m.index.is_none() || !whole.contains(&m.program.name));
+        Ok(meant)
+    }
+
+    fn unknown(&self, name: &str) -> Refusal {
+        let core = self.shared.lock();
+        let near = core
+            .view
+            .programs
+            .keys()
+            .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
+            .filter(|(likeness, _)| *likeness >= SIMILARITY_MIN)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = near.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default();
+        Refusal::new(code::NOT_FOUND, format!("no program is named {name:?}{hint}"))
+    }
+}
+
+/// A program, or one instance of it, that a command is about.
+#[derive(Debug, Clone)]
+struct Meant {
+    program: Program,
+    index: Option<u32>,
+}
+
+impl Meant {
+    fn instances(&self) -> Vec<InstanceId> {
+        match self.index {
+            Some(index) => vec![InstanceId::new(self.program.name.clone(), index)],
+            None => self.program.instances().collect(),
+        }
+    }
+}
+
+/// The command's id; a new one where the sender gave none.
+fn id(envelope: &Envelope) -> Uuid {
+    envelope.id.unwrap_or_else(Uuid::now_v7)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    let bad = |e: serde_json::Error| {
+        Refusal::new(code::BAD_REQUEST, format!("the request could not be read: {e}"))
+    };
+    let envelope: Envelope = serde_json::from_slice(body).map_err(bad)?;
+    version::check(envelope.version).map_err(|why| Refusal::new(code::BAD_REQUEST, why))?;
+    serde_json::from_slice(body).map_err(bad)
+}
+
+fn json<T: Serialize>(answer: &T) -> Result<serde_json::Value, Refusal> {
+    serde_json::to_value(answer).map_err(|e| {
+        Refusal::new(code::UNAVAILABLE, format!("the answer could not be written: {e}"))
+    })
+}
+
+/// The bus did not do what was asked; whether it was written is not known, so the sender may send
+/// the same id again.
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn unavailable(error: Error) -> Refusal {
+    Refusal::new(code::UNAVAILABLE, format!("the bus did not answer: {error}"))
+}

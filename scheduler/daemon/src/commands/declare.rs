@@ -1,0 +1,186 @@
+//! `apply` and `create`: they write programs.
+
+use std::collections::BTreeMap;
+
+use dsbus_client::{Error, Refusal, Write};
+use dsbus_planner::rows;
+use dsbus_schema::command::{
+    APPLY_PROGRAMS_MAX, Applied, AppliedProgram, Apply, Change, Create, Verb, code,
+};
+use dsbus_schema::goal::Commands;
+use dsbus_schema::ids::{ProgramId, ProgramName};
+use dsbus_schema::program::{Problem, Program, ProgramSpec};
+use dsbus_schema::state::State;
+use dsbus_schema::storage::Bucket;
+use uuid::Uuid;
+
+use super::{Commander, Meant, RACES_MAX, id, unavailable};
+
+impl Commander {
+    /// Declares programs: all in one atomic batch, or none.
+    pub(super) async fn apply(&self, apply: Apply) -> Result<Applied, Refusal> {
+        let command = id(&apply.envelope);
+        if apply.programs.len() > APPLY_PROGRAMS_MAX {
+            let text =
+                format!("{} programs at once; at most {APPLY_PROGRAMS_MAX}", apply.programs.len());
+            return Err(Refusal::new(code::BAD_REQUEST, text));
+        }
+        let specs = read_all(&apply)?;
+        for _ in 0..RACES_MAX {
+            let mut writes = Vec::new();
+            let mut programs = Vec::new();
+            for (name, spec) in &specs {
+                let (stored, seq) = self.program(name).await?;
+                let acted = stored.as_ref().is_some_and(|p| p.commands.has_acted(command));
+                let (program, change) = declared(name, spec, stored, command)?;
+                if change != Change::Unchanged && !acted {
+                    let put = Write::put(name.as_str(), &program).map_err(unavailable)?;
+                    writes.push(put.expect(seq));
+                }
+                programs.push(applied(&program, change));
+            }
+            if writes.is_empty() {
+                return Ok(Applied { programs });
+            }
+            match self.bus.batch(Bucket::Programs, writes).await {
+                Ok(_) => return Ok(Applied { programs }),
+                Err(Error::LostRace { .. }) => {}
+                Err(e) => return Err(unavailable(e)),
+            }
+        }
+        Err(Refusal::new(code::CONFLICT, "these programs are being changed by too many at once"))
+    }
+
+    /// Declares one program that does not exist, or is stopped.
+    pub(super) async fn create(&self, create: Create) -> Result<Applied, Refusal> {
+        let command = id(&create.envelope);
+        let spec =
+            ProgramSpec::read(&create.program).map_err(|problems| wrong(&create.name, problems))?;
+        for _ in 0..RACES_MAX {
+            let (stored, seq) = self.program(&create.name).await?;
+            if let Some(program) = &stored {
+                if program.commands.has_acted(command) {
+                    return self.created(program, command).await;
+                }
+                self.heard_of(&create.name, seq).await;
+                self.refuse_if_live(program)?;
+            }
+            let (mut program, _) = declared(&create.name, &spec, stored, command)?;
+            if !program.commands.has_acted(command) {
+                program.commands.remember(command, Verb::Create.name());
+            }
+            let write =
+                Write::put(create.name.as_str(), &program).map_err(unavailable)?.expect(seq);
+            match self.bus.write(Bucket::Programs, write).await {
+                Ok(_) => return self.created(&program, command).await,
+                Err(Error::LostRace { .. }) => {}
+                Err(e) => return Err(unavailable(e)),
+            }
+        }
+        let text = format!("{} is being changed by too many at once", create.name);
+        Err(Refusal::new(code::CONFLICT, text))
+    }
+
+    /// The program is written. One that replaces a stopped program must be told to start, which a
+    /// retry does again if the first try did not get that far.
+    async fn created(&self, program: &Program, command: Uuid) -> Result<Applied, Refusal> {
+        if program.spec.autostart && !program.removing {
+            let meant = Meant { program: program.clone(), index: None };
+            self.set_goal(&meant, Verb::Start, command).await?;
+        }
+        Ok(Applied { programs: vec![applied(program, Change::Created)] })
+    }
+
+    fn refuse_if_live(&self, program: &Program) -> Result<(), Refusal> {
+        let core = self.shared.lock();
+        let live = program.instances().any(|name| {
+            rows::instance(&core.view, &name).is_some_and(|row| {
+                row.wanted.run || row.state.may_have_child() || row.state == State::Backoff
+            })
+        });
+        if live {
+            let (name, id) = (&program.name, program.id);
+            let text = format!(
+                "{name} exists and is live (id {id}): stop or remove it first, or apply a file to change it"
+            );
+            return Err(Refusal::new(code::CONFLICT, text));
+        }
+        Ok(())
+    }
+}
+
+fn read_all(apply: &Apply) -> Result<BTreeMap<ProgramName, ProgramSpec>, Refusal> {
+    let mut specs = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, keys) in &apply.programs {
+        match ProgramSpec::read(keys) {
+            Ok(spec) => {
+                specs.insert(name.clone(), spec);
+            }
+            Err(found) => problems.extend(named(name, found)),
+        }
+    }
+    if problems.is_empty() { Ok(specs) } else { Err(refused(problems)) }
+}
+
+fn named(name: &ProgramName, problems: Vec<Problem>) -> impl Iterator<Item = Problem> + '_ {
+    problems.into_iter().map(move |p| Problem { key: format!("program.{name}.{}", p.key), ..p })
+}
+
+fn wrong(name: &ProgramName, problems: Vec<Problem>) -> Refusal {
+    refused(named(name, problems).collect())
+}
+
+/// One sentence for whoever reads only that, and all problems for whoever can show them.
+fn refused(problems: Vec<Problem>) -> Refusal {
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Refusal { code: code::BAD_REQUEST, text: told.join("; "), problems }
+}
+
+/// The record of a program after it is declared as `spec`.
+fn declared(
+    name: &ProgramName,
+    spec: &ProgramSpec,
+    stored: Option<Program>,
+    command: Uuid,
+) -> Result<(Program, Change), Refusal> {
+    let Some(mut program) = stored else {
+        let mut commands = Commands::default();
+        commands.remember(command, Verb::Apply.name());
+        let program = Program {
+            id: ProgramId(Uuid::now_v7()),
+            name: name.clone(),
+            revision: 1,
+            spec: spec.clone(),
+            removing: false,
+            commands,
+        };
+        return Ok((program, Change::Created));
+    };
+    if program.removing {
+        let text = format!("{name} is being removed; try again when it is gone");
+        return Err(Refusal::new(code::CONFLICT, text));
+    }
+    if program.commands.has_acted(command) {
+        let change = if program.revision == 1 { Change::Created } else { Change::Changed };
+        return Ok((program, change));
+    }
+    if program.spec == *spec {
+        return Ok((program, Change::Unchanged));
+    }
+    program.revision += 1;
+    program.spec = spec.clone();
+    program.commands.remember(command, Verb::Apply.name());
+    Ok((program, Change::Changed))
+}
+
+fn applied(program: &Program, change: Change) -> AppliedProgram {
+    AppliedProgram {
+        name: program.name.clone(),
+        id: program.id,
+        revision: program.revision,
+        change,
+        numprocs: program.spec.numprocs,
+        warnings: program.spec.warnings(),
+    }
+}

@@ -1,0 +1,276 @@
+//! The view and the judge, and how what the bus delivers is folded into them. No bus, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dsbus_client::{Entry, Error, Value};
+use dsbus_planner::judge::{Judge, Verdict};
+use dsbus_planner::view::{Goals, Lease, Life, Placed, Seen, View};
+use dsbus_schema::ids::{InstanceId, WorkerName};
+use dsbus_schema::moment::BootTime;
+use dsbus_schema::placement::Placement;
+use dsbus_schema::storage::{
+    Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_instance_key,
+};
+use dsbus_schema::touch::PRESENCE_SECONDS;
+
+/// A worker's lease: who, and of how many seconds.
+pub(crate) type LeaseKey = (WorkerName, u64);
+
+/// What folding an entry brought to light, for the log and the events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A worker that was lost has touched again, with this sequence.
+    Back(WorkerName, u64),
+}
+
+/// All that this scheduler knows.
+#[derive(Debug, Default)]
+pub(crate) struct Core {
+    pub(crate) view: View,
+    pub(crate) judge: Judge<LeaseKey>,
+    /// Sequence of the last entry folded, by bucket and key: own writes are folded when they are
+    /// acknowledged, and come again by the watch.
+    seqs: BTreeMap<(Bucket, String), u64>,
+    /// Buckets whose state is known.
+    caught_up: BTreeSet<Bucket>,
+}
+
+impl Core {
+    /// Whether every bucket's state is known, so that one may plan and answer.
+    pub(crate) fn ready(&self) -> bool {
+        self.caught_up.len() == Bucket::ALL.len()
+    }
+
+    /// The watch has delivered all that was there.
+    pub(crate) fn caught_up(&mut self, bucket: Bucket) {
+        self.caught_up.insert(bucket);
+    }
+
+    /// The watch begins anew: forget what it delivered.
+    pub(crate) fn reset(&mut self, bucket: Bucket) {
+        self.caught_up.remove(&bucket);
+        self.seqs.retain(|(b, _), _| *b != bucket);
+        let view = &mut self.view;
+        match bucket {
+            Bucket::Programs => view.programs.clear(),
+            Bucket::Goals => view.goals.clear(),
+            Bucket::Workers => view.workers.clear(),
+            Bucket::Status => {
+                view.statuses.clear();
+                view.fleet_statuses.clear();
+            }
+            Bucket::Fleet => {
+                view.placements.clear();
+                view.guards.clear();
+                for lease in view.leases.values_mut() {
+                    *lease = Lease { life: Life::Silent, ..Lease::default() };
+                }
+            }
+        }
+    }
+
+    /// Sequence up to which a key is known here; 0 when it is not.
+    pub(crate) fn seen(&self, bucket: Bucket, key: &str) -> u64 {
+        self.seqs.get(&(bucket, key.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Folds an entry. One that is older than what is known is left out.
+    ///
+    /// # Errors
+    /// When its body cannot be read; it is left out, too.
+    pub(crate) fn fold(
+        &mut self,
+        bucket: Bucket,
+        entry: &Entry,
+        now: BootTime,
+    ) -> Result<Option<News>, Error> {
+        let last = self.seqs.entry((bucket, entry.key.clone())).or_insert(0);
+        if entry.seq <= *last {
+            return Ok(None);
+        }
+        *last = entry.seq;
+        match bucket {
+            Bucket::Programs => self.fold_program(entry)?,
+            Bucket::Goals => self.fold_goal(entry)?,
+            Bucket::Workers => {
+                if let Ok(name) = WorkerName::parse(&entry.key) {
+                    match entry.json()? {
+                        Some(worker) => self.view.workers.insert(name, worker),
+                        None => self.view.workers.remove(&name),
+                    };
+                }
+            }
+            Bucket::Status => self.fold_status(entry)?,
+            Bucket::Fleet => return self.fold_fleet(entry, now),
+        }
+        Ok(None)
+    }
+
+    fn fold_program(&mut self, entry: &Entry) -> Result<(), Error> {
+        let Ok(name) = entry.key.parse() else { return Ok(()) };
+        match entry.json()? {
+            Some(value) => {
+                self.view.programs.insert(name, Seen { seq: entry.seq, value });
+            }
+            None => {
+                self.view.programs.remove(&name);
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_goal(&mut self, entry: &Entry) -> Result<(), Error> {
+        let Some((program, index)) = parse_goal_key(&entry.key) else { return Ok(()) };
+        let goal = entry.json()?;
+        let goals = self.view.goals.entry(program.clone()).or_default();
+        match (index, goal) {
+            (None, goal) => goals.all = goal,
+            (Some(index), Some(goal)) => {
+                goals.each.insert(index, goal);
+            }
+            (Some(index), None) => {
+                goals.each.remove(&index);
+            }
+        }
+        if *goals == Goals::default() {
+            self.view.goals.remove(&program);
+        }
+        Ok(())
+    }
+
+    fn fold_status(&mut self, entry: &Entry) -> Result<(), Error> {
+        let status = entry.json()?.map(|value| Seen { seq: entry.seq, value });
+        if let Some(name) = parse_fleet_status_key(&entry.key) {
+            match status {
+                Some(status) => self.view.fleet_statuses.insert(name, status),
+                None => self.view.fleet_statuses.remove(&name),
+            };
+        } else if let Some((worker, name)) = parse_instance_key(&entry.key) {
+            let told = self.view.statuses.entry(name.clone()).or_default();
+            match status {
+                Some(status) => told.insert(worker, status),
+                None => told.remove(&worker),
+            };
+            if told.is_empty() {
+                self.view.statuses.remove(&name);
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_fleet(&mut self, entry: &Entry, now: BootTime) -> Result<Option<News>, Error> {
+        match FleetKey::parse(&entry.key) {
+            Some(FleetKey::Placement(worker, name)) => {
+                self.fold_placement(&worker, &name, entry, now)?;
+            }
+            Some(FleetKey::Touch(worker, seconds)) => {
+                return Ok(self.fold_touch((worker, seconds), entry, now));
+            }
+            Some(FleetKey::Scheduler(_)) | None => {}
+        }
+        Ok(None)
+    }
+
+    fn fold_placement(
+        &mut self,
+        worker: &WorkerName,
+        name: &InstanceId,
+        entry: &Entry,
+        now: BootTime,
+    ) -> Result<(), Error> {
+        let guard = self.view.guards.entry(name.clone()).or_insert(0);
+        *guard = entry.seq.max(*guard);
+        let here = self.view.placements.entry(name.clone()).or_default();
+        here.retain(|placed| placed.worker != *worker);
+        let placement: Option<Placement> = entry.json()?;
+        if let Some(placement) = placement {
+            let lease = (worker.clone(), placement.spec.touch_seconds());
+            here.push(Placed { worker: worker.clone(), seq: entry.seq, placement });
+            // A lease that nobody has seen is judged from now on (rule 4).
+            if let std::collections::btree_map::Entry::Vacant(unseen) =
+                self.view.leases.entry(lease.clone())
+            {
+                unseen.insert(Lease { life: Life::Silent, ..Lease::default() });
+                self.judge.expired(&lease, now);
+            }
+        } else if here.is_empty() {
+            self.view.placements.remove(name);
+        }
+        Ok(())
+    }
+
+    fn fold_touch(&mut self, key: LeaseKey, entry: &Entry, now: BootTime) -> Option<News> {
+        let lease = self.view.leases.entry(key.clone()).or_default();
+        lease.seq = entry.seq;
+        match entry.value {
+            Value::Put(_) => {
+                let back = lease.life == Life::Lost && key.1 == PRESENCE_SECONDS;
+                lease.life = Life::Live;
+                lease.touched = Some(entry.time);
+                self.judge.touched(&key, now);
+                back.then_some(News::Back(key.0, entry.seq))
+            }
+            Value::Deleted | Value::Expired => {
+                if lease.life == Life::Live {
+                    lease.life = Life::Silent;
+                }
+                self.judge.expired(&key, now);
+                None
+            }
+        }
+    }
+
+    /// Judges every lease. Returns those that are lost from now on, and those whose workers are to
+    /// be asked now.
+    pub(crate) fn judge_all(&mut self, now: BootTime) -> (Vec<LeaseKey>, BTreeSet<LeaseKey>) {
+        let (mut lost, mut ask) = (Vec::new(), BTreeSet::new());
+        let held = self.held();
+        for (key, lease) in &mut self.view.leases {
+            if lease.life == Life::Lost || !held.contains(key) {
+                continue;
+            }
+            match self.judge.verdict(key, key.1, now) {
+                Verdict::Live => lease.life = Life::Live,
+                Verdict::Lost => {
+                    lease.life = Life::Lost;
+                    lost.push(key.clone());
+                }
+                Verdict::Ask { at } => {
+                    lease.life = Life::Silent;
+                    if at <= now {
+                        ask.insert(key.clone());
+                    }
+                }
+            }
+        }
+        for key in &ask {
+            self.judge.asked(key, now);
+        }
+        (lost, ask)
+    }
+
+    /// Leases that somebody lives by: every worker's presence, and those of placements.
+    fn held(&self) -> BTreeSet<LeaseKey> {
+        let presences = self.view.workers.keys().map(|w| (w.clone(), PRESENCE_SECONDS));
+        let placements = self
+            .view
+            .placements
+            .values()
+            .flatten()
+            .map(|p| (p.worker.clone(), p.placement.spec.touch_seconds()));
+        presences.chain(placements).collect()
+    }
+
+    /// A worker answered.
+    pub(crate) fn answered(&mut self, worker: &WorkerName) {
+        let keys = self.view.leases.keys().filter(|(name, _)| name == worker);
+        for key in keys {
+            self.judge.answered(key);
+        }
+    }
+
+    /// Length of the shortest lease that is judged, in seconds.
+    pub(crate) fn shortest_lease(&self) -> u64 {
+        self.held().into_iter().map(|(_, seconds)| seconds).min().unwrap_or(PRESENCE_SECONDS)
+    }
+}

@@ -1,0 +1,285 @@
+//! Does what the planner decided; no decisions here. Every write carries the guard under which it
+//! was decided, so a loser of a race writes nothing.
+
+use dsbus_client::{Bus, Entry, Error, Item, Value, Write};
+use dsbus_planner::Action;
+use dsbus_schema::event::{Fact, PlacementChange, PlacementFact, ProcessFact};
+use dsbus_schema::goal::{Goal, Wanted};
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, WorkerName};
+use dsbus_schema::placement::Placement;
+use dsbus_schema::state::State;
+use dsbus_schema::status::Status;
+use dsbus_schema::storage::{
+    Bucket, fleet_status_key, goal_key, instance_key, placement_guard, touch_key,
+};
+use uuid::Uuid;
+
+use crate::{clock, verify};
+
+/// A write that the bus acknowledged, to be folded at once.
+pub(crate) type Folded = (Bucket, Entry);
+
+/// Who enacts.
+pub(crate) struct Enactor<'a> {
+    pub(crate) bus: &'a Bus,
+    pub(crate) id: &'a str,
+}
+
+impl Enactor<'_> {
+    /// Does one action. Answers with what was written.
+    ///
+    /// # Errors
+    /// When the bus refused it or did not answer. Either way the watch will show what is so.
+    pub(crate) async fn enact(
+        &self,
+        action: &Action,
+        program: Option<ProgramId>,
+    ) -> Result<Vec<Folded>, Error> {
+        match action {
+            Action::Place { name, worker, guard, placement } => {
+                let seq = self.put(name, worker, *guard, placement).await?;
+                let reason = "it should run and had no place";
+                self.tell(
+                    name,
+                    placement.id,
+                    PlacementChange::Placed,
+                    (None, Some(worker)),
+                    (placement.epoch, reason),
+                );
+                Ok(vec![placed(name, worker, seq, placement)?])
+            }
+            Action::Update { name, worker, guard, placement } => {
+                let seq = self.put(name, worker, *guard, placement).await?;
+                Ok(vec![placed(name, worker, seq, placement)?])
+            }
+            Action::Move { .. } => self.relocate(action).await,
+            Action::Remove { name, worker, guard, epoch, reason } => {
+                let delete =
+                    Write::delete(instance_key(worker, name)).guard(&placement_guard(name), *guard);
+                let seq = self.bus.write(Bucket::Fleet, delete).await?;
+                let id = program.unwrap_or(ProgramId(Uuid::nil()));
+                self.tell(
+                    name,
+                    id,
+                    PlacementChange::Removed,
+                    (Some(worker), None),
+                    (*epoch, reason),
+                );
+                Ok(vec![gone(Bucket::Fleet, instance_key(worker, name), seq)])
+            }
+            Action::CountFailure { name, worker, epoch, asked } => {
+                self.count_failure(name, worker, *epoch, *asked).await?;
+                Ok(Vec::new())
+            }
+            Action::SetFleetStatus { name, state, reason, guard } => {
+                self.say(name, program, (*state, reason), *guard).await
+            }
+            Action::ClearFleetStatus { name, guard } => {
+                self.delete(Bucket::Status, fleet_status_key(name), *guard).await
+            }
+            Action::DropStatus { name, worker, guard } => {
+                self.delete(Bucket::Status, instance_key(worker, name), *guard).await
+            }
+            Action::Forget { program, guard } => {
+                // Goals first: were this to stop half-way, the program is still being removed.
+                self.delete_all(Bucket::Goals, &format!("{program}.*")).await?;
+                self.delete(Bucket::Programs, program.to_string(), *guard).await
+            }
+        }
+    }
+
+    async fn put(
+        &self,
+        name: &InstanceId,
+        worker: &WorkerName,
+        guard: u64,
+        placement: &Placement,
+    ) -> Result<u64, Error> {
+        let write =
+            Write::put(instance_key(worker, name), placement)?.guard(&placement_guard(name), guard);
+        self.bus.write(Bucket::Fleet, write).await
+    }
+
+    async fn relocate(&self, action: &Action) -> Result<Vec<Folded>, Error> {
+        let Action::Move { name, from, to, guard, lease, placement, reason } = action else {
+            return Ok(Vec::new());
+        };
+        let delete = Write::delete(instance_key(from, name)).guard(&placement_guard(name), *guard);
+        let mut put = Write::put(instance_key(to, name), placement)?;
+        if let Some(lease) = lease {
+            put = put.guard(&touch_key(from, lease.seconds), lease.seq);
+        }
+        let seq = self.bus.batch(Bucket::Fleet, vec![delete, put]).await?;
+        self.tell(
+            name,
+            placement.id,
+            PlacementChange::Moved,
+            (Some(from), Some(to)),
+            (placement.epoch, reason),
+        );
+        Ok(vec![
+            gone(Bucket::Fleet, instance_key(from, name), seq - 1),
+            placed(name, to, seq, placement)?,
+        ])
+    }
+
+    /// Counts a failure in the instance's goal, unless it is counted already.
+    async fn count_failure(
+        &self,
+        name: &InstanceId,
+        worker: &WorkerName,
+        epoch: Epoch,
+        asked: u64,
+    ) -> Result<(), Error> {
+        let key = goal_key(&name.program, Some(name.index));
+        let pattern = format!("{}.*", name.program);
+        let last = self.bus.get(Bucket::Goals, &pattern).await?.map_or(0, |e| e.seq);
+        let entry = self.bus.get(Bucket::Goals, &key).await?;
+        let stored: Option<Goal> = entry.map(|e| e.json()).transpose()?.flatten();
+        let all: Option<Goal> =
+            match self.bus.get(Bucket::Goals, &goal_key(&name.program, None)).await? {
+                Some(entry) => entry.json()?,
+                None => None,
+            };
+        // A goal that is made only to count says what the program's says, and is never the later.
+        let mut goal = stored
+            .unwrap_or_else(|| Goal { run: all.as_ref().is_none_or(|g| g.run), ..Goal::default() });
+        if goal.failed_epoch >= epoch && goal.fails_since >= asked {
+            return Ok(());
+        }
+        if goal.fails_since < asked {
+            (goal.fails, goal.fails_since) = (0, asked);
+            goal.failed_on.clear();
+        }
+        goal.fails += 1;
+        goal.failed_epoch = epoch;
+        if !goal.failed_on.contains(worker) {
+            goal.failed_on.push(worker.clone());
+        }
+        let write = Write::put(key, &goal)?.guard(&pattern, last);
+        self.bus.write(Bucket::Goals, write).await.map(|_| ())
+    }
+
+    async fn say(
+        &self,
+        name: &InstanceId,
+        program: Option<ProgramId>,
+        (state, reason): (State, &str),
+        guard: u64,
+    ) -> Result<Vec<Folded>, Error> {
+        let event = Uuid::now_v7();
+        let status = Status {
+            id: program.unwrap_or(ProgramId(Uuid::nil())),
+            epoch: Epoch(0),
+            revision: 0,
+            wanted: Wanted { run: true, starts: 0, restarts: 0 },
+            state,
+            since: clock::wall(),
+            pid: None,
+            restarts: 0,
+            exit: None,
+            reason: Some(reason.to_owned()),
+            spawnerr: None,
+            stderr_line: None,
+            stdout_logfile: None,
+            stderr_logfile: None,
+            seq: 0,
+            event: Some(event),
+            incarnation: Incarnation(Uuid::nil()),
+        };
+        let write = Write::put(fleet_status_key(name), &status)?.expect(guard);
+        let seq = self.bus.write(Bucket::Status, write).await?;
+        verify::publish(self.bus, event, Fact::Process(fleet_fact(name, &status)));
+        Ok(vec![put_entry(Bucket::Status, fleet_status_key(name), seq, &status)?])
+    }
+
+    async fn delete(&self, bucket: Bucket, key: String, guard: u64) -> Result<Vec<Folded>, Error> {
+        let seq = self.bus.write(bucket, Write::delete(key.clone()).expect(guard)).await?;
+        Ok(vec![gone(bucket, key, seq)])
+    }
+
+    /// Deletes every living key that `pattern` matches.
+    async fn delete_all(&self, bucket: Bucket, pattern: &str) -> Result<(), Error> {
+        let mut living = Vec::new();
+        let mut watch = self.bus.watch(bucket, pattern, &format!("forget-{}", self.id));
+        loop {
+            match watch.next().await {
+                Item::Entry(entry) if matches!(entry.value, Value::Put(_)) => living.push(entry),
+                Item::Entry(_) => {}
+                Item::Reset => living.clear(),
+                Item::CaughtUp => break,
+            }
+        }
+        for entry in living {
+            self.bus.write(bucket, Write::delete(entry.key).expect(entry.seq)).await?;
+        }
+        Ok(())
+    }
+
+    fn tell(
+        &self,
+        name: &InstanceId,
+        id: ProgramId,
+        change: PlacementChange,
+        (from, to): (Option<&WorkerName>, Option<&WorkerName>),
+        (epoch, reason): (Epoch, &str),
+    ) {
+        let place = |worker: Option<&WorkerName>| worker.map_or("-", WorkerName::as_str).to_owned();
+        tracing::info!("{name}: {change:?} {} -> {} ({reason})", place(from), place(to));
+        let fact = PlacementFact {
+            name: name.clone(),
+            id,
+            change,
+            from: from.cloned(),
+            to: to.cloned(),
+            epoch,
+            reason: reason.to_owned(),
+            scheduler: self.id.to_owned(),
+        };
+        verify::publish(self.bus, Uuid::now_v7(), Fact::Placement(fact));
+    }
+}
+
+fn fleet_fact(name: &InstanceId, status: &Status) -> ProcessFact {
+    ProcessFact {
+        name: name.clone(),
+        id: status.id,
+        worker: None,
+        epoch: status.epoch,
+        seq: 0,
+        revision: status.revision,
+        from: State::Stopped,
+        state: status.state,
+        pid: None,
+        exit: None,
+        expected: None,
+        reason: status.reason.clone(),
+        spawnerr: None,
+        stderr_line: None,
+        attempt: None,
+    }
+}
+
+fn put_entry<T: serde::Serialize>(
+    bucket: Bucket,
+    key: String,
+    seq: u64,
+    body: &T,
+) -> Result<Folded, Error> {
+    let Write { body, .. } = Write::put(key.clone(), body)?;
+    let value = Value::Put(body.unwrap_or_default());
+    Ok((bucket, Entry { key, seq, value, time: clock::wall() }))
+}
+
+fn placed(
+    name: &InstanceId,
+    worker: &WorkerName,
+    seq: u64,
+    placement: &Placement,
+) -> Result<Folded, Error> {
+    put_entry(Bucket::Fleet, instance_key(worker, name), seq, placement)
+}
+
+fn gone(bucket: Bucket, key: String, seq: u64) -> Folded {
+    (bucket, Entry { key, seq, value: Value::Deleted, time: clock::wall() })
+}

@@ -1,0 +1,56 @@
+//! The scheduler's own touches: the proof that the bus was there (DESIGN.md section 5, rule 5).
+
+use std::time::Duration;
+
+use dsbus_client::{Bus, Write};
+use dsbus_schema::moment::BootTime;
+use dsbus_schema::storage::{Bucket, scheduler_key};
+use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock;
+
+/// How long one touch may take before it is tried again.
+const TOUCH_PATIENCE: Duration = Duration::from_millis(500);
+/// Pause after a touch that failed.
+const RETRY_AFTER: Duration = Duration::from_millis(150);
+
+/// One acknowledged touch: when it was sent, and when it was acknowledged.
+pub(crate) type OwnTouch = (BootTime, BootTime);
+
+/// Touches for ever, every quarter of `shortest` seconds.
+pub(crate) async fn run(
+    bus: Bus,
+    id: String,
+    shortest: watch::Receiver<u64>,
+    acked: mpsc::Sender<OwnTouch>,
+) {
+    let key = scheduler_key(&id);
+    let host = nix::unistd::gethostname()
+        .map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut touch = SchedulerTouch { host, pid: std::process::id(), attempt: 0 };
+    loop {
+        touch.attempt += 1;
+        let sent = clock::now();
+        let done = match Write::put(key.clone(), &touch) {
+            Ok(write) => {
+                let write = write.ttl(PRESENCE_SECONDS);
+                bus.write_within(Bucket::Fleet, write, TOUCH_PATIENCE).await
+            }
+            Err(e) => Err(e),
+        };
+        let pause = match done {
+            Ok(_) => {
+                if acked.send((sent, clock::now())).await.is_err() {
+                    return;
+                }
+                Duration::from_secs(*shortest.borrow()) / 4
+            }
+            Err(e) => {
+                tracing::debug!("own touch failed: {e}");
+                RETRY_AFTER
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}

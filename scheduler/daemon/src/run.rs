@@ -1,0 +1,282 @@
+//! The loop: select a wake-up, fold it in, plan, enact.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dsbus_client::{Bus, Error, Item};
+use dsbus_planner::{Action, invariants, plan};
+use dsbus_schema::event::WorkerChange;
+use dsbus_schema::ids::WorkerName;
+use dsbus_schema::moment::BootTime;
+use dsbus_schema::storage::Bucket;
+use dsbus_schema::touch::PRESENCE_SECONDS;
+use futures::StreamExt as _;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::commands;
+use crate::config::Config;
+use crate::core::{Core, LeaseKey, News};
+use crate::enact::{Enactor, Folded};
+use crate::own_touch::{self, OwnTouch};
+use crate::{clock, observe, verify};
+
+/// Answers and own touches that wait to be folded.
+const SMALL_QUEUE: usize = 256;
+/// How often leases are judged; a verdict is late by at most this.
+const JUDGE_EVERY: Duration = Duration::from_millis(50);
+/// An action that the bus refused is not tried again for this long: the watch will first have
+/// shown who won.
+const HOLD_AFTER_REFUSAL: Duration = Duration::from_millis(250);
+/// Writes on their way at once.
+const WRITES_AT_ONCE: usize = 64;
+/// Most items folded before planning: beyond it, planning once per item would be the bottleneck.
+const FOLDS_BEFORE_PLAN_MAX: usize = 2048;
+/// Pause after the buckets could not be created or checked.
+const PROVISION_AGAIN_AFTER: Duration = Duration::from_millis(300);
+
+/// What this scheduler knows, shared with those who answer commands.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shared {
+    core: Arc<Mutex<Core>>,
+    /// Told whenever something was folded.
+    pub(crate) folded: Arc<Notify>,
+}
+
+impl Shared {
+    /// Never held over an await.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        // A panic while folding leaves nothing half done that the next entry would not mend.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Wake {
+    Heard(Bucket, Item),
+    Answered(WorkerName),
+    OwnTouch(OwnTouch),
+    Judge,
+    Shutdown,
+}
+
+/// Runs a scheduler until `shutdown`.
+///
+/// # Errors
+/// When the bus can never be used: its server is too old, or its buckets are not dsbus's.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    tokio::pin!(shutdown);
+    let bus = tokio::select! {
+        bus = Bus::connect(config.connect.clone()) => bus?,
+        () = &mut shutdown => return Ok(()),
+    };
+    tokio::select! {
+        provisioned = provision(&bus, config.replicas) => provisioned?,
+        () = &mut shutdown => return Ok(()),
+    }
+    let shared = Shared::default();
+    let (_watches, mut heard) = observe::start(&bus, &config.id);
+    let (answers, mut answered) = mpsc::channel(SMALL_QUEUE);
+    let (acks, mut own_touches) = mpsc::channel(SMALL_QUEUE);
+    let (shortest, shortest_seen) = watch::channel(PRESENCE_SECONDS);
+    tokio::spawn(own_touch::run(bus.clone(), config.id.clone(), shortest_seen, acks));
+    let mut scheduler =
+        Scheduler { bus, id: config.id, shared, answers, shortest, held: BTreeMap::new() };
+    let mut served = None;
+    let mut ticks = tokio::time::interval(JUDGE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        let wake = tokio::select! {
+            biased;
+            () = &mut shutdown => Wake::Shutdown,
+            Some(touch) = own_touches.recv() => Wake::OwnTouch(touch),
+            Some(worker) = answered.recv() => Wake::Answered(worker),
+            _ = ticks.tick() => Wake::Judge,
+            Some((bucket, item)) = heard.recv() => Wake::Heard(bucket, item),
+        };
+        if matches!(wake, Wake::Shutdown) {
+            return Ok(());
+        }
+        scheduler.fold(wake);
+        for _ in 0..FOLDS_BEFORE_PLAN_MAX {
+            let Ok((bucket, item)) = heard.try_recv() else { break };
+            scheduler.fold(Wake::Heard(bucket, item));
+        }
+        scheduler.shared.folded.notify_waiters();
+        if scheduler.shared.lock().ready() {
+            if served.is_none() {
+                let (bus, shared) = (scheduler.bus.clone(), scheduler.shared.clone());
+                served = Some(commands::serve(&bus, shared, &scheduler.id).await?);
+                tracing::info!("scheduler {} is ready", scheduler.id);
+            }
+            scheduler.plan_and_enact().await;
+        }
+    }
+}
+
+async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), Error> {
+    loop {
+        match bus.provision(replicas).await {
+            Err(Error::Timeout | Error::Disconnected | Error::NoResponders) => {
+                tracing::debug!("the bus is not there yet");
+                tokio::time::sleep(PROVISION_AGAIN_AFTER).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+struct Scheduler {
+    bus: Bus,
+    id: String,
+    shared: Shared,
+    answers: mpsc::Sender<WorkerName>,
+    shortest: watch::Sender<u64>,
+    /// Until when actions of a kind about an instance are held back.
+    held: BTreeMap<String, BootTime>,
+}
+
+impl Scheduler {
+    fn fold(&mut self, wake: Wake) {
+        let now = clock::now();
+        match wake {
+            Wake::Heard(bucket, Item::Entry(entry)) => {
+                let folded = self.shared.lock().fold(bucket, &entry, now);
+                match folded {
+                    Ok(Some(News::Back(worker, seq))) => {
+                        tracing::info!("worker {worker} is back");
+                        verify::tell(
+                            &self.bus,
+                            worker,
+                            WorkerChange::Back,
+                            seq,
+                            "it touched again",
+                        );
+                    }
+                    Ok(None) => {}
+                    Err(e) => tracing::error!("left out {bucket:?} {}: {e}", entry.key),
+                }
+            }
+            Wake::Heard(bucket, Item::CaughtUp) => self.shared.lock().caught_up(bucket),
+            Wake::Heard(bucket, Item::Reset) => {
+                tracing::warn!("the {bucket:?} bucket begins anew");
+                self.shared.lock().reset(bucket);
+            }
+            Wake::Answered(worker) => self.shared.lock().answered(&worker),
+            Wake::OwnTouch((sent, acked)) => self.shared.lock().judge.own_touch(sent, acked),
+            Wake::Judge => self.judge(now),
+            Wake::Shutdown => {}
+        }
+    }
+
+    fn judge(&mut self, now: BootTime) {
+        let (lost, ask, shortest) = {
+            let mut core = self.shared.lock();
+            if !core.ready() {
+                return;
+            }
+            let (lost, ask) = core.judge_all(now);
+            (lost, ask, core.shortest_lease())
+        };
+        self.shortest.send_if_modified(|s| std::mem::replace(s, shortest) != shortest);
+        let workers: std::collections::BTreeSet<_> = ask.into_iter().map(|(w, _)| w).collect();
+        for worker in workers {
+            verify::ask(&self.bus, worker, self.answers.clone());
+        }
+        for key in lost {
+            self.tell_lost(&key);
+        }
+    }
+
+    fn tell_lost(&self, key: &LeaseKey) {
+        let (worker, seconds) = key;
+        let seq = self.shared.lock().view.leases.get(key).map_or(0, |lease| lease.seq);
+        let reason = format!("no touch for {seconds} s, and no answer");
+        tracing::warn!("worker {worker} is lost: {reason}");
+        if *seconds == PRESENCE_SECONDS {
+            verify::tell(&self.bus, worker.clone(), WorkerChange::Lost, seq, &reason);
+        }
+    }
+
+    async fn plan_and_enact(&mut self) {
+        let now = clock::now();
+        self.held.retain(|_, until| *until > now);
+        let actions: Vec<_> = {
+            let core = self.shared.lock();
+            for broken in invariants::broken(&core.view) {
+                tracing::error!("invariant broken: {broken}");
+            }
+            plan(&core.view)
+                .into_iter()
+                .filter(|action| !self.held.contains_key(&hold_key(action)))
+                .map(|action| {
+                    let id = action
+                        .instance()
+                        .and_then(|name| core.view.programs.get(&name.program))
+                        .map(|program| program.value.id);
+                    (action, id)
+                })
+                .collect()
+        };
+        if actions.is_empty() {
+            return;
+        }
+        let enactor = Enactor { bus: &self.bus, id: &self.id };
+        let results: Vec<(Action, Result<Vec<Folded>, Error>)> = futures::stream::iter(actions)
+            .map(|(action, id)| {
+                let enactor = &enactor;
+                async move {
+                    let result = enactor.enact(&action, id).await;
+                    (action, result)
+                }
+            })
+            .buffer_unordered(WRITES_AT_ONCE)
+            .collect()
+            .await;
+        let now = clock::now();
+        for (action, result) in results {
+            self.settle(&action, result, now);
+        }
+    }
+
+    fn settle(&mut self, action: &Action, result: Result<Vec<Folded>, Error>, now: BootTime) {
+        match result {
+            Ok(folded) if folded.is_empty() => {
+                self.held.insert(hold_key(action), now + HOLD_AFTER_REFUSAL);
+            }
+            Ok(folded) => {
+                let mut core = self.shared.lock();
+                for (bucket, entry) in folded {
+                    if let Err(e) = core.fold(bucket, &entry, now) {
+                        tracing::error!("left out own {bucket:?} {}: {e}", entry.key);
+                    }
+                }
+            }
+            Err(e) => {
+                match e {
+                    Error::LostRace { .. } => tracing::debug!("lost the race: {action:?}"),
+                    ref other => tracing::warn!("not done, will be planned again: {other}"),
+                }
+                self.held.insert(hold_key(action), now + HOLD_AFTER_REFUSAL);
+            }
+        }
+    }
+}
+
+fn hold_key(action: &Action) -> String {
+    let about = match action {
+        Action::Forget { program, .. } => program.to_string(),
+        Action::DropStatus { name, worker, .. } => format!("{name}@{worker}"),
+        other => other.instance().map(ToString::to_string).unwrap_or_default(),
+    };
+    let bucket = match action {
+        Action::Place { .. }
+        | Action::Update { .. }
+        | Action::Move { .. }
+        | Action::Remove { .. } => "fleet",
+        Action::CountFailure { .. } => "goal",
+        Action::SetFleetStatus { .. } | Action::ClearFleetStatus { .. } => "said",
+        Action::DropStatus { .. } => "status",
+        Action::Forget { .. } => "program",
+    };
+    format!("{bucket} {about}")
+}

@@ -1,0 +1,58 @@
+//! Asks workers whose touch is overdue (DESIGN.md section 5, rule 6), and tells of losses.
+
+use std::time::Duration;
+
+use dsbus_client::Bus;
+use dsbus_schema::call::{Pong, WorkerVerb};
+use dsbus_schema::event::{Event, Fact, Source, WorkerChange, WorkerFact};
+use dsbus_schema::ids::WorkerName;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::clock;
+
+/// How long an answer is waited for. Asks do not wait for each other, so a slow answer still
+/// counts.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Asks a worker whether it lives; an answer goes to `answers`.
+pub(crate) fn ask(bus: &Bus, worker: WorkerName, answers: mpsc::Sender<WorkerName>) {
+    let bus = bus.clone();
+    tokio::spawn(async move {
+        let empty = serde_json::json!({});
+        let answer: Result<Pong, _> =
+            bus.call_worker(&worker, WorkerVerb::Ping, &empty, ANSWER_PATIENCE).await;
+        if answer.is_ok() {
+            // The receiver is gone only when this scheduler stops.
+            let _ = answers.send(worker).await;
+        }
+    });
+}
+
+/// Tells what became of a worker. Every scheduler reaches its own verdict; `seq`, the sequence of
+/// the marker or touch it stands on, makes their events one.
+pub(crate) fn tell(bus: &Bus, worker: WorkerName, change: WorkerChange, seq: u64, reason: &str) {
+    let name = format!("{}/{worker}/{change:?}/{seq}", bus.fleet());
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
+    let fact = WorkerFact { worker, change, reason: Some(reason.to_owned()), incarnation: None };
+    publish(bus, id, Fact::Worker(fact));
+}
+
+/// How often an event is tried to be published before it is given up and logged.
+const PUBLISH_ATTEMPTS_MAX: u32 = 20;
+
+/// Publishes an event of the fleet, aside.
+pub(crate) fn publish(bus: &Bus, id: Uuid, fact: Fact) {
+    let bus = bus.clone();
+    let event = Event::new(bus.fleet(), &Source::Fleet, id, clock::wall(), fact);
+    tokio::spawn(async move {
+        for attempt in 0..PUBLISH_ATTEMPTS_MAX {
+            match bus.publish_event(&Source::Fleet, &event).await {
+                Ok(()) => return,
+                Err(e) => tracing::debug!("event not published, attempt {attempt}: {e}"),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        tracing::warn!("event {} about {} could not be published", event.kind, event.subject);
+    });
+}

@@ -1,0 +1,134 @@
+//! What the planner may ask for. Every action names the guard under which it is still right; a bus
+//! that has moved on refuses it.
+
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
+use dsbus_schema::placement::Placement;
+use dsbus_schema::state::State;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Put an instance that has no place on a worker.
+    Place {
+        /// The instance.
+        name: InstanceId,
+        /// Where to.
+        worker: WorkerName,
+        /// Last sequence over all placement keys of the instance.
+        guard: u64,
+        /// What to put.
+        placement: Box<Placement>,
+    },
+    /// Change a placement where it is: same worker, same epoch.
+    Update {
+        /// The instance.
+        name: InstanceId,
+        /// Where.
+        worker: WorkerName,
+        /// Last sequence over all placement keys of the instance.
+        guard: u64,
+        /// What to put.
+        placement: Box<Placement>,
+    },
+    /// Take an instance from one worker and put it on another, in one atomic batch.
+    Move {
+        /// The instance.
+        name: InstanceId,
+        /// From where.
+        from: WorkerName,
+        /// Where to.
+        to: WorkerName,
+        /// Last sequence over all placement keys of the instance.
+        guard: u64,
+        /// The lost lease of `from`: refused when it was touched meanwhile.
+        lease: Option<LeaseGuard>,
+        /// What to put.
+        placement: Box<Placement>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Take a placement away.
+    Remove {
+        /// The instance.
+        name: InstanceId,
+        /// From where.
+        worker: WorkerName,
+        /// Last sequence over all placement keys of the instance.
+        guard: u64,
+        /// Epoch of what is taken away.
+        epoch: Epoch,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Count, in the instance's goal, that it ended FATAL on a worker.
+    CountFailure {
+        /// The instance.
+        name: InstanceId,
+        /// Where.
+        worker: WorkerName,
+        /// Under which epoch; each counts once.
+        epoch: Epoch,
+        /// The sum of starts and restarts asked for by then.
+        asked: u64,
+    },
+    /// Tell what only schedulers know of an instance: PENDING, or FATAL over the fleet.
+    SetFleetStatus {
+        /// The instance.
+        name: InstanceId,
+        /// State.
+        state: State,
+        /// Why, for people.
+        reason: String,
+        /// Sequence of the entry that is replaced; 0 for none.
+        guard: u64,
+    },
+    /// That is true no longer.
+    ClearFleetStatus {
+        /// The instance.
+        name: InstanceId,
+        /// Sequence of the entry.
+        guard: u64,
+    },
+    /// Delete the last known state that a lost worker left behind.
+    DropStatus {
+        /// The instance.
+        name: InstanceId,
+        /// The worker.
+        worker: WorkerName,
+        /// Sequence of the entry.
+        guard: u64,
+    },
+    /// Nothing of a removed program runs any more: delete its goals, states and itself.
+    Forget {
+        /// The program.
+        program: ProgramName,
+        /// Sequence of its entry.
+        guard: u64,
+    },
+}
+
+/// The lease that a move stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseGuard {
+    /// Its length, in seconds.
+    pub seconds: u64,
+    /// Sequence of its marker; 0 when the key was never written or its marker is gone.
+    pub seq: u64,
+}
+
+impl Action {
+    /// The instance it is about, where it is about one.
+    pub fn instance(&self) -> Option<&InstanceId> {
+        match self {
+            Action::Place { name, .. }
+            | Action::Update { name, .. }
+            | Action::Move { name, .. }
+            | Action::Remove { name, .. }
+            | Action::CountFailure { name, .. }
+            | Action::SetFleetStatus { name, .. }
+            | Action::ClearFleetStatus { name, .. }
+            | Action::DropStatus { name, .. } => Some(name),
+            Action::Forget { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What becomes of instances that have a place: they stay, change there, move, or go.
+
+use dsbus_schema::goal::Wanted;
+use dsbus_schema::ids::InstanceId;
+use dsbus_schema::placement::Placement;
+use dsbus_schema::program::Program;
+use dsbus_schema::state::State;
+
+use crate::action::{Action, LeaseGuard};
+use crate::place;
+use crate::plan::{Draft, next_epoch};
+use crate::view::{Life, Placed, View};
+
+/// Plans for one instance that has a place.
+pub(crate) fn plan(view: &View, name: &InstanceId, draft: &mut Draft) {
+    let Some(placed) = view.placed(name) else { return };
+    for other in view.placements.get(name).into_iter().flatten() {
+        if other.worker != placed.worker {
+            // Invariant 1 was broken from outside. The newest stays.
+            draft.actions.push(remove(view, name, other, "a second placement of one instance"));
+            return;
+        }
+    }
+    let program = view.programs.get(&name.program).map(|p| &p.value);
+    if let Some(reason) = out_of_place(program, name, placed) {
+        retire(view, name, placed, reason, draft);
+    } else if let Some(program) = program {
+        keep(view, program, name, placed, draft);
+    }
+}
+
+/// Why an instance cannot stay where it is, whatever its health.
+fn out_of_place(
+    program: Option<&Program>,
+    name: &InstanceId,
+    placed: &Placed,
+) -> Option<&'static str> {
+    let Some(program) = program else { return Some("its program is gone") };
+    let spec = &program.spec;
+    if program.id != placed.placement.id {
+        Some("its program was declared anew")
+    } else if program.removing {
+        Some("its program is being removed")
+    } else if name.index >= spec.numprocs {
+        Some("numprocs was lowered")
+    } else if !spec.machines.is_empty() && !spec.machines.contains(&placed.worker) {
+        Some("machines no longer names its worker")
+    } else if !spec.same_identity(&placed.placement.spec) {
+        Some("touch_timeout or exclusive was changed")
+    } else {
+        None
+    }
+}
+
+/// Stops an instance where it is, and takes its placement away once nothing of it runs: the end of
+/// every willing move (DESIGN.md section 5, rule 12).
+fn retire(view: &View, name: &InstanceId, placed: &Placed, reason: &str, draft: &mut Draft) {
+    let status = view.status(name, placed);
+    let stopped = status.is_some_and(|s| !s.acted_on_run() && !s.state.may_have_child());
+    if stopped || view.life(placed) == Life::Lost {
+        draft.actions.push(remove(view, name, placed, reason));
+    } else if placed.placement.wanted.run {
+        let mut placement = placed.placement.clone();
+        placement.wanted.run = false;
+        draft.actions.push(update(view, name, placed, placement));
+    }
+}
+
+/// Whether the worker has acted on a placement that wants the instance to run.
+trait ActedOnRun {
+    fn acted_on_run(&self) -> bool;
+}
+
+impl ActedOnRun for dsbus_schema::status::Status {
+    fn acted_on_run(&self) -> bool {
+        self.wanted.run
+    }
+}
+
+fn keep(view: &View, program: &Program, name: &InstanceId, placed: &Placed, draft: &mut Draft) {
+    let wanted = view.wanted(program, name.index);
+    if view.life(placed) == Life::Lost {
+        if wanted.run {
+            let seconds = placed.placement.spec.touch_seconds();
+            let reason = format!("{} is lost: no touch for {seconds} s, no answer", placed.worker);
+            relocate(view, program, name, placed, &reason, draft);
+        }
+        return;
+    }
+    if wanted == placed.placement.wanted && failed(view, name, placed) {
+        if give_up_or_count(view, name, placed, wanted, draft) {
+            return;
+        }
+        let reason = format!("it ended FATAL on {}", placed.worker);
+        relocate(view, program, name, placed, &reason, draft);
+        return;
+    }
+    let now = &placed.placement;
+    if now.wanted != wanted || now.revision != program.revision {
+        let placement = Placement {
+            wanted,
+            revision: program.revision,
+            spec: program.spec.clone(),
+            ..now.clone()
+        };
+        draft.actions.push(update(view, name, placed, placement));
+    }
+}
+
+/// Whether its worker gave it up, under this placement and after the last start asked for.
+fn failed(view: &View, name: &InstanceId, placed: &Placed) -> bool {
+    view.status(name, placed)
+        .is_some_and(|s| s.state == State::Fatal && s.wanted == placed.placement.wanted)
+}
+
+/// Counts a failure that is not counted yet. Says whether the instance is not to be moved (now).
+fn give_up_or_count(
+    view: &View,
+    name: &InstanceId,
+    placed: &Placed,
+    wanted: Wanted,
+    draft: &mut Draft,
+) -> bool {
+    let goal = view.goal(name);
+    let epoch = placed.placement.epoch;
+    if goal.is_none_or(|g| g.failed_epoch < epoch || g.fails_since < asked(wanted)) {
+        draft.actions.push(Action::CountFailure {
+            name: name.clone(),
+            worker: placed.worker.clone(),
+            epoch,
+            asked: asked(wanted),
+        });
+        return true;
+    }
+    given_up(view, name, wanted)
+}
+
+/// How many starts were asked for in all; a failure count belongs to one such number.
+pub(crate) fn asked(wanted: Wanted) -> u64 {
+    wanted.starts + wanted.restarts
+}
+
+/// Whether an instance has failed on as many workers as it may.
+pub(crate) fn given_up(view: &View, name: &InstanceId, wanted: Wanted) -> bool {
+    let limit = view.programs.get(&name.program).map_or(1, |p| p.value.spec.max_fail_count);
+    view.goal(name).is_some_and(|g| g.fails_since >= asked(wanted) && g.fails >= limit)
+}
+
+/// Moves an instance to another worker, if one can take it.
+fn relocate(
+    view: &View,
+    program: &Program,
+    name: &InstanceId,
+    placed: &Placed,
+    reason: &str,
+    draft: &mut Draft,
+) {
+    let Ok(to) = place::choose(view, program, name, Some(&placed.worker), &draft.load) else {
+        return;
+    };
+    draft.loaded(&to);
+    let seconds = placed.placement.spec.touch_seconds();
+    let lease = (view.life(placed) == Life::Lost).then(|| LeaseGuard {
+        seconds,
+        seq: view.leases.get(&(placed.worker.clone(), seconds)).map_or(0, |lease| lease.seq),
+    });
+    draft.actions.push(Action::Move {
+        name: name.clone(),
+        from: placed.worker.clone(),
+        to,
+        guard: view.guard(name),
+        lease,
+        placement: Box::new(place::placement(view, program, name, next_epoch(view, name))),
+        reason: reason.to_owned(),
+    });
+}
+
+fn remove(view: &View, name: &InstanceId, placed: &Placed, reason: &str) -> Action {
+    Action::Remove {
+        name: name.clone(),
+        worker: placed.worker.clone(),
+        guard: view.guard(name),
+        epoch: placed.placement.epoch,
+        reason: reason.to_owned(),
+    }
+}
+
+fn update(view: &View, name: &InstanceId, placed: &Placed, placement: Placement) -> Action {
+    Action::Update {
+        name: name.clone(),
+        worker: placed.worker.clone(),
+        guard: view.guard(name),
+        placement: Box::new(placement),
+    }
+}

@@ -1,0 +1,231 @@
+//! Is a worker lost? Rules 4, 5 and 6 of DESIGN.md section 5, for one scheduler, as a value: what
+//! was heard and asked, and the scheduler's own touches, go in; a verdict comes out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use dsbus_schema::moment::BootTime;
+
+/// An unanswered ask counts only when it is this old: a worker on a busy machine may be slow.
+pub const ASK_PATIENCE: Duration = Duration::from_millis(150);
+/// Time between two asks.
+pub const ASK_EVERY: Duration = Duration::from_millis(150);
+/// How many asks must stay unanswered.
+pub const ASKS_MIN: usize = 3;
+/// Over how long they must be spread.
+pub const ASKS_OVER: Duration = Duration::from_millis(300);
+/// How many own touches are remembered: with one every quarter of the shortest lease, they reach
+/// back over the longest lease worth judging by them; what is older counts as one great gap.
+const OWN_TOUCHES_MAX: usize = 4096;
+/// How many asks are remembered.
+const ASKS_MAX: usize = 64;
+
+/// What one lease is judged by.
+#[derive(Debug, Clone, Default)]
+struct Witness {
+    /// When the last touch was received, or the key or a placement under it was first seen.
+    heard: BootTime,
+    /// It expired, or does not exist.
+    expired: bool,
+    /// When the worker was asked, since it last touched or answered.
+    asks: VecDeque<BootTime>,
+}
+
+/// What becomes of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is not overdue.
+    Live,
+    /// It is overdue or expired; ask its worker (again) at the given time, at the earliest.
+    Ask {
+        /// When.
+        at: BootTime,
+    },
+    /// Expired for long enough on this scheduler's clock, while the bus was there, and the worker
+    /// did not answer.
+    Lost,
+}
+
+/// All that a scheduler judges leases by. `K` names a lease.
+#[derive(Debug, Clone)]
+pub struct Judge<K> {
+    leases: BTreeMap<K, Witness>,
+    /// Own touches: when each was sent, and when it was acknowledged.
+    own: VecDeque<(BootTime, BootTime)>,
+}
+
+impl<K> Default for Judge<K> {
+    fn default() -> Self {
+        Judge { leases: BTreeMap::new(), own: VecDeque::new() }
+    }
+}
+
+impl<K: Ord + Clone> Judge<K> {
+    /// A touch was received.
+    pub fn touched(&mut self, key: &K, now: BootTime) {
+        let witness = Witness { heard: now, expired: false, asks: VecDeque::new() };
+        self.leases.insert(key.clone(), witness);
+    }
+
+    /// The key expired, or a placement needs a lease that does not exist. The time since it was
+    /// last heard, or first seen, goes on.
+    pub fn expired(&mut self, key: &K, now: BootTime) {
+        let first = Witness { heard: now, ..Witness::default() };
+        self.leases.entry(key.clone()).or_insert(first).expired = true;
+    }
+
+    /// Nobody lives by this lease any more.
+    pub fn forget(&mut self, key: &K) {
+        self.leases.remove(key);
+    }
+
+    /// Its worker was asked.
+    pub fn asked(&mut self, key: &K, now: BootTime) {
+        if let Some(witness) = self.leases.get_mut(key) {
+            if witness.asks.len() >= ASKS_MAX {
+                // The first is kept: it shows over how long the worker has been silent.
+                witness.asks.remove(1);
+            }
+            witness.asks.push_back(now);
+        }
+    }
+
+    /// Its worker answered: whatever was asked before is no sign of death.
+    pub fn answered(&mut self, key: &K) {
+        if let Some(witness) = self.leases.get_mut(key) {
+            witness.asks.clear();
+        }
+    }
+
+    /// This scheduler's own touch was acknowledged.
+    pub fn own_touch(&mut self, sent: BootTime, acked: BootTime) {
+        if self.own.len() >= OWN_TOUCHES_MAX {
+            self.own.pop_front();
+        }
+        self.own.push_back((sent, acked));
+    }
+
+    /// Judges the lease `key` of `seconds`.
+    pub fn verdict(&self, key: &K, seconds: u64, now: BootTime) -> Verdict {
+        let Some(witness) = self.leases.get(key) else { return Verdict::Live };
+        let lease = Duration::from_secs(seconds);
+        // Rule 6: a renewal is due at T/3; it is overdue by T/6 at T/2.
+        if !witness.expired && now.since(witness.heard) < lease / 2 {
+            return Verdict::Live;
+        }
+        let silent_for = now.since(witness.heard);
+        let bus_there = self.bus_since(lease / 2, now).is_some_and(|at| now.since(at) >= lease);
+        if witness.expired && silent_for >= lease && bus_there && unanswered(&witness.asks, now) {
+            return Verdict::Lost;
+        }
+        Verdict::Ask { at: witness.asks.back().map_or(now, |last| *last + ASK_EVERY) }
+    }
+
+    /// Rule 5: since when the bus has been there without a gap longer than `gap`; `None` when it
+    /// is not there now. The bus was surely there at some moment between the sending of a touch
+    /// and its acknowledgement, so a gap is counted from the former to the next one's latter.
+    fn bus_since(&self, gap: Duration, now: BootTime) -> Option<BootTime> {
+        let (last_sent, mut since) = *self.own.back()?;
+        if now.since(last_sent) > gap {
+            return None;
+        }
+        for (sent, acked) in self.own.iter().rev().skip(1) {
+            if since.since(*sent) > gap {
+                break;
+            }
+            since = *acked;
+        }
+        Some(since)
+    }
+}
+
+fn unanswered(asks: &VecDeque<BootTime>, now: BootTime) -> bool {
+    let ripe: Vec<_> = asks.iter().filter(|ask| now.since(**ask) >= ASK_PATIENCE).collect();
+    match (ripe.first(), ripe.last()) {
+        (Some(first), Some(last)) => ripe.len() >= ASKS_MIN && last.since(**first) >= ASKS_OVER,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(millis: u64) -> BootTime {
+        BootTime(100 * SECOND + millis * 1_000_000)
+    }
+
+    /// A scheduler that touched every 250 ms from 0 to `until`, but for the gap.
+    fn judge(until: u64, gap: std::ops::Range<u64>) -> Judge<&'static str> {
+        let mut judge = Judge::default();
+        for t in (0..=until).step_by(250).filter(|t| !gap.contains(t)) {
+            judge.own_touch(at(t), at(t + 1));
+        }
+        judge
+    }
+
+    fn ask(judge: &mut Judge<&'static str>, times: &[u64]) {
+        for t in times {
+            judge.asked(&"w1", at(*t));
+        }
+    }
+
+    #[test]
+    fn lost_only_when_all_rules_are_met() {
+        let mut j = judge(12_000, 0..0);
+        j.touched(&"w1", at(5_000));
+        assert_eq!(j.verdict(&"w1", 2, at(5_900)), Verdict::Live);
+        assert_eq!(j.verdict(&"w1", 2, at(6_000)), Verdict::Ask { at: at(6_000) });
+        ask(&mut j, &[6_000, 6_150, 6_300]);
+        assert_eq!(j.verdict(&"w1", 2, at(7_100)), Verdict::Ask { at: at(6_450) }, "not expired");
+        j.expired(&"w1", at(7_100));
+        assert_eq!(j.verdict(&"w1", 2, at(7_100)), Verdict::Lost);
+    }
+
+    #[test]
+    fn rule_4_own_clock() {
+        let mut j = judge(12_000, 0..0);
+        j.touched(&"w1", at(6_000));
+        j.expired(&"w1", at(6_100));
+        ask(&mut j, &[6_100, 6_250, 6_400]);
+        assert_ne!(j.verdict(&"w1", 5, at(10_900)), Verdict::Lost);
+        assert_eq!(j.verdict(&"w1", 5, at(11_000)), Verdict::Lost);
+    }
+
+    #[test]
+    fn rule_5_a_gap_in_own_touches_starts_the_time_anew() {
+        let mut j = judge(12_000, 4_000..6_500);
+        j.touched(&"w1", at(3_000));
+        j.expired(&"w1", at(6_600));
+        ask(&mut j, &[6_600, 6_800, 7_000]);
+        assert_ne!(j.verdict(&"w1", 2, at(7_500)), Verdict::Lost, "the bus is back since 6.5 s");
+        assert_eq!(j.verdict(&"w1", 2, at(8_600)), Verdict::Lost);
+        let mut silent = judge(5_000, 0..0);
+        silent.expired(&"w1", at(1_000));
+        ask(&mut silent, &[2_000, 3_000, 4_000]);
+        assert_ne!(silent.verdict(&"w1", 2, at(6_500)), Verdict::Lost, "the bus is not there now");
+    }
+
+    #[test]
+    fn rule_6_any_answer_means_alive() {
+        let mut j = judge(12_000, 0..0);
+        j.expired(&"w1", at(1_000));
+        ask(&mut j, &[4_000, 4_100, 4_200]);
+        assert_ne!(j.verdict(&"w1", 2, at(9_000)), Verdict::Lost, "asks over 200 ms only");
+        ask(&mut j, &[4_300]);
+        assert_ne!(j.verdict(&"w1", 2, at(4_400)), Verdict::Lost, "the last may yet be answered");
+        assert_eq!(j.verdict(&"w1", 2, at(4_450)), Verdict::Lost);
+        j.answered(&"w1");
+        assert_ne!(j.verdict(&"w1", 2, at(9_000)), Verdict::Lost);
+    }
+
+    #[test]
+    fn a_new_scheduler_waits() {
+        let mut j = judge(1_000, 0..0);
+        j.expired(&"w1", at(0));
+        ask(&mut j, &[100, 300, 500]);
+        assert_ne!(j.verdict(&"w1", 5, at(1_000)), Verdict::Lost);
+    }
+}

@@ -1,0 +1,162 @@
+//! What people see of the view.
+
+use std::collections::BTreeSet;
+
+use dsbus_schema::goal::Wanted;
+use dsbus_schema::ids::{Epoch, InstanceId};
+use dsbus_schema::program::Program;
+use dsbus_schema::state::State;
+use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
+use dsbus_schema::touch::PRESENCE_SECONDS;
+
+use crate::view::{Life, Placed, View};
+
+/// Every instance that is declared or placed, by name.
+pub fn instances(view: &View) -> Vec<InstanceRow> {
+    let declared = view.programs.values().flat_map(|p| p.value.instances().collect::<Vec<_>>());
+    let names: BTreeSet<InstanceId> = declared.chain(view.placements.keys().cloned()).collect();
+    names.iter().filter_map(|name| instance(view, name)).collect()
+}
+
+/// One instance; `None` when its program is unknown.
+pub fn instance(view: &View, name: &InstanceId) -> Option<InstanceRow> {
+    let program = &view.programs.get(&name.program)?.value;
+    let mut wanted = view.wanted(program, name.index);
+    if program.removing || name.index >= program.spec.numprocs {
+        wanted.run = false;
+    }
+    let mut row = match view.placed(name) {
+        Some(placed) => placed_row(view, program, name, placed),
+        None => unplaced_row(view, program, name, wanted),
+    };
+    row.wanted = wanted;
+    row.ok = !wanted.run || fine(program, &row);
+    Some(row)
+}
+
+fn fine(program: &Program, row: &InstanceRow) -> bool {
+    match row.state {
+        State::Running | State::Starting => true,
+        State::Exited => row
+            .exit
+            .and_then(|exit| exit.code)
+            .and_then(|code| u8::try_from(code).ok())
+            .is_some_and(|code| program.spec.exitcodes.contains(&code)),
+        State::Stopped
+        | State::Pending
+        | State::Backoff
+        | State::Stopping
+        | State::Fatal
+        | State::Unknown => false,
+    }
+}
+
+fn blank(program: &Program, name: &InstanceId, state: State) -> InstanceRow {
+    InstanceRow {
+        name: name.clone(),
+        id: program.id,
+        program: name.program.clone(),
+        index: name.index,
+        state,
+        statecode: state.code(),
+        worker: None,
+        pid: None,
+        epoch: Epoch(0),
+        revision: program.revision,
+        since: None,
+        restarts: 0,
+        exit: None,
+        reason: None,
+        spawnerr: None,
+        stderr_line: None,
+        stdout_logfile: None,
+        stderr_logfile: None,
+        wanted: Wanted::default(),
+        acted: Wanted::default(),
+        ok: false,
+    }
+}
+
+fn unplaced_row(view: &View, program: &Program, name: &InstanceId, wanted: Wanted) -> InstanceRow {
+    let said = view.fleet_statuses.get(name).map(|s| &s.value);
+    if !wanted.run {
+        // Nothing runs and nothing should: the request is acted on by there being no placement.
+        let mut row = blank(program, name, State::Stopped);
+        row.acted = wanted;
+        row.reason = Some("not started".to_owned());
+        return row;
+    }
+    let mut row = blank(program, name, State::Pending);
+    row.since = said.map(|s| s.since);
+    row.reason =
+        said.and_then(|s| s.reason.clone()).or_else(|| Some("waits for a scheduler".to_owned()));
+    row
+}
+
+fn placed_row(view: &View, program: &Program, name: &InstanceId, placed: &Placed) -> InstanceRow {
+    let mut row = match view.status(name, placed) {
+        Some(status) => told(program, name, status),
+        None => {
+            let state = if placed.placement.wanted.run { State::Starting } else { State::Stopped };
+            let mut row = blank(program, name, state);
+            row.reason = Some(format!("placed on {}, which has not told of it yet", placed.worker));
+            row
+        }
+    };
+    row.worker = Some(placed.worker.clone());
+    row.epoch = placed.placement.epoch;
+    if row.state == State::Fatal
+        && let Some(said) = view.fleet_statuses.get(name)
+        && said.value.state == State::Fatal
+    {
+        let why = row.reason.take().unwrap_or_default();
+        let all = said.value.reason.clone().unwrap_or_default();
+        row.reason = Some(if why.is_empty() { all } else { format!("{why}; {all}") });
+    }
+    if view.life(placed) == Life::Lost {
+        row.state = State::Unknown;
+        row.statecode = row.state.code();
+        row.pid = None;
+        row.reason =
+            Some(format!("its worker {} is lost, and no other can take it", placed.worker));
+    }
+    row
+}
+
+fn told(program: &Program, name: &InstanceId, status: &Status) -> InstanceRow {
+    InstanceRow {
+        pid: status.pid,
+        revision: status.revision,
+        since: Some(status.since),
+        restarts: status.restarts,
+        exit: status.exit,
+        reason: status.reason.clone(),
+        spawnerr: status.spawnerr.clone(),
+        stderr_line: status.stderr_line.clone(),
+        stdout_logfile: status.stdout_logfile.clone(),
+        stderr_logfile: status.stderr_logfile.clone(),
+        acted: status.wanted,
+        ..blank(program, name, status.state)
+    }
+}
+
+/// Every worker that ever joined, by name.
+pub fn workers(view: &View) -> Vec<WorkerRow> {
+    let load = view.load();
+    view.workers
+        .values()
+        .map(|worker| WorkerRow {
+            name: worker.name.clone(),
+            state: view.worker_state(worker),
+            host: worker.host.clone(),
+            agent_pid: worker.agent_pid,
+            supervisor_pid: worker.supervisor_pid,
+            instances: load.get(&worker.name).copied().unwrap_or(0),
+            last_touch: view
+                .leases
+                .get(&(worker.name.clone(), PRESENCE_SECONDS))
+                .and_then(|lease| lease.touched),
+            version: worker.version.clone(),
+        })
+        .collect()
+}
