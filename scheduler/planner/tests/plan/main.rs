@@ -1,0 +1,298 @@
+//! What the planner does, case by case, and what holds whatever happens.
+
+mod world;
+
+use dsbus_planner::rows;
+use dsbus_schema::lenient::Span;
+use dsbus_schema::state::State;
+use proptest::prelude::*;
+use world::{World, instance, worker};
+
+#[test]
+fn a_declared_program_is_spread_and_then_left_alone() {
+    let mut w = World::with_workers(3);
+    w.declare("web", |s| s.numprocs = 3);
+    assert_eq!(w.step(), ["place web:0 w1", "place web:1 w2", "place web:2 w3"]);
+    assert_eq!(w.step(), Vec::<String>::new(), "planning again gives nothing");
+}
+
+#[test]
+fn autostart_false_waits_for_a_start() {
+    let mut w = World::with_workers(1);
+    w.declare("web", |s| s.autostart = false);
+    assert_eq!(w.settle(), Vec::<String>::new());
+    let row = &rows::instances(&w.view)[0];
+    assert_eq!((row.state, row.ok), (State::Stopped, true));
+    w.command("web", |g| (g.run, g.starts) = (true, 1));
+    assert_eq!(w.settle(), ["place web:0 w1"]);
+}
+
+#[test]
+fn a_stop_is_an_update_in_place() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |_| {});
+    w.settle();
+    let epoch = w.epoch("web:0");
+    w.command("web", |g| g.run = false);
+    assert_eq!(w.settle(), ["update web:0 stop r1"]);
+    assert_eq!(w.epoch("web:0"), epoch, "the epoch grows only when it is placed anew");
+}
+
+#[test]
+fn a_lost_worker_s_instances_move_under_a_greater_epoch() {
+    let mut w = World::with_workers(3);
+    w.declare("web", |s| s.numprocs = 3);
+    w.settle();
+    let before = w.epoch("web:0");
+    w.lose("w1");
+    assert_eq!(w.settle(), ["move web:0 w1 w2 lost", "drop web:0 w1"]);
+    assert!(w.epoch("web:0") > before);
+    assert_eq!((w.at("web:1").unwrap(), w.at("web:2").unwrap()), ("w2".into(), "w3".into()));
+}
+
+#[test]
+fn with_nowhere_to_go_it_is_unknown_and_stays() {
+    let mut w = World::with_workers(1);
+    w.declare("web", |_| {});
+    w.settle();
+    w.lose("w1");
+    assert_eq!(w.settle(), Vec::<String>::new());
+    assert_eq!(rows::instances(&w.view)[0].state, State::Unknown);
+    w.join("w2");
+    assert_eq!(w.settle(), ["move web:0 w1 w2 lost", "drop web:0 w1"]);
+}
+
+#[test]
+fn a_worker_that_is_only_silent_keeps_its_instances_and_gets_no_new_ones() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |_| {});
+    w.settle();
+    let key = (worker("w1"), 5);
+    w.view.leases.get_mut(&key).unwrap().life = dsbus_planner::view::Life::Silent;
+    w.declare("api", |_| {});
+    assert_eq!(w.step(), ["place api:0 w2"]);
+    assert_eq!(w.at("web:0").unwrap(), "w1");
+}
+
+#[test]
+fn machines_limit_and_explain() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |s| s.machines = vec![worker("w2"), worker("w9")]);
+    assert_eq!(w.settle(), ["place web:0 w2"]);
+    w.lose("w2");
+    assert_eq!(w.settle(), Vec::<String>::new());
+    w.declare("api", |s| s.machines = vec![worker("w9")]);
+    assert_eq!(w.settle(), ["say api:0 PENDING"]);
+    let row = rows::instance(&w.view, &instance("api:0")).unwrap();
+    let reason = row.reason.unwrap();
+    assert!(reason.contains("w1 is not among its machines"), "{reason}");
+    assert!(reason.contains("w9 has never joined"), "{reason}");
+    w.join("w9");
+    assert_eq!(
+        w.settle(),
+        ["move web:0 w2 w9 lost", "place api:0 w9", "unsay api:0", "drop web:0 w2"]
+    );
+}
+
+#[test]
+fn a_willing_move_stops_first() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |_| {});
+    w.settle();
+    w.declare("web", |s| s.machines = vec![worker("w2")]);
+    assert_eq!(w.step(), ["update web:0 stop r1"]);
+    assert_eq!(w.step(), Vec::<String>::new(), "until its worker tells that it is stopped");
+    w.tell("web:0", State::Stopping);
+    assert_eq!(w.step(), Vec::<String>::new());
+    w.tell("web:0", State::Stopped);
+    assert_eq!(w.step(), ["remove web:0 w1"]);
+    assert_eq!(w.step(), ["place web:0 w2"]);
+}
+
+#[test]
+fn a_changed_touch_timeout_is_a_new_placement() {
+    let mut w = World::with_workers(1);
+    w.declare("web", |_| {});
+    w.settle();
+    let before = w.epoch("web:0");
+    w.declare("web", |s| s.touch_timeout = Some(Span::from_secs(9)));
+    assert_eq!(w.settle(), ["update web:0 stop r1", "remove web:0 w1", "place web:0 w1"]);
+    assert!(w.epoch("web:0") > before);
+}
+
+#[test]
+fn a_changed_command_is_an_update() {
+    let mut w = World::with_workers(1);
+    w.declare("web", |_| {});
+    w.settle();
+    w.declare("web", |s| s.startretries = 9);
+    assert_eq!(w.settle(), ["update web:0 run r2"]);
+}
+
+#[test]
+fn fatal_is_tried_elsewhere_until_max_fail_count() {
+    let mut w = World::with_workers(3);
+    w.declare("web", |s| s.max_fail_count = 2);
+    w.settle();
+    w.tell("web:0", State::Fatal);
+    assert_eq!(w.step(), ["count web:0 w1"]);
+    assert_eq!(w.step(), ["move web:0 w1 w2"]);
+    w.tell("web:0", State::Fatal);
+    assert_eq!(w.step(), ["count web:0 w2"]);
+    assert_eq!(w.step(), ["say web:0 FATAL"]);
+    assert_eq!(w.step(), Vec::<String>::new());
+    let reason = rows::instance(&w.view, &instance("web:0")).unwrap().reason.unwrap();
+    assert!(reason.contains("FATAL 2 times, on w1, w2"), "{reason}");
+    // A start that a person asks for begins a new count.
+    w.command("web", |g| (g.run, g.starts) = (true, 1));
+    assert_eq!(w.step(), ["update web:0 run r1", "unsay web:0"]);
+    w.tell("web:0", State::Fatal);
+    assert!(w.step().contains(&"count web:0 w2".to_owned()));
+    w.step();
+    assert_eq!(w.at("web:0").unwrap(), "w1");
+}
+
+#[test]
+fn removal_stops_then_forgets() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |s| s.numprocs = 2);
+    w.settle();
+    w.remove("web");
+    let planned = w.settle();
+    assert_eq!(
+        planned,
+        [
+            "update web:0 stop r1",
+            "update web:1 stop r1",
+            "remove web:0 w1",
+            "remove web:1 w2",
+            "forget web"
+        ]
+    );
+    assert!(rows::instances(&w.view).is_empty());
+    w.declare("web", |_| {});
+    let before = w.view.guard(&instance("web:0"));
+    w.settle();
+    assert!(w.epoch("web:0") > before, "a name that is used again goes on with its epochs");
+}
+
+#[test]
+fn lower_numprocs_retires_the_highest() {
+    let mut w = World::with_workers(1);
+    w.declare("web", |s| s.numprocs = 3);
+    w.settle();
+    w.declare("web", |s| s.numprocs = 1);
+    let planned = w.settle();
+    assert!(planned.contains(&"remove web:2 w1".to_owned()), "{planned:?}");
+    assert_eq!(rows::instances(&w.view).len(), 1);
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Declare { program: u8, numprocs: u32, machine: Option<u8>, timeout: u64 },
+    Command { program: u8, run: bool },
+    Lose(u8),
+    Return(u8),
+    Remove(u8),
+    Tell { program: u8, index: u32, state: State },
+    Obey,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let state = prop_oneof![
+        Just(State::Starting),
+        Just(State::Running),
+        Just(State::Backoff),
+        Just(State::Fatal),
+        Just(State::Exited),
+        Just(State::Stopped),
+    ];
+    prop_oneof![
+        (0..3u8, 1..4u32, proptest::option::of(1..5u8), 4..7u64).prop_map(
+            |(program, numprocs, machine, timeout)| Happening::Declare {
+                program,
+                numprocs,
+                machine,
+                timeout
+            }
+        ),
+        (0..3u8, any::<bool>()).prop_map(|(program, run)| Happening::Command { program, run }),
+        (1..5u8).prop_map(Happening::Lose),
+        (1..5u8).prop_map(Happening::Return),
+        (0..3u8).prop_map(Happening::Remove),
+        (0..3u8, 0..4u32, state).prop_map(|(program, index, state)| Happening::Tell {
+            program,
+            index,
+            state
+        }),
+        Just(Happening::Obey),
+    ]
+}
+
+fn happen(w: &mut World, happening: Happening) {
+    let name = |program: u8| format!("p{program}");
+    let declared = |w: &World, program: u8| {
+        w.view.programs.get(&world::program(&name(program))).map(|p| p.value.removing)
+    };
+    match happening {
+        Happening::Declare { program, numprocs, machine, timeout } => {
+            if declared(w, program) != Some(true) {
+                w.declare(&name(program), |s| {
+                    s.numprocs = numprocs;
+                    s.machines = machine.iter().map(|m| worker(&format!("w{m}"))).collect();
+                    s.touch_timeout = Some(Span::from_secs(timeout));
+                });
+            }
+        }
+        Happening::Command { program, run } => {
+            if declared(w, program).is_some() {
+                w.command(&name(program), |g| {
+                    g.run = run;
+                    g.starts += u64::from(run);
+                });
+            }
+        }
+        Happening::Lose(n) => w.lose(&format!("w{n}")),
+        Happening::Return(n) => w.join(&format!("w{n}")),
+        Happening::Remove(program) => {
+            if declared(w, program).is_some() {
+                w.remove(&name(program));
+            }
+        }
+        Happening::Tell { program, index, state } => {
+            w.tell(&format!("{}:{index}", name(program)), state);
+        }
+        Happening::Obey => w.obey(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happens: planning again right after enacting gives nothing but what a count of
+    /// failures or a removal brings on, there is at most one placement per instance (asserted by
+    /// every step), every guard named is the right one, no epoch ever falls, and in the end all
+    /// comes to rest where it may be.
+    #[test]
+    fn it_comes_to_rest(happenings in proptest::collection::vec(happening(), 1..40)) {
+        let mut w = World::with_workers(3);
+        for h in happenings {
+            happen(&mut w, h);
+            let mut rounds = 0;
+            while !w.step().is_empty() {
+                rounds += 1;
+                prop_assert!(rounds < 8, "it plans for ever without news");
+            }
+        }
+        for n in 1..5 {
+            w.join(&format!("w{n}"));
+        }
+        w.settle();
+        for (name, placed) in &w.view.placements {
+            let spec = &w.view.programs[&name.program].value.spec;
+            let machines = &spec.machines;
+            prop_assert!(machines.is_empty() || machines.contains(&placed[0].worker));
+            prop_assert!(name.index < spec.numprocs);
+        }
+    }
+}
