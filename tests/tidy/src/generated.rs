@@ -1,0 +1,60 @@
+//! Generated documents are the ones that today's types give.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
+
+use crate::tree::Tree;
+
+const FOLDER: &str = "bus-schema/";
+const SCHEMAS: &str = "bus-schema/schemas/";
+
+/// Every generated document, by its path from the root.
+fn wanted() -> BTreeMap<String, String> {
+    dsbus_schema::generate::documents()
+        .into_iter()
+        .map(|(path, text)| (format!("{FOLDER}{path}"), text))
+        .collect()
+}
+
+/// The checked-in documents are up to date, and none is left of a message that is no more.
+pub fn up_to_date(tree: &Tree) -> Vec<String> {
+    let wanted = wanted();
+    let stale = wanted
+        .iter()
+        .filter(|(path, text)| tree.text(path) != Some(text.as_str()))
+        .map(|(path, _)| format!("{path}: not what the types give: ./run schemas, and commit"));
+    let left = tree
+        .files
+        .iter()
+        .filter(|file| file.path.starts_with(SCHEMAS) && !wanted.contains_key(&file.path))
+        .map(|file| format!("{}: of no message: delete it", file.path));
+    stale.chain(left).collect()
+}
+
+/// Writes the documents into the tree under `root`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(root: &Path) -> io::Result<()> {
+    fs::create_dir_all(root.join(SCHEMAS))?;
+    for (path, text) in wanted() {
+        fs::write(root.join(path), text)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_and_a_left_over_document_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path()).unwrap();
+        assert_eq!(up_to_date(&Tree::read(folder.path()).unwrap()), [""; 0]);
+        fs::write(folder.path().join("bus-schema/asyncapi.json"), "{}").unwrap();
+        fs::write(folder.path().join("bus-schema/schemas/old.json"), "{}").unwrap();
+        assert_eq!(up_to_date(&Tree::read(folder.path()).unwrap()).len(), 2);
+    }
+}

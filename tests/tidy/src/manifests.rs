@@ -1,0 +1,206 @@
+//! Which crate may use which, read from the Cargo.toml files.
+
+use toml::{Table, Value};
+
+use crate::tree::Tree;
+
+/// Who may import whom: a crate, and the crates of this house that it may use. Arrows point down
+/// only; `planner`, `supervisor` and `client` never import each other.
+pub const ARROWS: &[(&str, &[&str])] = &[
+    ("dsbus-schema", &[]),
+    ("dsbus-client", &["dsbus-schema"]),
+    ("dsbus-planner", &["dsbus-schema"]),
+    ("dsbus-supervisor", &["dsbus-schema"]),
+    ("dsbus-scheduler", &["dsbus-planner", "dsbus-client", "dsbus-schema"]),
+    ("dsbus-agent", &["dsbus-supervisor", "dsbus-client", "dsbus-schema"]),
+    (
+        "dsbus",
+        &["dsbus-scheduler", "dsbus-agent", "dsbus-supervisor", "dsbus-client", "dsbus-schema"],
+    ),
+    ("dsbus-harness", &[]),
+    ("dsbus-tidy", &["dsbus-schema"]),
+];
+
+/// What every crate may use in its tests besides.
+pub const IN_TESTS: &[&str] = &["dsbus-harness"];
+
+/// Crates from elsewhere that only some may use, and why.
+pub const KEPT_TO: &[(&str, &[&str], &str)] =
+    &[("async-nats", &["dsbus-client"], "the client is the one way to speak on the bus")];
+
+/// Crates from elsewhere that some may not use, not even in tests, and why.
+pub const KEPT_FROM: &[(&str, &[&str], &str)] = &[
+    ("tokio", &["dsbus-schema", "dsbus-planner"], "it decides, and waits for nothing"),
+    ("tokio", &["dsbus-supervisor"], "it is one loop over poll(2), with no network"),
+    ("futures", &["dsbus-schema", "dsbus-planner", "dsbus-supervisor"], "it waits for nothing"),
+];
+
+struct Member {
+    path: String,
+    name: String,
+    manifest: Table,
+}
+
+struct Dependency<'a> {
+    name: &'a str,
+    value: &'a Value,
+    test: bool,
+}
+
+impl Member {
+    fn dependencies(&self) -> Vec<Dependency<'_>> {
+        let targets = self.manifest.get("target").and_then(Value::as_table);
+        let tables = targets
+            .into_iter()
+            .flat_map(|t| t.values())
+            .filter_map(Value::as_table)
+            .chain([&self.manifest]);
+        let kinds =
+            [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)];
+        tables
+            .flat_map(|table| kinds.map(|(kind, test)| (table.get(kind), test)))
+            .filter_map(|(found, test)| Some((found?.as_table()?, test)))
+            .flat_map(|(found, test)| {
+                found.iter().map(move |(name, value)| Dependency { name, value, test })
+            })
+            .collect()
+    }
+}
+
+fn members(tree: &Tree) -> (Vec<Member>, Vec<String>) {
+    let (mut members, mut problems) = (Vec::new(), Vec::new());
+    let manifests = tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml"));
+    for file in manifests {
+        match file.text.parse::<Table>() {
+            Ok(manifest) => {
+                let package = manifest.get("package").and_then(|package| package.get("name"));
+                let name = package.and_then(Value::as_str).unwrap_or_default().to_owned();
+                members.push(Member { path: file.path.clone(), name, manifest });
+            }
+            Err(error) => problems.push(format!("{}: {error}", file.path)),
+        }
+    }
+    (members, problems)
+}
+
+/// Arrows between the crates of this house point down only.
+pub fn directions(tree: &Tree) -> Vec<String> {
+    let (members, mut problems) = members(tree);
+    for member in &members {
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == member.name) else {
+            problems.push(format!(
+                "{}: {} is not in ARROWS (tests/tidy/src/manifests.rs): say what it may import",
+                member.path, member.name
+            ));
+            continue;
+        };
+        for dependency in member.dependencies() {
+            let ours = ARROWS.iter().any(|(name, _)| *name == dependency.name);
+            let in_tests = dependency.test && IN_TESTS.contains(&dependency.name);
+            if ours && !in_tests && !allowed.contains(&dependency.name) {
+                problems.push(format!(
+                    "{}: {} may not import {}: move what is shared down, to dsbus-schema",
+                    member.path, member.name, dependency.name
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// Some crates from elsewhere are for some rooms only.
+pub fn outside_crates(tree: &Tree) -> Vec<String> {
+    let (members, mut problems) = members(tree);
+    for member in &members {
+        for dependency in member.dependencies() {
+            let refused = KEPT_TO
+                .iter()
+                .filter(|(name, to, _)| *name == dependency.name && !to.contains(&&*member.name))
+                .chain(KEPT_FROM.iter().filter(|(name, from, _)| {
+                    *name == dependency.name && from.contains(&&*member.name)
+                }));
+            problems.extend(refused.map(|(name, _, why)| {
+                format!("{}: {} may not use {name}: {why}", member.path, member.name)
+            }));
+        }
+    }
+    problems
+}
+
+/// Every crate is a member, takes the workspace's lints, and names no version of its own.
+pub fn inheritance(tree: &Tree) -> Vec<String> {
+    let (members, mut problems) = members(tree);
+    let root = tree.text("Cargo.toml").and_then(|text| text.parse::<Table>().ok());
+    let listed = root
+        .as_ref()
+        .and_then(|root| root.get("workspace")?.get("members")?.as_array())
+        .map(|list| list.iter().filter_map(Value::as_str).collect::<Vec<_>>())
+        .unwrap_or_default();
+    for member in &members {
+        let folder = member.path.trim_end_matches("/Cargo.toml");
+        if !listed.contains(&folder) {
+            problems.push(format!("{folder}: add it to `members` in Cargo.toml"));
+        }
+        let inherits = |value: Option<&Value>| {
+            value.and_then(|value| value.get("workspace")?.as_bool()) == Some(true)
+        };
+        if !inherits(member.manifest.get("lints")) {
+            problems.push(format!("{}: add `[lints] workspace = true`", member.path));
+        }
+        for dependency in member.dependencies().into_iter().filter(|d| !inherits(Some(d.value))) {
+            problems.push(format!(
+                "{}: write `{}.workspace = true`; versions are in the root Cargo.toml only",
+                member.path, dependency.name
+            ));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, rest: &str) -> Tree {
+        let text = format!("[package]\nname = \"{name}\"\n{rest}");
+        Tree::of(&[("Cargo.toml", "[workspace]\nmembers = [\"a\"]"), ("a/Cargo.toml", &text)])
+    }
+
+    #[test]
+    fn an_arrow_up_or_across_is_found() {
+        for (name, rest) in [
+            ("dsbus-schema", "[dependencies]\ndsbus-client.workspace = true"),
+            ("dsbus-planner", "[dependencies]\ndsbus-client.workspace = true"),
+            ("dsbus-supervisor", "[dev-dependencies]\ndsbus-client.workspace = true"),
+            ("dsbus-client", "[target.'cfg(unix)'.dependencies]\ndsbus-planner.workspace = true"),
+            ("dsbus-agent", "[dependencies]\ndsbus-harness.workspace = true"),
+            ("dsbus-unheard-of", ""),
+        ] {
+            assert_eq!(directions(&member(name, rest)).len(), 1, "{name}: {rest}");
+        }
+        let fine = "[dependencies]\ndsbus-schema.workspace = true\nserde.workspace = true\n\
+                    [dev-dependencies]\ndsbus-harness.workspace = true";
+        assert_eq!(directions(&member("dsbus-client", fine)), [""; 0]);
+    }
+
+    #[test]
+    fn a_crate_in_the_wrong_room_is_found() {
+        let nats = "[dependencies]\nasync-nats.workspace = true";
+        assert_eq!(outside_crates(&member("dsbus-agent", nats)).len(), 1);
+        assert_eq!(outside_crates(&member("dsbus-client", nats)), [""; 0]);
+        let tokio = "[dev-dependencies]\ntokio.workspace = true";
+        assert_eq!(outside_crates(&member("dsbus-planner", tokio)).len(), 1);
+        assert_eq!(outside_crates(&member("dsbus-supervisor", tokio)).len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_inherited_is_found() {
+        let lints = "[lints]\nworkspace = true\n";
+        let version = format!("{lints}[dependencies]\nserde = \"1\"");
+        assert_eq!(inheritance(&member("dsbus", "")).len(), 1);
+        assert_eq!(inheritance(&member("dsbus", &version)).len(), 1);
+        assert_eq!(inheritance(&member("dsbus", lints)), [""; 0]);
+        let stray = Tree::of(&[("b/Cargo.toml", "[lints]\nworkspace = true")]);
+        assert_eq!(inheritance(&stray).len(), 1);
+    }
+}
