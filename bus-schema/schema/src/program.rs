@@ -1,4 +1,4 @@
-//! What a person declares. Key names and defaults are Supervisor's (its manual, "[program:x]
+//! What a person declares. Key names and defaults are Supervisor's (its manual, "`[program:x]`
 //! Section Settings") where Supervisor has the key.
 
 mod check;

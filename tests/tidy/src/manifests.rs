@@ -33,6 +33,9 @@ pub const KEPT_FROM: &[(&str, &[&str], &str)] = &[
     ("tokio", &["dsbus-schema", "dsbus-planner"], "it decides, and waits for nothing"),
     ("tokio", &["dsbus-supervisor"], "it is one loop over poll(2), with no network"),
     ("futures", &["dsbus-schema", "dsbus-planner", "dsbus-supervisor"], "it waits for nothing"),
+    ("nix", &["dsbus-schema", "dsbus-planner"], "it makes no system calls: no clock, no files"),
+    ("libc", &["dsbus-schema", "dsbus-planner"], "it makes no system calls: no clock, no files"),
+    ("rustix", &["dsbus-schema", "dsbus-planner"], "it makes no system calls: no clock, no files"),
 ];
 
 struct Member {
