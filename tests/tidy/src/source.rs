@@ -36,8 +36,11 @@ const UNSAFE: &[(&str, &str)] = &[
     ("cli/src/", "the socket that the supervisor hands to the agent is a number"),
 ];
 
-/// Where tests may sleep: the loops that wait for a condition.
-const SLEEPS: &[(&str, &str)] = &[("tests/harness/src/wait.rs", "it looks again every few ms")];
+/// Where tests may sleep, and why.
+const SLEEPS: &[(&str, &str)] = &[
+    ("tests/harness/src/wait.rs", "the loops that wait for a condition look again every few ms"),
+    ("bus-schema/client/tests/watch.rs", "a fault lasts for a time, and a load has a pace"),
+];
 
 /// Words of others for what we have our own words for, where a name would make them ours.
 const FOREIGN_WORDS: &[&str] = &["Task", "Job", "Node", "Pod", "Replica"];
