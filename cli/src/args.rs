@@ -1,0 +1,375 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{
+    ArgAction, Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
+use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
+use dsbus_schema::lenient::Span;
+use dsbus_schema::program::ProgramSpec;
+use serde_json::{Map, Value};
+
+/// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
+#[derive(Debug, Parser)]
+#[command(name = "dsbus", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 refused or failed, 2 usage, 3 status: something that should run does not,
+4 bus or schedulers unreachable, 5 timed out.
+
+NAME is a program (web), one of its instances (web:0), a program's UUID, or all.
+Try it: dsbus dev examples/hello.toml";
+
+/// Which fleet, on which bus, as whom.
+#[derive(Debug, Clone, Default, Group)]
+pub(crate) struct Globals {
+    /// The bus; several servers with commas. Else `NATS_URL`, else `.dsbus/url` here or in a
+    /// parent directory (`dsbus dev` writes it), else `nats://127.0.0.1:4222`
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+    /// The fleet; else `DSBUS_FLEET`, else "default"
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) fleet: Option<FleetName>,
+    /// Who asks; else "anonymous"
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) user: Option<UserName>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Declare the programs of TOML files, and wait until they run
+    Apply(Apply),
+    /// Declare one new program without a file; prints its UUID
+    Create(Create),
+    /// Start programs or instances
+    Start(Act),
+    /// Stop programs or instances
+    Stop(Act),
+    /// Stop and start programs or instances
+    Restart(Act),
+    /// Stop programs, and forget them
+    Remove(Act),
+    /// Show what runs, and where; exits 3 when something that should run does not
+    Status(Status),
+    /// Show the workers
+    Workers(Workers),
+    /// Show what instances print
+    Logs(Logs),
+    /// Show what happened
+    Events(Events),
+    /// Run a whole private fleet in this terminal
+    Dev(Dev),
+    /// Run a scheduler (a daemon)
+    Scheduler(Scheduler),
+    /// Run a worker: it runs the fleet's programs on this machine (a daemon)
+    Worker(Worker),
+    /// The bus side of a worker; its supervisor starts it
+    #[command(hide = true)]
+    Agent(Agent),
+    /// Run a command that ends when the process that started this one does
+    #[command(hide = true)]
+    Tied(Tied),
+}
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Whether and how long to wait.
+#[derive(Debug, Clone, Group)]
+pub(crate) struct Wait {
+    /// Return once it is accepted, before it is so
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// How long to wait until it is so
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) timeout: Span,
+}
+
+/// `dsbus apply`.
+#[derive(Debug, Group)]
+pub(crate) struct Apply {
+    /// TOML files with [program.NAME] sections; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+    /// Print a table, or JSON
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// `dsbus create`. Its options are the keys of a program: see [`parse`].
+#[derive(Debug, Group)]
+pub(crate) struct Create {
+    /// Name of the program
+    pub(crate) name: ProgramName,
+    /// What to run, after --
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+    /// Keys of the program.
+    #[arg(skip)]
+    pub(crate) keys: Map<String, Value>,
+}
+
+/// `dsbus start`, `stop`, `restart`, `remove`.
+#[derive(Debug, Group)]
+pub(crate) struct Act {
+    /// Programs or instances; all is every program
+    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+/// `dsbus status`.
+#[derive(Debug, Group)]
+pub(crate) struct Status {
+    /// Programs or instances; everything without one
+    #[arg(value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
+    /// Print a table, or JSON
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// `dsbus workers`.
+#[derive(Debug, Group)]
+pub(crate) struct Workers {
+    /// Print a table, or JSON
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// `dsbus logs`.
+#[derive(Debug, Group)]
+pub(crate) struct Logs {
+    /// Programs or instances
+    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
+    /// How many lines to begin with
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) lines: u32,
+    /// Go on with what comes, also after a move to another worker
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Standard error instead of standard output
+    #[arg(long)]
+    pub(crate) stderr: bool,
+}
+
+/// `dsbus events`.
+#[derive(Debug, Group)]
+pub(crate) struct Events {
+    /// Programs or instances; everything without one
+    #[arg(value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
+    /// How many to begin with
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    pub(crate) lines: u32,
+    /// Go on with what happens
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Print a table, or JSON: one array, or one event a line with -f
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// `dsbus dev`. With `--nats` it uses that bus and starts no server.
+#[derive(Debug, Group)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Dev {
+    #[command(subcommand)]
+    pub(crate) verb: Option<DevVerb>,
+    /// How many workers
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) workers: u16,
+    /// How many schedulers
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=20))]
+    pub(crate) schedulers: u16,
+    /// Port of the bus; a free one unless set
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Keep everything in this directory: a second start goes on where the first one ended
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// TOML files to apply
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// What one does to a fleet of `dsbus dev`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevVerb {
+    /// kill -9 both processes of a worker on this machine, and see its instances move
+    Kill {
+        /// The worker
+        worker: WorkerName,
+    },
+}
+
+/// `dsbus scheduler`.
+#[derive(Debug, Group)]
+pub(crate) struct Scheduler {
+    /// Name of this scheduler among the others; made up unless set
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<UserName>,
+    /// Copies of what is stored; 3 where the NATS cluster has three nodes, else 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) replicas: Option<u8>,
+}
+
+/// `dsbus worker`.
+#[derive(Debug, Group)]
+pub(crate) struct Worker {
+    /// Name of this worker; the host's unless set
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<WorkerName>,
+    /// State directory; /var/lib/dsbus/NAME for root, else ~/.local/state/dsbus/NAME
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `dsbus agent`.
+#[derive(Debug, Group)]
+pub(crate) struct Agent {
+    /// File descriptor of the socket to the supervisor
+    #[arg(long)]
+    pub(crate) fd: i32,
+}
+
+/// `dsbus tied`.
+#[derive(Debug, Group)]
+pub(crate) struct Tied {
+    /// Process id of the starter
+    #[arg(long)]
+    pub(crate) parent: i32,
+    /// What to run
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// Reads a command line.
+///
+/// # Errors
+/// Help, the version, or what is wrong with it.
+pub(crate) fn parse(
+    words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+) -> Result<Args, clap::Error> {
+    let matches =
+        Args::command().mut_subcommand("create", with_keys).try_get_matches_from(words)?;
+    let mut args = Args::from_arg_matches(&matches)?;
+    if let (Verb::Create(create), Some(("create", given))) = (&mut args.verb, matches.subcommand())
+    {
+        for key in option_keys() {
+            let Ok(Some(values)) = given.try_get_many::<String>(&key) else { continue };
+            let text = values.map(String::as_str).collect::<Vec<_>>().join(",");
+            create.keys.insert(key, Value::String(text));
+        }
+    }
+    Ok(args)
+}
+
+/// The keys that are options of `create`; the command has its own place.
+fn option_keys() -> impl Iterator<Item = String> {
+    ProgramSpec::keys().into_iter().filter(|key| key != "command")
+}
+
+/// Adds every key of a program as an option, so that a slip is answered as one.
+fn with_keys(create: clap::Command) -> clap::Command {
+    let default = serde_json::to_value(ProgramSpec::default()).unwrap_or_default();
+    // The descriptions are those of the type, so that they are written once.
+    let schema = schemars::schema_for!(ProgramSpec).to_value();
+    create.args(option_keys().map(|key| {
+        let described = schema["properties"][&key]["description"].as_str().unwrap_or_default();
+        let option = clap::Arg::new(key.clone())
+            .long(key.clone())
+            .alias(key.replace('_', "-"))
+            .value_name("VALUE")
+            .help(format!("{described}{}", shown_default(&default[&key])).replace('\n', " "))
+            .help_heading("Keys of the program, as in a file")
+            // `--environment A=1 --environment B=2` is `--environment A=1,B=2`.
+            .action(ArgAction::Append);
+        match default[&key] {
+            Value::Bool(_) => option.num_args(0..=1).default_missing_value("true"),
+            _ => option.num_args(1),
+        }
+    }))
+}
+
+fn shown_default(default: &Value) -> String {
+    match default {
+        Value::String(text) => format!(" [default: {text}]"),
+        Value::Bool(_) | Value::Number(_) => format!(" [default: {default}]"),
+        Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(words: &str) -> Result<(Map<String, Value>, Vec<String>), String> {
+        match parse(words.split(' ')).map_err(|e| e.to_string())?.verb {
+            Verb::Create(create) => Ok((create.keys, create.command)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().mut_subcommand("create", with_keys).debug_assert();
+    }
+
+    #[test]
+    fn keys_of_create_are_options() {
+        let (keys, command) = create(
+            "dsbus create web --numprocs=3 --exclusive --touch-timeout 20s \
+             --environment A=1 --environment B=2 -- sleep --numprocs 5",
+        )
+        .unwrap();
+        let text = |key: &str| keys[key].as_str().unwrap();
+        assert_eq!((text("numprocs"), text("exclusive")), ("3", "true"));
+        assert_eq!((text("touch_timeout"), text("environment")), ("20s", "A=1,B=2"));
+        assert_eq!(keys.len(), 4, "nothing that was not given: {keys:?}");
+        assert_eq!(command, ["sleep", "--numprocs", "5"]);
+        assert_eq!(
+            create("dsbus create web --autostart false -- x").unwrap().0["autostart"],
+            "false"
+        );
+    }
+
+    #[test]
+    fn slips_of_create_are_answered() {
+        let said = create("dsbus create web --numproc 3 -- x").unwrap_err();
+        assert!(said.contains("numprocs"), "{said}");
+        assert!(create("dsbus create web --numprocs 3").unwrap_err().contains("CMD"));
+        assert!(create("dsbus create a.b -- x").unwrap_err().contains("may hold only"));
+    }
+
+    #[test]
+    fn dev_has_files_and_a_verb() {
+        let dev = |words: &str| match parse(words.split(' ')).unwrap().verb {
+            Verb::Dev(dev) => dev,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(dev("dsbus dev --workers 2 a.toml b.toml").files.len(), 2);
+        assert!(matches!(dev("dsbus dev kill w1").verb, Some(DevVerb::Kill { .. })));
+    }
+}

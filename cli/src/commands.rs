@@ -1,0 +1,55 @@
+//! One verb a file.
+
+mod act;
+mod agent;
+mod apply;
+mod create;
+mod dev;
+mod events;
+mod logs;
+mod remove;
+mod restart;
+mod scheduler;
+mod start;
+mod status;
+mod stop;
+mod tied;
+mod worker;
+mod workers;
+
+use crate::args::Verb;
+use crate::config::Config;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::session;
+
+impl Verb {
+    /// Whether it runs on, and logs.
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(self, Verb::Scheduler(_) | Verb::Worker(_) | Verb::Agent(_))
+    }
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// The verb's own.
+pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
+    match verb {
+        Verb::Apply(args) => session::run(apply::run(config, &args)),
+        Verb::Create(args) => session::run(create::run(config, args)),
+        Verb::Start(args) => session::run(start::run(config, &args)),
+        Verb::Stop(args) => session::run(stop::run(config, &args)),
+        Verb::Restart(args) => session::run(restart::run(config, &args)),
+        Verb::Remove(args) => session::run(remove::run(config, &args)),
+        Verb::Status(args) => session::run(status::run(config, &args)),
+        Verb::Workers(args) => session::run(workers::run(config, &args)),
+        Verb::Logs(args) => session::run(logs::run(config, &args)),
+        Verb::Events(args) => session::run(events::run(config, &args)),
+        Verb::Dev(args) => dev::run(config, args),
+        Verb::Scheduler(args) => scheduler::run(config, args),
+        Verb::Worker(args) => worker::run(config, args),
+        Verb::Agent(args) => agent::run(config, &args),
+        Verb::Tied(args) => Err(tied::run(&args)),
+    }
+}

@@ -1,0 +1,100 @@
+//! What `start`, `stop`, `restart` and `remove` share: ask, wait, and tell a line per instance.
+
+use std::collections::BTreeMap;
+
+use dsbus_schema::command::{Act, Acted, Verb};
+use dsbus_schema::goal::Wanted;
+use dsbus_schema::status::InstanceRow;
+
+use crate::args;
+use crate::config::Config;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::output;
+use crate::session::Session;
+use crate::wait::{self, Goal, Outcome, Verdict, Want};
+
+/// How one of the verbs differs from the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// What is sent.
+    pub(super) verb: Verb,
+    /// What to wait for.
+    pub(super) goal: fn(Wanted) -> Goal,
+    /// What to say when it is done, from what was known before and after.
+    pub(super) done: fn(Option<&InstanceRow>, Option<&InstanceRow>) -> String,
+}
+
+/// Sends the verb, and waits.
+///
+/// # Errors
+/// When it is refused, or nobody answers.
+pub(super) async fn run(
+    config: &Config,
+    args: &args::Act,
+    manner: Manner,
+) -> Result<Code, Failure> {
+    let session = Session::open(config).await?;
+    let verb = manner.verb.name();
+    // What stood before is only to tell "started" from "already running".
+    let before: BTreeMap<_, _> =
+        session.status(&args.names).await?.into_iter().map(|row| (row.name.clone(), row)).collect();
+    let request = Act { envelope: envelope(), names: args.names.clone() };
+    let acted: Acted = session.command(manner.verb, &request).await?;
+    if acted.instances.is_empty() {
+        output::note(format_args!("nothing to {verb}: the fleet has no programs"));
+    }
+    if args.wait.no_wait {
+        for instance in &acted.instances {
+            output::line(format_args!("{}: {verb} requested", instance.name))?;
+        }
+        return Ok(Code::Done);
+    }
+    let wants: Vec<Want> = acted
+        .instances
+        .into_iter()
+        .map(|i| Want { name: i.name, goal: (manner.goal)(i.wanted) })
+        .collect();
+    let outcomes = wait::wait(&session, &wants, args.wait.timeout.0, |outcome| {
+        let done = || (manner.done)(before.get(&outcome.name), outcome.row.as_ref());
+        tell(outcome, done)
+    });
+    Ok(code(&outcomes.await?))
+}
+
+/// A command's id, so that a repetition by the client acts once.
+pub(super) fn envelope() -> dsbus_schema::command::Envelope {
+    dsbus_schema::command::Envelope { id: Some(uuid::Uuid::now_v7()), version: None }
+}
+
+/// Tells one outcome: what is done on standard output, what is not on standard error.
+pub(super) fn tell(outcome: &Outcome, done: impl FnOnce() -> String) -> Result<(), Failure> {
+    let name = &outcome.name;
+    match &outcome.verdict {
+        Verdict::Done => output::line(format_args!("{name}: {}", done()))?,
+        Verdict::Failed(_) | Verdict::Waiting(_) => output::failure(&failure(outcome)),
+    }
+    Ok(())
+}
+
+/// An outcome that is not as wanted, in words.
+pub(super) fn failure(outcome: &Outcome) -> Failure {
+    let Outcome { name, verdict, row } = outcome;
+    match verdict {
+        Verdict::Done => Failure::told(Code::Done),
+        Verdict::Failed(why) => {
+            let on = row.as_ref().and_then(|row| row.worker.as_ref());
+            let on = on.map(|worker| format!(" (on {worker})")).unwrap_or_default();
+            Failure::failed(format!("{name}: {why}{on}"))
+        }
+        Verdict::Waiting(what) => {
+            Failure::new(Code::TimedOut, format!("{name}: timed out; it is {what}"))
+        }
+    }
+}
+
+/// The exit code of all outcomes: what failed outweighs what is late.
+pub(super) fn code(outcomes: &[Outcome]) -> Code {
+    let codes: Vec<Code> = outcomes.iter().map(|outcome| failure(outcome).code).collect();
+    [Code::Failed, Code::TimedOut].into_iter().find(|c| codes.contains(c)).unwrap_or(Code::Done)
+}

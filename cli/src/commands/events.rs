@@ -1,0 +1,176 @@
+//! `dsbus events [NAME...]`
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+
+use dsbus_client::{Entry, From, Item, Watch};
+use dsbus_schema::event::Event;
+use dsbus_schema::ids::Target;
+use dsbus_schema::subject;
+use futures::FutureExt;
+use futures::future::{join_all, select_all};
+use uuid::Uuid;
+
+use crate::args::{self, Format};
+use crate::config::Config;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::{clock, describe, output};
+
+/// How many ids of events are kept to drop the second copy of one.
+const SEEN_MAX: usize = 10_000;
+
+/// Shows what happened, and goes on with `-f`. Needs the bus, not the schedulers.
+///
+/// # Errors
+/// When the bus holds no fleet, or a name does not exist.
+pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Failure> {
+    let session = Session::open(config).await?;
+    session.must_be_provisioned().await?;
+    let subjects = subjects(&session, &args.names).await?;
+    let from = || match args.lines {
+        0 => From::New,
+        n => From::Last(u64::from(n)),
+    };
+    let mut watches: Vec<Watch> = subjects
+        .iter()
+        .map(|subject| session.bus.watch_events(subject, from(), "cli-events"))
+        .collect();
+    let past = join_all(watches.iter_mut().map(past)).await;
+    let mut past: Vec<(u64, Event)> = past.into_iter().flatten().collect();
+    past.sort_by_key(|(seq, _)| *seq);
+    past.dedup_by_key(|(seq, _)| *seq);
+    let surplus = past.len().saturating_sub(args.lines as usize);
+    let mut seen = Seen::default();
+    let past: Vec<Event> = past
+        .into_iter()
+        .skip(surplus)
+        .map(|(_, event)| event)
+        .filter(|e| seen.first(e.id))
+        .collect();
+    if !args.follow && args.output == Format::Json {
+        output::json(&past)?;
+        return Ok(Code::Done);
+    }
+    if !args.follow && past.is_empty() {
+        output::note("nothing happened yet");
+    }
+    for event in &past {
+        show(event, args.output)?;
+    }
+    if !args.follow {
+        return Ok(Code::Done);
+    }
+    loop {
+        for event in next(&mut watches).await.into_iter().filter(|e| seen.first(e.id)) {
+            show(&event, args.output)?;
+        }
+    }
+}
+
+/// The subjects of what was named.
+async fn subjects(session: &Session, names: &[Target]) -> Result<BTreeSet<String>, Failure> {
+    let fleet = session.bus.fleet();
+    if names.is_empty() || names.contains(&Target::All) {
+        return Ok(BTreeSet::from([subject::events(fleet)]));
+    }
+    let mut subjects = BTreeSet::new();
+    for name in names {
+        match name {
+            Target::Program(program) => {
+                subjects.insert(subject::events_about(fleet, program, None));
+            }
+            Target::Instance(instance) => {
+                let index = Some(instance.index);
+                subjects.insert(subject::events_about(fleet, &instance.program, index));
+            }
+            Target::All | Target::Id(_) => {
+                for row in session.status(std::slice::from_ref(name)).await? {
+                    subjects.insert(subject::events_about(fleet, &row.program, None));
+                }
+            }
+        }
+    }
+    Ok(subjects)
+}
+
+/// What a watch knows already.
+async fn past(watch: &mut Watch) -> Vec<(u64, Event)> {
+    let mut events = Vec::new();
+    loop {
+        match watch.next().await {
+            Item::Entry(entry) => events.extend(read(&entry).map(|event| (entry.seq, event))),
+            Item::Reset => events.clear(),
+            Item::CaughtUp => return events,
+        }
+    }
+}
+
+/// The next event of any watch, if the next thing heard is one.
+async fn next(watches: &mut [Watch]) -> Option<Event> {
+    let (item, _, _) = select_all(watches.iter_mut().map(|watch| watch.next().boxed())).await;
+    match item {
+        Item::Entry(entry) => read(&entry),
+        Item::CaughtUp | Item::Reset => None,
+    }
+}
+
+/// Reads an event; one that a newer version wrote is told, not shown.
+fn read(entry: &Entry) -> Option<Event> {
+    match entry.json::<Event>() {
+        Ok(event) => event,
+        Err(e) => {
+            output::warning(format_args!("an event could not be read: {e}"));
+            None
+        }
+    }
+}
+
+fn show(event: &Event, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => output::json_line(event)?,
+        Format::Table => output::line(line(event))?,
+    }
+    Ok(())
+}
+
+/// Time, source, what it is about, TYPE, epoch and number, and the rest.
+fn line(event: &Event) -> String {
+    let (time, today) = (event.time.to_string(), clock::now().to_string());
+    let time = match time.split_once('T') {
+        Some((date, hour)) if today.starts_with(date) => hour.to_owned(),
+        _ => time,
+    };
+    let source = event.source.rsplit('/').next().unwrap_or_default();
+    let (kind, order) = (event.data.type_name(), describe::order(&event.data));
+    let style = describe::event_style(&event.data);
+    let text = format!(
+        "{time}  {source:8} {:12} {style}{kind:10}{style:#} {order:6} {}",
+        event.subject,
+        describe::fact(&event.data)
+    );
+    text.trim_end().to_owned()
+}
+
+/// Ids of the last events shown.
+#[derive(Debug, Default)]
+struct Seen {
+    ids: HashSet<Uuid>,
+    order: VecDeque<Uuid>,
+}
+
+impl Seen {
+    /// Whether this id comes for the first time.
+    fn first(&mut self, id: Uuid) -> bool {
+        if !self.ids.insert(id) {
+            return false;
+        }
+        self.order.push_back(id);
+        if self.order.len() > SEEN_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
+    }
+}

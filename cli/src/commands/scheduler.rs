@@ -1,0 +1,44 @@
+//! `dsbus scheduler`
+
+use dsbus_schema::ids::UserName;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args;
+use crate::config::Config;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+
+/// Runs a scheduler until it is told to stop.
+///
+/// # Errors
+/// When it cannot go on: the server is too old, or what is stored is not dsbus's.
+pub(super) fn run(config: &Config, args: args::Scheduler) -> Result<Code, Failure> {
+    let id = args.id.map_or_else(made_up, |id| id.to_string());
+    let config = dsbus_scheduler::Config {
+        connect: config.connect(&format!("dsbus scheduler {id}"), true),
+        id,
+        replicas: args.replicas.map(usize::from),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        dsbus_scheduler::run(config, shutdown)
+            .await
+            .map(|()| Code::Done)
+            .map_err(|e| Failure::failed(format!("the scheduler ends: {e}")))
+    })
+}
+
+/// An id that no other scheduler has.
+fn made_up() -> String {
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    let tail = &id[id.len() - 12..];
+    UserName::parse(tail).map_or_else(|_| id.clone(), |name| name.to_string())
+}

@@ -1,0 +1,53 @@
+//! Declarations in TOML files. Everything that is wrong in all files is told at once; if anything
+//! is, nothing is applied.
+
+mod diagnostic;
+mod read;
+mod suggest;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use dsbus_schema::ids::ProgramName;
+use serde_json::{Map, Value};
+
+pub(crate) use diagnostic::Diagnostic;
+use diagnostic::Source;
+
+/// Programs by name, each a table of keys and values as they stand in the file.
+pub(crate) type Programs = BTreeMap<ProgramName, Map<String, Value>>;
+
+/// Reads all files.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Programs, Vec<Diagnostic>> {
+    let texts: Vec<(String, Result<String, String>)> =
+        paths.iter().map(|path| (path.display().to_string(), text_of(path))).collect();
+    let mut found = read::Found::default();
+    for (name, text) in &texts {
+        match text {
+            Ok(text) => found.add(&Source { name, text }),
+            Err(why) => found.diagnostics.push(Diagnostic::whole(name, why.clone())),
+        }
+    }
+    if found.diagnostics.is_empty() { Ok(found.programs) } else { Err(found.diagnostics) }
+}
+
+/// The text of a file; `-` is standard input.
+fn text_of(path: &Path) -> Result<String, String> {
+    let bytes = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    let bytes = bytes.map_err(|e| format!("cannot be read: {e}"))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n');
+        format!("is not UTF-8 text (line {})", line.count() + 1)
+    })
+}

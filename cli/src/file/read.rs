@@ -1,0 +1,150 @@
+//! One file into programs and diagnostics.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use dsbus_schema::ids::ProgramName;
+use dsbus_schema::program::ProgramSpec;
+use serde_json::Map;
+use toml_edit::{Document, Item, TableLike};
+
+use super::diagnostic::{Diagnostic, Source};
+use super::{Programs, suggest, value};
+
+/// The only section so far.
+const SECTION: &str = "program";
+
+/// What all files together hold.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Programs that could be read.
+    pub(super) programs: Programs,
+    /// What could not.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Where each program was declared first: file and line.
+    declared: BTreeMap<ProgramName, String>,
+}
+
+impl Found {
+    /// Reads one file.
+    pub(super) fn add(&mut self, source: &Source<'_>) {
+        let document = match Document::parse(source.text) {
+            Ok(document) => document,
+            Err(e) => return self.diagnostics.push(syntax_error(source, &e)),
+        };
+        let before = (self.programs.len(), self.diagnostics.len());
+        let top = document.as_table();
+        for (section, item) in top {
+            let span = key_span(top, section, item);
+            match item.as_table_like() {
+                Some(programs) if section == SECTION => self.add_programs(source, programs),
+                Some(_) => self.diagnostics.push(
+                    Diagnostic::at(source, span, "unknown section")
+                        .key(section)
+                        .hint(section_hint(section)),
+                ),
+                None => self.diagnostics.push(
+                    Diagnostic::at(source, span, "stands outside of a section").key(section).hint(
+                        Some("declare programs as [program.NAME], and their keys below".to_owned()),
+                    ),
+                ),
+            }
+        }
+        if before == (self.programs.len(), self.diagnostics.len()) {
+            let message = "declares no program; one begins with [program.NAME]";
+            self.diagnostics.push(Diagnostic::whole(source.name, message));
+        }
+    }
+
+    fn add_programs(&mut self, source: &Source<'_>, programs: &dyn TableLike) {
+        for (text, item) in programs.iter() {
+            let path = format!("{SECTION}.{text}");
+            let span = key_span(programs, text, item);
+            let wrong = |message: String| Diagnostic::at(source, span.clone(), message).key(&path);
+            let Some(table) = item.as_table_like() else {
+                let message = "a program is a table of keys, [program.NAME]".to_owned();
+                self.diagnostics.push(wrong(message));
+                continue;
+            };
+            let name = match ProgramName::parse(text) {
+                Ok(name) => Some(name),
+                Err(e) => {
+                    self.diagnostics.push(wrong(e.to_string()));
+                    None
+                }
+            };
+            let keys = self.read_program(source, &path, table, &span);
+            let Some(name) = name else { continue };
+            let here = format!("{}:{}", source.name, source.place(span.clone()).line);
+            if let Some(first) = self.declared.get(&name) {
+                self.diagnostics.push(wrong(format!("is declared twice, first in {first}")));
+                continue;
+            }
+            self.declared.insert(name.clone(), here);
+            self.programs.insert(name, keys);
+        }
+    }
+
+    fn read_program(
+        &mut self,
+        source: &Source<'_>,
+        path: &str,
+        table: &dyn TableLike,
+        header: &Range<usize>,
+    ) -> Map<String, serde_json::Value> {
+        let known = ProgramSpec::keys();
+        let mut keys = Map::new();
+        let mut found = Vec::new();
+        for (key, item) in table.iter() {
+            if known.iter().any(|k| k == key) {
+                keys.extend(value::json(item).map(|value| (key.to_owned(), value)));
+                continue;
+            }
+            let hint = suggest::hint(key, known.iter().map(String::as_str));
+            let diagnostic = Diagnostic::at(source, key_span(table, key, item), "unknown key");
+            let start = key_span(table, key, item).start;
+            found.push((start, diagnostic.key(format!("{path}.{key}")).hint(hint)));
+        }
+        for problem in ProgramSpec::read(&keys).err().unwrap_or_default() {
+            let span = table
+                .get(&problem.key)
+                .map_or_else(|| header.clone(), |item| value_span(table, &problem.key, item));
+            let diagnostic = Diagnostic::at(source, span.clone(), problem.message)
+                .key(format!("{path}.{}", problem.key))
+                .hint(problem.hint);
+            found.push((span.start, diagnostic));
+        }
+        found.sort_by_key(|(start, _)| *start);
+        self.diagnostics.extend(found.into_iter().map(|(_, diagnostic)| diagnostic));
+        keys
+    }
+}
+
+fn syntax_error(source: &Source<'_>, e: &toml_edit::TomlError) -> Diagnostic {
+    let span = e.span().unwrap_or(0..0);
+    let place = source.place(span.clone());
+    let line = source.text.lines().nth(place.line - 1).unwrap_or_default().trim_start();
+    // What a person writes who comes from Supervisor.
+    let hint = line
+        .starts_with("[program:")
+        .then(|| "in TOML a section is written [program.NAME]".to_owned());
+    Diagnostic::at(source, span, format!("not valid TOML: {}", e.message().trim())).hint(hint)
+}
+
+fn section_hint(section: &str) -> Option<String> {
+    suggest::hint(section, [SECTION])
+        .or_else(|| Some("declare programs as [program.NAME]".to_owned()))
+}
+
+/// Where a key stands.
+fn key_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
+    table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span()).unwrap_or(0..0)
+}
+
+/// Where the value of a key stands; the key, where the value is a section of its own.
+fn value_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
+    match item {
+        Item::Value(value) => value.span().unwrap_or_else(|| key_span(table, key, item)),
+        _ => key_span(table, key, item),
+    }
+}

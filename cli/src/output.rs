@@ -1,0 +1,107 @@
+//! The only file that prints. Answers go to standard output, everything about them to standard
+//! error; colours leave both where they are not wanted (`NO_COLOR`, no terminal).
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::file::Diagnostic;
+use crate::table::{self, Column, Text};
+
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+
+/// Whether a person sees standard output, rather than a program.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// A line of the answer.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn line(text: impl Display) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Text of the answer as it is: output of a child. Its own escape sequences are its own business.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn raw(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// One JSON document, on several lines.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
+    line(serde_json::to_string_pretty(value)?)
+}
+
+/// One JSON document on one line.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn json_line(value: &impl Serialize) -> io::Result<()> {
+    line(serde_json::to_string(value)?)
+}
+
+/// A table, fitted to the terminal.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn table(columns: &[Column], rows: &[Vec<Text>]) -> io::Result<()> {
+    let width = comfy_table::Table::new().width();
+    for text in table::render(columns, rows, width) {
+        line(text)?;
+    }
+    Ok(())
+}
+
+/// Something to know that is no part of the answer. Lost if nobody reads standard error.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Something that is allowed, and likely not meant.
+pub(crate) fn warning(text: impl Display) {
+    note(format_args!("{YELLOW}warning:{YELLOW:#} {text}"));
+}
+
+/// A failure, and what to do about it.
+pub(crate) fn failure(failure: &Failure) {
+    if !failure.message.is_empty() {
+        note(format_args!("{RED}error:{RED:#} {}", failure.message));
+        hint(failure);
+    }
+}
+
+fn hint(failure: &Failure) {
+    if let Some(hint) = &failure.hint {
+        note(format_args!("  {GREEN}{hint}{GREEN:#}"));
+    }
+}
+
+/// Everything that is wrong with files, then how much that is.
+pub(crate) fn diagnostics(found: &[Diagnostic]) {
+    for diagnostic in found {
+        note(diagnostic);
+    }
+    let count = if found.len() == 1 { "1 error" } else { &format!("{} errors", found.len()) };
+    note(format_args!("{RED}{count}; nothing was applied{RED:#}"));
+}
+
+/// What the parser of the command line says: help, the version, or what is wrong with it.
+pub(crate) fn command_line(e: &clap::Error) {
+    let _ = e.print();
+}

@@ -1,0 +1,155 @@
+//! A verb's connection: the bus, and how its errors are told.
+
+use std::future::Future;
+
+use dsbus_client::{Bus, Error};
+use dsbus_schema::command::{Ask, Verb, code};
+use dsbus_schema::ids::Target;
+use dsbus_schema::status::InstanceRow;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::{Config, Origin};
+use crate::exit_code::Code;
+use crate::failure::Failure;
+
+/// A connected verb.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The bus.
+    pub(crate) bus: Bus,
+    config: Config,
+}
+
+impl Session {
+    /// Connects, or gives up soon.
+    ///
+    /// # Errors
+    /// When no server answers, or it is too old.
+    pub(crate) async fn open(config: &Config) -> Result<Session, Failure> {
+        match Bus::connect(config.connect("dsbus", false)).await {
+            Ok(bus) => Ok(Session { bus, config: config.clone() }),
+            Err(e) => Err(unreachable_bus(config, e)),
+        }
+    }
+
+    /// Sends a command, and has its failure in words.
+    ///
+    /// # Errors
+    /// When it was refused, or nobody answered.
+    pub(crate) async fn command<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        verb: Verb,
+        request: &Q,
+    ) -> Result<A, Failure> {
+        match self.bus.command(verb, request).await {
+            Ok(answer) => Ok(answer),
+            Err(e) => Err(self.explain(e).await),
+        }
+    }
+
+    /// The last known states of what `names` mean; of everything when there are none.
+    ///
+    /// # Errors
+    /// As [`Session::command`].
+    pub(crate) async fn status(&self, names: &[Target]) -> Result<Vec<InstanceRow>, Failure> {
+        self.command(Verb::Status, &Ask { names: names.to_vec(), ..Ask::default() }).await
+    }
+
+    /// An error of the client in words, with what to do about it.
+    pub(crate) async fn explain(&self, e: Error) -> Failure {
+        let fleet = self.fleet();
+        match e {
+            Error::Refused { code: code::UNAVAILABLE, text, .. } => {
+                Failure::new(Code::Unreachable, text)
+            }
+            Error::Refused { text, problems, .. } => {
+                let mut lines = vec![text];
+                lines.extend(problems.iter().map(|problem| format!("  {problem}")));
+                Failure::failed(lines.join("\n"))
+            }
+            Error::NoScheduler | Error::NoResponders => self.nobody(&fleet).await,
+            Error::Timeout => Failure::new(
+                Code::Unreachable,
+                format!("the schedulers of the {fleet} at {} did not answer", self.config.shown()),
+            )
+            .hint("they may be stopped, or cut off from the bus; any one that lives is enough"),
+            Error::Disconnected => Failure::new(
+                Code::Unreachable,
+                format!("the connection to {} was lost", self.config.shown()),
+            ),
+            other => Failure::failed(other.to_string()),
+        }
+    }
+
+    /// Refuses a bus on which no fleet ever was.
+    ///
+    /// # Errors
+    /// When the fleet's buckets do not exist, or cannot be asked for.
+    pub(crate) async fn must_be_provisioned(&self) -> Result<(), Failure> {
+        match self.bus.provisioned().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.no_fleet()),
+            Err(e) => Err(self.explain(e).await),
+        }
+    }
+
+    async fn nobody(&self, fleet: &str) -> Failure {
+        if let Ok(false) = self.bus.provisioned().await {
+            return self.no_fleet();
+        }
+        let said = format!("no scheduler of the {fleet} answers at {}", self.config.shown());
+        Failure::new(Code::Unreachable, said).hint(format!(
+            "start one, on any machine that reaches the bus: dsbus scheduler --nats {}{}",
+            self.config.shown(),
+            self.config.fleet_option()
+        ))
+    }
+
+    fn no_fleet(&self) -> Failure {
+        let (url, origin) = (self.config.shown(), &self.config.origin);
+        let said = format!("there is no {} on the bus at {url} ({origin})", self.fleet());
+        let start = format!(
+            "start one: dsbus scheduler --nats {url}{0}, and dsbus worker --nats {url}{0}",
+            self.config.fleet_option()
+        );
+        Failure::new(Code::Unreachable, said).hint(start)
+    }
+
+    fn fleet(&self) -> String {
+        if self.config.fleet.is_default() {
+            "dsbus fleet".to_owned()
+        } else {
+            format!("dsbus fleet {:?}", self.config.fleet.as_str())
+        }
+    }
+}
+
+fn unreachable_bus(config: &Config, e: Error) -> Failure {
+    let (url, origin) = (config.shown(), &config.origin);
+    let hint = match origin {
+        Origin::File(_) => "dsbus dev wrote that address, and seems to be gone: start dsbus dev",
+        Origin::Flag | Origin::Environment | Origin::Default => {
+            "start a private fleet here with dsbus dev, or name a bus: --nats URL or NATS_URL"
+        }
+    };
+    match e {
+        Error::NoBus { why, .. } => {
+            let said = format!("cannot reach the bus at {url} ({origin}): {why}");
+            Failure::new(Code::Unreachable, said).hint(hint)
+        }
+        other => {
+            let said = format!("cannot use the bus at {url} ({origin}): {other}");
+            Failure::new(Code::Unreachable, said)
+        }
+    }
+}
+
+/// Runs a verb to its end.
+///
+/// # Errors
+/// Its own; or when the runtime cannot be built.
+pub(crate) fn run<T>(verb: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime?.block_on(verb)
+}

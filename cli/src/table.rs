@@ -1,0 +1,162 @@
+//! Tables of plain columns that fit the terminal: columns of little weight leave first, then the
+//! last column wraps. Without a terminal every column is there, on one line.
+
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+
+/// A column.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    /// Its title.
+    pub(crate) title: &'static str,
+    /// Columns with the greatest number leave first when there is no room; 0 never leaves.
+    pub(crate) leaves: u8,
+    /// Left out when it is empty in every row.
+    pub(crate) optional: bool,
+}
+
+/// What a cell means; never told by colour alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Nothing special.
+    #[default]
+    Plain,
+    /// As it should be.
+    Good,
+    /// On its way.
+    Moving,
+    /// Not as it should be.
+    Bad,
+    /// At rest.
+    Quiet,
+}
+
+/// A cell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// Its text.
+    pub(crate) text: String,
+    /// What it means.
+    pub(crate) tone: Tone,
+}
+
+impl<T: Into<String>> From<T> for Text {
+    fn from(text: T) -> Text {
+        Text { text: text.into(), tone: Tone::Plain }
+    }
+}
+
+impl Text {
+    fn cell(&self) -> Cell {
+        let cell = Cell::new(&self.text);
+        match self.tone {
+            Tone::Plain => cell,
+            Tone::Good => cell.fg(Color::Green),
+            Tone::Moving => cell.fg(Color::Yellow),
+            Tone::Bad => cell.fg(Color::Red),
+            Tone::Quiet => cell.add_attribute(Attribute::Dim),
+        }
+    }
+}
+
+/// Least width that is worth wrapping text into.
+const WRAP_WIDTH_MIN: usize = 24;
+
+/// The lines of a table, with colours. `width` is the terminal's; `None` where there is none.
+pub(crate) fn render(columns: &[Column], rows: &[Vec<Text>], width: Option<u16>) -> Vec<String> {
+    let mut shown: Vec<usize> = (0..columns.len())
+        .filter(|&i| !columns[i].optional || rows.iter().any(|row| !row[i].text.is_empty()))
+        .collect();
+    let natural = |i: usize| {
+        let cells = rows.iter().map(|row| row[i].text.chars().count());
+        cells.chain([columns[i].title.len()]).max().unwrap_or(0)
+    };
+    if let Some(width) = width {
+        let needed = |shown: &[usize]| -> usize {
+            let (last, rest) = shown.split_last().map_or((0, shown), |(last, rest)| (*last, rest));
+            rest.iter().map(|&i| natural(i) + 2).sum::<usize>() + natural(last).min(WRAP_WIDTH_MIN)
+        };
+        while needed(&shown) > usize::from(width) {
+            let Some(least) = shown
+                .iter()
+                .copied()
+                .filter(|&i| columns[i].leaves > 0)
+                .max_by_key(|&i| columns[i].leaves)
+            else {
+                break;
+            };
+            shown.retain(|&i| i != least);
+        }
+    }
+    layout(columns, rows, &shown, width)
+}
+
+fn layout(
+    columns: &[Column],
+    rows: &[Vec<Text>],
+    shown: &[usize],
+    width: Option<u16>,
+) -> Vec<String> {
+    let mut table = Table::new();
+    // Whoever prints strips the styles where they do not belong.
+    table.load_style(presets::NOTHING).force_no_tty().enforce_styling().style_text_only();
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    table.set_header(
+        shown.iter().map(|&i| Cell::new(columns[i].title).add_attribute(Attribute::Bold)),
+    );
+    for row in rows {
+        table.add_row(shown.iter().map(|&i| row[i].cell()));
+    }
+    for (position, column) in table.column_iter_mut().enumerate() {
+        let last = position + 1 == shown.len();
+        column.set_padding((0, if last { 0 } else { 2 }));
+        if !last {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    table.trim_fmt().lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 4] = [
+        Column { title: "NAME", leaves: 0, optional: false },
+        Column { title: "PID", leaves: 1, optional: false },
+        Column { title: "EPOCH", leaves: 2, optional: false },
+        Column { title: "DETAIL", leaves: 0, optional: true },
+    ];
+
+    fn plain(rows: &[[&str; 4]], width: Option<u16>) -> Vec<String> {
+        let rows: Vec<Vec<Text>> =
+            rows.iter().map(|row| row.iter().map(|t| Text::from(*t)).collect()).collect();
+        render(&COLUMNS, &rows, width)
+            .iter()
+            .map(|line| anstream::adapter::strip_str(line).to_string().trim_end().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn everything_is_shown_where_there_is_room() {
+        let row = ["web:0", "123", "7", "a long story of many words that goes on and on"];
+        let said = plain(&[row], None);
+        assert_eq!(said[0], "NAME   PID  EPOCH  DETAIL");
+        assert_eq!(said[1], "web:0  123  7      a long story of many words that goes on and on");
+    }
+
+    #[test]
+    fn an_optional_column_without_text_is_left_out() {
+        assert_eq!(plain(&[["web:0", "1", "7", ""]], None)[0], "NAME   PID  EPOCH");
+    }
+
+    #[test]
+    fn a_narrow_terminal_drops_columns_then_wraps() {
+        let row = ["web:0", "123", "7", "a long story of many words that goes on and on"];
+        let said = plain(&[row], Some(36));
+        assert_eq!(said[0], "NAME   PID  DETAIL");
+        assert!(said.len() > 2 && said.iter().all(|l| l.chars().count() <= 36), "{said:#?}");
+        assert_eq!(plain(&[row], Some(32))[0], "NAME   DETAIL");
+    }
+}

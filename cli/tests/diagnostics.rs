@@ -1,0 +1,85 @@
+//! What the binary says about wrong files and wrong command lines, word for word: the expected
+//! text is in `output/`. After a change that is meant, write it anew with
+//! `dsbus apply FILES 2> output/NAME.txt` from this directory.
+#![expect(clippy::expect_used, reason = "a test that cannot run its parts has failed")]
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn here() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+/// Runs the binary where no fleet of the person who tests is found.
+fn dsbus(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dsbus"))
+        .args(arguments)
+        .current_dir(here())
+        .env_remove("NATS_URL")
+        .env_remove("DSBUS_FLEET")
+        .output()
+        .expect("dsbus runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("standard error is text")
+}
+
+fn check(files: &[&str], name: &str) {
+    let arguments: Vec<&str> = ["apply"].iter().chain(files).copied().collect();
+    let output = dsbus(&arguments);
+    let expected = std::fs::read_to_string(here().join("output").join(name)).expect("is there");
+    assert_eq!(said(&output), expected, "{files:?}");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    check(&["files/wrong.toml", "files/twice.toml"], "wrong.txt");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_the_same_way() {
+    check(&["files/syntax.toml", "files/supervisor.toml"], "syntax.txt");
+}
+
+#[test]
+fn files_without_a_program_and_missing_files_are_errors() {
+    check(&["files/empty.toml", "files/missing.toml"], "empty.txt");
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    for (arguments, expected) in [
+        (&["create", "web", "--numproc", "3", "--", "x"][..], "--numprocs"),
+        (&["create", "web", "--numprocs", "x", "--", "x"], "--numprocs: expected a whole number"),
+        (&["start"], "<NAME>"),
+        (&["start", "web:x"], "after the colon comes a number"),
+        (&["statsu"], "status"),
+        (&["--fleet", "a.b", "status"], "may hold only"),
+    ] {
+        let output = dsbus(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(said(&output).contains(expected), "{arguments:?}: {}", said(&output));
+    }
+}
+
+#[test]
+fn a_bus_that_is_not_there_is_exit_code_4_and_says_where_it_was_looked_for() {
+    let output = dsbus(&["--nats", "nats://ann:secret@127.0.0.1:1", "status"]);
+    assert_eq!(output.status.code(), Some(4));
+    let text = said(&output);
+    for part in ["nats://ann:...@127.0.0.1:1", "from --nats", "dsbus dev"] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn help_and_version_are_exit_code_0() {
+    for arguments in [&["--help"][..], &["--version"], &["create", "--help"], &["dev", "--help"]] {
+        let output = dsbus(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stdout.is_empty(), "{arguments:?}");
+    }
+}
