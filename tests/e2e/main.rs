@@ -1,1 +1,16 @@
-fn main() {}
+//! dsbus as people use it: real processes on a real nats-server, one private fleet per test.
+//! No test sleeps for a fixed time; each waits for what it is about.
+
+#![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
+
+mod bus;
+mod declare;
+mod dev;
+mod exclusive;
+mod failover;
+mod faults;
+mod fleet;
+mod output;
+mod process;
+mod proxy;
+mod verbs;

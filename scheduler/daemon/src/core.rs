@@ -178,11 +178,13 @@ impl Core {
         entry: &Entry,
         now: BootTime,
     ) -> Result<(), Error> {
+        // One that cannot be read leaves the guard as it was, too: so the bus refuses to write over
+        // a placement that somebody else may understand.
+        let placement: Option<Placement> = entry.json()?;
         let guard = self.view.guards.entry(name.clone()).or_insert(0);
         *guard = entry.seq.max(*guard);
         let here = self.view.placements.entry(name.clone()).or_default();
         here.retain(|placed| placed.worker != *worker);
-        let placement: Option<Placement> = entry.json()?;
         if let Some(placement) = placement {
             let lease = (worker.clone(), placement.spec.touch_seconds());
             here.push(Placed { worker: worker.clone(), seq: entry.seq, placement });
@@ -274,3 +276,6 @@ impl Core {
         self.held().into_iter().map(|(_, seconds)| seconds).min().unwrap_or(PRESENCE_SECONDS)
     }
 }
+
+#[cfg(test)]
+mod tests;

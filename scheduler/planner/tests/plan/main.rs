@@ -229,12 +229,12 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-fn happen(w: &mut World, happening: Happening) {
+fn happen(w: &mut World, happening: &Happening) {
     let name = |program: u8| format!("p{program}");
     let declared = |w: &World, program: u8| {
         w.view.programs.get(&world::program(&name(program))).map(|p| p.value.removing)
     };
-    match happening {
+    match *happening {
         Happening::Declare { program, numprocs, machine, timeout } => {
             if declared(w, program) != Some(true) {
                 w.declare(&name(program), |s| {
@@ -277,7 +277,7 @@ proptest! {
     fn it_comes_to_rest(happenings in proptest::collection::vec(happening(), 1..40)) {
         let mut w = World::with_workers(3);
         for h in happenings {
-            happen(&mut w, h);
+            happen(&mut w, &h);
             let mut rounds = 0;
             while !w.step().is_empty() {
                 rounds += 1;

@@ -1,0 +1,146 @@
+//! Folding: what the bus delivers, once or twice, in order or after a fresh start.
+
+use std::time::Duration;
+
+use dsbus_planner::plan;
+use dsbus_schema::moment::Timestamp;
+use serde_json::json;
+
+use super::*;
+
+const START: BootTime = BootTime(1_000_000_000_000);
+
+fn at(millis: u64) -> BootTime {
+    START + Duration::from_millis(millis)
+}
+
+fn entry(key: &str, seq: u64, value: Value) -> Entry {
+    Entry { key: key.to_owned(), seq, value, time: Timestamp::from_unix_nanos(0) }
+}
+
+fn put(key: &str, seq: u64, body: &serde_json::Value) -> Entry {
+    entry(key, seq, Value::Put(body.to_string().into()))
+}
+
+fn placement(epoch: u64, touch_timeout: u64) -> serde_json::Value {
+    json!({
+        "id": uuid::Uuid::nil(), "revision": 1, "epoch": epoch,
+        "wanted": {"run": true}, "spec": {"command": "x", "touch_timeout": touch_timeout}
+    })
+}
+
+fn worker_record(name: &str) -> serde_json::Value {
+    json!({
+        "name": name, "machine": "m", "boot": uuid::Uuid::nil(), "directory": "/d", "host": "h",
+        "incarnation": uuid::Uuid::nil(), "agent_pid": 1, "supervisor_pid": 2, "version": "0",
+        "started": "2026-01-01T00:00:00Z"
+    })
+}
+
+fn touch(seq: u64) -> Entry {
+    put("w1._touch.5", seq, &json!({}))
+}
+
+fn fold(core: &mut Core, bucket: Bucket, entry: &Entry, millis: u64) -> Option<News> {
+    core.fold(bucket, entry, at(millis)).unwrap()
+}
+
+/// A core that touches all the time itself, up to `millis`.
+fn core(millis: u64) -> Core {
+    let mut core = Core::default();
+    for t in (0..=millis).step_by(500) {
+        core.judge.own_touch(at(t), at(t + 1));
+    }
+    fold(&mut core, Bucket::Workers, &put("w1", 1, &worker_record("w1")), 0);
+    core
+}
+
+#[test]
+fn an_own_write_that_comes_again_by_the_watch_changes_nothing() {
+    let mut core = core(0);
+    fold(&mut core, Bucket::Fleet, &put("w1.web.0", 7, &placement(1, 5)), 0);
+    // What was written before it, and is delivered late.
+    fold(&mut core, Bucket::Fleet, &entry("w1.web.0", 6, Value::Deleted), 0);
+    fold(&mut core, Bucket::Fleet, &put("w1.web.0", 7, &placement(1, 5)), 0);
+    assert_eq!(core.view.placements.len(), 1);
+    assert_eq!(core.view.guard(&"web:0".parse().unwrap()), 7);
+}
+
+#[test]
+fn a_tombstone_raises_the_guard() {
+    let mut core = core(0);
+    fold(&mut core, Bucket::Fleet, &put("w1.web.0", 7, &placement(1, 5)), 0);
+    fold(&mut core, Bucket::Fleet, &entry("w1.web.0", 9, Value::Deleted), 0);
+    assert!(core.view.placements.is_empty());
+    assert_eq!(core.view.guard(&"web:0".parse().unwrap()), 9);
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_named_and_left_out() {
+    let mut core = core(0);
+    let bad = put("w1.web.0", 7, &json!({"epoch": "x"}));
+    let said = core.fold(Bucket::Fleet, &bad, at(0)).unwrap_err().to_string();
+    assert!(said.contains("w1.web.0"), "{said}");
+    assert!(core.view.placements.is_empty());
+    assert_eq!(core.view.guard(&"web:0".parse().unwrap()), 0, "nothing can be written over it");
+}
+
+#[test]
+fn a_lease_goes_from_live_over_silent_to_lost_and_back() {
+    let mut core = core(20_000);
+    fold(&mut core, Bucket::Fleet, &touch(5), 1_000);
+    let key: LeaseKey = (WorkerName::parse("w1").unwrap(), 5);
+    let life = |core: &Core| core.view.leases[&key].life;
+    assert_eq!(core.judge_all(at(3_000)), (vec![], BTreeSet::new()));
+    assert_eq!(life(&core), Life::Live);
+    let (lost, ask) = core.judge_all(at(3_600));
+    assert_eq!((lost.len(), ask.len(), life(&core)), (0, 1, Life::Silent));
+    assert_eq!(core.judge_all(at(3_650)).1.len(), 0, "asked again only after a while");
+    fold(&mut core, Bucket::Fleet, &entry("w1._touch.5", 6, Value::Expired), 6_100);
+    for t in [6_150, 6_300, 6_450, 6_600] {
+        core.judge_all(at(t));
+    }
+    assert_eq!(life(&core), Life::Lost);
+    assert_eq!(core.view.leases[&key].seq, 6, "a move stands on the marker");
+    let news = fold(&mut core, Bucket::Fleet, &touch(8), 7_000);
+    assert_eq!(news, Some(News::Back(key.0.clone(), 8)));
+    assert_eq!(life(&core), Life::Live);
+}
+
+#[test]
+fn an_answer_is_a_sign_of_life() {
+    let mut core = core(20_000);
+    fold(&mut core, Bucket::Fleet, &touch(5), 1_000);
+    fold(&mut core, Bucket::Fleet, &entry("w1._touch.5", 6, Value::Expired), 6_000);
+    for t in (6_000..9_000).step_by(150) {
+        let (lost, _) = core.judge_all(at(t));
+        assert!(lost.is_empty());
+        core.answered(&WorkerName::parse("w1").unwrap());
+    }
+}
+
+#[test]
+fn a_placement_under_a_lease_that_never_was_is_judged_from_when_it_was_seen() {
+    let mut core = core(20_000);
+    fold(&mut core, Bucket::Fleet, &put("w1.web.0", 7, &placement(1, 3)), 10_000);
+    assert_eq!(core.shortest_lease(), 3);
+    let lost_at = (10_000..20_000).step_by(50).find(|t| !core.judge_all(at(*t)).0.is_empty());
+    assert_eq!(lost_at, Some(13_000));
+}
+
+#[test]
+fn it_is_ready_when_all_is_known_and_not_after_a_reset() {
+    let mut core = core(0);
+    for bucket in Bucket::ALL {
+        assert!(!core.ready());
+        core.caught_up(bucket);
+    }
+    assert!(core.ready());
+    fold(&mut core, Bucket::Fleet, &put("w1.web.0", 7, &placement(1, 5)), 0);
+    core.reset(Bucket::Fleet);
+    assert!(!core.ready() && core.view.placements.is_empty());
+    // The bucket begins anew: its sequences, too.
+    fold(&mut core, Bucket::Fleet, &put("w1.web.0", 1, &placement(1, 5)), 0);
+    assert_eq!(core.view.placements.len(), 1);
+    assert!(plan(&core.view).is_empty() || core.view.programs.is_empty());
+}

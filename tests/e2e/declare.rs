@@ -1,0 +1,152 @@
+//! Declaring programs: `apply`, `create`, `remove`.
+
+use crate::fleet::Fleet;
+use serde_json::Value;
+
+#[test]
+fn apply_runs_what_a_file_declares_and_a_second_apply_changes_nothing() {
+    let fleet = Fleet::start(2, 3);
+    let file = fleet.file(
+        "web.toml",
+        r#"
+        [program.web]
+        command = "sleep 1000"
+        numprocs = 3
+        startsecs = "200ms"
+        "#,
+    );
+    let out = fleet.ok(&["apply", &file]);
+    assert!(out.contains("web") && out.contains("created"), "{out}");
+    let rows = fleet.status();
+    let workers: std::collections::BTreeSet<_> =
+        rows.iter().map(|r| r["worker"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(workers.len(), 3, "spread over all workers: {rows:?}");
+    for row in &rows {
+        assert_eq!((row["state"].as_str(), row["statecode"].as_u64()), (Some("RUNNING"), Some(20)));
+        for key in [
+            "name",
+            "id",
+            "program",
+            "index",
+            "state",
+            "statecode",
+            "worker",
+            "pid",
+            "epoch",
+            "revision",
+            "since",
+            "restarts",
+            "exit",
+            "reason",
+            "spawnerr",
+            "stdout_logfile",
+            "stderr_logfile",
+        ] {
+            assert!(row.get(key).is_some(), "no {key} in {row}");
+        }
+    }
+    let pids = |rows: &[Value]| rows.iter().map(|r| r["pid"].clone()).collect::<Vec<_>>();
+    let out = fleet.ok(&["apply", &file]);
+    assert!(out.contains("unchanged"), "{out}");
+    assert_eq!(pids(&fleet.status()), pids(&rows));
+    for key in ["name", "state", "agent_pid", "supervisor_pid", "instances", "last_touch"] {
+        assert!(!fleet.worker_row("w1")[key].is_null(), "{key}");
+    }
+}
+
+#[test]
+fn a_changed_declaration_restarts_only_what_it_must() {
+    let fleet = Fleet::start(1, 1);
+    let declare = |startretries: u32, seconds: u32| {
+        format!(
+            "[program.a]\ncommand = \"sleep {seconds}\"\nstartsecs = 0\nstartretries = {startretries}\n[program.b]\ncommand = \"sleep 1000\"\nstartsecs = 0\n"
+        )
+    };
+    fleet.apply(&declare(3, 1000));
+    let (a, b) = (fleet.row("a:0"), fleet.row("b:0"));
+    fleet.apply(&declare(9, 1000));
+    let same = fleet.row("a:0");
+    assert_eq!((&same["pid"], &same["revision"]), (&a["pid"], &Value::from(2)));
+    fleet.apply(&declare(9, 2000));
+    let changed = fleet.row("a:0");
+    assert_ne!(changed["pid"], a["pid"]);
+    assert_eq!(changed["epoch"], a["epoch"], "a change on the same worker keeps the epoch");
+    assert_eq!(fleet.row("b:0")["pid"], b["pid"]);
+}
+
+#[test]
+fn bad_files_are_told_all_at_once_and_nothing_is_applied() {
+    let fleet = Fleet::start(1, 1);
+    let good = fleet.file("good.toml", "[program.good]\ncommand = \"sleep 1000\"\n");
+    let one = fleet.file(
+        "one.toml",
+        "[program.web]\ncommand = \"sleep 1\"\nnumproc = 3\nstartsecs = \"soon\"\n",
+    );
+    let two = fleet.file("two.toml", "[program.api]\nnumprocs = 0\n");
+    let said = fleet.fails(1, &["apply", &good, &one, &two]);
+    for part in [
+        "one.toml",
+        ":3",
+        "numproc",
+        "did you mean",
+        "numprocs",
+        ":4",
+        "startsecs",
+        "soon",
+        "^",
+        "two.toml",
+        "command",
+        "is missing",
+    ] {
+        assert!(said.contains(part), "no {part:?} in:\n{said}");
+    }
+    assert!(fleet.status().is_empty(), "nothing is applied");
+}
+
+#[test]
+fn create_answers_with_the_id_and_keeps_a_definition_that_fails() {
+    let fleet = Fleet::start(1, 1);
+    let id = fleet.ok(&["create", "job", "--startsecs", "0", "--", "sleep", "1000"]);
+    let id = id.trim();
+    assert_eq!(fleet.row("job")["id"], id);
+    assert_eq!(fleet.row(id)["name"], "job:0", "the id is a name, too");
+    let said = fleet.fails(1, &["create", "job", "--", "sleep", "1"]);
+    assert!(said.contains("live") && said.contains(id), "{said}");
+
+    let failed = fleet.run(&[
+        "create",
+        "bad",
+        "--startretries=0",
+        "--max_fail_count=1",
+        "--",
+        "/no/such/program",
+    ]);
+    assert_eq!(failed.status.code(), Some(1));
+    let stdout = String::from_utf8(failed.stdout).unwrap();
+    let stderr = String::from_utf8(failed.stderr).unwrap();
+    let row = fleet.row("bad:0");
+    assert_eq!(stdout.trim(), row["id"].as_str().unwrap());
+    assert!(stderr.contains("/no/such/program"), "{stderr}");
+    assert_eq!(row["state"], "FATAL");
+
+    // A stopped one may be replaced; its id stays.
+    fleet.ok(&["stop", "job"]);
+    let again = fleet.ok(&["create", "job", "--startsecs", "0", "--", "sleep", "2000"]);
+    assert_eq!(again.trim(), id);
+    assert_eq!(fleet.row("job:0")["revision"], 2);
+}
+
+#[test]
+fn remove_stops_and_forgets() {
+    let fleet = Fleet::start(1, 2);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\nstartsecs = 0\n");
+    let pid = crate::fleet::number(&fleet.row("web:0")["pid"]);
+    let epoch = fleet.row("web:0")["epoch"].as_u64().unwrap();
+    fleet.ok(&["remove", "web"]);
+    assert!(!crate::fleet::alive(pid));
+    assert!(fleet.status().is_empty());
+    let said = fleet.fails(1, &["remove", "wep"]);
+    assert!(said.contains("wep"), "{said}");
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    assert!(fleet.row("web:0")["epoch"].as_u64().unwrap() > epoch);
+}

@@ -1,0 +1,1 @@
+//! `dsbus dev`, and the README's demo.

@@ -1,0 +1,157 @@
+//! start, stop, restart, status, logs, events.
+
+use crate::fleet::{DEADLINE, Fleet, alive, assert_gapless, number};
+use dsbus_harness::wait_until;
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+#[test]
+fn start_stop_restart_by_every_kind_of_name() {
+    let fleet = Fleet::start(2, 2);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\nstartsecs = 0\n[program.api]\ncommand = \"sleep 1000\"\nstartsecs = 0\nautostart = false\n");
+    assert_eq!(fleet.row("api:0")["state"], "STOPPED");
+    fleet.ok(&["start", "api"]);
+    assert_eq!(fleet.row("api:0")["state"], "RUNNING");
+    let (web0, web1) = (fleet.row("web:0"), fleet.row("web:1"));
+    fleet.ok(&["restart", "web:0"]);
+    assert_ne!(fleet.row("web:0")["pid"], web0["pid"]);
+    assert_eq!(fleet.row("web:1")["pid"], web1["pid"]);
+    fleet.ok(&["stop", "web:1"]);
+    assert_eq!(fleet.row("web:1")["state"], "STOPPED");
+    assert!(!alive(number(&web1["pid"])));
+    fleet.ok(&["stop", "web:1"]);
+    fleet.ok(&["start", web0["id"].as_str().unwrap()]);
+    assert_eq!(fleet.row("web:1")["state"], "RUNNING");
+    let pid = fleet.row("web:0")["pid"].clone();
+    fleet.ok(&["start", "all"]);
+    assert_eq!(fleet.row("web:0")["pid"], pid, "a start leaves alone what runs");
+    fleet.ok(&["stop", "all"]);
+    assert!(fleet.status().iter().all(|r| r["state"] == "STOPPED"));
+    assert_eq!(
+        fleet.run(&["status"]).status.code(),
+        Some(0),
+        "stopped by request is as it should be"
+    );
+    let said = fleet.fails(1, &["start", "wev"]);
+    assert!(said.contains("did you mean web"), "{said}");
+    let said = fleet.fails(1, &["start", "web:7"]);
+    assert!(said.contains("web:7"), "{said}");
+    assert_gapless(&fleet.events());
+}
+
+#[test]
+fn a_failure_explains_itself_in_status_and_in_start() {
+    let fleet = Fleet::start(1, 1);
+    let file = fleet.file(
+        "bad.toml",
+        r#"
+        [program.bad]
+        command = "echo starting; echo cannot open the database >&2; exit 7"
+        shell = true
+        startretries = 1
+        max_fail_count = 1
+        "#,
+    );
+    let said = fleet.fails(1, &["apply", &file]);
+    assert!(said.contains("cannot open the database") && said.contains("exit code 7"), "{said}");
+    let row = fleet.row("bad:0");
+    assert_eq!((&row["state"], &row["exit"]["code"]), (&Value::from("FATAL"), &Value::from(7)));
+    let table = fleet.run(&["status"]);
+    assert_eq!(table.status.code(), Some(3));
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("FATAL") && table.contains("cannot open the database"), "{table}");
+    let said = fleet.fails(1, &["start", "bad"]);
+    assert!(said.contains("cannot open the database") && said.contains("exit code 7"), "{said}");
+}
+
+#[test]
+fn start_says_what_it_waits_for_when_it_times_out() {
+    let fleet = Fleet::start(1, 1);
+    let file = fleet.file("p.toml", "[program.far]\ncommand = \"sleep 1000\"\nmachines = \"w9\"\n");
+    let said = fleet.fails(5, &["apply", &file, "--timeout", "1s"]);
+    assert!(said.contains("w9 has never joined"), "{said}");
+    let row = fleet.wait_state("far:0", "PENDING");
+    assert_eq!(row["statecode"], 5);
+    fleet.ok(&["start", "far", "--no-wait"]);
+}
+
+#[test]
+fn logs_of_both_channels_and_followed() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply(
+        r#"
+        [program.talk]
+        command = "i=0; echo oops >&2; while true; do i=$((i+1)); echo line $i; sleep 0.05; done"
+        shell = true
+        "#,
+    );
+    wait_until("output", DEADLINE, || {
+        let out = fleet.ok(&["logs", "talk:0", "-n", "5"]);
+        let lines: Vec<_> = out.lines().collect();
+        if lines.len() == 5 && lines.iter().all(|l| l.starts_with("line ")) {
+            Ok(())
+        } else {
+            Err(out)
+        }
+    });
+    assert_eq!(fleet.ok(&["logs", "talk:0", "--stderr"]).trim(), "oops");
+    let mut follow = fleet
+        .command()
+        .args(["logs", "-f", "-n", "1", "talk:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let numbers: Vec<u64> =
+        lines.take(40).map(|l| l.unwrap().trim_start_matches("line ").parse().unwrap()).collect();
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "no gap, no repeat: {numbers:?}");
+}
+
+#[test]
+fn events_tell_every_change_with_its_cause() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply(
+        r#"
+        [program.brief]
+        command = "sleep 0.3; exit 5"
+        shell = true
+        startsecs = 0
+        autorestart = false
+        "#,
+    );
+    fleet.wait_state("brief:0", "EXITED");
+    let all = fleet.events();
+    let of = |state: &str| {
+        all.iter()
+            .find(|e| e["data"]["state"] == state)
+            .unwrap_or_else(|| panic!("no {state}"))
+            .clone()
+    };
+    let exited = of("EXITED");
+    assert_eq!(exited["data"]["exit"]["code"], 5);
+    assert_eq!(exited["data"]["expected"], false);
+    assert_eq!(exited["specversion"], "1.0");
+    assert_eq!(exited["type"], "io.dsbus.process.exited.v1");
+    assert_eq!(exited["subject"], "brief:0");
+    assert_gapless(&all);
+    let table = fleet.ok(&["events", "brief"]);
+    assert!(table.contains("EXITED") && table.contains("exit code 5"), "{table}");
+    assert_eq!(fleet.run(&["status"]).status.code(), Some(3), "an exit that is not expected");
+
+    let mut follow = fleet
+        .command()
+        .args(["events", "-f", "-n", "0", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    fleet.ok(&["start", "brief"]);
+    let seen = lines.find(|l| l.as_ref().unwrap().contains("\"EXITED\"")).unwrap().unwrap();
+    let event: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!(event["data"]["name"], "brief:0");
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+}
