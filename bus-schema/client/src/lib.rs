@@ -1,1 +1,28 @@
-//! To come.
+//! The one way to speak on the dsbus bus. No other crate knows NATS.
+//!
+//! What NATS and its Rust client do not do, and this crate therefore does: nothing is queued while
+//! disconnected, a denied publish is an error of its call, both error codes of a lost
+//! compare-and-set are one, and a [`Watch`] survives the death of a stream's leader.
+
+mod ack;
+mod connect;
+mod consumer;
+mod entry;
+mod error;
+mod events;
+mod provision;
+mod request;
+mod serve;
+mod storage;
+mod stream;
+mod tail;
+mod watch;
+mod wire;
+
+pub use connect::{Bus, ConnectOptions};
+pub use entry::{Entry, Value};
+pub use error::Error;
+pub use events::EventFeed;
+pub use serve::{Refusal, Request, Served, WorkerRequest};
+pub use storage::{BATCH_WRITES_MAX, Expect, Write};
+pub use watch::{From, Item, WATCH_QUEUE_MAX, Watch};

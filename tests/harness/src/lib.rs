@@ -1,1 +1,15 @@
-//! To come.
+//! What the tests share: private nats-servers and clusters of them, and waiting for conditions.
+//!
+//! Everything here panics when it fails: it is for tests only.
+
+#![expect(clippy::expect_used, reason = "a test that cannot be set up is a failed test")]
+
+mod binary;
+mod cluster;
+mod server;
+mod wait;
+
+pub use binary::nats_server;
+pub use cluster::Cluster;
+pub use server::NatsServer;
+pub use wait::{DEADLINE, wait_for, wait_for_async, wait_until};

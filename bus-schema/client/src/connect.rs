@@ -1,0 +1,288 @@
+//! The connection: one per process, for ever.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, Event, ServerError};
+use dsbus_schema::ids::{FleetName, UserName};
+use dsbus_schema::version::NATS_SERVER_MIN;
+use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
+
+use crate::Error;
+
+/// A verb that finds no server within this time says so.
+const VERB_CONNECT_MAX: Duration = Duration::from_millis(1500);
+/// One attempt of a daemon to reach one server.
+const DAEMON_CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Longest wait between two attempts, before the jitter.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
+/// How often the server is asked whether it is there; async-nats gives up after three.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a daemon that finds no server says so.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+/// Denials that a slow call may be behind; one that is further behind times out instead.
+const DENIALS_KEPT: usize = 64;
+
+/// How to reach the bus.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// Servers; any of them will do.
+    pub urls: Vec<String>,
+    /// Which fleet on it.
+    pub fleet: FleetName,
+    /// Who sends commands.
+    pub user: UserName,
+    /// Name of the connection, as NATS shows it to its administrator.
+    pub label: String,
+    /// `true` for daemons, which keep trying for ever; `false` for verbs, which give up in 1.5 s.
+    pub wait: bool,
+}
+
+/// A connection to one fleet's bus. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    fleet: FleetName,
+    user: UserName,
+    signals: Signals,
+}
+
+/// What async-nats tells about the connection, passed on.
+#[derive(Clone)]
+struct Signals {
+    /// Grows with every connect and disconnect.
+    changes: Arc<watch::Sender<u64>>,
+    /// Why the last attempt to connect failed.
+    failure: Arc<watch::Sender<String>>,
+    /// Subjects that the server just refused a publish to.
+    denied: broadcast::Sender<String>,
+    /// Set when there is another server to go to once this one says that it will stop. Weak: else
+    /// the connection would hold itself open.
+    leave: Arc<OnceLock<Weak<Inner>>>,
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus").field("fleet", &self.inner.fleet).finish_non_exhaustive()
+    }
+}
+
+impl Bus {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Error::NoBus`] when `wait` is false and no server answers; [`Error::ServerTooOld`].
+    pub async fn connect(o: ConnectOptions) -> Result<Bus, Error> {
+        let signals = Signals {
+            changes: Arc::new(watch::Sender::new(0)),
+            failure: Arc::new(watch::Sender::default()),
+            denied: broadcast::Sender::new(DENIALS_KEPT),
+            leave: Arc::new(OnceLock::new()),
+        };
+        let client = open(&o, &signals).await?;
+        let version = client.server_info().version;
+        if !new_enough(&version) {
+            return Err(Error::ServerTooOld { version });
+        }
+        let others = o.urls.len() > 1 || client.server_info().connect_urls.len() > 1;
+        let leave = Arc::clone(&signals.leave);
+        let inner = Arc::new(Inner { client, fleet: o.fleet, user: o.user, signals });
+        if others {
+            leave.get_or_init(|| Arc::downgrade(&inner));
+        }
+        Ok(Bus { inner })
+    }
+
+    /// Which fleet this is.
+    pub fn fleet(&self) -> &FleetName {
+        &self.inner.fleet
+    }
+
+    /// Who sends commands over it.
+    pub fn user(&self) -> &UserName {
+        &self.inner.user
+    }
+
+    /// Whether there is a connection now.
+    pub fn connected(&self) -> bool {
+        self.inner.client.connection_state() == State::Connected
+    }
+
+    /// A number that grows with every connect and disconnect.
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        self.inner.signals.changes.subscribe()
+    }
+
+    /// Gives the connection up and makes a new one, to another server where there is one. Returns
+    /// before it is made.
+    pub async fn reconnect(&self) {
+        // A client that is closed cannot reconnect, and there is nothing to do about it.
+        drop(self.inner.client.force_reconnect().await);
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    pub(crate) fn denials(&self) -> broadcast::Receiver<String> {
+        self.inner.signals.denied.subscribe()
+    }
+}
+
+async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
+    let no_bus = |why: String| Error::NoBus { url: shown(&o.urls), why };
+    let heard = signals.clone();
+    let mut options = async_nats::ConnectOptions::new()
+        .name(&o.label)
+        .ping_interval(PING_INTERVAL)
+        .connection_timeout(if o.wait { DAEMON_CONNECT_MAX } else { VERB_CONNECT_MAX })
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(move |event| {
+            let heard = heard.clone();
+            async move { heard.hear(event).await }
+        });
+    if let Some((user, password)) = credentials(&o.urls) {
+        options = options.user_and_password(user, password);
+    }
+    if o.wait {
+        options = options.retry_on_initial_connect();
+    }
+    let connecting = options.connect(o.urls.as_slice());
+    if !o.wait {
+        return match timeout(VERB_CONNECT_MAX, connecting).await {
+            Ok(connected) => connected.map_err(|e| no_bus(e.to_string())),
+            Err(_) => Err(no_bus("no answer".to_owned())),
+        };
+    }
+    let client = connecting.await.map_err(|e| no_bus(e.to_string()))?;
+    let mut changes = signals.changes.subscribe();
+    while client.connection_state() != State::Connected || client.try_server_info().is_none() {
+        if timeout(COMPLAINT_INTERVAL, changes.changed()).await.is_err() {
+            let why = signals.failure.borrow().clone();
+            tracing::warn!(url = shown(&o.urls), why, "no NATS server yet; still trying");
+        }
+    }
+    Ok(client)
+}
+
+impl Signals {
+    async fn hear(&self, event: Event) {
+        match event {
+            Event::Connected | Event::Disconnected => {
+                tracing::info!("NATS: {event}");
+                self.changes.send_modify(|n| *n += 1);
+            }
+            Event::LameDuckMode => {
+                tracing::info!("NATS: the server is about to stop");
+                if let Some(inner) = self.leave.get().and_then(Weak::upgrade) {
+                    Bus { inner }.reconnect().await;
+                }
+            }
+            Event::ServerError(ServerError::Other(text)) => {
+                tracing::warn!("NATS: {text}");
+                if let Some(subject) = denied_publish(&text) {
+                    // Nobody listens when no call is pending.
+                    drop(self.denied.send(subject.to_owned()));
+                }
+            }
+            Event::ClientError(error) => {
+                tracing::debug!("{error}");
+                self.failure.send_replace(error.to_string());
+            }
+            other => tracing::warn!("NATS: {other}"),
+        }
+    }
+}
+
+/// The subject of: Permissions Violation for Publish to "x".
+fn denied_publish(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("ermissions Violation for Publish to \"")?;
+    rest.split_once('"').map(|(subject, _)| subject)
+}
+
+/// User and password from the first URL that has them. async-nats itself does not look there.
+fn credentials(urls: &[String]) -> Option<(String, String)> {
+    urls.iter().find_map(|url| {
+        let address: async_nats::ServerAddr = url.parse().ok()?;
+        Some((address.username()?.to_owned(), address.password()?.to_owned()))
+    })
+}
+
+/// Doubles from 2 ms to [`RECONNECT_DELAY_MAX`], and up to half as much again, so that a fleet does
+/// not come back all at once.
+fn reconnect_delay(attempts: usize) -> Duration {
+    if attempts <= 1 {
+        return Duration::ZERO;
+    }
+    let exponent = u32::try_from(attempts - 1).unwrap_or(u32::MAX);
+    let delay = Duration::from_millis(2u64.saturating_pow(exponent)).min(RECONNECT_DELAY_MAX);
+    let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    let jitter = RandomState::new().build_hasher().finish() % (millis / 2 + 1);
+    delay + Duration::from_millis(jitter)
+}
+
+/// Whether a server of this version has what dsbus needs. One that names none, or names it oddly,
+/// is given the chance.
+fn new_enough(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= NATS_SERVER_MIN,
+        _ => true,
+    }
+}
+
+/// URLs without what stands before an `@`.
+fn shown(urls: &[String]) -> String {
+    let bare = |url: &String| match url.rsplit_once('@') {
+        None => url.clone(),
+        Some((before, host)) => match before.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://{host}"),
+            None => host.to_owned(),
+        },
+    };
+    urls.iter().map(bare).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_are_known() {
+        for old in ["2.11.9", "2.9.0", "1.4.1", "2.11.0-RC.1"] {
+            assert!(!new_enough(old), "{old}");
+        }
+        for new in ["2.12.0", "2.15.1", "2.12-dev", "3.0.0", "", "dev"] {
+            assert!(new_enough(new), "{new}");
+        }
+    }
+
+    #[test]
+    fn a_denial_names_its_subject() {
+        let text = "Permissions Violation for Publish to \"$KV.dsbus_goals.web\"";
+        assert_eq!(denied_publish(text), Some("$KV.dsbus_goals.web"));
+        assert_eq!(denied_publish("Permissions Violation for Subscription to \"x\""), None);
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let urls = ["nats://ann:secret@h:4222".to_owned(), "h2:4222".to_owned()];
+        assert_eq!(shown(&urls), "nats://h:4222,h2:4222");
+    }
+
+    #[test]
+    fn delays_stay_short() {
+        assert_eq!(reconnect_delay(1), Duration::ZERO);
+        for attempts in [2, 10, 1_000, usize::MAX] {
+            assert!(reconnect_delay(attempts) <= RECONNECT_DELAY_MAX * 3 / 2);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Answering: the schedulers' and the workers' micro services.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Service, ServiceExt};
+use async_nats::{Client, HeaderMap, Subject};
+use bytes::Bytes;
+use dsbus_schema::call::WorkerVerb;
+use dsbus_schema::command::{Verb, code};
+use dsbus_schema::ids::{UserName, WorkerName};
+use dsbus_schema::program::Problem;
+use dsbus_schema::{subject, version};
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, SelectAll};
+use futures::{FutureExt, StreamExt};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::request::RefusalBody;
+use crate::{Bus, Error};
+
+/// Requests that are worked on at once; more wait.
+const REQUESTS_MAX: usize = 256;
+/// How long [`Served::stop`] waits for requests that are being worked on.
+const STOP_MAX: Duration = Duration::from_secs(1);
+
+/// A command.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Who sent it, as its subject says: permissions pin it.
+    pub user: UserName,
+    /// What to do.
+    pub verb: Verb,
+    /// JSON; `{}` when it came empty.
+    pub body: Bytes,
+}
+
+/// A call to a worker.
+#[derive(Debug, Clone)]
+pub struct WorkerRequest {
+    /// What to do.
+    pub verb: WorkerVerb,
+    /// JSON; `{}` when it came empty.
+    pub body: Bytes,
+}
+
+/// No.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// One of [`code`]; 0 sends no answer at all.
+    pub code: u16,
+    /// Why, in one sentence.
+    pub text: String,
+    /// What is wrong with single keys of what was sent.
+    pub problems: Vec<Problem>,
+}
+
+impl Refusal {
+    /// A refusal without problems of single keys.
+    pub fn new(code: u16, text: impl Into<String>) -> Refusal {
+        Refusal { code, text: text.into(), problems: Vec::new() }
+    }
+
+    /// Sends no answer at all: for a worker whose supervisor does not answer.
+    pub fn silent() -> Refusal {
+        Refusal::new(0, "")
+    }
+}
+
+/// A running service; dropping it ends it.
+#[derive(Debug)]
+pub struct Served {
+    /// Dropping this ends the loop.
+    end: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Served {
+    /// Takes no more requests, and waits up to 1 s for those that are being worked on.
+    pub async fn stop(self) {
+        drop(self.end);
+        // It ends by itself; if it panicked, it has ended as well.
+        drop(self.serving.await);
+    }
+}
+
+/// One request, and how to answer it.
+struct Asked {
+    subject: String,
+    body: Bytes,
+    way: Way,
+}
+
+enum Way {
+    Endpoint(async_nats::service::Request),
+    Plain(Client, Subject),
+    /// Whoever sent it wants no answer.
+    Nowhere,
+}
+
+type Handler = Arc<dyn Fn(&str, Bytes) -> BoxFuture<'static, Result<Value, Refusal>> + Send + Sync>;
+
+impl Bus {
+    /// Answers commands, together with every other scheduler: each command reaches one of them,
+    /// and one that was not answered reaches all. `id` names this scheduler in `$SRV.PING`.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] when the connection is closed for good.
+    pub async fn serve_commands<H, F>(&self, id: &str, h: H) -> Result<Served, Error>
+    where
+        H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Value, Refusal>> + Send + 'static,
+    {
+        let service = self.service(subject::SERVICE, id).await?;
+        let verbs =
+            Verb::ALL.map(|verb| (verb.name(), subject::command_any_user(self.fleet(), verb)));
+        let mut asked = endpoints(&service, &verbs).await?;
+        let all = self.client().subscribe(subject::command_all_any_user(self.fleet())).await;
+        let client = self.client().clone();
+        asked.push(
+            all.map_err(|_| Error::Disconnected)?
+                .map(move |m| Asked {
+                    subject: m.subject.to_string(),
+                    body: m.payload,
+                    way: m.reply.map_or(Way::Nowhere, |to| Way::Plain(client.clone(), to)),
+                })
+                .boxed(),
+        );
+        let handler: Handler =
+            Arc::new(move |subject, body| match subject::parse_command(subject) {
+                Some((user, verb)) => h(Request { user, verb, body }).boxed(),
+                None => {
+                    let text = format!("{subject} names no command of this dsbus");
+                    async { Err(Refusal::new(code::BAD_REQUEST, text)) }.boxed()
+                }
+            });
+        Ok(start(service, asked, handler))
+    }
+
+    /// Answers calls to worker `w`.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] when the connection is closed for good.
+    pub async fn serve_worker<H, F>(&self, w: &WorkerName, h: H) -> Result<Served, Error>
+    where
+        H: Fn(WorkerRequest) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Value, Refusal>> + Send + 'static,
+    {
+        let service = self.service(subject::SERVICE_WORKER, w.as_str()).await?;
+        let verbs =
+            WorkerVerb::ALL.map(|verb| (verb.name(), subject::worker(self.fleet(), w, verb)));
+        let asked = endpoints(&service, &verbs).await?;
+        let known = verbs.map(|(_, subject)| subject);
+        let handler: Handler = Arc::new(move |subject, body| {
+            let verb = known.iter().zip(WorkerVerb::ALL).find(|(known, _)| *known == subject);
+            match verb {
+                Some((_, verb)) => h(WorkerRequest { verb, body }).boxed(),
+                None => async { Err(Refusal::silent()) }.boxed(),
+            }
+        });
+        Ok(start(service, asked, handler))
+    }
+
+    async fn service(&self, name: &str, id: &str) -> Result<Service, Error> {
+        let metadata = HashMap::from([
+            ("id".to_owned(), id.to_owned()),
+            ("fleet".to_owned(), self.fleet().to_string()),
+        ]);
+        let builder =
+            self.client().service_builder().metadata(metadata).queue_group(subject::QUEUE);
+        let started = builder.start(name, env!("CARGO_PKG_VERSION")).await;
+        started.map_err(|e| Error::malformed(name, e))
+    }
+}
+
+async fn endpoints(
+    service: &Service,
+    verbs: &[(&str, String)],
+) -> Result<SelectAll<BoxStream<'static, Asked>>, Error> {
+    let mut asked = SelectAll::new();
+    for (name, subject) in verbs {
+        let endpoint = service.endpoint_builder().name(*name).add(subject).await;
+        let endpoint = endpoint.map_err(|e| Error::malformed(subject, e))?;
+        let requests = endpoint.map(|request| Asked {
+            subject: request.message.subject.to_string(),
+            body: request.message.payload.clone(),
+            way: Way::Endpoint(request),
+        });
+        asked.push(requests.boxed());
+    }
+    Ok(asked)
+}
+
+fn start(
+    service: Service,
+    mut asked: SelectAll<BoxStream<'static, Asked>>,
+    handler: Handler,
+) -> Served {
+    let (end, mut ended) = oneshot::channel();
+    let serving = tokio::spawn(async move {
+        let room = Arc::new(Semaphore::new(REQUESTS_MAX));
+        let mut working = JoinSet::new();
+        loop {
+            let Ok(place) = Arc::clone(&room).acquire_owned().await else { break };
+            let request = tokio::select! {
+                _ = &mut ended => break,
+                request = asked.next() => request,
+            };
+            let Some(request) = request else { break };
+            while working.try_join_next().is_some() {}
+            let handler = Arc::clone(&handler);
+            working.spawn(async move {
+                serve_one(request, &handler).await;
+                drop(place);
+            });
+        }
+        // Ends the subscriptions first, so that nobody waits for an answer that never comes.
+        drop(asked);
+        drop(service.stop().await);
+        let all = async { while working.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(STOP_MAX, all).await);
+    });
+    Served { end, serving }
+}
+
+async fn serve_one(mut asked: Asked, handler: &Handler) {
+    /// The part of every request that is read before anybody handles it.
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: Option<u32>,
+    }
+    if asked.body.is_empty() {
+        asked.body = Bytes::from_static(b"{}");
+    }
+    // A body that cannot be read at all is for the handler to refuse: it knows what it wants.
+    let named = serde_json::from_slice::<Versioned>(&asked.body).ok().and_then(|v| v.version);
+    let answer = match version::check(named) {
+        Ok(()) => handler(&asked.subject, asked.body).await,
+        Err(text) => Err(Refusal::new(code::BAD_REQUEST, text)),
+    };
+    let (body, refused) = match answer {
+        Ok(answer) => (answer.to_string().into(), None),
+        Err(refusal) if refusal.code == 0 => return,
+        Err(refusal) => {
+            let (body, headers) = written(refusal);
+            (body, Some(headers))
+        }
+    };
+    if let Err(why) = asked.way.send(body, refused).await {
+        tracing::warn!(subject = asked.subject, "the answer could not be sent: {why}");
+        let (body, headers) = written(Refusal::new(code::UNAVAILABLE, why));
+        // If not even this can be sent, the one who asked will time out.
+        drop(asked.way.send(body, Some(headers)).await);
+    }
+}
+
+fn written(refusal: Refusal) -> (Bytes, HeaderMap) {
+    // A header holds one line.
+    let line = refusal.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_SERVICE_ERROR, line.as_str());
+    headers.insert(NATS_SERVICE_ERROR_CODE, refusal.code.to_string());
+    let Refusal { code, text: error, problems } = refusal;
+    let body = serde_json::to_vec(&RefusalBody { code, error, problems }).unwrap_or_default();
+    (body.into(), headers)
+}
+
+impl Way {
+    async fn send(&self, body: Bytes, headers: Option<HeaderMap>) -> Result<(), String> {
+        let headers = headers.unwrap_or_default();
+        match self {
+            Way::Endpoint(request) if request.message.reply.is_some() => {
+                request.respond_with_headers(Ok(body), headers).await
+            }
+            Way::Plain(client, to) => client.publish_with_headers(to.clone(), headers, body).await,
+            Way::Endpoint(_) | Way::Nowhere => Ok(()),
+        }
+        .map_err(|e| e.to_string())
+    }
+}

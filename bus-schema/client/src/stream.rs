@@ -1,0 +1,146 @@
+//! The streams behind buckets and events, as `JetStream` is told of them and tells of them.
+
+use dsbus_schema::ids::FleetName;
+use dsbus_schema::storage::{
+    Bucket, EVENTS_AGE_MAX, EVENTS_BYTES_MAX, EVENTS_DUPLICATE_WINDOW, MARKER_TTL, events_stream,
+};
+use dsbus_schema::subject;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use crate::{Bus, Error};
+
+/// What must not differ between the configuration of a stream that is there and ours; the rest
+/// (limits, replicas, descriptions) is the administrator's to change.
+const MUST_AGREE: [&str; 6] = [
+    "subjects",
+    "max_msgs_per_subject",
+    "allow_msg_ttl",
+    "subject_delete_marker_ttl",
+    "allow_atomic",
+    "retention",
+];
+
+/// What a reader must know of a stream.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct StreamInfo {
+    /// Its configuration.
+    pub(crate) config: Value,
+    /// When it was made: another stream of the same name was made at another time.
+    pub(crate) created: String,
+    /// What is in it.
+    pub(crate) state: StreamState,
+}
+
+/// What is in a stream.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct StreamState {
+    /// Sequence of the first message that is kept.
+    pub(crate) first_seq: u64,
+    /// Sequence of the last message that was ever stored.
+    pub(crate) last_seq: u64,
+}
+
+impl Bus {
+    pub(crate) async fn stream_info(
+        &self,
+        stream: &str,
+        within: Duration,
+    ) -> Result<StreamInfo, Error> {
+        let answer = self.api(&format!("STREAM.INFO.{stream}"), &Value::Null, within).await?;
+        serde_json::from_value(answer).map_err(|e| Error::malformed(stream, e))
+    }
+}
+
+fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The configuration of a bucket's stream: what every KV client expects of a bucket (ADR-8), and
+/// the bucket's rules.
+pub(crate) fn bucket_config(fleet: &FleetName, bucket: Bucket, replicas: usize) -> Value {
+    let rules = bucket.rules();
+    let mut config = json!({
+        "name": bucket.stream(fleet),
+        "subjects": [bucket.subject(fleet, ">")],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_msgs_per_subject": rules.history,
+        "num_replicas": replicas,
+        "allow_rollup_hdrs": true,
+        "deny_delete": true,
+        "allow_direct": true,
+    });
+    if rules.ttl {
+        config["allow_msg_ttl"] = true.into();
+        config["subject_delete_marker_ttl"] = nanos(MARKER_TTL).into();
+    }
+    if rules.batch {
+        config["allow_atomic"] = true.into();
+    }
+    config
+}
+
+/// The configuration of the stream of events.
+pub(crate) fn events_config(fleet: &FleetName, replicas: usize) -> Value {
+    json!({
+        "name": events_stream(fleet),
+        "subjects": [subject::events(fleet)],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_age": nanos(EVENTS_AGE_MAX),
+        "max_bytes": EVENTS_BYTES_MAX,
+        "duplicate_window": nanos(EVENTS_DUPLICATE_WINDOW),
+        "num_replicas": replicas,
+        "allow_direct": true,
+    })
+}
+
+/// What of `there` is not as dsbus needs it.
+pub(crate) fn difference(wanted: &Value, there: &Value) -> Option<String> {
+    MUST_AGREE.iter().find_map(|key| {
+        let (wanted, there) = (normal(key, &wanted[*key]), normal(key, &there[*key]));
+        (wanted != there).then(|| format!("{key} is {there}, and must be {wanted}"))
+    })
+}
+
+/// NATS leaves out what is off, and writes -1 for no limit.
+fn normal(key: &str, value: &Value) -> Value {
+    match value {
+        Value::Null if key == "max_msgs_per_subject" => json!(-1),
+        Value::Null if key.starts_with("allow") => json!(false),
+        Value::Null => json!(0),
+        given => given.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_matters_is_compared_and_the_rest_is_not() {
+        let fleet = FleetName::default();
+        let wanted = bucket_config(&fleet, Bucket::Fleet, 1);
+        let mut there = wanted.clone();
+        there["num_replicas"] = 3.into();
+        there["max_bytes"] = 1_000_000.into();
+        assert_eq!(difference(&wanted, &there), None);
+        there["max_msgs_per_subject"] = 5.into();
+        let said = difference(&wanted, &there).unwrap();
+        assert_eq!(said, "max_msgs_per_subject is 5, and must be 1");
+        there = wanted.clone();
+        there.as_object_mut().unwrap().remove("allow_msg_ttl");
+        assert_eq!(
+            difference(&wanted, &there).unwrap(),
+            "allow_msg_ttl is false, and must be true"
+        );
+        let events = events_config(&fleet, 1);
+        let mut there = events.clone();
+        there["max_msgs_per_subject"] = (-1).into();
+        assert_eq!(difference(&events, &there), None);
+    }
+}

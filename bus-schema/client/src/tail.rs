@@ -1,0 +1,276 @@
+//! The loop behind a watch: consumer after consumer, entry after entry.
+
+use std::time::Duration;
+
+use async_nats::{HeaderValue, Message, StatusCode, Subscriber};
+use futures::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::consumer::{API_MAX, Deliver, Delivery, Opened};
+use crate::{Bus, Entry, Error, From, Item, WATCH_QUEUE_MAX, entry};
+
+/// Between two attempts to make a consumer.
+const RETRY: Duration = Duration::from_millis(200);
+/// Heartbeats come every second; when none came for this long, the consumer is gone.
+const SILENCE_MAX: Duration = Duration::from_millis(2500);
+
+/// Where a watch begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Start {
+    /// With the last entry of each key.
+    LastPerKey,
+    /// Somewhere in the events.
+    Events(From),
+}
+
+/// One watch's state.
+pub(crate) struct Tail {
+    bus: Bus,
+    stream: String,
+    filter: String,
+    name: String,
+    start: Start,
+    /// Bytes of every subject that are not key.
+    prefix: usize,
+    /// Sequence to go on from; `None` before the first consumer, and after a reset.
+    next: Option<u64>,
+    /// When the stream was made that `next` is about.
+    created: Option<String>,
+    caught_up: bool,
+    /// The last complaint, which is made once only.
+    complaint: Option<Error>,
+}
+
+/// Why reading ended.
+enum End {
+    /// Nobody reads the watch any more.
+    Dropped,
+    /// The consumer is gone, or missed something.
+    Lost,
+    /// The connection changed.
+    Changed,
+}
+
+/// What the reader is gone for.
+struct Dropped;
+
+impl Tail {
+    pub(crate) fn new(bus: Bus, stream: String, filter: String, name: &str, start: Start) -> Tail {
+        let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
+        Tail {
+            bus,
+            stream,
+            filter,
+            name,
+            start,
+            prefix: 0,
+            next: None,
+            created: None,
+            caught_up: false,
+            complaint: None,
+        }
+    }
+
+    /// Cuts so many bytes off every subject.
+    pub(crate) fn cut(mut self, prefix: usize) -> Tail {
+        self.prefix = prefix;
+        self
+    }
+
+    /// Begins, on a task of its own that ends when the receiver is dropped.
+    pub(crate) fn begin(self) -> mpsc::Receiver<Item> {
+        let (sender, items) = mpsc::channel(WATCH_QUEUE_MAX);
+        tokio::spawn(self.run(sender));
+        items
+    }
+
+    async fn run(mut self, items: mpsc::Sender<Item>) {
+        let mut changes = self.bus.connections();
+        loop {
+            changes.mark_unchanged();
+            let end = if self.bus.connected() {
+                match self.open().await {
+                    Ok(Some((subscriber, opened))) => {
+                        self.read(subscriber, opened, &mut changes, &items).await
+                    }
+                    Ok(None) => match self.reset(&items).await {
+                        Ok(()) => continue,
+                        Err(Dropped) => End::Dropped,
+                    },
+                    Err(error) => {
+                        self.complain(error);
+                        End::Lost
+                    }
+                }
+            } else {
+                End::Lost
+            };
+            match end {
+                End::Dropped => return,
+                End::Changed => {}
+                End::Lost => tokio::select! {
+                    () = sleep(RETRY) => {}
+                    _ = changes.changed() => {}
+                    () = items.closed() => return,
+                },
+            }
+        }
+    }
+
+    /// Makes a consumer that goes on where the last one ended. `None` when the stream is not the
+    /// one that was read so far.
+    async fn open(&mut self) -> Result<Option<(Subscriber, Opened)>, Error> {
+        let deliver = self.deliver().await?;
+        let inbox = self.bus.client().new_inbox();
+        // First the subscription: a consumer without one delivers nothing.
+        let subscriber = self.bus.client().subscribe(inbox.clone()).await;
+        let subscriber = subscriber.map_err(|_| Error::Disconnected)?;
+        let opened =
+            self.bus.push_consumer(&self.stream, &self.filter, &self.name, &inbox, deliver).await?;
+        // A stream that was made anew before this moment shows it here; one that is made anew later
+        // takes the consumer with it, and shows it next time.
+        let same = self.created.as_ref().is_none_or(|created| *created == opened.stream.created);
+        let back_in_time = self.next.is_some_and(|next| opened.stream.state.last_seq + 1 < next);
+        if !same || back_in_time {
+            tracing::warn!(stream = self.stream, same, "the stream is not the one it was");
+            return Ok(None);
+        }
+        self.created = Some(opened.stream.created.clone());
+        self.complaint = None;
+        Ok(Some((subscriber, opened)))
+    }
+
+    /// Where the next consumer begins.
+    async fn deliver(&mut self) -> Result<Deliver, Error> {
+        if let Some(next) = self.next {
+            return Ok(Deliver::Sequence(next));
+        }
+        let from = match self.start {
+            Start::LastPerKey => return Ok(Deliver::LastPerKey),
+            Start::Events(From::All) => return Ok(Deliver::All),
+            Start::Events(From::Time(time)) => return Ok(Deliver::Time(time)),
+            Start::Events(From::New) => 0,
+            Start::Events(From::Last(n)) => n,
+        };
+        let stream = self.bus.stream_info(&self.stream, API_MAX).await?;
+        let next = self.bus.nth_last(&self.stream, &self.filter, &stream.state, from).await?;
+        self.created = Some(stream.created);
+        self.next = Some(next);
+        Ok(Deliver::Sequence(next))
+    }
+
+    async fn reset(&mut self, items: &mpsc::Sender<Item>) -> Result<(), Dropped> {
+        self.next = None;
+        self.created = None;
+        self.caught_up = false;
+        if let Start::Events(From::New) = self.start {
+            // All that is in the new stream is new.
+            self.start = Start::Events(From::All);
+        }
+        items.send(Item::Reset).await.map_err(|_| Dropped)
+    }
+
+    async fn read(
+        &mut self,
+        mut subscriber: Subscriber,
+        opened: Opened,
+        changes: &mut watch::Receiver<u64>,
+        items: &mpsc::Sender<Item>,
+    ) -> End {
+        // What was there when the consumer was made ends here at the latest.
+        let barrier = opened.stream.state.last_seq;
+        if opened.pending == 0 && self.catch_up(items).await.is_err() {
+            return End::Dropped;
+        }
+        let mut delivered = 0;
+        loop {
+            let message = tokio::select! {
+                () = items.closed() => return End::Dropped,
+                _ = changes.changed() => return End::Changed,
+                message = timeout(SILENCE_MAX, subscriber.next()) => message,
+            };
+            let Ok(Some(message)) = message else { return End::Lost };
+            if message.status.is_some() {
+                match self.status(message, delivered).await {
+                    None => return End::Lost,
+                    Some(false) => {}
+                    Some(true) if self.catch_up(items).await.is_err() => return End::Dropped,
+                    Some(true) => {}
+                }
+                continue;
+            }
+            let Some(delivery) = message.reply.as_deref().and_then(Delivery::parse) else {
+                continue;
+            };
+            if delivery.number != delivered + 1 {
+                return End::Lost;
+            }
+            delivered = delivery.number;
+            if self.tell(message, &delivery, items).await.is_err() {
+                return End::Dropped;
+            }
+            let all_told = delivery.pending == 0 || delivery.seq >= barrier;
+            if all_told && self.catch_up(items).await.is_err() {
+                return End::Dropped;
+            }
+        }
+    }
+
+    /// A heartbeat or a question of flow control: whether it shows that nothing is left to deliver.
+    /// `None` when it shows that something was missed, or that the consumer has ended.
+    async fn status(&self, message: Message, delivered: u64) -> Option<bool> {
+        if message.status != Some(StatusCode::IDLE_HEARTBEAT) {
+            return None;
+        }
+        if let Some(reply) = message.reply {
+            // If it cannot be sent, the consumer stalls, falls silent, and is made anew.
+            drop(self.bus.client().publish(reply, bytes::Bytes::new()).await);
+            return Some(false);
+        }
+        let headers = message.headers.unwrap_or_default();
+        let header = |name| headers.get(name).map(HeaderValue::as_str);
+        if let Some(last) = header("Nats-Last-Consumer")
+            && last.parse() != Ok(delivered)
+        {
+            return None;
+        }
+        if let Some(stalled) = header("Nats-Consumer-Stalled") {
+            let stalled = stalled.to_owned();
+            drop(self.bus.client().publish(stalled, bytes::Bytes::new()).await);
+            return Some(false);
+        }
+        Some(true)
+    }
+
+    async fn tell(
+        &mut self,
+        message: Message,
+        delivery: &Delivery,
+        items: &mpsc::Sender<Item>,
+    ) -> Result<(), Dropped> {
+        self.next = Some(delivery.seq + 1);
+        let key = message.subject.get(self.prefix..).unwrap_or_default().to_owned();
+        let Some(value) = entry::value(message.headers.as_ref(), message.payload) else {
+            tracing::warn!(key, seq = delivery.seq, "a forged entry is ignored");
+            return Ok(());
+        };
+        let entry = Entry { key, seq: delivery.seq, value, time: delivery.time };
+        items.send(Item::Entry(entry)).await.map_err(|_| Dropped)
+    }
+
+    async fn catch_up(&mut self, items: &mpsc::Sender<Item>) -> Result<(), Dropped> {
+        if self.caught_up {
+            return Ok(());
+        }
+        self.caught_up = true;
+        items.send(Item::CaughtUp).await.map_err(|_| Dropped)
+    }
+
+    fn complain(&mut self, error: Error) {
+        if self.complaint.as_ref() != Some(&error) {
+            tracing::warn!(stream = self.stream, filter = self.filter, "cannot watch: {error}");
+            self.complaint = Some(error);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Commands and calls to workers on a real server.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::common::{PATIENCE, connect, raw};
+use dsbus_client::{Bus, Error, Refusal, Request, WorkerRequest};
+use dsbus_harness::{NatsServer, wait_for_async};
+use dsbus_schema::call::WorkerVerb;
+use dsbus_schema::command::{Verb, code};
+use dsbus_schema::ids::WorkerName;
+use dsbus_schema::program::Problem;
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+async fn echo(request: Request) -> Result<Value, Refusal> {
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    Ok(json!({ "user": request.user, "verb": request.verb.name(), "body": body }))
+}
+
+/// Waits until the server knows of a scheduler: its connection is another one.
+async fn listening(bus: &Bus) {
+    wait_for_async("a scheduler", PATIENCE, async || {
+        let answer = bus.command::<_, Value>(Verb::Workers, &json!({})).await;
+        (answer != Err(Error::NoScheduler)).then_some(())
+    })
+    .await;
+}
+
+async fn ask(bus: &Bus, verb: Verb, body: &Value) -> Result<Value, Error> {
+    tokio::time::timeout(PATIENCE, bus.command(verb, body)).await.expect("an answer of any kind")
+}
+
+#[tokio::test]
+async fn a_command_is_answered() {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    let serving = connect(&server).await.serve_commands("s1", echo).await.unwrap();
+    listening(&bus).await;
+    let answer = ask(&bus, Verb::Status, &json!({ "names": ["web"] })).await.unwrap();
+    assert_eq!(answer["user"], "anonymous");
+    assert_eq!(answer["verb"], "status");
+    assert_eq!(answer["body"]["names"], json!(["web"]));
+    assert!(answer["body"]["id"].is_string(), "{answer}");
+    // As a person would type it: no body at all.
+    let client = raw(&server).await;
+    let answer = client.request("dsbus.default.cmd.ann.workers", "".into()).await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+    assert_eq!(answer, json!({ "user": "ann", "verb": "workers", "body": {} }));
+    serving.stop().await;
+    assert_eq!(ask(&bus, Verb::Status, &json!({})).await, Err(Error::NoScheduler));
+}
+
+#[tokio::test]
+async fn a_refusal_says_why() {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    let problem = Problem { key: "command".into(), message: "is missing".into(), hint: None };
+    let refusal = Refusal {
+        code: code::CONFLICT,
+        text: "two\nlines".to_owned(),
+        problems: vec![problem.clone()],
+    };
+    let sent = refusal.clone();
+    let _served =
+        bus.serve_commands("s1", move |_| std::future::ready(Err(sent.clone()))).await.unwrap();
+    let refused = ask(&bus, Verb::Apply, &json!({})).await;
+    let Refusal { code, text, problems } = refusal;
+    assert_eq!(refused, Err(Error::Refused { code, text, problems }));
+    // Other tools read the headers.
+    let client = raw(&server).await;
+    let answer = client.request("dsbus.default.cmd.ann.apply", "{}".into()).await.unwrap();
+    let headers = answer.headers.unwrap();
+    assert_eq!(headers.get("Nats-Service-Error").unwrap().as_str(), "two lines");
+    assert_eq!(headers.get("Nats-Service-Error-Code").unwrap().as_str(), "409");
+}
+
+#[tokio::test]
+async fn another_version_is_refused() {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    let _served = bus.serve_commands("s1", echo).await.unwrap();
+    let refused = ask(&bus, Verb::Status, &json!({ "version": 2 })).await;
+    assert!(matches!(refused, Err(Error::Refused { code: code::BAD_REQUEST, .. })), "{refused:?}");
+    assert!(ask(&bus, Verb::Status, &json!({ "version": 1 })).await.is_ok());
+}
+
+#[tokio::test]
+async fn without_schedulers_there_is_no_waiting() {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    assert_eq!(ask(&bus, Verb::Status, &json!({})).await, Err(Error::NoScheduler));
+}
+
+#[tokio::test]
+async fn another_scheduler_answers_for_a_frozen_one_and_acts_once() {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    // One that is in the queue group and never answers.
+    let client = raw(&server).await;
+    let subject = "dsbus.default.cmd.*.start";
+    let mut frozen = client.queue_subscribe(subject, "dsbus".to_owned()).await.unwrap();
+    client.flush().await.unwrap();
+    // Alone, it leaves the command without an answer.
+    assert_eq!(ask(&bus, Verb::Start, &json!({})).await, Err(Error::Timeout));
+    frozen.next().await.unwrap();
+
+    let acted = Arc::new(Mutex::new(HashSet::new()));
+    let log = Arc::clone(&acted);
+    let act = move |request: Request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let news = log.lock().unwrap().insert(body["id"].as_str().unwrap().to_owned());
+        std::future::ready(Ok(json!({ "id": body["id"], "news": news })))
+    };
+    let _served = connect(&server).await.serve_commands("s1", act).await.unwrap();
+    let mut sent = 0;
+    wait_for_async("the second one", PATIENCE, async || {
+        let nothing = json!({});
+        bus.command::<_, Value>(Verb::Workers, &nothing).await.ok()
+    })
+    .await;
+    acted.lock().unwrap().clear();
+    // Until one of them was given to the frozen one.
+    loop {
+        let answer = ask(&bus, Verb::Start, &json!({})).await.unwrap();
+        assert_eq!(answer["news"], true);
+        sent += 1;
+        let missed = tokio::time::timeout(Duration::ZERO, frozen.next()).await;
+        if missed.is_ok() {
+            break;
+        }
+    }
+    assert_eq!(acted.lock().unwrap().len(), sent);
+}
+
+#[tokio::test]
+async fn a_better_answer_wins_over_a_refusal() {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    let client = raw(&server).await;
+    let subject = "dsbus.default.cmd.*.stop";
+    let _frozen = client.queue_subscribe(subject, "dsbus".to_owned()).await.unwrap();
+    let mut all = client.subscribe("dsbus.default.cmdall.*.*").await.unwrap();
+    client.flush().await.unwrap();
+    let answers = async {
+        let to = all.next().await.unwrap().reply.unwrap();
+        let mut refusal = async_nats::HeaderMap::new();
+        refusal.insert("Nats-Service-Error", "busy");
+        refusal.insert("Nats-Service-Error-Code", "503");
+        client.publish_with_headers(to.clone(), refusal, "".into()).await.unwrap();
+        client.publish(to, "\"done\"".into()).await.unwrap();
+    };
+    let nothing = json!({});
+    let (answer, ()) = tokio::join!(ask(&bus, Verb::Stop, &nothing), answers);
+    assert_eq!(answer, Ok(json!("done")));
+}
+
+#[tokio::test]
+async fn a_worker_answers_or_is_known_to_be_gone() {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    let worker = WorkerName::parse("w1").unwrap();
+    let nothing = json!({});
+    let short = Duration::from_millis(300);
+    let call = || bus.call_worker::<_, Value>(&worker, WorkerVerb::Ping, &nothing, short);
+    assert_eq!(call().await, Err(Error::NoResponders));
+    let answer = |request: WorkerRequest| {
+        let answer = match request.verb {
+            WorkerVerb::Ping => Ok(json!("pong")),
+            WorkerVerb::Log => Err(Refusal::silent()),
+        };
+        std::future::ready(answer)
+    };
+    let serving = connect(&server).await.serve_worker(&worker, answer).await.unwrap();
+    wait_for_async("a pong", PATIENCE, async || call().await.ok().filter(|a| a == "pong")).await;
+    let silent = bus.call_worker::<_, Value>(&worker, WorkerVerb::Log, &json!({}), short).await;
+    assert_eq!(silent, Err(Error::Timeout));
+    drop(serving);
+    wait_for_async("nobody", PATIENCE, async || {
+        (call().await == Err(Error::NoResponders)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn services_are_discovered() {
+    let server = NatsServer::start();
+    let (bus, client) = (connect(&server).await, raw(&server).await);
+    let _schedulers = bus.serve_commands("s1", echo).await.unwrap();
+    let ping = wait_for_async("a scheduler", PATIENCE, async || {
+        client.request("$SRV.PING.dsbus", "".into()).await.ok()
+    })
+    .await;
+    let ping: Value = serde_json::from_slice(&ping.payload).unwrap();
+    assert_eq!(ping["metadata"], json!({ "id": "s1", "fleet": "default" }));
+}

@@ -1,0 +1,77 @@
+//! What these tests share.
+
+use std::time::Duration;
+
+use dsbus_client::{Bus, ConnectOptions, Entry, Error, Item, Watch};
+use dsbus_harness::{DEADLINE, NatsServer, wait_for_async};
+use dsbus_schema::ids::{FleetName, UserName};
+
+pub(crate) fn options(urls: Vec<String>) -> ConnectOptions {
+    ConnectOptions {
+        urls,
+        fleet: FleetName::default(),
+        user: UserName::default(),
+        label: "test".to_owned(),
+        wait: true,
+    }
+}
+
+pub(crate) async fn connect(server: &NatsServer) -> Bus {
+    Bus::connect(options(vec![server.url()])).await.unwrap()
+}
+
+/// A server with the buckets on it, and a connection.
+pub(crate) async fn fleet() -> (NatsServer, Bus) {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    provision(&bus).await;
+    (server, bus)
+}
+
+/// Provisions, again and again while `JetStream` has no leader yet.
+pub(crate) async fn provision(bus: &Bus) {
+    wait_for_async("the buckets", DEADLINE, async || match bus.provision(None).await {
+        Ok(()) => Some(()),
+        Err(Error::NoResponders | Error::Timeout | Error::Disconnected | Error::Api { .. }) => None,
+        Err(other) => panic!("{other}"),
+    })
+    .await;
+}
+
+/// The next item; it is there within the deadline, or the test fails.
+pub(crate) async fn next(watch: &mut Watch) -> Item {
+    tokio::time::timeout(DEADLINE, watch.next()).await.expect("an item within the deadline")
+}
+
+/// The next item, which must be an entry.
+pub(crate) async fn entry(watch: &mut Watch) -> Entry {
+    match next(watch).await {
+        Item::Entry(entry) => entry,
+        other => panic!("{other:?} instead of an entry"),
+    }
+}
+
+/// Entries until [`Item::CaughtUp`].
+pub(crate) async fn initial(watch: &mut Watch) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    loop {
+        match next(watch).await {
+            Item::Entry(entry) => entries.push(entry),
+            Item::CaughtUp => return entries,
+            Item::Reset => panic!("a reset while catching up"),
+        }
+    }
+}
+
+pub(crate) async fn wait_connected(bus: &Bus, wanted: bool) {
+    wait_for_async("the connection", DEADLINE, async || (bus.connected() == wanted).then_some(()))
+        .await;
+}
+
+/// A connection past dsbus, to do what dsbus does not.
+pub(crate) async fn raw(server: &NatsServer) -> async_nats::Client {
+    async_nats::connect(server.url()).await.unwrap()
+}
+
+/// Longer than any answer may take.
+pub(crate) const PATIENCE: Duration = DEADLINE;

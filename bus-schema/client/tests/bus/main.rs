@@ -1,0 +1,13 @@
+//! The client against real nats-servers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what these tests share stands outside of test functions"
+)]
+
+mod calls;
+mod common;
+mod events;
+mod storage;
+mod watch;

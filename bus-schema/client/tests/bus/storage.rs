@@ -1,0 +1,195 @@
+//! Buckets on a real server: compare-and-set, guards, batches, expiry, and what fails how.
+
+use crate::common::{connect, entry, fleet, initial, options, raw, wait_connected};
+use dsbus_client::{BATCH_WRITES_MAX, Bus, Entry, Error, Value, Write};
+use dsbus_harness::NatsServer;
+use dsbus_schema::storage::Bucket;
+
+fn put(key: &str, body: &str) -> Write {
+    Write::put(key, &body).unwrap()
+}
+
+fn body(entry: &Entry) -> String {
+    entry.json().unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn provisioning_twice_and_at_once() {
+    let server = NatsServer::start();
+    let (a, b) = (connect(&server).await, connect(&server).await);
+    assert_eq!(a.provisioned().await, Ok(false));
+    assert_eq!(a.get(Bucket::Goals, "web").await, Err(Error::NotProvisioned));
+    let (first, second) = tokio::join!(a.provision(None), b.provision(None));
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    assert_eq!(a.provision(Some(1)).await, Ok(()));
+    assert_eq!(b.provisioned().await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_foreign_stream_is_refused_with_the_reason() {
+    let server = NatsServer::start();
+    let config =
+        r#"{"name":"KV_dsbus_fleet","subjects":["$KV.dsbus_fleet.>"],"max_msgs_per_subject":5}"#;
+    let client = raw(&server).await;
+    let made = client.request("$JS.API.STREAM.CREATE.KV_dsbus_fleet", config.into()).await;
+    assert!(!String::from_utf8_lossy(&made.unwrap().payload).contains("error"));
+    let refused = connect(&server).await.provision(None).await.unwrap_err().to_string();
+    assert!(refused.contains("KV_dsbus_fleet"), "{refused}");
+    assert!(refused.contains("max_msgs_per_subject is 5, and must be 1"), "{refused}");
+}
+
+#[tokio::test]
+async fn one_of_two_writers_loses() {
+    let (_server, bus) = fleet().await;
+    assert_eq!(bus.get(Bucket::Goals, "web._all").await, Ok(None));
+    let first = bus.write(Bucket::Goals, put("web._all", "a").expect(0)).await.unwrap();
+    let lost = bus.write(Bucket::Goals, put("web._all", "b").expect(0)).await;
+    assert_eq!(lost, Err(Error::LostRace { current: Some(first) }));
+    let second = bus.write(Bucket::Goals, put("web._all", "b").expect(first)).await.unwrap();
+    let found = bus.get(Bucket::Goals, "web._all").await.unwrap().unwrap();
+    assert_eq!((found.seq, found.key.as_str(), body(&found).as_str()), (second, "web._all", "b"));
+    let third = bus.write(Bucket::Goals, Write::delete("web._all").expect(second)).await.unwrap();
+    let found = bus.get(Bucket::Goals, "web.*").await.unwrap().unwrap();
+    assert_eq!((found.seq, found.value), (third, Value::Deleted));
+}
+
+#[tokio::test]
+async fn a_guard_sees_every_key_of_its_pattern() {
+    let (_server, bus) = fleet().await;
+    let guard = "*.web.0";
+    let place = |worker: &str, seq| put(&format!("{worker}.web.0"), worker).guard(guard, seq);
+    let first = bus.write(Bucket::Fleet, place("w1", 0)).await.unwrap();
+    let lost = bus.write(Bucket::Fleet, place("w2", 0)).await;
+    assert_eq!(lost, Err(Error::LostRace { current: Some(first) }));
+    let gone = Write::delete("w1.web.0").guard(guard, first);
+    let tombstone = bus.write(Bucket::Fleet, gone).await.unwrap();
+    assert!(matches!(
+        bus.write(Bucket::Fleet, place("w2", first)).await,
+        Err(Error::LostRace { .. })
+    ));
+    bus.write(Bucket::Fleet, place("w2", tombstone)).await.unwrap();
+    assert_eq!(bus.get(Bucket::Fleet, guard).await.unwrap().unwrap().key, "w2.web.0");
+}
+
+#[tokio::test]
+async fn a_batch_happens_as_a_whole_or_not_at_all() {
+    let (_server, bus) = fleet().await;
+    let touch = bus.write(Bucket::Fleet, put("w1._touch.5", "touch")).await.unwrap();
+    let old = bus.write(Bucket::Fleet, put("w1.web.0", "old").guard("*.web.0", 0)).await.unwrap();
+    let moved = |touch| {
+        vec![
+            Write::delete("w1.web.0").guard("*.web.0", old),
+            put("w2.web.0", "new").guard("w1._touch.5", touch),
+        ]
+    };
+    let newer = bus.write(Bucket::Fleet, put("w1._touch.5", "touch")).await.unwrap();
+    // The lost worker touched again: the guard on a key that the batch does not write refuses it.
+    let refused = bus.batch(Bucket::Fleet, moved(touch)).await;
+    assert!(matches!(refused, Err(Error::LostRace { .. })), "{refused:?}");
+    assert_eq!(body(&bus.get(Bucket::Fleet, "w1.web.0").await.unwrap().unwrap()), "old");
+    assert_eq!(bus.get(Bucket::Fleet, "w2.web.0").await, Ok(None));
+    let last = bus.batch(Bucket::Fleet, moved(newer)).await.unwrap();
+    let (gone, new) = (
+        bus.get(Bucket::Fleet, "w1.web.0").await.unwrap().unwrap(),
+        bus.get(Bucket::Fleet, "w2.web.0").await.unwrap().unwrap(),
+    );
+    assert_eq!((gone.value.clone(), gone.seq), (Value::Deleted, last - 1));
+    assert_eq!((body(&new).as_str(), new.seq), ("new", last));
+}
+
+#[tokio::test]
+async fn batches_have_limits() {
+    let (_server, bus) = fleet().await;
+    let writes = |n: usize| (0..n).map(|i| put(&format!("p{i}._all"), "x")).collect::<Vec<_>>();
+    assert!(matches!(bus.batch(Bucket::Goals, writes(0)).await, Err(Error::Malformed { .. })));
+    assert_eq!(bus.batch(Bucket::Goals, writes(1)).await, Ok(1));
+    let full = BATCH_WRITES_MAX;
+    assert_eq!(bus.batch(Bucket::Goals, writes(full)).await, Ok(full as u64 + 1));
+    let too_many = bus.batch(Bucket::Goals, writes(full + 1)).await;
+    assert!(matches!(too_many, Err(Error::Malformed { .. })));
+}
+
+#[tokio::test]
+async fn an_expired_key_leaves_a_marker_that_blocks_a_new_one() {
+    let (_server, bus) = fleet().await;
+    let mut watch = bus.watch(Bucket::Fleet, "w1.>", "t");
+    assert_eq!(initial(&mut watch).await, []);
+    let seq = bus.write(Bucket::Fleet, put("w1._touch.1", "x").ttl(1).expect(0)).await.unwrap();
+    let seen = entry(&mut watch).await;
+    assert_eq!((seen.seq, body(&seen).as_str()), (seq, "x"));
+    let marker = entry(&mut watch).await;
+    assert_eq!((marker.key.as_str(), &marker.value), ("w1._touch.1", &Value::Expired));
+    assert_eq!(marker.json::<String>(), Ok(None));
+    assert_eq!(bus.get(Bucket::Fleet, "w1._touch.1").await.unwrap().unwrap(), marker);
+    let blocked = bus.write(Bucket::Fleet, put("w1._touch.1", "y").ttl(1).expect(0)).await;
+    assert_eq!(blocked, Err(Error::LostRace { current: Some(marker.seq) }));
+    let over = put("w1._touch.1", "y").ttl(60).expect(marker.seq);
+    assert!(bus.write(Bucket::Fleet, over).await.is_ok());
+}
+
+#[tokio::test]
+async fn nothing_is_kept_for_later_while_disconnected() {
+    let (mut server, bus) = fleet().await;
+    server.stop();
+    wait_connected(&bus, false).await;
+    let late = || put("late._all", "x");
+    assert_eq!(bus.write(Bucket::Goals, late()).await, Err(Error::Disconnected));
+    let batch = bus.batch(Bucket::Goals, vec![late(), put("late.0", "x")]).await;
+    assert_eq!(batch, Err(Error::Disconnected));
+    assert_eq!(bus.get(Bucket::Goals, "late.>").await, Err(Error::Disconnected));
+    server.restart();
+    wait_connected(&bus, true).await;
+    // What was written first has the first sequence: nothing came before it.
+    assert_eq!(bus.write(Bucket::Goals, put("next._all", "x")).await, Ok(1));
+    assert_eq!(bus.get(Bucket::Goals, "late.>").await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_denied_write_says_so() {
+    let server = NatsServer::start_with(
+        r#"authorization { users: [
+            { user: a, password: a },
+            { user: v, password: v, permissions: { publish: ["$JS.API.>"], subscribe: ">" } }
+        ] }"#,
+    );
+    let url = |user: &str| vec![server.url().replace("//", &format!("//{user}:{user}@"))];
+    Bus::connect(options(url("a"))).await.unwrap().provision(None).await.unwrap();
+    let viewer = Bus::connect(options(url("v"))).await.unwrap();
+    assert_eq!(viewer.provision(None).await, Ok(()));
+    let denied = viewer.write(Bucket::Goals, put("web._all", "x")).await;
+    let what = "publish to $KV.dsbus_goals.web._all".to_owned();
+    assert_eq!(denied, Err(Error::Denied { what: what.clone() }));
+    let writes = vec![put("web._all", "x"), put("web.0", "x")];
+    let denied = viewer.batch(Bucket::Goals, writes).await;
+    assert!(matches!(&denied, Err(Error::Denied { .. })), "{denied:?}");
+    assert_eq!(viewer.get(Bucket::Goals, ">").await, Ok(None));
+}
+
+#[tokio::test]
+async fn an_entry_forged_by_a_reply_is_dropped() {
+    let (server, bus) = fleet().await;
+    bus.write(Bucket::Goals, put("mine._all", "forged")).await.unwrap();
+    let mut watch = bus.watch(Bucket::Goals, "*._all", "t");
+    assert_eq!(initial(&mut watch).await.len(), 1);
+    let get = "$JS.API.DIRECT.GET.KV_dsbus_goals.$KV.dsbus_goals.mine._all";
+    let client = raw(&server).await;
+    client.publish_with_reply(get, "$KV.dsbus_goals.theirs._all", "".into()).await.unwrap();
+    client.flush().await.unwrap();
+    let honest = bus.write(Bucket::Goals, put("own._all", "x"));
+    let honest = honest.await.unwrap();
+    let seen = entry(&mut watch).await;
+    // It may have been stored before or after the honest one; it is seen neither way.
+    assert_eq!((seen.seq, seen.key.as_str()), (honest, "own._all"));
+    assert_eq!(bus.get(Bucket::Goals, "theirs._all").await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_verb_that_finds_no_server_says_where_it_looked() {
+    let mut server = NatsServer::start();
+    server.stop();
+    let url = server.url().replace("//", "//ann:secret@");
+    let mut options = options(vec![url]);
+    options.wait = false;
+    let error = Bus::connect(options).await.unwrap_err();
+    assert!(matches!(&error, Error::NoBus { url, .. } if *url == server.url()), "{error}");
+}

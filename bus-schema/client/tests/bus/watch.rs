@@ -1,0 +1,227 @@
+//! Watches on a real server: complete, in order, without repeats, whatever happens to the server.
+
+use crate::common::{connect, entry, fleet, initial, next, provision, raw, wait_connected};
+use dsbus_client::{Bus, Item, Value, WATCH_QUEUE_MAX, Write};
+use dsbus_harness::{DEADLINE, NatsServer, wait_for_async};
+use dsbus_schema::storage::Bucket;
+
+fn put(key: &str, body: &str) -> Write {
+    Write::put(key, &body).unwrap()
+}
+
+#[tokio::test]
+async fn an_empty_bucket_is_caught_up_with() {
+    let (_server, bus) = fleet().await;
+    let mut watch = bus.watch(Bucket::Status, ">", "t");
+    assert_eq!(initial(&mut watch).await, []);
+    let seq = bus.write(Bucket::Status, put("w1.web.0", "x")).await.unwrap();
+    let seen = entry(&mut watch).await;
+    assert_eq!((seen.seq, seen.key.as_str()), (seq, "w1.web.0"));
+}
+
+#[tokio::test]
+async fn the_last_entries_come_first_and_others_not() {
+    let (_server, bus) = fleet().await;
+    for body in ["a", "b"] {
+        for key in ["w1.web.0", "w2.web.0", "w1.web.1"] {
+            bus.write(Bucket::Fleet, put(key, body)).await.unwrap();
+        }
+    }
+    bus.write(Bucket::Fleet, Write::delete("w1.web.1")).await.unwrap();
+    let mut watch = bus.watch(Bucket::Fleet, "w1.>", "a name.with dots");
+    let seen = initial(&mut watch).await;
+    let keys: Vec<_> = seen.iter().map(|e| (e.key.as_str(), e.seq)).collect();
+    assert_eq!(keys, [("w1.web.0", 4), ("w1.web.1", 7)]);
+    assert_eq!(seen[0].json::<String>(), Ok(Some("b".to_owned())));
+    assert_eq!(seen[1].value, Value::Deleted);
+    // Nobody said anything to w1 since.
+    bus.write(Bucket::Fleet, put("w2.web.0", "c")).await.unwrap();
+    let seq = bus.write(Bucket::Fleet, put("w1.web.0", "c")).await.unwrap();
+    assert_eq!(entry(&mut watch).await.seq, seq);
+}
+
+#[tokio::test]
+async fn the_last_revision_of_many_is_the_state() {
+    let (_server, bus) = fleet().await;
+    for body in ["a", "b", "c"] {
+        bus.write(Bucket::Programs, put("web", body)).await.unwrap();
+    }
+    let seen = initial(&mut bus.watch(Bucket::Programs, ">", "t")).await;
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].json::<String>(), Ok(Some("c".to_owned())));
+}
+
+#[tokio::test]
+async fn a_slow_reader_misses_nothing() {
+    let (_server, bus) = fleet().await;
+    let mut watch = bus.watch(Bucket::Goals, ">", "t");
+    assert_eq!(initial(&mut watch).await, []);
+    let total = 3 * WATCH_QUEUE_MAX;
+    for batch in (0..total).collect::<Vec<_>>().chunks(1000) {
+        let writes = batch.iter().map(|i| put(&format!("p{i}._all"), &"x".repeat(2000)));
+        bus.batch(Bucket::Goals, writes.collect()).await.unwrap();
+    }
+    for i in 1..=total as u64 {
+        assert_eq!(entry(&mut watch).await.seq, i);
+    }
+}
+
+/// Writes numbered keys until told to end; each attempt has a key of its own, so that every stored
+/// one is the last of its key. Returns the sequences that were acknowledged.
+async fn write_until(bus: &Bus, mut end: tokio::sync::oneshot::Receiver<()>) -> Vec<u64> {
+    let mut acknowledged = Vec::new();
+    for i in 0.. {
+        if let Ok(seq) = bus.write(Bucket::Status, put(&format!("w1.web.{i}"), "x")).await {
+            acknowledged.push(seq);
+        }
+        let pause = tokio::time::sleep(std::time::Duration::from_millis(5));
+        tokio::select! {
+            _ = &mut end => break,
+            () = pause => {}
+        }
+    }
+    acknowledged
+}
+
+async fn survives(disturb: impl AsyncFnOnce(&mut NatsServer)) {
+    let (mut server, bus) = fleet().await;
+    let writer = connect(&server).await;
+    let mut watch = bus.watch(Bucket::Status, ">", "t");
+    assert_eq!(initial(&mut watch).await, []);
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let writing = tokio::spawn(async move { write_until(&writer, ended).await });
+    for i in 1..=20 {
+        assert_eq!(entry(&mut watch).await.seq, i);
+    }
+    disturb(&mut server).await;
+    // It goes on by itself: no gap, no repeat, no reset.
+    let from = 21;
+    for i in from..from + 200 {
+        assert_eq!(entry(&mut watch).await.seq, i);
+    }
+    end.send(()).unwrap();
+    let last = *writing.await.unwrap().last().unwrap();
+    for i in from + 200..=last {
+        assert_eq!(entry(&mut watch).await.seq, i);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_server_is_survived() {
+    survives(async |server| server.restart()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_the_server_is_survived() {
+    survives(async |server| {
+        server.kill();
+        server.restart();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_server_is_survived() {
+    survives(async |server| {
+        server.pause();
+        // Longer than the watch waits for a heartbeat.
+        tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+        server.resume();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_taken_away_is_replaced() {
+    let (server, bus) = fleet().await;
+    let client = raw(&server).await;
+    let mut watch = bus.watch(Bucket::Goals, ">", "t");
+    assert_eq!(initial(&mut watch).await, []);
+    let names = client.request("$JS.API.CONSUMER.NAMES.KV_dsbus_goals", "".into()).await.unwrap();
+    let names: serde_json::Value = serde_json::from_slice(&names.payload).unwrap();
+    let name = names["consumers"][0].as_str().unwrap();
+    assert!(name.starts_with("t-"), "{name}");
+    client
+        .request(format!("$JS.API.CONSUMER.DELETE.KV_dsbus_goals.{name}"), "".into())
+        .await
+        .unwrap();
+    for key in ["a._all", "b._all"] {
+        let seq = bus.write(Bucket::Goals, put(key, "x")).await.unwrap();
+        assert_eq!(entry(&mut watch).await.seq, seq);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_made_anew_is_told_and_read_anew() {
+    let (server, bus) = fleet().await;
+    let client = raw(&server).await;
+    for key in ["a._all", "b._all", "c._all"] {
+        bus.write(Bucket::Goals, put(key, "x")).await.unwrap();
+    }
+    let mut watch = bus.watch(Bucket::Goals, ">", "t");
+    assert_eq!(initial(&mut watch).await.len(), 3);
+    client.request("$JS.API.STREAM.DELETE.KV_dsbus_goals", "".into()).await.unwrap();
+    provision(&bus).await;
+    bus.write(Bucket::Goals, put("d._all", "x")).await.unwrap();
+    assert_eq!(next(&mut watch).await, Item::Reset);
+    // The fourth key may be there already, or come later.
+    let mut seen = initial(&mut watch).await;
+    if seen.is_empty() {
+        seen.push(entry(&mut watch).await);
+    }
+    assert_eq!(seen.iter().map(|e| (e.key.as_str(), e.seq)).collect::<Vec<_>>(), [("d._all", 1)]);
+    // Also when the new one has come further than the old one ever was.
+    client.request("$JS.API.STREAM.DELETE.KV_dsbus_goals", "".into()).await.unwrap();
+    provision(&bus).await;
+    for key in ["e._all", "f._all", "g._all"] {
+        bus.write(Bucket::Goals, put(key, "x")).await.unwrap();
+    }
+    assert_eq!(next(&mut watch).await, Item::Reset);
+    let mut seen = initial(&mut watch).await;
+    while seen.len() < 3 {
+        seen.push(entry(&mut watch).await);
+    }
+    assert_eq!(seen[2].key, "g._all");
+}
+
+#[tokio::test]
+async fn a_watch_may_begin_before_the_buckets_are_there() {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    let mut watch = bus.watch(Bucket::Goals, ">", "t");
+    bus.provision(None).await.unwrap();
+    assert_eq!(initial(&mut watch).await, []);
+}
+
+#[tokio::test]
+async fn a_dropped_watch_leaves_no_consumer() {
+    let (server, bus) = fleet().await;
+    let mut watch = bus.watch(Bucket::Goals, ">", "t");
+    assert_eq!(initial(&mut watch).await, []);
+    drop(watch);
+    let client = raw(&server).await;
+    wait_for_async("no consumer", DEADLINE, async || {
+        let names =
+            client.request("$JS.API.CONSUMER.NAMES.KV_dsbus_goals", "".into()).await.ok()?;
+        let names: serde_json::Value = serde_json::from_slice(&names.payload).ok()?;
+        names["consumers"].as_array().is_none_or(Vec::is_empty).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_forced_reconnect_is_noticed() {
+    let (_server, bus) = fleet().await;
+    let mut watch = bus.watch(Bucket::Goals, ">", "t");
+    assert_eq!(initial(&mut watch).await, []);
+    let mut connections = bus.connections();
+    connections.mark_unchanged();
+    bus.reconnect().await;
+    tokio::time::timeout(DEADLINE, connections.changed()).await.unwrap().unwrap();
+    wait_connected(&bus, true).await;
+    let seq = wait_for_async("a write", DEADLINE, async || {
+        bus.write(Bucket::Goals, put("a._all", "x").expect(0)).await.ok()
+    })
+    .await;
+    assert_eq!(entry(&mut watch).await.seq, seq);
+}

@@ -1,0 +1,178 @@
+//! A nats-server of the test's own: its port and its store survive its restarts.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::binary::nats_server;
+use crate::wait::{DEADLINE, wait_until};
+
+/// A server that accepts and says nothing is asked again after this.
+const GREETING_MAX: Duration = Duration::from_secs(1);
+
+/// A nats-server with `JetStream`. Dropping it kills it and removes its store.
+#[derive(Debug)]
+pub struct NatsServer {
+    port: u16,
+    directory: TempDir,
+    child: Option<Child>,
+}
+
+impl NatsServer {
+    /// Starts one and waits until it accepts connections.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start() -> NatsServer {
+        NatsServer::start_with("")
+    }
+
+    /// Starts one with more lines of configuration.
+    ///
+    /// # Panics
+    /// When it does not accept connections.
+    pub fn start_with(lines: &str) -> NatsServer {
+        let mut server = NatsServer::prepare(free_port(), "n1", lines);
+        server.restart();
+        server
+    }
+
+    /// Writes the configuration of a server that is to be started later.
+    pub(crate) fn prepare(port: u16, name: &str, lines: &str) -> NatsServer {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = directory.path().join("store");
+        let mut conf = String::new();
+        writeln!(conf, "server_name: {name}\nlisten: \"127.0.0.1:{port}\"").expect("a string");
+        writeln!(conf, "jetstream {{ store_dir: \"{}\" }}\n{lines}", store.display())
+            .expect("a string");
+        fs::write(directory.path().join("nats.conf"), conf).expect("the configuration");
+        NatsServer { port, directory, child: None }
+    }
+
+    /// Where it listens: `nats://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its directory: configuration, log and store.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// File that it logs to.
+    pub fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// Whether it was started and not stopped since.
+    pub fn running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Starts it, after stopping it if it runs; the port and the store stay.
+    ///
+    /// # Panics
+    /// When it does not accept connections.
+    pub fn restart(&mut self) {
+        self.stop();
+        wait_until("a nats-server", DEADLINE, || {
+            if self.child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|e| e.is_some())) {
+                // It is new, or has ended because somebody held its port for a moment.
+                self.child = Some(self.spawn());
+            }
+            greeting(self.port).map_err(|e| {
+                let log = fs::read_to_string(self.log()).unwrap_or_default();
+                (e.to_string(), log.lines().last().unwrap_or_default().to_owned())
+            })
+        });
+    }
+
+    /// Starts it without waiting for anything.
+    pub(crate) fn launch(&mut self) {
+        self.child = Some(self.spawn());
+    }
+
+    fn spawn(&self) -> Child {
+        let log = File::options().create(true).append(true).open(self.log()).expect("its log");
+        Command::new(nats_server())
+            .arg("-c")
+            .arg(self.directory.path().join("nats.conf"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("its log"))
+            .stderr(log)
+            .spawn()
+            .expect("nats-server")
+    }
+
+    /// Asks it to stop, and waits until it has. Nothing happens when it does not run.
+    pub fn stop(&mut self) {
+        self.end(Signal::SIGTERM);
+    }
+
+    /// Kills it with SIGKILL. Nothing happens when it does not run.
+    pub fn kill(&mut self) {
+        self.end(Signal::SIGKILL);
+    }
+
+    /// Freezes it: its connections stay open and silent.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Thaws it.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        self.signal(signal);
+        if let Some(mut child) = self.child.take() {
+            child.wait().expect("its end");
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            let pid = Pid::from_raw(child.id().try_into().expect("a process id"));
+            kill(pid, signal).expect("a signal to a child that was not waited for");
+        }
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// A port that nobody uses at this moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// Waits for the line with which a server greets.
+fn greeting(port: u16) -> std::io::Result<()> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(GREETING_MAX))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    if line.starts_with("INFO ") { Ok(()) } else { Err(std::io::Error::other(line)) }
+}
