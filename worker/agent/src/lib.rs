@@ -1,1 +1,70 @@
-//! To come.
+//! The bus side of a worker. It holds the worker's leases, hands its placements to the supervisor,
+//! publishes what the supervisor reports, serves logs, and kills what outlives its deadline when
+//! the supervisor does not.
+//!
+//! One loop (`run`) turns everything into a `Wake`, and never waits for the bus: what takes time is
+//! a job (`jobs`). What is hard to get right is pure: `touch`, `takeover`, `placements`, `publish`.
+
+mod bus_side;
+mod calls;
+mod claim;
+mod clock;
+mod enforce;
+mod identity;
+mod jobs;
+mod leases;
+mod link;
+mod logs;
+mod orders;
+mod pings;
+mod placements;
+mod publish;
+mod report;
+mod retry;
+mod run;
+mod takeover;
+mod touch;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use dsbus_client::ConnectOptions;
+
+pub use run::run;
+
+/// What an agent needs to know; everything else the supervisor tells it.
+#[derive(Debug)]
+pub struct Config {
+    /// How to reach the bus.
+    pub connect: ConnectOptions,
+    /// The socket to the supervisor.
+    pub socket: OwnedFd,
+}
+
+/// Why an agent cannot go on. Its supervisor starts another one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system refused something that always works.
+    #[error("failed to {what}: {why}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        why: io::Error,
+    },
+    /// The supervisor did not introduce itself.
+    #[error("the supervisor said nothing, or something else than hello")]
+    NoHello,
+    /// The supervisor is dead, and so are its children now.
+    #[error("the supervisor is gone; its {children} children were killed")]
+    SupervisorGone {
+        /// How many there were.
+        children: usize,
+    },
+    /// A job of the agent ended by a bug.
+    #[error("a job of the agent failed: {why}")]
+    Job {
+        /// What it said.
+        why: String,
+    },
+}

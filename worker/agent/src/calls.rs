@@ -1,0 +1,90 @@
+//! Calls to this worker: `ping` and `log`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dsbus_client::{Bus, Error, Refusal, Served, WorkerRequest};
+use dsbus_schema::call::{LogAsk, Pong, WorkerVerb};
+use dsbus_schema::command::code;
+use dsbus_schema::ids::WorkerName;
+use dsbus_schema::moment::BootTime;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::{clock, logs};
+
+/// A ping is answered only if the supervisor answered one of ours within this time.
+const LIVE_MAX: Duration = Duration::from_secs(1);
+
+/// What answering needs to know.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    /// The answer to a ping.
+    pub(crate) pong: Pong,
+    /// The state directory.
+    pub(crate) directory: PathBuf,
+    /// Tells the loop that somebody asked whether we live.
+    pub(crate) asked: mpsc::Sender<()>,
+    answered: AtomicU64,
+}
+
+impl Desk {
+    /// Of a worker whose supervisor was not heard of yet.
+    pub(crate) fn new(pong: Pong, directory: PathBuf, asked: mpsc::Sender<()>) -> Desk {
+        Desk { pong, directory, asked, answered: AtomicU64::new(0) }
+    }
+
+    /// The supervisor answered a ping that was sent at this moment.
+    pub(crate) fn supervisor_answered(&self, at: BootTime) {
+        self.answered.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    fn live(&self) -> bool {
+        clock::now().since(BootTime(self.answered.load(Ordering::Relaxed))) <= LIVE_MAX
+    }
+}
+
+/// Begins to answer.
+pub(crate) async fn serve(
+    bus: &Bus,
+    worker: &WorkerName,
+    desk: Arc<Desk>,
+) -> Result<Served, Error> {
+    bus.serve_worker(worker, move |request| answer(desk.clone(), request)).await
+}
+
+async fn answer(desk: Arc<Desk>, request: WorkerRequest) -> Result<Value, Refusal> {
+    match request.verb {
+        WorkerVerb::Ping if desk.live() => {
+            // When it is full, the loop is about to touch anyway.
+            let _ = desk.asked.try_send(());
+            shown(&desk.pong)
+        }
+        WorkerVerb::Ping => Err(Refusal::silent()),
+        WorkerVerb::Log => {
+            let ask: LogAsk = serde_json::from_slice(&request.body)
+                .map_err(|e| Refusal::new(code::BAD_REQUEST, e.to_string()))?;
+            let name = ask.name.clone();
+            let read = tokio::task::spawn_blocking(move || logs::read(&desk.directory, &ask));
+            match read.await {
+                Ok(Ok(Some(part))) => shown(&part),
+                Ok(Ok(None)) => {
+                    let text = format!("{name} has no log on this worker");
+                    Err(Refusal::new(code::NOT_FOUND, text))
+                }
+                Ok(Err(e)) => Err(failed(&e)),
+                Err(e) => Err(failed(&e)),
+            }
+        }
+    }
+}
+
+fn shown(value: &impl serde::Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(value).map_err(|e| failed(&e))
+}
+
+fn failed(error: &impl ToString) -> Refusal {
+    Refusal::new(code::UNAVAILABLE, error.to_string())
+}

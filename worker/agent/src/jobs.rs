@@ -1,0 +1,192 @@
+//! What the loop does on the bus without waiting for it: each job ends in a [`Done`]. No decisions
+//! here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsbus_client::{Bus, ConnectOptions, Error, Served, Write};
+use dsbus_schema::call::{Pong, WorkerVerb};
+use dsbus_schema::event::{Event, Fact, Source};
+use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::storage::{Bucket, touch_key};
+use dsbus_schema::subject;
+use dsbus_schema::touch::Touch;
+use dsbus_schema::worker::Worker;
+use tokio::task::JoinSet;
+
+use crate::calls::{self, Desk};
+use crate::publish::Outcome;
+use crate::report;
+use crate::retry::Retry;
+use crate::touch::Rules;
+
+/// How long whoever holds the name may take to answer.
+const ASK_MAX: Duration = Duration::from_millis(500);
+/// A touch is answered within its patience; so much later the client itself is stuck.
+const STUCK: Duration = Duration::from_millis(250);
+/// Between two attempts to connect, when the client gave up.
+const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// Last events that are looked up at once.
+const LOOKUPS_MAX: usize = 64;
+
+/// Number of the last event of each instance, and the epoch it is under.
+pub(crate) type Seqs = BTreeMap<InstanceId, (Epoch, u64)>;
+
+/// How a job ended.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// There is a bus; or one that cannot be used.
+    Connected(Result<Bus, Error>),
+    /// The buckets are there; or they cannot be used.
+    Provisioned(Result<(), Error>),
+    /// A touch was answered.
+    Touched {
+        /// Which lease.
+        seconds: u64,
+        /// Which attempt.
+        attempt: u64,
+        /// Its sequence.
+        result: Result<u64, Error>,
+    },
+    /// Whoever holds the name was asked.
+    Asked(Option<Pong>),
+    /// The last events were looked up.
+    LookedUp(Seqs),
+    /// Calls are answered from now on.
+    Served(Served),
+    /// A report is published.
+    Reported(Outcome),
+    /// The worker's own record is written.
+    Recorded,
+    /// Nothing that anybody waits for.
+    Nothing,
+}
+
+/// Connects, for as long as it takes.
+pub(crate) async fn connect(options: ConnectOptions) -> Done {
+    loop {
+        match Bus::connect(options.clone()).await {
+            Ok(bus) => return Done::Connected(Ok(bus)),
+            Err(error @ Error::ServerTooOld { .. }) => return Done::Connected(Err(error)),
+            Err(error) => {
+                tracing::warn!(%error, "failed to connect; trying again");
+                tokio::time::sleep(CONNECT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Sees to it that the buckets are there. Ends with an error only where they cannot be used.
+pub(crate) async fn provision(bus: Bus) -> Done {
+    let mut retry = Retry::new(&bus, "look after the buckets");
+    loop {
+        match bus.provision(None).await {
+            Ok(()) => return Done::Provisioned(Ok(())),
+            Err(error @ Error::Malformed { .. }) => return Done::Provisioned(Err(error)),
+            Err(error) => retry.after(&error).await,
+        }
+    }
+}
+
+/// Sends a touch that expects `expect`.
+pub(crate) async fn touch(
+    bus: Bus,
+    worker: WorkerName,
+    seconds: u64,
+    touch: Touch,
+    expect: u64,
+) -> Done {
+    let attempt = touch.attempt;
+    let patience = Rules::new(seconds).patience();
+    let sending = async {
+        let write = Write::put(touch_key(&worker, seconds), &touch)?.expect(expect).ttl(seconds);
+        bus.write_within(Bucket::Fleet, write, patience).await
+    };
+    let answered = tokio::time::timeout(patience + STUCK, sending).await;
+    Done::Touched { seconds, attempt, result: answered.unwrap_or(Err(Error::Timeout)) }
+}
+
+/// Asks whoever lives under this name.
+pub(crate) async fn ask(bus: Bus, worker: WorkerName) -> Done {
+    let nothing = serde_json::Map::new();
+    let mut retry = Retry::new(&bus, "ask who holds this worker's name");
+    loop {
+        match bus.call_worker(&worker, WorkerVerb::Ping, &nothing, ASK_MAX).await {
+            Ok(pong) => return Done::Asked(Some(pong)),
+            Err(Error::Timeout | Error::NoResponders) => return Done::Asked(None),
+            Err(error) => retry.after(&error).await,
+        }
+    }
+}
+
+/// Looks up the last event that this worker published about each instance.
+pub(crate) async fn look_up(bus: Bus, worker: WorkerName, names: Vec<InstanceId>) -> Done {
+    let (mut seqs, mut running) = (Seqs::new(), JoinSet::new());
+    for name in names {
+        if running.len() >= LOOKUPS_MAX {
+            seqs.extend(running.join_next().await.and_then(Result::ok).flatten());
+        }
+        running.spawn(last_seq(bus.clone(), worker.clone(), name));
+    }
+    while let Some(found) = running.join_next().await {
+        seqs.extend(found.ok().flatten());
+    }
+    Done::LookedUp(seqs)
+}
+
+async fn last_seq(
+    bus: Bus,
+    worker: WorkerName,
+    name: InstanceId,
+) -> Option<(InstanceId, (Epoch, u64))> {
+    let mut retry = Retry::new(&bus, "look up the last event of an instance");
+    let subject = subject::process_events(bus.fleet(), &worker, &name);
+    loop {
+        match bus.last_event(&subject).await {
+            Ok(Some(Event { data: Fact::Process(fact), .. })) => {
+                return Some((name, (fact.epoch, fact.seq)));
+            }
+            Ok(_) | Err(Error::Malformed { .. }) => return None,
+            Err(error) => retry.after(&error).await,
+        }
+    }
+}
+
+/// Begins to answer calls.
+pub(crate) async fn serve(bus: Bus, worker: WorkerName, desk: Arc<Desk>) -> Done {
+    let mut retry = Retry::new(&bus, "answer calls");
+    loop {
+        match calls::serve(&bus, &worker, desk.clone()).await {
+            Ok(served) => return Done::Served(served),
+            Err(error) => retry.after(&error).await,
+        }
+    }
+}
+
+/// Writes what the worker tells about itself.
+pub(crate) async fn record(bus: Bus, worker: Worker) -> Done {
+    let mut retry = Retry::new(&bus, "write the worker's record");
+    loop {
+        let written = match Write::put(worker.name.as_str(), &worker) {
+            Ok(write) => bus.write(Bucket::Workers, write).await,
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(_) => return Done::Recorded,
+            Err(error) => retry.after(&error).await,
+        }
+    }
+}
+
+/// Publishes an event of the agent's own.
+pub(crate) async fn tell(bus: Bus, source: Source, event: Event) -> Done {
+    report::publish(&bus, &source, &event).await;
+    Done::Nothing
+}
+
+/// Goes to another server.
+pub(crate) async fn reconnect(bus: Bus) -> Done {
+    bus.reconnect().await;
+    Done::Nothing
+}

@@ -1,0 +1,254 @@
+//! What is to be published, and in which order. Pure; [`crate::report`] speaks to the bus.
+//!
+//! Invariants:
+//! - The reports of one instance go out one after the other, those of different instances at once,
+//!   [`TASKS_MAX`] at most. A report about the worker goes out alone, after all before it.
+//! - [`Publisher::through`] says a number only when every report up to it is on the bus, or made
+//!   void by a later report that is still waiting and will be told again.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use dsbus_schema::event::{Event, Fact, Source};
+use dsbus_schema::ids::{Epoch, FleetName, InstanceId, WorkerName};
+use dsbus_schema::status::Status;
+use dsbus_supervisor::protocol::{ProcessEvent, Report, Reported};
+
+/// Tasks that are on their way at once: enough to hide the way to the server and back.
+const TASKS_MAX: usize = 64;
+/// How far beyond the oldest report that is not published one looks for another to send.
+const LOOK_MAX: usize = 512;
+
+/// Something to do on the bus: first the event, then the status entry.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Task {
+    /// The report it carries out; `None` for a status that is written again.
+    pub(crate) number: Option<u64>,
+    /// The instance it is about.
+    pub(crate) name: Option<InstanceId>,
+    /// To publish.
+    pub(crate) event: Option<Event>,
+    /// To do with the status entry.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// What to do with a status entry.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Entry {
+    /// Write it, unless something newer stands there.
+    Write {
+        /// What to write.
+        status: Box<Status>,
+        /// The sequence that is thought to stand there.
+        seq: u64,
+    },
+    /// Remove it, unless a newer epoch stands there.
+    Remove {
+        /// The epoch that ended.
+        epoch: Epoch,
+    },
+}
+
+/// How a task ended; it always succeeds in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// See [`Task::number`].
+    pub(crate) number: Option<u64>,
+    /// See [`Task::name`].
+    pub(crate) name: Option<InstanceId>,
+    /// The sequence of the status entry, where it was written or looked at.
+    pub(crate) seq: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Running,
+    Done,
+}
+
+#[derive(Debug)]
+struct Known {
+    status: Box<Status>,
+    seq: u64,
+}
+
+/// The queue. It holds what the supervisor keeps, too, and is bounded by the supervisor's bound.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    fleet: FleetName,
+    source: Source,
+    queue: VecDeque<(Report, Stage)>,
+    /// How many reports about an instance wait.
+    waiting: HashMap<InstanceId, usize>,
+    busy: HashSet<InstanceId>,
+    running: usize,
+    known: HashMap<InstanceId, Known>,
+    again: BTreeSet<InstanceId>,
+    through: u64,
+    statuses: bool,
+}
+
+impl Publisher {
+    /// Of a worker.
+    pub(crate) fn new(fleet: FleetName, worker: WorkerName) -> Publisher {
+        Publisher {
+            fleet,
+            source: Source::Worker(worker),
+            queue: VecDeque::new(),
+            waiting: HashMap::new(),
+            busy: HashSet::new(),
+            running: 0,
+            known: HashMap::new(),
+            again: BTreeSet::new(),
+            through: 0,
+            statuses: true,
+        }
+    }
+
+    /// Takes a report.
+    pub(crate) fn push(&mut self, report: Report) {
+        if let Some(name) = about(&report) {
+            *self.waiting.entry(name.clone()).or_default() += 1;
+        }
+        self.queue.push_back((report, Stage::Waiting));
+    }
+
+    /// The status of every instance is to be written again: the bus was away.
+    pub(crate) fn write_again(&mut self) {
+        self.again = self.known.keys().cloned().collect();
+    }
+
+    /// Another worker holds the name: events still go out, statuses are no longer ours to write.
+    pub(crate) fn stop_statuses(&mut self) {
+        self.statuses = false;
+        self.again.clear();
+    }
+
+    /// Everything up to this report is published.
+    pub(crate) fn through(&self) -> u64 {
+        self.through
+    }
+
+    /// Whether nothing is left to publish.
+    pub(crate) fn idle(&self) -> bool {
+        self.queue.is_empty() && self.running == 0
+    }
+
+    /// The next thing to do, if one may be begun now.
+    pub(crate) fn next(&mut self) -> Option<Task> {
+        if self.running >= TASKS_MAX {
+            return None;
+        }
+        let task = self.next_report().or_else(|| self.next_again())?;
+        self.running += 1;
+        self.busy.extend(task.name.clone());
+        Some(task)
+    }
+
+    /// A task has ended.
+    pub(crate) fn done(&mut self, outcome: &Outcome) {
+        self.running -= 1;
+        if let Some(name) = &outcome.name {
+            self.busy.remove(name);
+            if let (Some(seq), Some(known)) = (outcome.seq, self.known.get_mut(name)) {
+                known.seq = seq;
+            }
+        }
+        let Some(number) = outcome.number else { return };
+        let at = self.queue.partition_point(|(report, _)| report.number < number);
+        if let Some((_, stage)) = self.queue.get_mut(at) {
+            *stage = Stage::Done;
+        }
+        while let Some((report, Stage::Done)) = self.queue.front() {
+            self.through = report.number;
+            self.queue.pop_front();
+        }
+    }
+
+    fn next_report(&mut self) -> Option<Task> {
+        let mut passed = HashSet::new();
+        let mut found = None;
+        for (at, (report, stage)) in self.queue.iter().enumerate().take(LOOK_MAX) {
+            match about(report) {
+                // Nothing overtakes a report about the worker, and it overtakes nothing.
+                None if *stage == Stage::Waiting && at == 0 => found = Some(at),
+                None if *stage != Stage::Done => break,
+                None => {}
+                Some(name) => {
+                    let first = !self.busy.contains(name) && passed.insert(name);
+                    if *stage == Stage::Waiting && first {
+                        found = Some(at);
+                    }
+                }
+            }
+            if found.is_some() {
+                break;
+            }
+        }
+        let (report, stage) = self.queue.get_mut(found?)?;
+        *stage = Stage::Running;
+        let report = report.clone();
+        Some(self.task(report))
+    }
+
+    fn task(&mut self, report: Report) -> Task {
+        let name = about(&report).cloned();
+        let last = name.as_ref().is_none_or(|name| self.taken(name));
+        let number = Some(report.number);
+        let event = |id, time, fact| Event::new(&self.fleet, &self.source, id, time, fact);
+        match report.what {
+            Reported::Worker { id, time, fact } => {
+                let event = Some(event(id, time, Fact::Worker(fact)));
+                Task { number, name, event, entry: None }
+            }
+            Reported::Instance { name: of, status, event: told } => {
+                let event = told.map(|told| {
+                    let ProcessEvent { id, time, fact } = *told;
+                    event(id, time, Fact::Process(fact))
+                });
+                let seq = self.known.get(&of).map_or(0, |known| known.seq);
+                self.known.insert(of, Known { status: status.clone(), seq });
+                // A later report that waits already will write it.
+                let entry = (last && self.statuses).then_some(Entry::Write { status, seq });
+                Task { number, name, event, entry }
+            }
+            Reported::Gone { name: of, epoch } => {
+                self.known.remove(&of);
+                self.again.remove(&of);
+                let entry = (last && self.statuses).then_some(Entry::Remove { epoch });
+                Task { number, name, event: None, entry }
+            }
+        }
+    }
+
+    /// Counts a report as taken; says whether it was the last one about the instance.
+    fn taken(&mut self, name: &InstanceId) -> bool {
+        let Some(count) = self.waiting.get_mut(name) else { return true };
+        *count -= 1;
+        let last = *count == 0;
+        if last {
+            self.waiting.remove(name);
+        }
+        last
+    }
+
+    fn next_again(&mut self) -> Option<Task> {
+        let free =
+            |name: &&InstanceId| !self.busy.contains(*name) && !self.waiting.contains_key(*name);
+        let name = self.again.iter().find(free)?.clone();
+        self.again.remove(&name);
+        let known = self.known.get(&name)?;
+        let entry = Some(Entry::Write { status: known.status.clone(), seq: known.seq });
+        Some(Task { number: None, name: Some(name), event: None, entry })
+    }
+}
+
+fn about(report: &Report) -> Option<&InstanceId> {
+    match &report.what {
+        Reported::Instance { name, .. } | Reported::Gone { name, .. } => Some(name),
+        Reported::Worker { .. } => None,
+    }
+}

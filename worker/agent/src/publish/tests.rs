@@ -1,0 +1,171 @@
+use dsbus_schema::event::{WorkerChange, WorkerFact};
+use dsbus_schema::goal::Wanted;
+use dsbus_schema::ids::{Incarnation, ProgramId};
+use dsbus_schema::moment::Timestamp;
+use dsbus_schema::state::State;
+use uuid::Uuid;
+
+use super::*;
+
+fn name(index: u32) -> InstanceId {
+    format!("web:{index}").parse().unwrap()
+}
+
+fn status(seq: u64) -> Status {
+    Status {
+        id: ProgramId(Uuid::nil()),
+        epoch: Epoch(1),
+        revision: 1,
+        wanted: Wanted::default(),
+        state: State::Running,
+        since: Timestamp::from_unix_nanos(0),
+        pid: None,
+        restarts: 0,
+        exit: None,
+        reason: None,
+        spawnerr: None,
+        stderr_line: None,
+        stdout_logfile: None,
+        stderr_logfile: None,
+        seq,
+        event: None,
+        incarnation: Incarnation(Uuid::nil()),
+    }
+}
+
+fn instance(number: u64, index: u32) -> Report {
+    let status = Box::new(status(number));
+    Report { number, what: Reported::Instance { name: name(index), status, event: None } }
+}
+
+fn gone(number: u64, index: u32) -> Report {
+    Report { number, what: Reported::Gone { name: name(index), epoch: Epoch(1) } }
+}
+
+fn worker(number: u64) -> Report {
+    let worker = WorkerName::parse("w1").unwrap();
+    let change = WorkerChange::Stopping;
+    let fact = WorkerFact { worker, change, reason: None, incarnation: None };
+    let (id, time) = (Uuid::from_u128(number.into()), Timestamp::from_unix_nanos(0));
+    Report { number, what: Reported::Worker { id, time, fact } }
+}
+
+fn publisher(reports: impl IntoIterator<Item = Report>) -> Publisher {
+    let mut p = Publisher::new(FleetName::default(), WorkerName::parse("w1").unwrap());
+    reports.into_iter().for_each(|report| p.push(report));
+    p
+}
+
+/// Everything that may be begun now.
+fn begun(p: &mut Publisher) -> Vec<Task> {
+    std::iter::from_fn(|| p.next()).collect()
+}
+
+fn numbers(tasks: &[Task]) -> Vec<u64> {
+    tasks.iter().filter_map(|task| task.number).collect()
+}
+
+fn end(p: &mut Publisher, task: &Task, seq: Option<u64>) {
+    p.done(&Outcome { number: task.number, name: task.name.clone(), seq });
+}
+
+#[test]
+fn instances_go_side_by_side_and_each_in_order() {
+    let mut p = publisher([instance(1, 0), instance(2, 0), instance(3, 1), instance(4, 0)]);
+    let tasks = begun(&mut p);
+    assert_eq!(numbers(&tasks), [1, 3]);
+    end(&mut p, &tasks[1], None);
+    assert_eq!(p.through(), 0, "the first one is not published yet");
+    end(&mut p, &tasks[0], None);
+    assert_eq!(p.through(), 1);
+    let tasks = begun(&mut p);
+    assert_eq!(numbers(&tasks), [2]);
+    end(&mut p, &tasks[0], None);
+    assert_eq!(p.through(), 3);
+    assert_eq!(numbers(&begun(&mut p)), [4]);
+}
+
+#[test]
+fn only_the_latest_status_is_written() {
+    let mut p = publisher([instance(1, 0), instance(2, 0)]);
+    let first = begun(&mut p);
+    assert_eq!(first[0].entry, None);
+    end(&mut p, &first[0], None);
+    let second = begun(&mut p);
+    assert_eq!(second[0].entry, Some(Entry::Write { status: Box::new(status(2)), seq: 0 }));
+    end(&mut p, &second[0], Some(40));
+    p.push(instance(3, 0));
+    let third = begun(&mut p);
+    assert_eq!(third[0].entry, Some(Entry::Write { status: Box::new(status(3)), seq: 40 }));
+}
+
+#[test]
+fn a_report_about_the_worker_goes_alone() {
+    let mut p = publisher([instance(1, 0), worker(2), instance(3, 1)]);
+    let tasks = begun(&mut p);
+    assert_eq!(numbers(&tasks), [1]);
+    end(&mut p, &tasks[0], None);
+    let tasks = begun(&mut p);
+    assert_eq!(numbers(&tasks), [2]);
+    assert!(tasks[0].event.is_some() && tasks[0].entry.is_none());
+    end(&mut p, &tasks[0], None);
+    let tasks = begun(&mut p);
+    assert_eq!(numbers(&tasks), [3]);
+    end(&mut p, &tasks[0], None);
+    assert!(p.idle() && p.through() == 3);
+}
+
+#[test]
+fn an_instance_that_is_gone_is_removed_and_not_written_again() {
+    let mut p = publisher([instance(1, 0), instance(2, 1)]);
+    for task in begun(&mut p) {
+        end(&mut p, &task, Some(task.number.unwrap() + 10));
+    }
+    p.push(gone(3, 0));
+    let task = p.next().unwrap();
+    assert_eq!(task.entry, Some(Entry::Remove { epoch: Epoch(1) }));
+    end(&mut p, &task, None);
+    p.write_again();
+    let tasks = begun(&mut p);
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(tasks[0].entry, Some(Entry::Write { status: Box::new(status(2)), seq: 12 }));
+    assert_eq!((&tasks[0].name, tasks[0].number), (&Some(name(1)), None));
+}
+
+#[test]
+fn a_status_is_not_written_again_while_a_report_about_it_waits() {
+    let mut p = publisher([instance(1, 0)]);
+    let task = p.next().unwrap();
+    p.write_again();
+    p.push(instance(2, 0));
+    assert_eq!(p.next(), None);
+    end(&mut p, &task, Some(5));
+    let task = p.next().unwrap();
+    assert_eq!(task.number, Some(2));
+    end(&mut p, &task, Some(6));
+    assert_eq!(p.next().unwrap().entry, Some(Entry::Write { status: Box::new(status(2)), seq: 6 }));
+}
+
+#[test]
+fn no_more_than_the_limit_at_once() {
+    let mut p = publisher((1..=200).map(|n| instance(n, u32::try_from(n).unwrap())));
+    let tasks = begun(&mut p);
+    assert_eq!(tasks.len(), TASKS_MAX);
+    end(&mut p, &tasks[9], None);
+    assert_eq!(numbers(&begun(&mut p)), [65]);
+}
+
+#[test]
+fn one_busy_instance_does_not_hold_up_the_others() {
+    let mut p = publisher((1..=300).map(|n| instance(n, 0)).chain([instance(301, 1)]));
+    assert_eq!(numbers(&begun(&mut p)), [1, 301]);
+}
+
+#[test]
+fn who_lost_the_name_writes_no_status() {
+    let mut p = publisher([instance(1, 0), gone(2, 1)]);
+    p.stop_statuses();
+    let tasks = begun(&mut p);
+    assert_eq!(numbers(&tasks), [1, 2]);
+    assert!(tasks.iter().all(|task| task.entry.is_none()));
+}

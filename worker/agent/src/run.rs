@@ -1,0 +1,219 @@
+//! The loop: whatever happens becomes a [`Wake`]; each is handled at once, without waiting.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dsbus_client::Item;
+use dsbus_schema::moment::BootTime;
+use dsbus_supervisor::protocol::{Hello, ToAgent, ToSupervisor};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::bus_side::{BusSide, Online};
+use crate::calls::Desk;
+use crate::clock::{self, Timer};
+use crate::enforce::Guards;
+use crate::identity::Identity;
+use crate::jobs::{self, Done};
+use crate::link::Link;
+use crate::pings::Pings;
+use crate::publish::Publisher;
+use crate::{Config, Error};
+
+/// Everything that can happen.
+enum Wake {
+    /// The supervisor said something.
+    Said(ToAgent),
+    /// The supervisor is gone.
+    SupervisorGone,
+    /// The timer expired.
+    Due,
+    /// A job ended.
+    Done(Done),
+    /// The connection came or went.
+    Connection,
+    /// The watch delivered something.
+    Watched(Item),
+    /// Somebody asks whether we live.
+    Asked,
+}
+
+/// The agent.
+pub(crate) struct Agent {
+    pub(crate) link: Link,
+    pub(crate) guards: Guards,
+    pub(crate) publisher: Publisher,
+    pub(crate) jobs: JoinSet<Done>,
+    pub(crate) bus: BusSide,
+    timer: Timer,
+    pings: Pings,
+    asked: mpsc::Receiver<()>,
+    /// The greatest number that the supervisor was told the bus has.
+    done: u64,
+    /// No report will follow; publish what there is, and end.
+    leaving: bool,
+}
+
+/// Runs the agent of a worker until its supervisor says [`ToAgent::Bye`] and everything is
+/// published.
+///
+/// # Errors
+/// When the supervisor is gone, or something fails that only another agent can make good.
+pub async fn run(config: Config) -> Result<(), Error> {
+    let system = |what| move |why| Error::System { what, why };
+    let mut link = Link::open(config.socket).map_err(system("take over the socket"))?;
+    let Some(ToAgent::Hello(hello)) = link.heard().await else { return Err(Error::NoHello) };
+    let timer = Timer::new().map_err(system("make a timer"))?;
+    let (now, fleet) = (clock::now(), config.connect.fleet.clone());
+    let me = Identity::read(&hello, now).map_err(system("find out which machine this is"))?;
+    let (asking, asked) = mpsc::channel(1);
+    let desk = Desk::new(me.pong(hello.supervisor_pid), PathBuf::from(&hello.directory), asking);
+    let mut jobs = JoinSet::new();
+    jobs.spawn(jobs::connect(config.connect));
+    let agent = Agent {
+        link,
+        guards: guards(&hello),
+        publisher: Publisher::new(fleet, hello.worker.clone()),
+        jobs,
+        bus: BusSide::new(hello, me, Arc::new(desk), now),
+        timer,
+        pings: Pings::default(),
+        asked,
+        done: 0,
+        leaving: false,
+    };
+    agent.run().await
+}
+
+fn guards(hello: &Hello) -> Guards {
+    let mut guards = Guards::default();
+    hello.children.iter().for_each(|child| guards.add(child.clone()));
+    hello.leases.iter().for_each(|&(seconds, until)| guards.extend(seconds, until));
+    guards
+}
+
+impl Agent {
+    async fn run(mut self) -> Result<(), Error> {
+        loop {
+            let now = clock::now();
+            if self.settle(now) {
+                self.link.close().await;
+                return Ok(());
+            }
+            let system = |why| Error::System { what: "set the timer", why };
+            self.timer.arm(Some(self.deadline(now))).map_err(system)?;
+            let wake = self.wake().await?;
+            self.handle(wake, clock::now())?;
+        }
+    }
+
+    async fn wake(&mut self) -> Result<Wake, Error> {
+        tokio::select! {
+            said = self.link.heard() => Ok(said.map_or(Wake::SupervisorGone, Wake::Said)),
+            expired = self.timer.expired() => match expired {
+                Ok(()) => Ok(Wake::Due),
+                Err(why) => Err(Error::System { what: "read the timer", why }),
+            },
+            Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => ended_job(ended),
+            wake = online(&mut self.bus.online) => Ok(wake),
+            Some(()) = self.asked.recv() => Ok(Wake::Asked),
+        }
+    }
+
+    fn handle(&mut self, wake: Wake, now: BootTime) -> Result<(), Error> {
+        match wake {
+            Wake::Said(message) => self.said(message, now),
+            Wake::SupervisorGone => {
+                self.guards.kill_all();
+                return Err(Error::SupervisorGone { children: self.guards.len() });
+            }
+            Wake::Due => {}
+            Wake::Done(done) => self.job_done(done, now),
+            Wake::Connection => self.connection(now),
+            Wake::Watched(item) => self.watched(item, now),
+            Wake::Asked => self.hurry(now),
+        }
+        Ok(())
+    }
+
+    fn said(&mut self, message: ToAgent, now: BootTime) {
+        match message {
+            ToAgent::Hello(_) => tracing::warn!("the supervisor introduced itself twice"),
+            ToAgent::Child(child) => {
+                self.bus.handed(child.name.clone());
+                self.guards.add(child);
+            }
+            ToAgent::ChildGone { pid } => self.guards.gone(pid),
+            ToAgent::Report(report) => self.publisher.push(report),
+            ToAgent::Pong { number } => {
+                if let Some(at) = self.pings.answered(number) {
+                    self.supervisor_answered(at, now);
+                }
+            }
+            // The link answers pings by itself.
+            ToAgent::Ping { .. } => {}
+            ToAgent::Stopping { reason } => self.stopping(&reason),
+            ToAgent::Bye => self.leaving = true,
+        }
+    }
+
+    /// Does what time or the last wake made due; says whether all is done.
+    fn settle(&mut self, now: BootTime) -> bool {
+        self.guards.enforce(now);
+        // One that does not read gets no more pings to read.
+        if let Some(number) = self.pings.due(self.bus.ping_interval(), now)
+            && self.link.idle()
+        {
+            self.link.say(ToSupervisor::Ping { number });
+        }
+        self.tick(now);
+        self.publish();
+        let through = self.publisher.through();
+        if through > self.done && self.link.say(ToSupervisor::Done { through }) {
+            self.done = through;
+        }
+        self.leaving
+            && self.publisher.idle()
+            && !self.bus.recording()
+            && self.link.say(ToSupervisor::Finished)
+    }
+
+    fn publish(&mut self) {
+        let Some(online) = &self.bus.online else { return };
+        let worker = self.bus.worker();
+        while let Some(task) = self.publisher.next() {
+            let doing = crate::report::carry_out(online.bus.clone(), worker.clone(), task);
+            self.jobs.spawn(async move { Done::Reported(doing.await) });
+        }
+    }
+
+    fn deadline(&self, now: BootTime) -> BootTime {
+        let others = [self.guards.deadline(), self.bus.deadline(now)];
+        others.into_iter().flatten().fold(self.pings.deadline(), BootTime::min)
+    }
+}
+
+fn ended_job(ended: Result<Done, JoinError>) -> Result<Wake, Error> {
+    match ended {
+        Ok(done) => Ok(Wake::Done(done)),
+        // It was replaced by another one.
+        Err(error) if error.is_cancelled() => Ok(Wake::Done(Done::Nothing)),
+        Err(error) => Err(Error::Job { why: error.to_string() }),
+    }
+}
+
+/// What the bus tells by itself. Cancel-safe.
+async fn online(online: &mut Option<Online>) -> Wake {
+    let Some(online) = online else { return std::future::pending().await };
+    let watched = async {
+        match &mut online.watch {
+            Some(watch) => watch.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        item = watched => Wake::Watched(item),
+        Ok(()) = online.connections.changed() => Wake::Connection,
+        else => std::future::pending().await,
+    }
+}

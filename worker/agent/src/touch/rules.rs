@@ -1,0 +1,62 @@
+//! The times of a lease (DESIGN.md section 5, rules 1 and 13).
+
+use std::time::Duration;
+
+/// After a failure, the next attempt follows within this time and [`RETRY_SPREAD`].
+pub(super) const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Retries of many workers are spread over this time.
+const RETRY_SPREAD: u64 = 100;
+/// Longest time from a touch's sending to its acknowledgement for it to count: an expiry marker
+/// that is on its way for longer than this was never measured.
+pub(super) const FLIGHT_MAX: Duration = Duration::from_secs(1);
+/// How long an expiry marker may follow what was stored after it was decided upon. Measured: 3 ms.
+pub(super) const SETTLE: Duration = Duration::from_millis(100);
+/// How long the watch may take to say what stands there after a refusal, before the refused touch
+/// is tried again.
+pub(super) const REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// So many time-outs in a row, and another server is tried.
+pub(super) const TIMEOUTS_MAX: u32 = 2;
+
+/// How long to wait after attempt number `attempt` failed. Spread by the number, so that nothing
+/// random is needed.
+pub(super) fn retry_delay(attempt: u64) -> Duration {
+    RETRY_MIN + Duration::from_millis(attempt.wrapping_mul(61) % (RETRY_SPREAD + 1))
+}
+
+/// The times that follow from T.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    seconds: u64,
+}
+
+impl Rules {
+    /// Of a lease of `seconds`.
+    pub(crate) fn new(seconds: u64) -> Rules {
+        Rules { seconds }
+    }
+
+    /// T.
+    pub(crate) fn ttl(self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    /// How long after a touch the next one is sent; also how long the supervisor may be silent.
+    pub(crate) fn renew(self) -> Duration {
+        self.ttl() / 3
+    }
+
+    /// How long an answer is waited for.
+    pub(crate) fn patience(self) -> Duration {
+        Duration::from_millis(500).min(self.ttl() / 6)
+    }
+
+    /// How long children may live after the sending of a touch that counts.
+    pub(crate) fn life(self) -> Duration {
+        self.ttl().saturating_sub(Duration::from_millis(250).max(self.ttl() / 10))
+    }
+
+    /// How often the supervisor is asked whether it lives.
+    pub(crate) fn ping(self) -> Duration {
+        (self.ttl() / 10).clamp(Duration::from_millis(100), Duration::from_millis(500))
+    }
+}
