@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dsbus_schema::storage::{Bucket, events_stream};
 use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
 use crate::stream::{bucket_config, difference, events_config};
 use crate::wire::ANSWER_MAX;
@@ -14,19 +15,40 @@ const CREATE_MAX: Duration = Duration::from_secs(10);
 /// Replicas where the cluster is large enough: they outlive the loss of one node.
 const REPLICAS: usize = 3;
 
+/// How long the first daemon waits for the third node of a cluster that is just starting.
+const NODES_MAX: Duration = Duration::from_secs(10);
+/// Between two looks at how many nodes there are.
+const NODES_POLL: Duration = Duration::from_secs(1);
+
 impl Bus {
     /// Makes what is missing and checks the rest. Daemons that start at once may all do this.
-    /// `replicas`: 3 where the cluster has three nodes or more, else 1, unless given.
+    /// `replicas`: 3 where the cluster has three nodes or more, else 1, unless given; when given,
+    /// streams that have fewer get more.
     ///
     /// # Errors
     /// [`Error::Malformed`] when a stream of that name exists that dsbus cannot use;
     /// [`Error::NoResponders`] while `JetStream` has no leader: try again.
     pub async fn provision(&self, replicas: Option<usize>) -> Result<(), Error> {
-        let replicas = replicas.unwrap_or_else(|| self.replicas());
-        for bucket in Bucket::ALL {
-            self.ensure(&bucket_config(self.fleet(), bucket, replicas)).await?;
+        let mut wanted = Bucket::ALL.map(|bucket| bucket_config(self.fleet(), bucket)).to_vec();
+        wanted.push(events_config(self.fleet()));
+        let mut room = replicas;
+        for mut wanted in wanted {
+            // Looking first: whoever comes later needs no permission to make streams.
+            let name = wanted["name"].as_str().unwrap_or_default().to_owned();
+            match self.stream_info(&name, ANSWER_MAX).await {
+                Ok(there) => self.check(&name, &wanted, there.config, replicas).await?,
+                Err(Error::NotProvisioned) => {
+                    let replicas = match room {
+                        Some(replicas) => replicas,
+                        None => *room.insert(self.room().await),
+                    };
+                    wanted["num_replicas"] = replicas.into();
+                    self.make(&name, &wanted).await?;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        self.ensure(&events_config(self.fleet(), replicas)).await
+        Ok(())
     }
 
     /// Whether everything is there.
@@ -46,44 +68,57 @@ impl Bus {
     }
 
     /// How many replicas the cluster has room for, as far as this connection's server knows.
-    fn replicas(&self) -> usize {
-        let info = self.client().server_info();
-        let nodes = info.connect_urls.len();
-        if info.cluster.is_some() && nodes >= REPLICAS {
+    async fn room(&self) -> usize {
+        let nodes = || self.client().server_info().connect_urls.len();
+        if self.client().server_info().cluster.is_none() {
+            return 1;
+        }
+        let third = async {
+            while nodes() < REPLICAS {
+                sleep(NODES_POLL).await;
+                // async-nats keeps what the server said of the cluster when it connected.
+                self.reconnect().await;
+            }
+        };
+        if timeout(NODES_MAX, third).await.is_ok() {
             return REPLICAS;
         }
-        if info.cluster.is_some() {
-            tracing::warn!(
-                nodes,
-                "this cluster shows fewer than three nodes: what is made now has one replica"
-            );
-        }
+        tracing::warn!(nodes = nodes(), "fewer than three nodes: what is made now has one replica");
         1
     }
 
-    async fn ensure(&self, wanted: &Value) -> Result<(), Error> {
-        let name = wanted["name"].as_str().unwrap_or_default();
-        // Looking first: whoever comes later needs no permission to make streams.
-        match self.stream_info(name, ANSWER_MAX).await {
-            Ok(there) => return usable(name, wanted, &there.config),
-            Err(Error::NotProvisioned) => {}
-            Err(error) => return Err(error),
-        }
+    async fn make(&self, name: &str, wanted: &Value) -> Result<(), Error> {
         match self.api(&format!("STREAM.CREATE.{name}"), wanted, CREATE_MAX).await {
             Ok(_) => {
                 tracing::info!(stream = name, "made");
                 Ok(())
             }
+            // Somebody else was faster, and wants another number of replicas.
             Err(Error::Api { code: ack::STREAM_EXISTS, .. }) => {
                 let there = self.stream_info(name, ANSWER_MAX).await?;
-                usable(name, wanted, &there.config)
+                self.check(name, wanted, there.config, None).await
             }
             Err(error) => Err(error),
         }
     }
-}
 
-fn usable(name: &str, wanted: &Value, there: &Value) -> Result<(), Error> {
-    let Some(why) = difference(wanted, there) else { return Ok(()) };
-    Err(Error::malformed(format!("stream {name}"), format!("made by somebody else: {why}")))
+    async fn check(
+        &self,
+        name: &str,
+        wanted: &Value,
+        mut there: Value,
+        replicas: Option<usize>,
+    ) -> Result<(), Error> {
+        if let Some(why) = difference(wanted, &there) {
+            let why = format!("made by somebody else: {why}");
+            return Err(Error::malformed(format!("stream {name}"), why));
+        }
+        let replicas = replicas.unwrap_or(1) as u64;
+        if there["num_replicas"].as_u64().is_some_and(|has| has < replicas) {
+            there["num_replicas"] = replicas.into();
+            self.api(&format!("STREAM.UPDATE.{name}"), &there, CREATE_MAX).await?;
+            tracing::info!(stream = name, replicas, "has more replicas now");
+        }
+        Ok(())
+    }
 }

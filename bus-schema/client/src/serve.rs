@@ -80,7 +80,8 @@ pub struct Served {
 }
 
 impl Served {
-    /// Takes no more requests, and waits up to 1 s for those that are being worked on.
+    /// Takes no more requests, and waits up to 1 s for those that are being worked on. One that
+    /// NATS hands over at this very moment is not answered: a command is then asked of all.
     pub async fn stop(self) {
         drop(self.end);
         // It ends by itself; if it panicked, it has ended as well.

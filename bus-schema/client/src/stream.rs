@@ -57,9 +57,9 @@ fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The configuration of a bucket's stream: what every KV client expects of a bucket (ADR-8), and
-/// the bucket's rules.
-pub(crate) fn bucket_config(fleet: &FleetName, bucket: Bucket, replicas: usize) -> Value {
+/// The configuration of a bucket's stream, but for the replicas: what every KV client expects of a
+/// bucket (ADR-8), and the bucket's rules.
+pub(crate) fn bucket_config(fleet: &FleetName, bucket: Bucket) -> Value {
     let rules = bucket.rules();
     let mut config = json!({
         "name": bucket.stream(fleet),
@@ -68,7 +68,6 @@ pub(crate) fn bucket_config(fleet: &FleetName, bucket: Bucket, replicas: usize) 
         "storage": "file",
         "discard": "new",
         "max_msgs_per_subject": rules.history,
-        "num_replicas": replicas,
         "allow_rollup_hdrs": true,
         "deny_delete": true,
         "allow_direct": true,
@@ -83,8 +82,8 @@ pub(crate) fn bucket_config(fleet: &FleetName, bucket: Bucket, replicas: usize) 
     config
 }
 
-/// The configuration of the stream of events.
-pub(crate) fn events_config(fleet: &FleetName, replicas: usize) -> Value {
+/// The configuration of the stream of events, but for the replicas.
+pub(crate) fn events_config(fleet: &FleetName) -> Value {
     json!({
         "name": events_stream(fleet),
         "subjects": [subject::events(fleet)],
@@ -94,7 +93,6 @@ pub(crate) fn events_config(fleet: &FleetName, replicas: usize) -> Value {
         "max_age": nanos(EVENTS_AGE_MAX),
         "max_bytes": EVENTS_BYTES_MAX,
         "duplicate_window": nanos(EVENTS_DUPLICATE_WINDOW),
-        "num_replicas": replicas,
         "allow_direct": true,
     })
 }
@@ -124,7 +122,7 @@ mod tests {
     #[test]
     fn what_matters_is_compared_and_the_rest_is_not() {
         let fleet = FleetName::default();
-        let wanted = bucket_config(&fleet, Bucket::Fleet, 1);
+        let wanted = bucket_config(&fleet, Bucket::Fleet);
         let mut there = wanted.clone();
         there["num_replicas"] = 3.into();
         there["max_bytes"] = 1_000_000.into();
@@ -138,7 +136,7 @@ mod tests {
             difference(&wanted, &there).unwrap(),
             "allow_msg_ttl is false, and must be true"
         );
-        let events = events_config(&fleet, 1);
+        let events = events_config(&fleet);
         let mut there = events.clone();
         there["max_msgs_per_subject"] = (-1).into();
         assert_eq!(difference(&events, &there), None);

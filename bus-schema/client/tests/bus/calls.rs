@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::{PATIENCE, connect, raw};
+use crate::common::{PATIENCE, connect, raw, settle};
 use dsbus_client::{Bus, Error, Refusal, Request, WorkerRequest};
 use dsbus_harness::{NatsServer, wait_for_async};
 use dsbus_schema::call::WorkerVerb;
@@ -49,7 +49,11 @@ async fn a_command_is_answered() {
     let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
     assert_eq!(answer, json!({ "user": "ann", "verb": "workers", "body": {} }));
     serving.stop().await;
-    assert_eq!(ask(&bus, Verb::Status, &json!({})).await, Err(Error::NoScheduler));
+    // The server may not know at once.
+    wait_for_async("no scheduler", PATIENCE, async || {
+        (ask(&bus, Verb::Status, &json!({})).await == Err(Error::NoScheduler)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -101,7 +105,7 @@ async fn another_scheduler_answers_for_a_frozen_one_and_acts_once() {
     let client = raw(&server).await;
     let subject = "dsbus.default.cmd.*.start";
     let mut frozen = client.queue_subscribe(subject, "dsbus".to_owned()).await.unwrap();
-    client.flush().await.unwrap();
+    settle(&client).await;
     // Alone, it leaves the command without an answer.
     assert_eq!(ask(&bus, Verb::Start, &json!({})).await, Err(Error::Timeout));
     frozen.next().await.unwrap();
@@ -142,7 +146,7 @@ async fn a_better_answer_wins_over_a_refusal() {
     let subject = "dsbus.default.cmd.*.stop";
     let _frozen = client.queue_subscribe(subject, "dsbus".to_owned()).await.unwrap();
     let mut all = client.subscribe("dsbus.default.cmdall.*.*").await.unwrap();
-    client.flush().await.unwrap();
+    settle(&client).await;
     let answers = async {
         let to = all.next().await.unwrap().reply.unwrap();
         let mut refusal = async_nats::HeaderMap::new();

@@ -73,5 +73,10 @@ pub(crate) async fn raw(server: &NatsServer) -> async_nats::Client {
     async_nats::connect(server.url()).await.unwrap()
 }
 
+/// Waits until the server has read all that `client` said before.
+pub(crate) async fn settle(client: &async_nats::Client) {
+    assert!(client.request("nobody.there", "".into()).await.is_err());
+}
+
 /// Longer than any answer may take.
 pub(crate) const PATIENCE: Duration = DEADLINE;

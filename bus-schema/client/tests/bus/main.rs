@@ -7,6 +7,7 @@
 )]
 
 mod calls;
+mod cluster;
 mod common;
 mod events;
 mod storage;

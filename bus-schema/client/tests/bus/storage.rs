@@ -1,6 +1,6 @@
 //! Buckets on a real server: compare-and-set, guards, batches, expiry, and what fails how.
 
-use crate::common::{connect, entry, fleet, initial, options, raw, wait_connected};
+use crate::common::{connect, entry, fleet, initial, options, raw, settle, wait_connected};
 use dsbus_client::{BATCH_WRITES_MAX, Bus, Entry, Error, Value, Write};
 use dsbus_harness::NatsServer;
 use dsbus_schema::storage::Bucket;
@@ -174,7 +174,7 @@ async fn an_entry_forged_by_a_reply_is_dropped() {
     let get = "$JS.API.DIRECT.GET.KV_dsbus_goals.$KV.dsbus_goals.mine._all";
     let client = raw(&server).await;
     client.publish_with_reply(get, "$KV.dsbus_goals.theirs._all", "".into()).await.unwrap();
-    client.flush().await.unwrap();
+    settle(&client).await;
     let honest = bus.write(Bucket::Goals, put("own._all", "x"));
     let honest = honest.await.unwrap();
     let seen = entry(&mut watch).await;

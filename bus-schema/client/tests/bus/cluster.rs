@@ -1,0 +1,100 @@
+//! A real three-node cluster, whose leader dies.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dsbus_client::{Bus, Error, Item, Watch, Write};
+use dsbus_harness::{Cluster, wait_for_async};
+use dsbus_schema::storage::Bucket;
+
+use crate::common::{initial, options, provision, raw};
+
+/// An election takes up to 9 s; a machine that builds meanwhile takes its time.
+const ELECTION_MAX: Duration = Duration::from_secs(60);
+
+fn put(key: &str, body: &str) -> Write {
+    Write::put(key, &body).unwrap()
+}
+
+/// A connection whose first choice is node `first`.
+async fn connect(cluster: &Cluster, first: usize) -> Bus {
+    let mut urls = cluster.urls();
+    urls.rotate_left(first);
+    let bus = Bus::connect(options(urls)).await.unwrap();
+    provision(&bus).await;
+    bus
+}
+
+async fn next(watch: &mut Watch) -> Item {
+    tokio::time::timeout(ELECTION_MAX, watch.next()).await.expect("an item")
+}
+
+/// Writes until it is acknowledged, each time under a key of its own.
+async fn write(bus: &Bus, number: &AtomicU64) -> u64 {
+    wait_for_async("an acknowledged write", ELECTION_MAX, async || {
+        let key = format!("w1.web.{}", number.fetch_add(1, Ordering::Relaxed));
+        bus.write(Bucket::Status, put(&key, "x")).await.ok()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_keep_three_replicas_and_tell_the_loser() {
+    let cluster = Cluster::start(3);
+    let buses = [connect(&cluster, 0).await, connect(&cluster, 1).await];
+    let client = raw(&cluster.nodes[2]).await;
+    let info = client.request("$JS.API.STREAM.INFO.KV_dsbus_fleet", "".into()).await.unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&info.payload).unwrap();
+    assert_eq!(info["config"]["num_replicas"], 3);
+    let mut current = 0;
+    for round in 0..50 {
+        let write = |bus: &Bus| {
+            let (bus, body) = (bus.clone(), round.to_string());
+            async move {
+                bus.write(Bucket::Fleet, put("w1.web.0", &body).guard("*.web.0", current)).await
+            }
+        };
+        let (a, b) = tokio::join!(write(&buses[0]), write(&buses[1]));
+        current = match (a, b) {
+            (Ok(seq), Err(Error::LostRace { .. })) | (Err(Error::LostRace { .. }), Ok(seq)) => seq,
+            other => panic!("round {round}: {other:?}"),
+        };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_go_on_after_the_death_of_the_leader() {
+    let mut cluster = Cluster::start(3);
+    let buses =
+        [connect(&cluster, 0).await, connect(&cluster, 1).await, connect(&cluster, 2).await];
+    let mut watches: Vec<Watch> =
+        buses.iter().map(|bus| bus.watch(Bucket::Status, ">", "t")).collect();
+    for watch in &mut watches {
+        assert_eq!(initial(watch).await, []);
+    }
+    let leader = cluster.leader(&Bucket::Status.stream(buses[0].fleet()));
+    let writer = &buses[(leader + 1) % 3];
+    let number = AtomicU64::new(0);
+    for _ in 0..10 {
+        write(writer, &number).await;
+    }
+    cluster.nodes[leader].kill();
+    let mut last = 0;
+    for _ in 0..10 {
+        last = write(writer, &number).await;
+    }
+    // Every watch: also the one whose own connection died.
+    for watch in &mut watches {
+        for seq in 1..=last {
+            match next(watch).await {
+                Item::Entry(entry) => assert_eq!(entry.seq, seq),
+                other => panic!("{other:?} instead of entry {seq}"),
+            }
+        }
+    }
+    cluster.nodes[leader].restart();
+    let seq = write(writer, &number).await;
+    for watch in &mut watches {
+        assert!(matches!(next(watch).await, Item::Entry(entry) if entry.seq == seq));
+    }
+}
