@@ -28,9 +28,12 @@ fn lives(directory: &Path) -> Vec<(u64, u64, u64)> {
     lives
 }
 
+/// Asserts that no two lives overlap, once there are so many.
 fn assert_never_two(directory: &Path, at_least: usize) {
-    let lives = lives(directory);
-    assert!(lives.len() >= at_least, "{lives:?}");
+    let lives = wait_until("the witness to write", DEADLINE, || {
+        let lives = lives(directory);
+        if lives.len() >= at_least { Ok(lives) } else { Err(lives) }
+    });
     for pair in lives.windows(2) {
         let ((epoch, _, last), (next_epoch, first, _)) = (pair[0], pair[1]);
         assert!(

@@ -9,7 +9,7 @@ const WEB: &str = "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 3\nstarts
 /// Waits until every instance runs, none of them on `lost`.
 fn wait_moved(fleet: &Fleet, lost: &str) -> Vec<Value> {
     dsbus_harness::wait_until("all to run elsewhere", crate::fleet::DEADLINE, || {
-        let rows = fleet.status();
+        let rows = fleet.try_json(&["status", "-o", "json"])?.as_array().unwrap().clone();
         let done = rows.iter().all(|r| r["state"] == "RUNNING" && r["worker"] != lost);
         if done { Ok(rows) } else { Err(format!("{rows:?}")) }
     })

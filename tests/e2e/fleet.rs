@@ -73,7 +73,7 @@ impl Fleet {
         let log = File::options().create(true).append(true).open(self.log(name)).unwrap();
         let child = Command::new(DSBUS)
             .args(args)
-            .env("DSBUS_LOG", "debug")
+            .env("DSBUS_LOG", "info")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -164,7 +164,7 @@ impl Fleet {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    fn try_json(&self, args: &[&str]) -> Result<Value, String> {
+    pub(crate) fn try_json(&self, args: &[&str]) -> Result<Value, String> {
         let output = self.run(args);
         match output.status.code() {
             // `status` says by 3 that something does not run; its table is as good.

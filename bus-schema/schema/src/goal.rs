@@ -58,8 +58,8 @@ pub struct Goal {
     /// The epoch of the last failure counted, so that each counts once.
     #[serde(default)]
     pub failed_epoch: Epoch,
-    /// The sum of starts and restarts asked for when `fails` began to count: a later request
-    /// begins a new count.
+    /// How often a person had asked for something new (starts, restarts and revisions, added up)
+    /// when `fails` began to count: a later request begins a new count.
     #[serde(default)]
     pub fails_since: u64,
     /// The commands that acted on this goal.

@@ -184,16 +184,18 @@ impl Core {
         let guard = self.view.guards.entry(name.clone()).or_insert(0);
         *guard = entry.seq.max(*guard);
         let here = self.view.placements.entry(name.clone()).or_default();
+        let was_here = here.iter().any(|placed| placed.worker == *worker);
         here.retain(|placed| placed.worker != *worker);
         if let Some(placement) = placement {
             let lease = (worker.clone(), placement.spec.touch_seconds());
             here.push(Placed { worker: worker.clone(), seq: entry.seq, placement });
-            // A lease that nobody has seen is judged from now on (rule 4).
-            if let std::collections::btree_map::Entry::Vacant(unseen) =
-                self.view.leases.entry(lease.clone())
-            {
-                unseen.insert(Lease { life: Life::Silent, ..Lease::default() });
-                self.judge.expired(&lease, now);
+            // Its lease may not be taken yet, or be a lost one of long ago: it is judged from now
+            // on (rule 4).
+            let silent = || Lease { life: Life::Silent, ..Lease::default() };
+            let held = self.view.leases.entry(lease.clone()).or_insert_with(silent);
+            if !was_here && held.life != Life::Live {
+                held.life = Life::Silent;
+                self.judge.first_seen(&lease, now);
             }
         } else if here.is_empty() {
             self.view.placements.remove(name);
@@ -228,7 +230,12 @@ impl Core {
         let (mut lost, mut ask) = (Vec::new(), BTreeSet::new());
         let held = self.held();
         for (key, lease) in &mut self.view.leases {
-            if lease.life == Life::Lost || !held.contains(key) {
+            if !held.contains(key) {
+                // Nobody lives by it, so it is no sign of anything.
+                lease.life = Life::Silent;
+                continue;
+            }
+            if lease.life == Life::Lost {
                 continue;
             }
             match self.judge.verdict(key, key.1, now) {

@@ -87,16 +87,17 @@ fn keep(view: &View, program: &Program, name: &InstanceId, placed: &Placed, draf
         }
         return;
     }
-    if wanted == placed.placement.wanted && failed(view, name, placed) {
-        if give_up_or_count(view, name, placed, wanted, draft) {
+    let now = &placed.placement;
+    let unchanged = now.wanted == wanted && now.revision == program.revision;
+    if unchanged && failed(view, name, placed) {
+        if give_up_or_count(view, name, placed, asked(program, wanted), draft) {
             return;
         }
         let reason = format!("it ended FATAL on {}", placed.worker);
         relocate(view, program, name, placed, &reason, draft);
         return;
     }
-    let now = &placed.placement;
-    if now.wanted != wanted || now.revision != program.revision {
+    if !unchanged {
         let placement = Placement {
             wanted,
             revision: program.revision,
@@ -109,8 +110,11 @@ fn keep(view: &View, program: &Program, name: &InstanceId, placed: &Placed, draf
 
 /// Whether its worker gave it up, under this placement and after the last start asked for.
 fn failed(view: &View, name: &InstanceId, placed: &Placed) -> bool {
-    view.status(name, placed)
-        .is_some_and(|s| s.state == State::Fatal && s.wanted == placed.placement.wanted)
+    view.status(name, placed).is_some_and(|s| {
+        s.state == State::Fatal
+            && s.wanted == placed.placement.wanted
+            && s.revision == placed.placement.revision
+    })
 }
 
 /// Counts a failure that is not counted yet. Says whether the instance is not to be moved (now).
@@ -118,32 +122,33 @@ fn give_up_or_count(
     view: &View,
     name: &InstanceId,
     placed: &Placed,
-    wanted: Wanted,
+    asked: u64,
     draft: &mut Draft,
 ) -> bool {
     let goal = view.goal(name);
     let epoch = placed.placement.epoch;
-    if goal.is_none_or(|g| g.failed_epoch < epoch || g.fails_since < asked(wanted)) {
+    if goal.is_none_or(|g| g.failed_epoch < epoch || g.fails_since < asked) {
         draft.actions.push(Action::CountFailure {
             name: name.clone(),
             worker: placed.worker.clone(),
             epoch,
-            asked: asked(wanted),
+            asked,
         });
         return true;
     }
-    given_up(view, name, wanted)
+    given_up(view, name, asked)
 }
 
-/// How many starts were asked for in all; a failure count belongs to one such number.
-pub(crate) fn asked(wanted: Wanted) -> u64 {
-    wanted.starts + wanted.restarts
+/// How often a person asked for something new: starts, restarts, changed declarations. A count of
+/// failures belongs to one such number.
+pub(crate) fn asked(program: &Program, wanted: Wanted) -> u64 {
+    wanted.starts + wanted.restarts + program.revision
 }
 
-/// Whether an instance has failed on as many workers as it may.
-pub(crate) fn given_up(view: &View, name: &InstanceId, wanted: Wanted) -> bool {
+/// Whether an instance has failed as often as it may.
+pub(crate) fn given_up(view: &View, name: &InstanceId, asked: u64) -> bool {
     let limit = view.programs.get(&name.program).map_or(1, |p| p.value.spec.max_fail_count);
-    view.goal(name).is_some_and(|g| g.fails_since >= asked(wanted) && g.fails >= limit)
+    view.goal(name).is_some_and(|g| g.fails_since >= asked && g.fails >= limit)
 }
 
 /// Moves an instance to another worker, if one can take it.

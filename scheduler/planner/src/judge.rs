@@ -74,9 +74,10 @@ impl<K: Ord + Clone> Judge<K> {
         self.leases.entry(key.clone()).or_insert(first).expired = true;
     }
 
-    /// Nobody lives by this lease any more.
-    pub fn forget(&mut self, key: &K) {
-        self.leases.remove(key);
+    /// A placement was seen that lives by a lease which is not held (yet): its time begins now.
+    pub fn first_seen(&mut self, key: &K, now: BootTime) {
+        let witness = Witness { heard: now, expired: true, asks: VecDeque::new() };
+        self.leases.insert(key.clone(), witness);
     }
 
     /// Its worker was asked.

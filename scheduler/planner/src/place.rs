@@ -21,7 +21,7 @@ pub(crate) fn plan(view: &View, program: &Program, name: &InstanceId, draft: &mu
     if let Some(placed) = view.placed(name) {
         let lost = view.life(placed) == Life::Lost;
         let fatal = view.status(name, placed).is_some_and(|s| s.state == State::Fatal);
-        let given_up = !lost && fatal && evict::given_up(view, name, wanted);
+        let given_up = !lost && fatal && evict::given_up(view, name, evict::asked(program, wanted));
         let reason = given_up.then(|| {
             let goal = view.goal(name);
             let workers: Vec<_> =
@@ -115,7 +115,7 @@ fn refusal(view: &View, program: &Program, name: &InstanceId, worker: &Worker) -
     let wanted = view.wanted(program, name.index);
     view.goal(name)
         .is_some_and(|g| {
-            g.fails_since >= evict::asked(wanted) && g.failed_on.contains(&worker.name)
+            g.fails_since >= evict::asked(program, wanted) && g.failed_on.contains(&worker.name)
         })
         .then(|| "has seen it end FATAL".to_owned())
 }

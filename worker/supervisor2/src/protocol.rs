@@ -1,0 +1,211 @@
+//! What the two sides of a worker say to each other: one JSON document per line over a Unix socket
+//! pair that the supervisor makes before it starts the agent.
+//!
+//! The supervisor's word on children is final; the agent's word on leases and placements is. All
+//! reports are numbered, and kept until the agent says that the bus has them, so that an agent may
+//! die at any moment and its successor loses none.
+
+use dsbus_schema::event::{ProcessFact, WorkerFact};
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
+use dsbus_schema::moment::{BootTime, Timestamp};
+use dsbus_schema::placement::Placement;
+use dsbus_schema::status::Status;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Longest line, in bytes: a placement of the greatest allowed declaration, JSON-escaped, fits.
+pub const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// What the supervisor says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum ToAgent {
+    /// The first message to every agent.
+    Hello(Hello),
+    /// A child was started.
+    Child(Child),
+    /// A child is dead and reaped, its process group empty.
+    ChildGone {
+        /// Its process id.
+        pid: i32,
+    },
+    /// Something to publish.
+    Report(Report),
+    /// Answer to the agent's ping.
+    Pong {
+        /// The ping's number.
+        number: u64,
+    },
+    /// Is the agent alive?
+    Ping {
+        /// Number of the ping.
+        number: u64,
+    },
+    /// The worker was told to stop; its children are being stopped.
+    Stopping {
+        /// By what, for people.
+        reason: String,
+    },
+    /// No child is left, and no report will follow those already sent: publish them, answer
+    /// [`ToSupervisor::Finished`] and exit.
+    Bye,
+}
+
+/// Who the worker is, and how it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Name.
+    pub worker: WorkerName,
+    /// This run of the supervisor.
+    pub incarnation: Incarnation,
+    /// Which agent of this incarnation it speaks to, from 1.
+    pub generation: u64,
+    /// When the supervisor started.
+    pub started: Timestamp,
+    /// Process id of the supervisor.
+    pub supervisor_pid: i32,
+    /// State directory, absolute.
+    pub directory: String,
+    /// It was told to stop.
+    pub stopping: bool,
+    /// Children that live now.
+    pub children: Vec<Child>,
+    /// Leases as the last agent gave them: seconds, and until when.
+    pub leases: Vec<(u64, BootTime)>,
+}
+
+/// A child, as the second enforcer of its deadline needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Instance.
+    pub name: InstanceId,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Process id, and process group.
+    pub pid: i32,
+    /// Field 22 of `/proc/<pid>/stat`: with the pid it names a process for ever.
+    pub start_time: u64,
+    /// The lease it must not outlive, in seconds; `None` when it is not exclusive.
+    pub lease: Option<u64>,
+}
+
+/// A fact to publish. Numbers grow by one; an agent publishes in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Number.
+    pub number: u64,
+    /// The fact.
+    pub what: Reported,
+}
+
+/// What is reported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Reported {
+    /// The state of an instance, or what was acted on, changed.
+    Instance {
+        /// The instance.
+        name: InstanceId,
+        /// How it stands now.
+        status: Box<Status>,
+        /// The event, when the state changed.
+        event: Option<Box<ProcessEvent>>,
+    },
+    /// An instance that was taken away has no child left: its status entry goes.
+    Gone {
+        /// The instance.
+        name: InstanceId,
+        /// The epoch it had.
+        epoch: Epoch,
+    },
+    /// Something about the worker itself.
+    Worker {
+        /// Id of the event.
+        id: Uuid,
+        /// When it happened.
+        time: Timestamp,
+        /// The fact.
+        fact: WorkerFact,
+    },
+}
+
+/// A process event with its identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEvent {
+    /// Id of the event: given once, so that publishing it again does not double it.
+    pub id: Uuid,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The fact.
+    pub fact: ProcessFact,
+}
+
+/// What the agent says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum ToSupervisor {
+    /// All placements of this worker, as of now. What is not among them is stopped.
+    Sync {
+        /// The placements.
+        orders: Vec<Order>,
+    },
+    /// A placement is new or changed.
+    Place {
+        /// The placement.
+        order: Order,
+    },
+    /// A placement was taken away: stop the child, then forget the instance.
+    Unplace {
+        /// The instance.
+        name: InstanceId,
+    },
+    /// Children that live by the lease of `seconds` may live until then. Only the agent extends a
+    /// lease, and only when an acknowledged touch counts and its barrier is passed (DESIGN.md
+    /// section 5, rules 13 and 15).
+    Lease {
+        /// Which lease.
+        seconds: u64,
+        /// Until when.
+        until: BootTime,
+    },
+    /// The bus has all reports up to this number.
+    Done {
+        /// The number.
+        through: u64,
+    },
+    /// Is the supervisor alive?
+    Ping {
+        /// Number of the ping.
+        number: u64,
+    },
+    /// Answer to the supervisor's ping.
+    Pong {
+        /// The ping's number.
+        number: u64,
+    },
+    /// Another worker holds this name: kill exclusive children at once, stop the others, report,
+    /// and exit with code 1.
+    NameTaken {
+        /// Who holds it, for people.
+        by: String,
+    },
+    /// The bus cannot be used at all (too old a server, no JetStream): say why, stop, exit 1.
+    Unusable {
+        /// Why, for people.
+        why: String,
+    },
+    /// All reports are published; the supervisor may exit.
+    Finished,
+}
+
+/// A placement, handed to the supervisor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// The instance.
+    pub name: InstanceId,
+    /// Its placement.
+    pub placement: Placement,
+    /// `seq` of the last event that an earlier incarnation of this worker published under this
+    /// epoch; 0 when there is none. Events go on from there without a gap.
+    pub seq: u64,
+}

@@ -1,0 +1,175 @@
+//! All instances of a worker. Pure: it passes inputs on, and keeps what outlives an instance.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dsbus_schema::event::WorkerChange;
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
+use dsbus_schema::moment::BootTime;
+
+use crate::clock::Now;
+use crate::instance::{Effect, Files, Input, Instance};
+use crate::protocol::Order;
+
+/// What is to be done, for which instance.
+pub type Effects = Vec<(InstanceId, Effect)>;
+
+/// The instances.
+#[derive(Debug)]
+pub struct Table {
+    worker: WorkerName,
+    incarnation: Incarnation,
+    instances: BTreeMap<InstanceId, Instance>,
+    /// The highest epoch seen per instance; a lower one is refused (rule 10).
+    epochs: BTreeMap<InstanceId, Epoch>,
+    leases: BTreeMap<u64, BootTime>,
+    stopping: bool,
+}
+
+impl Table {
+    /// No instances yet.
+    pub fn new(worker: WorkerName, incarnation: Incarnation) -> Table {
+        Table {
+            worker,
+            incarnation,
+            instances: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            stopping: false,
+        }
+    }
+
+    /// All placements of this worker: what is not among them goes.
+    #[must_use]
+    pub fn sync(
+        &mut self,
+        orders: Vec<Order>,
+        files: impl Fn(&InstanceId) -> Files,
+        now: Now,
+    ) -> Effects {
+        let named: BTreeSet<_> = orders.iter().map(|o| o.name.clone()).collect();
+        let gone: Vec<_> =
+            self.instances.keys().filter(|name| !named.contains(*name)).cloned().collect();
+        let mut effects: Effects =
+            gone.iter().flat_map(|name| self.handle(name, Input::Unplace, now)).collect();
+        for order in orders {
+            effects.extend(self.place(order, &files, now));
+        }
+        effects
+    }
+
+    /// A placement is new or changed.
+    #[must_use]
+    pub fn place(
+        &mut self,
+        order: Order,
+        files: impl Fn(&InstanceId) -> Files,
+        now: Now,
+    ) -> Effects {
+        let Order { name, placement, seq } = order;
+        let highest = self.epochs.entry(name.clone()).or_default();
+        if placement.epoch < *highest {
+            let (epoch, highest) = (placement.epoch, *highest);
+            let reason = format!("{name}: epoch {epoch} is lower than {highest}, seen before");
+            return vec![(name, Effect::Worker { change: WorkerChange::Refused, reason })];
+        }
+        *highest = placement.epoch;
+        if self.stopping {
+            return Vec::new();
+        }
+        let lease = self.leases.get(&placement.spec.touch_seconds()).copied();
+        let instance = self.instances.entry(name.clone()).or_insert_with(|| {
+            let (worker, files) = (self.worker.clone(), files(&name));
+            Instance::new(name.clone(), worker, self.incarnation, files, placement.clone(), now)
+        });
+        // Only a new epoch begins to count anew; the supervisor knows its own events better.
+        instance.lease(lease);
+        self.handle(&name, Input::Place { placement: Box::new(placement), seq }, now)
+    }
+
+    /// Tells one instance.
+    #[must_use]
+    pub fn handle(&mut self, name: &InstanceId, input: Input, now: Now) -> Effects {
+        let Some(instance) = self.instances.get_mut(name) else { return Vec::new() };
+        let effects = instance.handle(input, now);
+        if effects.iter().any(|effect| matches!(effect, Effect::Gone { .. })) {
+            self.instances.remove(name);
+        }
+        effects.into_iter().map(|effect| (name.clone(), effect)).collect()
+    }
+
+    /// A lease was extended.
+    #[must_use]
+    pub fn lease(&mut self, seconds: u64, until: BootTime, now: Now) -> Effects {
+        let known = self.leases.entry(seconds).or_default();
+        *known = until.max(*known);
+        let until = *known;
+        let holders: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.lease_seconds() == Some(seconds))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let tell = |name: &InstanceId| self.handle(name, Input::Lease { until }, now);
+        holders.iter().flat_map(tell).collect()
+    }
+
+    /// The worker stops, exclusive children at once if `fence`.
+    #[must_use]
+    pub fn shutdown(&mut self, fence: bool, now: Now) -> Effects {
+        self.stopping = true;
+        let names: Vec<_> = self.instances.keys().cloned().collect();
+        let tell = |name: &InstanceId| self.handle(name, Input::Shutdown { fence }, now);
+        names.iter().flat_map(tell).collect()
+    }
+
+    /// Time has passed.
+    #[must_use]
+    pub fn tick(&mut self, now: Now) -> Effects {
+        let due: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.deadline().is_some_and(|at| at <= now.boot))
+            .map(|(name, _)| name.clone())
+            .collect();
+        due.iter().flat_map(|name| self.handle(name, Input::Tick, now)).collect()
+    }
+
+    /// When time alone makes a difference.
+    pub fn deadline(&self) -> Option<BootTime> {
+        self.instances.values().filter_map(Instance::deadline).min()
+    }
+
+    /// When the last resort acts: see [`crate::fence::last_resort`]. `None` while no exclusive
+    /// child lives.
+    pub fn last_resort(&self) -> Option<BootTime> {
+        self.instances
+            .values()
+            .filter(|instance| instance.child().is_some())
+            .filter_map(|instance| {
+                let seconds = instance.lease_seconds()?;
+                let until = self.leases.get(&seconds).copied().unwrap_or_default();
+                Some(crate::fence::last_resort(seconds, until))
+            })
+            .min()
+    }
+
+    /// An instance.
+    pub fn get(&self, name: &InstanceId) -> Option<&Instance> {
+        self.instances.get(name)
+    }
+
+    /// All instances.
+    pub fn iter(&self) -> impl Iterator<Item = (&InstanceId, &Instance)> {
+        self.instances.iter()
+    }
+
+    /// Leases: seconds, and until when.
+    pub fn leases(&self) -> Vec<(u64, BootTime)> {
+        self.leases.iter().map(|(seconds, until)| (*seconds, *until)).collect()
+    }
+
+    /// Whether no child lives.
+    pub fn childless(&self) -> bool {
+        self.instances.values().all(|instance| instance.child().is_none())
+    }
+}
