@@ -198,7 +198,7 @@ impl AgentLink {
     /// What the agent said. `None` when its socket is closed, or it talks nonsense.
     pub(crate) fn receive(&mut self, now: BootTime) -> Option<Vec<ToSupervisor>> {
         let Some(agent) = &mut self.agent else { return Some(Vec::new()) };
-        let mut chunk = [0; 64 * 1024];
+        let mut chunk = vec![0; 64 * 1024];
         let mut open = true;
         loop {
             match agent.socket.read(&mut chunk) {

@@ -35,6 +35,15 @@ pub(crate) struct Gone {
     pub(crate) stderr_line: Option<String>,
 }
 
+/// What to start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start<'a> {
+    pub(crate) spec: &'a ProgramSpec,
+    /// Variables that tell the child who it is.
+    pub(crate) identity: &'a BTreeMap<&'static str, String>,
+    pub(crate) epoch: Epoch,
+}
+
 /// All children.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
@@ -53,10 +62,9 @@ impl Children {
         home: &Home,
         poller: &Poller,
         name: &InstanceId,
-        spec: &ProgramSpec,
-        identity: &BTreeMap<&'static str, String>,
-        epoch: Epoch,
+        what: &Start<'_>,
     ) -> Result<Child, String> {
+        let Start { spec, identity, epoch } = *what;
         let directory = home.instance(name);
         std::fs::create_dir_all(&directory)
             .map_err(|e| format!("cannot make {}: {e}", directory.display()))?;

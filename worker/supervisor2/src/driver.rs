@@ -13,7 +13,7 @@ use dsbus_schema::program::ProgramSpec;
 use uuid::Uuid;
 
 use crate::agent_link::AgentLink;
-use crate::children::Children;
+use crate::children::{Children, Start};
 use crate::clock::{self, Now};
 use crate::home::Home;
 use crate::instance::{Effect, Files, Input};
@@ -236,7 +236,8 @@ impl Driver {
             ("DSBUS_PROGRAM", name.program.to_string()),
             ("DSBUS_WORKER", self.config.worker.to_string()),
         ]);
-        match self.children.start(&self.home, &self.poller, name, spec, &identity, epoch) {
+        let start = Start { spec, identity: &identity, epoch };
+        match self.children.start(&self.home, &self.poller, name, &start) {
             Ok(child) => {
                 let pid = child.pid;
                 self.agent.send(&ToAgent::Child(child));

@@ -99,13 +99,13 @@ fn explain(error: &io::Error, program: &str, directory: &Path) -> String {
     if !directory.is_dir() {
         return format!("directory {} does not exist", directory.display());
     }
-    match error.kind() {
-        io::ErrorKind::NotFound => format!("no such file or directory: {program}"),
-        io::ErrorKind::PermissionDenied => format!("permission denied: {program}"),
-        _ if error.raw_os_error() == Some(libc::ENOEXEC) => {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => format!("no such file or directory: {program}"),
+        Some(libc::EACCES) => format!("permission denied: {program}"),
+        Some(libc::ENOEXEC) => {
             format!("{program} is no program: it has no #! line and no format the kernel knows")
         }
-        _ if error.raw_os_error() == Some(libc::EAGAIN) => {
+        Some(libc::EAGAIN) => {
             "the machine or this user may have no more processes (fork: EAGAIN)".to_owned()
         }
         _ => format!("{program}: {error}"),
@@ -118,11 +118,11 @@ fn explain(error: &io::Error, program: &str, directory: &Path) -> String {
 /// # Errors
 /// When it cannot be started.
 pub(crate) fn agent(argv: &[OsString], socket: &OwnedFd) -> io::Result<i32> {
-    let Some((program, args)) = argv.split_first() else {
+    let Some((program, words)) = argv.split_first() else {
         return Err(io::Error::other("the agent has no command"));
     };
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).process_group(0);
+    command.args(words).stdin(Stdio::null()).process_group(0);
     let socket = socket.as_raw_fd();
     // SAFETY: dup2 and fcntl are async-signal-safe; dup2 leaves the copy open over exec, unless
     // both numbers are one, where the flag is cleared by hand.

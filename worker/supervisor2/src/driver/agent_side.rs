@@ -76,7 +76,7 @@ impl Driver {
             }
             ToSupervisor::Place { order } => {
                 let home = &self.home;
-                self.table.place(order, |name| Driver::files(home, name), now)
+                self.table.place(*order, |name| Driver::files(home, name), now)
             }
             ToSupervisor::Unplace { name } => {
                 self.table.handle(&name, crate::instance::Input::Unplace, now)

@@ -2,7 +2,7 @@
 
 use dsbus_schema::ids::ProgramId;
 use dsbus_schema::lenient::Span;
-use dsbus_schema::program::Command;
+use dsbus_schema::program::{AutoRestart, Command};
 use proptest::prelude::*;
 use uuid::Uuid;
 

@@ -1,0 +1,90 @@
+//! Telling how the instance stands: a status each time, and an event for each change of state.
+
+use dsbus_schema::event::ProcessFact;
+use dsbus_schema::state::{Exit, State};
+use dsbus_schema::status::Status;
+
+use super::{Effect, Instance};
+use crate::clock::Now;
+
+/// What changed, beyond the state.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    pub(super) pid: Option<i32>,
+    pub(super) exit: Option<Exit>,
+    pub(super) expected: Option<bool>,
+    pub(super) attempt: Option<u32>,
+}
+
+impl Instance {
+    /// The state is another one than `from` now.
+    pub(super) fn change(
+        &mut self,
+        from: State,
+        reason: Option<String>,
+        told: Told,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        self.reason = reason;
+        self.change_to(self.phase.state(), from, told, now, out);
+    }
+
+    /// The state is, or was for a moment, `state`; the reason is set already.
+    pub(super) fn change_to(
+        &mut self,
+        state: State,
+        from: State,
+        told: Told,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        self.seq += 1;
+        self.since = now.wall;
+        let failed = matches!(state, State::Backoff | State::Fatal | State::Exited);
+        let fact = ProcessFact {
+            name: self.name.clone(),
+            id: self.placement.id,
+            worker: Some(self.worker.clone()),
+            epoch: self.epoch,
+            seq: self.seq,
+            revision: self.revision,
+            from,
+            state,
+            pid: told.pid,
+            exit: told.exit,
+            expected: told.expected,
+            reason: self.reason.clone(),
+            spawnerr: if failed { self.spawnerr.clone() } else { None },
+            stderr_line: if failed { self.stderr_line.clone() } else { None },
+            attempt: told.attempt,
+        };
+        self.report(Some((state, Box::new(fact))), out);
+    }
+
+    pub(super) fn report(&self, event: Option<(State, Box<ProcessFact>)>, out: &mut Vec<Effect>) {
+        let state = event.as_ref().map_or(self.phase.state(), |(state, _)| *state);
+        let failed = matches!(state, State::Backoff | State::Fatal | State::Exited);
+        let status = Status {
+            id: self.placement.id,
+            epoch: self.epoch,
+            revision: self.revision,
+            wanted: self.acted,
+            state,
+            since: self.since,
+            pid: self.child().map(|(pid, _)| pid),
+            restarts: self.restarts,
+            exit: self.exit,
+            reason: self.reason.clone(),
+            spawnerr: self.spawnerr.clone(),
+            stderr_line: if failed { self.stderr_line.clone() } else { None },
+            stdout_logfile: Some(self.files.stdout.clone()),
+            stderr_logfile: Some(self.files.stderr.clone()),
+            seq: self.seq,
+            event: None,
+            incarnation: self.incarnation,
+        };
+        let fact = event.map(|(_, fact)| fact);
+        out.push(Effect::Report { status: Box::new(status), fact });
+    }
+}
