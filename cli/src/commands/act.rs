@@ -84,7 +84,8 @@ pub(super) fn failure(outcome: &Outcome) -> Failure {
         Verdict::Done => Failure::told(Code::Done),
         Verdict::Failed(why) => {
             let on = row.as_ref().and_then(|row| row.worker.as_ref());
-            let on = on.map(|worker| format!(" (on {worker})")).unwrap_or_default();
+            let on = on.map(|worker| format!("on {worker}")).filter(|on| !why.contains(on));
+            let on = on.map(|on| format!(" ({on})")).unwrap_or_default();
             Failure::failed(format!("{name}: {why}{on}"))
         }
         Verdict::Waiting(what) => {

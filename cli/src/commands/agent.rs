@@ -16,10 +16,7 @@ pub(super) fn run(config: &Config, args: &args::Agent) -> Result<Code, Failure> 
     let connect = config.connect("dsbus agent", true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime
-        .block_on(async {
-            let _ = (connect, socket);
-            Ok::<(), String>(())
-        })
+        .block_on(dsbus_agent::run(dsbus_agent::Config { connect, socket }))
         .map(|()| Code::Done)
         .map_err(|e| Failure::failed(format!("the agent ends: {e}")))
 }

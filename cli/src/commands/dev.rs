@@ -7,6 +7,7 @@ mod kill;
 mod server;
 mod welcome;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +23,9 @@ use crate::config::{Config, Origin};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::Programs;
+use crate::output;
 use crate::session::{self, Session};
+use crate::wait::{self, Goal, Want};
 use fleet::Fleet;
 use home::Home;
 use server::Server;
@@ -55,9 +58,14 @@ pub(super) fn run(config: &Config, args: args::Dev) -> Result<Code, Failure> {
         let mut fleet = Fleet::new(&home)?;
         let mut stop = Stop::listen()?;
         let ended = tokio::select! {
-            ended = plan.serve(&mut fleet, &home) => ended,
+            ended = plan.serve(&mut fleet, &home) => ended.map(|_| ()),
             () = stop.asked() => Ok(()),
         };
+        // What happened is told before it is cleared away.
+        let ended = ended.map_err(|failure| {
+            output::failure(&failure);
+            Failure::told(failure.code)
+        });
         fleet.stop(&mut stop).await;
         ended
     })?;
@@ -77,7 +85,7 @@ struct Plan {
 
 impl Plan {
     /// Starts everything, says so, and watches over it for ever.
-    async fn serve(&self, fleet: &mut Fleet, home: &Home) -> Result<(), Failure> {
+    async fn serve(&self, fleet: &mut Fleet, home: &Home) -> Result<Infallible, Failure> {
         let url = match (&self.given, &self.server) {
             (Some(url), _) => url.clone(),
             (None, Some(server)) => fleet.start_server(server, self.args.port).await?,
@@ -107,7 +115,7 @@ impl Plan {
         };
         welcome.what_next(first.as_deref())?;
         drop(session);
-        fleet.watch().await
+        Ok(fleet.watch().await)
     }
 }
 
@@ -121,6 +129,13 @@ async fn declare(session: &Session, programs: Programs) -> Result<Option<String>
         apply::apply(session, programs, &wait, Format::Table).await?;
         return Ok(first);
     }
+    let rows = session.status(&[]).await?;
+    let wants: Vec<Want> = rows
+        .iter()
+        .map(|row| Want { name: row.name.clone(), goal: Goal::Revision(row.revision) })
+        .collect();
+    // What does not run is in the table.
+    wait::wait(session, &wants, APPLY_MAX.0, |_| Ok(())).await?;
     let rows = session.status(&[]).await?;
     if !rows.is_empty() {
         status::table(&rows)?;

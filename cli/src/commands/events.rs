@@ -144,9 +144,11 @@ fn line(event: &Event) -> String {
     let source = event.source.rsplit('/').next().unwrap_or_default();
     let (kind, order) = (event.data.type_name(), describe::order(&event.data));
     let style = describe::event_style(&event.data);
+    let gap = 10_usize.saturating_sub(kind.len());
     let text = format!(
-        "{time}  {source:8} {:12} {style}{kind:10}{style:#} {order:6} {}",
+        "{time}  {source:8} {:12} {style}{kind}{style:#}{:gap$} {order:6} {}",
         event.subject,
+        "",
         describe::fact(&event.data)
     );
     text.trim_end().to_owned()

@@ -23,6 +23,8 @@ const READ_EVERY: Duration = Duration::from_millis(200);
 const LOCATE_EVERY: Duration = Duration::from_secs(1);
 /// How long a worker may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// How long it may take while other instances' output waits for it.
+const ANSWER_FOLLOWED_MAX: Duration = Duration::from_millis(500);
 
 /// The output of one instance, as far as it was read.
 #[derive(Debug)]
@@ -81,7 +83,10 @@ async fn follow(
     let mut located = Instant::now();
     loop {
         ticks.tick().await;
-        let answers = join_all(readers.iter_mut().map(|reader| reader.ask(session, manner))).await;
+        let answers = join_all(
+            readers.iter_mut().map(|reader| reader.ask(session, manner, ANSWER_FOLLOWED_MAX)),
+        )
+        .await;
         let mut lost = false;
         for (reader, answer) in readers.iter_mut().zip(answers) {
             match answer {
@@ -147,20 +152,25 @@ impl Reader {
         session: &Session,
         manner: &Manner,
     ) -> Result<Result<(), Error>, Failure> {
-        match self.ask(session, manner).await {
+        match self.ask(session, manner, ANSWER_MAX).await {
             Ok(part) => Ok(Ok(self.show(&part, manner)?)),
             Err(e) => Ok(Err(e)),
         }
     }
 
-    async fn ask(&self, session: &Session, manner: &Manner) -> Result<LogPart, Error> {
+    async fn ask(
+        &self,
+        session: &Session,
+        manner: &Manner,
+        patience: Duration,
+    ) -> Result<LogPart, Error> {
         let worker = self.worker.as_ref().ok_or(Error::NoResponders)?;
         let from = match self.places.get(worker) {
             Some(place) => LogFrom::Place(*place),
             None => LogFrom::Last(manner.lines),
         };
         let ask = LogAsk { name: self.name.clone(), channel: manner.channel, from };
-        session.bus.call_worker(worker, WorkerVerb::Log, &ask, ANSWER_MAX).await
+        session.bus.call_worker(worker, WorkerVerb::Log, &ask, patience).await
     }
 
     fn show(&mut self, part: &LogPart, manner: &Manner) -> Result<(), Failure> {

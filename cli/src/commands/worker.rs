@@ -11,9 +11,6 @@ use crate::config::{Config, Surroundings};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 
-/// The file descriptor at which an agent finds the socket to its supervisor.
-const AGENT_FD: &str = "3";
-
 /// Runs a worker until it is told to stop.
 ///
 /// # Errors
@@ -30,13 +27,10 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     };
     let mut agent: Vec<OsString> = vec![std::env::current_exe()?.into()];
     agent.extend(config.as_arguments());
-    agent.extend(["agent", "--fd", AGENT_FD].map(OsString::from));
+    agent.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
     let fleet = config.fleet.clone();
-    let config = (worker, fleet, directory, agent);
-    match {
-        let _ = config;
-        Ok::<i32, String>(0)
-    } {
+    let config = dsbus_supervisor::Config { worker, fleet, directory, agent };
+    match dsbus_supervisor::run(config) {
         Ok(0) => Ok(Code::Done),
         Ok(_) => Err(Failure::told(Code::Failed)),
         Err(e) => Err(Failure::failed(format!("the worker ends: {e}"))),

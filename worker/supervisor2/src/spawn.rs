@@ -72,9 +72,10 @@ pub(crate) fn child(
     command.stdout(out).stderr(err);
     let parent = nix::unistd::getpid().as_raw();
     // SAFETY: between fork and exec only async-signal-safe calls are made, and nothing is
-    // allocated. The standard library has reset the signal mask and SIGPIPE by then.
+    // allocated.
     unsafe {
         command.pre_exec(move || {
+            reset_signals()?;
             libc::setsid();
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             // The parent may have died before the line above.
@@ -87,6 +88,23 @@ pub(crate) fn child(
     let child = command.spawn().map_err(|e| explain(&e, &argv[0], &directory))?;
     let pid = i32::try_from(child.id()).map_err(|e| e.to_string())?;
     Ok(Spawned { pid, stdout, stderr })
+}
+
+/// Nothing ignored, nothing blocked: the supervisor blocks the signals that it reads from its
+/// signalfd, and the standard library lets a child inherit the mask. A child that keeps it cannot
+/// be asked to stop.
+fn reset_signals() -> io::Result<()> {
+    for number in 1..=64 {
+        // SAFETY: SIG_DFL is valid for every number; those that cannot be set are refused.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    // SAFETY: the set is written before it is read, and the old mask is not asked for.
+    let done = unsafe {
+        let mut none = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// What belongs to this process and not to its children.
@@ -128,6 +146,7 @@ pub(crate) fn agent(argv: &[OsString], socket: &OwnedFd) -> io::Result<i32> {
     // both numbers are one, where the flag is cleared by hand.
     unsafe {
         command.pre_exec(move || {
+            reset_signals()?;
             let done = if socket == AGENT_FD {
                 libc::fcntl(AGENT_FD, libc::F_SETFD, 0)
             } else {

@@ -57,7 +57,10 @@ pub(super) struct Member {
     pub(super) role: Role,
     /// Its command line.
     pub(super) command: Vec<OsString>,
-    log: PathBuf,
+    /// This binary, as it was found at the start: it may be built anew meanwhile.
+    binary: PathBuf,
+    /// Where its output goes.
+    pub(super) log: PathBuf,
     child: Option<Child>,
     /// When it is to be started again.
     pub(super) back_at: Option<Instant>,
@@ -71,9 +74,10 @@ impl Member {
     pub(super) fn start(
         role: Role,
         command: Vec<OsString>,
+        binary: PathBuf,
         log: PathBuf,
     ) -> Result<Member, Failure> {
-        let mut member = Member { role, command, log, child: None, back_at: None };
+        let mut member = Member { role, command, binary, log, child: None, back_at: None };
         member.start_again()?;
         Ok(member)
     }
@@ -85,7 +89,7 @@ impl Member {
     pub(super) fn start_again(&mut self) -> Result<(), Failure> {
         self.back_at = None;
         let out = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(&self.binary);
         command
             .args(["tied", "--parent", &std::process::id().to_string(), "--"])
             .args(&self.command)
@@ -134,8 +138,11 @@ impl Member {
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
         let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+        if last.is_empty() {
+            return "    (it is empty)".to_owned();
+        }
         let indented: Vec<String> = last.iter().map(|line| format!("    {line}")).collect();
-        format!("{}\n  (the whole of it: {})", indented.join("\n"), self.log.display())
+        indented.join("\n")
     }
 }
 

@@ -1,5 +1,6 @@
 //! All processes of a `dsbus dev`: started in order, watched, started again, and stopped in order.
 
+use std::convert::Infallible;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -47,7 +48,7 @@ impl Fleet {
 
     fn start(&mut self, role: Role, command: Vec<std::ffi::OsString>) -> Result<(), Failure> {
         let log = self.data.join("log").join(format!("{}.log", role.log_name()));
-        self.members.push(Member::start(role, command, log)?);
+        self.members.push(Member::start(role, command, self.binary.clone(), log)?);
         Ok(())
     }
 
@@ -144,10 +145,7 @@ impl Fleet {
     }
 
     /// Watches for ever: tells what ends, and starts it again in a while.
-    ///
-    /// # Errors
-    /// When a process cannot be started again.
-    pub(super) async fn watch(&mut self) -> Result<(), Failure> {
+    pub(super) async fn watch(&mut self) -> Infallible {
         let mut ticks = interval(LOOK_EVERY);
         loop {
             ticks.tick().await;
@@ -156,8 +154,7 @@ impl Fleet {
                     tell_end(member, status, &self.data);
                 }
                 if member.back_at.is_some_and(|at| Instant::now() >= at) {
-                    member.start_again()?;
-                    output::note(format_args!("{} is back", member.role));
+                    come_back(member);
                 }
             }
         }
@@ -204,6 +201,18 @@ impl Fleet {
     }
 }
 
+fn come_back(member: &mut Member) {
+    match member.start_again() {
+        Ok(()) => output::note(format_args!("{} is back", member.role)),
+        Err(failure) => {
+            let (role, seconds) = (&member.role, REBOOT.as_secs());
+            let why = failure.message;
+            output::note(format_args!("{role} does not start ({why}); again in {seconds} s"));
+            member.back_at = Some(Instant::now() + REBOOT);
+        }
+    }
+}
+
 fn tell_end(member: &mut Member, status: ExitStatus, data: &std::path::Path) {
     let away = if member.role == Role::Server { RESTART } else { REBOOT };
     member.back_at = Some(Instant::now() + away);
@@ -218,8 +227,9 @@ fn tell_end(member: &mut Member, status: ExitStatus, data: &std::path::Path) {
         ));
     } else {
         output::note(format_args!(
-            "{role} ended unexpectedly ({}); its log ends:\n{}\n  it comes back in {seconds} s",
+            "{role} ended unexpectedly ({}); it comes back in {seconds} s. {} ends:\n{}",
             describe(status),
+            member.log.display(),
             member.tail()
         ));
     }

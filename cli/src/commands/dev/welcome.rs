@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use dsbus_schema::ids::WorkerName;
 
-use super::fleet::REBOOT;
 use super::home::Home;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -58,15 +57,10 @@ impl Welcome<'_> {
         let fleet = self.config.fleet_option();
         let kill = format!("dev kill {}", self.workers.first().map_or("w1", WorkerName::as_str));
         let logs = instance.map(|name| format!("logs -f {name}"));
-        let away = format!(
-            "kill -9 a worker: what ran there runs elsewhere in about 5 s; \
-             the worker comes back after {} s",
-            REBOOT.as_secs()
-        );
         let mut steps = vec![
             ("status", "what runs, and where"),
             ("events -f", "each change as it happens; leave it open"),
-            (kill.as_str(), away.as_str()),
+            (kill.as_str(), "kill -9 a worker: in about 5 s its instances run elsewhere"),
             ("status", "the same programs, another worker, a greater epoch"),
         ];
         match &logs {
