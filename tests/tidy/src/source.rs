@@ -39,7 +39,7 @@ const UNSAFE: &[(&str, &str)] = &[
 /// Where tests may sleep, and why.
 const SLEEPS: &[(&str, &str)] = &[
     ("tests/harness/src/wait.rs", "the loops that wait for a condition look again every few ms"),
-    ("bus-schema/client/tests/watch.rs", "a fault lasts for a time, and a load has a pace"),
+    ("bus-schema/client/tests/bus/watch.rs", "a fault lasts for a time, and a load has a pace"),
 ];
 
 /// Words of others for what we have our own words for, where a name would make them ours.

@@ -24,6 +24,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// One that lived for this long did not die young.
 const YOUNG: Duration = Duration::from_secs(10);
+/// Longest line of an agent: a sync holds all placements of the worker, not one.
+const HEARD_LINE_BYTES_MAX: usize = 64 * LINE_BYTES_MAX;
 /// Most bytes that wait for an agent that reads slowly; then it counts as hung. Everything that
 /// must reach it is kept elsewhere and said again to the next one.
 const UNSENT_BYTES_MAX: usize = 96 << 20;
@@ -233,8 +235,8 @@ impl AgentLink {
             agent.spoken = true;
             agent.asked = None;
         }
-        if agent.received.len() > LINE_BYTES_MAX {
-            tracing::error!("the agent said a line longer than {LINE_BYTES_MAX} bytes");
+        if agent.received.len() > HEARD_LINE_BYTES_MAX {
+            tracing::error!("the agent said a line longer than {HEARD_LINE_BYTES_MAX} bytes");
             open = false;
         }
         (open || !said.is_empty()).then_some(said)

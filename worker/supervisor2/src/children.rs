@@ -6,9 +6,6 @@ use dsbus_schema::call::Channel;
 use dsbus_schema::ids::{Epoch, InstanceId};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::Exit;
-use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
 use crate::capture::{Capture, Log};
 use crate::home::Home;
@@ -118,22 +115,17 @@ impl Children {
     /// Reaps whatever ended. Returns other processes' ends: the agent's, or an orphan's.
     pub(crate) fn reap(&mut self) -> Vec<i32> {
         let mut others = Vec::new();
-        loop {
-            let (pid, exit) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::signal(signal as i32)),
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return others,
-                Ok(_) | Err(_) => continue,
-            };
-            match self.living.get_mut(&pid.as_raw()) {
+        while let Some((pid, exit)) = spawn::reap() {
+            match self.living.get_mut(&pid) {
                 Some(living) => {
                     living.ended = Some(exit);
                     // Whatever it left in its group ends with it.
-                    process::signal_group(pid.as_raw(), libc::SIGKILL);
+                    process::signal_group(pid, libc::SIGKILL);
                 }
-                None => others.push(pid.as_raw()),
+                None => others.push(pid),
             }
         }
+        others
     }
 
     /// Children that are reaped and whose process group is empty; each is told once.

@@ -27,7 +27,7 @@ use crate::{Config, Fatal, spawn};
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// How often a process group is looked at that does not become empty; mostly the death of its last
 /// member is told earlier.
-const LINGER_LOOK: Duration = Duration::from_millis(5);
+const LINGER_LOOK: Duration = Duration::from_millis(20);
 /// When the loop was away for this much longer than it meant to, this process was frozen.
 const FROZEN: Duration = Duration::from_millis(500);
 
@@ -228,6 +228,8 @@ impl Driver {
     }
 
     fn spawn(&mut self, name: &InstanceId, spec: &ProgramSpec, epoch: Epoch) -> Input {
+        // Before it lives: this process may be frozen right after.
+        self.poller.last_resort_by(self.table.last_resort_of(spec));
         let identity = BTreeMap::from([
             ("DSBUS_EPOCH", epoch.to_string()),
             ("DSBUS_FLEET", self.config.fleet.to_string()),

@@ -14,9 +14,11 @@ pub fn margin(seconds: u64) -> Duration {
 }
 
 /// When an exclusive child is asked to stop because its lease was not renewed: early enough for
-/// its `stopwaitsecs`, but not before the renewal is overdue by a whole interval of touches.
+/// its `stopwaitsecs`, but so late that a bus which was away for half of the lease stops nothing.
+/// A lease that is not renewed was last touched up to T/3 before the bus went, and ends 9T/10 after
+/// that touch: T/15 is left.
 pub fn ask_at(spec: &ProgramSpec, until: BootTime) -> BootTime {
-    until - spec.stopwaitsecs.0.min(Duration::from_secs(spec.touch_seconds()) / 3)
+    until - spec.stopwaitsecs.0.min(Duration::from_secs(spec.touch_seconds()) / 15)
 }
 
 /// Whether an exclusive child may be started now.

@@ -219,6 +219,21 @@ impl Instance {
         }
     }
 
+    /// Whether a child lives that was not killed. One that was, and takes its time to die, dies no
+    /// sooner for anything that is done to its worker.
+    pub fn unkilled(&self) -> bool {
+        match &self.phase {
+            Phase::Starting { .. }
+            | Phase::Running { .. }
+            | Phase::Stopping { killed: false, .. } => true,
+            Phase::Stopping { killed: true, .. }
+            | Phase::Stopped
+            | Phase::Backoff { .. }
+            | Phase::Exited { .. }
+            | Phase::Fatal => false,
+        }
+    }
+
     /// The epoch of the child, and of its events.
     pub fn epoch(&self) -> Epoch {
         self.epoch

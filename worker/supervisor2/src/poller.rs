@@ -143,6 +143,11 @@ impl Poller {
         arrived
     }
 
+    /// Lets the kernel kill this process at that moment at the latest.
+    pub(crate) fn last_resort_by(&mut self, at: Option<BootTime>) {
+        self.set_last_resort(self.armed.into_iter().chain(at).min());
+    }
+
     /// Lets the kernel kill this process at that moment, or never.
     pub(crate) fn set_last_resort(&mut self, at: Option<BootTime>) {
         if self.armed == at {

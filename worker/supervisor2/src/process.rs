@@ -7,19 +7,57 @@ use nix::unistd::Pid;
 /// Field 22 of `/proc/<pid>/stat`, in clock ticks since boot: with the pid it names a process for
 /// ever (proc(5)). `None` when there is no such process, or it is a zombie.
 pub fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat(pid).filter(|stat| stat.alive).map(|stat| stat.start_time)
+}
+
+/// What `/proc/<pid>/stat` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stat {
+    alive: bool,
+    group: i32,
+    start_time: u64,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse(stat: &str) -> Option<Stat> {
     // The name, field 2, may hold anything; it ends at the last parenthesis.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    if state == "Z" || state == "X" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).copied();
+    let zombie = matches!(field(3)?, "Z" | "X");
+    // A process whose first thread has ended looks like a zombie while others run.
+    let threads: u32 = field(20)?.parse().ok()?;
+    Some(Stat {
+        alive: !zombie || threads > 1,
+        group: field(5)?.parse().ok()?,
+        start_time: field(22)?.parse().ok()?,
+    })
+}
+
+/// The living processes of a group, as far as they can be seen.
+pub(crate) fn living_members(pgid: i32) -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(move |pid| stat(*pid).is_some_and(|stat| stat.alive && stat.group == pgid))
+}
+
+/// Whether a process was started with this variable in its environment.
+pub(crate) fn has_variable(pid: i32, name: &str, value: &str) -> bool {
+    let wanted = format!("{name}={value}");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
 }
 
 /// Whether no process of the group is left, zombies aside that are not ours to reap.
 pub fn group_is_empty(pgid: i32) -> bool {
-    killpg(Pid::from_raw(pgid), None) == Err(Errno::ESRCH)
+    match killpg(Pid::from_raw(pgid), None) {
+        Err(Errno::ESRCH) => true,
+        Ok(()) => living_members(pgid).next().is_none(),
+        // It has members that belong to somebody else, and may be hidden.
+        Err(_) => false,
+    }
 }
 
 /// Signals a whole process group; one that is gone needs no signal.
@@ -47,5 +85,29 @@ mod tests {
         assert!(start_time(me).is_some_and(|t| t > 0));
         assert_eq!(start_time(i32::MAX), None);
         assert!(group_is_empty(i32::MAX));
+    }
+
+    #[test]
+    fn a_strange_name_is_no_trouble_and_a_zombie_is_not_alive() {
+        let line = "42 (a) b) S (c) Z 1 41 40 0 -1 4 5 6 7 8 9 10 11 12 20 0 1 0 777 0 0";
+        assert_eq!(parse(line), Some(Stat { alive: false, group: 41, start_time: 777 }));
+        let threads = line.replace("20 0 1 0 777", "20 0 2 0 777");
+        assert!(parse(&threads).unwrap().alive);
+    }
+
+    #[test]
+    fn a_group_of_zombies_is_empty() {
+        use std::os::unix::process::CommandExt;
+        let mut command = std::process::Command::new("sleep");
+        let mut child = command.arg("1000").process_group(0).spawn().unwrap();
+        let pgid = i32::try_from(child.id()).unwrap();
+        assert!(!group_is_empty(pgid));
+        assert_eq!(living_members(pgid).collect::<Vec<_>>(), [pgid]);
+        signal_group(pgid, 9);
+        while !group_is_empty(pgid) {
+            std::thread::yield_now();
+        }
+        assert_eq!(killpg(Pid::from_raw(pgid), None), Ok(()), "the zombie is still there");
+        child.wait().unwrap();
     }
 }

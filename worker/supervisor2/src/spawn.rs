@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::state::Exit;
 
 /// Descriptor under which the agent finds its socket.
 pub const AGENT_FD: RawFd = 3;
@@ -36,6 +37,20 @@ pub(crate) fn keep_descriptors_private() {
 pub(crate) fn adopt_orphans() {
     // SAFETY: a prctl that sets one attribute of this process and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+}
+
+/// Reaps one process that has ended, if there is one. nix cannot: it loses a process that was
+/// ended by a real-time signal.
+pub(crate) fn reap() -> Option<(i32, Exit)> {
+    let mut status = 0;
+    // SAFETY: `status` is a place for one integer, and nothing else is written.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    let exit = if libc::WIFSIGNALED(status) {
+        Exit::signal(libc::WTERMSIG(status))
+    } else {
+        Exit::code(libc::WEXITSTATUS(status))
+    };
+    (pid > 0).then_some((pid, exit))
 }
 
 /// Starts a child: a session and process group of its own, killed when this process dies, with

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
 use dsbus_schema::moment::BootTime;
+use dsbus_schema::program::ProgramSpec;
 
 use crate::clock::Now;
 use crate::instance::{Effect, Files, Input, Instance};
@@ -140,17 +141,20 @@ impl Table {
     }
 
     /// When the last resort acts: see [`crate::fence::last_resort`]. `None` while no exclusive
-    /// child lives.
+    /// child lives that was not killed.
     pub fn last_resort(&self) -> Option<BootTime> {
         self.instances
             .values()
-            .filter(|instance| instance.child().is_some())
-            .filter_map(|instance| {
-                let seconds = instance.lease_seconds()?;
-                let until = self.leases.get(&seconds).copied().unwrap_or_default();
-                Some(crate::fence::last_resort(seconds, until))
-            })
+            .filter(|instance| instance.unkilled())
+            .filter_map(|instance| self.last_resort_of(instance.child()?.1))
             .min()
+    }
+
+    /// The same for a child of this spec.
+    pub fn last_resort_of(&self, spec: &ProgramSpec) -> Option<BootTime> {
+        let seconds = spec.touch_seconds();
+        let until = self.leases.get(&seconds).copied().unwrap_or_default();
+        spec.exclusive.then(|| crate::fence::last_resort(seconds, until))
     }
 
     /// An instance.

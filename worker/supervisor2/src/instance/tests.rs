@@ -1,12 +1,15 @@
 //! Scenes: inputs in, what is told and done out; and what holds whatever happens.
 
+mod random;
+mod scene;
+
 use dsbus_schema::ids::ProgramId;
 use dsbus_schema::lenient::Span;
 use dsbus_schema::program::{AutoRestart, Command};
-use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use scene::Scene;
 
 const START: u64 = 1_000_000_000_000;
 
@@ -23,122 +26,6 @@ fn placement(epoch: u64, change: impl FnOnce(&mut Placement)) -> Placement {
         Placement { id, revision: 1, epoch: Epoch(epoch), wanted, spec, signer: None, sig: None };
     change(&mut p);
     p
-}
-
-/// An instance and the driver's part: it spawns what it is asked to spawn.
-struct Scene {
-    instance: Instance,
-    pids: i32,
-    spawn_fails: bool,
-    told: Vec<String>,
-    status: Option<Status>,
-    /// (epoch, seq) of the last event.
-    last: (u64, u64),
-    alive: Option<i32>,
-}
-
-impl Scene {
-    fn new(p: &Placement) -> Scene {
-        let files = Files { stdout: "out".into(), stderr: "err".into() };
-        let worker = WorkerName::parse("w1").unwrap();
-        let incarnation = Incarnation(Uuid::nil());
-        let name: InstanceId = "web:0".parse().unwrap();
-        Scene {
-            instance: Instance::new(name, worker, incarnation, files, p.clone(), at(0)),
-            pids: 100,
-            spawn_fails: false,
-            told: Vec::new(),
-            status: None,
-            last: (0, 0),
-            alive: None,
-        }
-    }
-
-    fn put(&mut self, p: &Placement, millis: u64) -> Vec<String> {
-        self.put_after(p, 0, millis)
-    }
-
-    fn put_after(&mut self, p: &Placement, seq: u64, millis: u64) -> Vec<String> {
-        self.feed(Input::Place { placement: Box::new(p.clone()), seq }, millis)
-    }
-
-    fn end(&mut self, exit: Exit, millis: u64) -> Vec<String> {
-        self.alive = None;
-        self.feed(Input::Ended { exit, stderr_line: Some("last words".into()) }, millis)
-    }
-
-    fn feed(&mut self, input: Input, millis: u64) -> Vec<String> {
-        let mut inputs = vec![input];
-        let before = self.told.len();
-        while let Some(input) = inputs.pop() {
-            for effect in self.instance.handle(input, at(millis)) {
-                inputs.extend(self.perform(effect, millis));
-            }
-        }
-        self.told[before..].to_vec()
-    }
-
-    fn perform(&mut self, effect: Effect, millis: u64) -> Option<Input> {
-        match effect {
-            Effect::Spawn { spec, epoch } => {
-                assert_eq!(self.alive, None, "a second child");
-                if spec.exclusive {
-                    assert!(at(millis).boot < self.instance.lease, "started without a lease");
-                }
-                self.told.push(format!("spawn e{epoch}"));
-                if self.spawn_fails {
-                    return Some(Input::SpawnFailed { why: "no such file".into() });
-                }
-                self.pids += 1;
-                self.alive = Some(self.pids);
-                Some(Input::Spawned { pid: self.pids })
-            }
-            Effect::Signal { pid, signal } => {
-                assert_eq!(self.alive, Some(pid));
-                self.told.push(format!("signal {signal}"));
-                None
-            }
-            Effect::Kill { pid } => {
-                assert_eq!(self.alive, Some(pid));
-                self.told.push("kill".to_owned());
-                None
-            }
-            Effect::Report { status, fact } => {
-                if let Some(fact) = fact {
-                    let (epoch, seq) = self.last;
-                    let next = (fact.epoch.0, fact.seq);
-                    assert!(
-                        next == (epoch, seq + 1) || next.0 > epoch,
-                        "{next:?} after {:?}",
-                        self.last
-                    );
-                    self.last = next;
-                    assert_eq!((status.state, status.seq), (fact.state, fact.seq));
-                    assert_ne!(fact.from, fact.state, "no change of state");
-                    self.told.push(format!("{} -> {}", fact.from, fact.state));
-                }
-                assert_eq!(
-                    status.pid.is_some(),
-                    status.state.may_have_child() && status.pid.is_some()
-                );
-                self.status = Some(*status);
-                None
-            }
-            Effect::Gone { .. } => {
-                assert_eq!(self.alive, None);
-                self.told.push("gone".to_owned());
-                None
-            }
-            Effect::Worker { change, .. } => {
-                self.told.push(format!("{change:?}"));
-                None
-            }
-        }
-    }
-
-    fn status(&self) -> &Status {
-        self.status.as_ref().unwrap()
-    }
 }
 
 /// An instance that runs since `millis`.
@@ -371,15 +258,16 @@ fn an_exclusive_child_waits_for_its_lease_and_dies_with_it() {
     assert!(s.status().reason.as_ref().unwrap().contains("lease"));
     assert_eq!(s.instance.deadline(), None, "only a lease wakes it up");
     assert_eq!(s.feed(lease(10_000), 10).len(), 3);
-    assert_eq!(s.instance.deadline(), Some(at(8000).boot));
+    assert_eq!(s.instance.deadline(), Some(at(9000).boot), "a fifteenth of the lease earlier");
     assert!(s.feed(lease(15_000), 5000).is_empty());
-    let told = s.feed(Input::Tick, 13_000);
+    let told = s.feed(Input::Tick, 14_000);
     assert_eq!(told, ["Fenced", "signal TERM", "RUNNING -> STOPPING"]);
     assert_eq!(
         s.feed(Input::Tick, 15_000),
         ["kill"],
         "at the deadline, and not after stopwaitsecs"
     );
+    assert!(!s.instance.unkilled(), "killing its worker would end it no sooner");
     assert_eq!(s.end(Exit::signal(9), 15_001), ["STOPPING -> STOPPED"]);
     assert!(s.status().reason.as_ref().unwrap().contains("fenced"));
     // It is still wanted: a new lease starts it again.
@@ -402,9 +290,9 @@ fn a_local_restart_needs_a_living_lease() {
     let mut s = Scene::new(&p);
     s.put(&p, 0);
     s.feed(lease(10_000), 10);
-    assert_eq!(s.end(Exit::signal(9), 7999).len(), 1, "too near to the end of the lease");
+    assert_eq!(s.end(Exit::signal(9), 8999).len(), 1, "too near to the end of the lease");
     assert_eq!(s.instance.deadline(), None, "it does not spin");
-    assert_eq!(s.feed(lease(20_000), 8100).len(), 3);
+    assert_eq!(s.feed(lease(20_000), 9100).len(), 3);
 }
 
 #[test]
@@ -425,81 +313,4 @@ fn whoever_loses_its_name_kills_exclusive_children_at_once() {
     s.feed(lease(10_000), 10);
     let told = s.feed(Input::Shutdown { fence: true }, 100);
     assert!(told.contains(&"kill".to_owned()), "{told:?}");
-}
-
-#[derive(Debug, Clone)]
-enum Happening {
-    Place { epoch: u64, run: bool, starts: u64, restarts: u64, revision: u64 },
-    Unplace,
-    End(i32),
-    Lease(u64),
-    Wait(u64),
-    SpawnFails(bool),
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    prop_oneof![
-        (1..4u64, any::<bool>(), 0..3u64, 0..3u64, 1..4u64).prop_map(
-            |(epoch, run, starts, restarts, revision)| Happening::Place {
-                epoch,
-                run,
-                starts,
-                restarts,
-                revision
-            }
-        ),
-        Just(Happening::Unplace),
-        (0..3i32).prop_map(Happening::End),
-        (0..9000u64).prop_map(Happening::Lease),
-        (0..5000u64).prop_map(Happening::Wait),
-        any::<bool>().prop_map(Happening::SpawnFails),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// The scene asserts at every step: one child at most, none started without a lease, events
-    /// without gap or repeat, signals only to the child that lives. Here besides: it never wants to
-    /// be woken up in the past, and a child whose lease has ended was killed.
-    #[test]
-    fn whatever_happens(exclusive in any::<bool>(), happenings in proptest::collection::vec(happening(), 1..60)) {
-        let declared = |epoch: u64, revision: u64| placement(epoch, |p| {
-            p.spec.exclusive = exclusive;
-            p.spec.touch_timeout = Some(Span::from_secs(9));
-            p.spec.command = Command::Line(format!("x{}", revision / 2));
-            p.revision = revision;
-        });
-        let mut s = Scene::new(&declared(1, 1));
-        s.put(&declared(1, 1), 0);
-        let (mut now, mut epoch) = (0, 1);
-        for h in happenings {
-            match h {
-                Happening::Place { epoch: more, run, starts, restarts, revision } => {
-                    epoch += more - 1;
-                    let mut p = declared(epoch, revision);
-                    p.wanted = Wanted { run, starts, restarts };
-                    s.put(&p, now);
-                }
-                Happening::Unplace => { s.feed(Input::Unplace, now); }
-                Happening::End(code) => if s.alive.is_some() { s.end(Exit::code(code), now); },
-                Happening::Lease(more) => {
-                    let until = at(now + more).boot.max(s.instance.lease);
-                    s.feed(Input::Lease { until }, now);
-                }
-                Happening::Wait(millis) => {
-                    now += millis;
-                    s.feed(Input::Tick, now);
-                    prop_assert!(s.instance.deadline().is_none_or(|t| t > at(now).boot), "it spins");
-                }
-                Happening::SpawnFails(fails) => s.spawn_fails = fails,
-            }
-            if s.instance.gone {
-                prop_assert_eq!(s.alive, None);
-                return Ok(());
-            }
-            let living = s.instance.child().map(|(pid, _)| pid);
-            prop_assert_eq!(living, s.alive);
-        }
-    }
 }
