@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::calls::Desk;
+use crate::errands::Seqs;
 use crate::identity::Identity;
-use crate::jobs::Seqs;
 use crate::leases::Leases;
 use crate::placements::Placements;
 use crate::takeover::Takeover;

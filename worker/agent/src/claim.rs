@@ -6,15 +6,15 @@ use dsbus_schema::storage::{Bucket, worker_keys};
 use dsbus_supervisor::protocol::ToSupervisor;
 
 use crate::bus_side::{Online, Phase};
-use crate::jobs::{self, Done};
+use crate::errands::{self, Done};
 use crate::placements::Change;
 use crate::run::Agent;
 use crate::takeover::{Takeover, Verdict};
 use crate::touch::Input;
 
 impl Agent {
-    /// A job has ended.
-    pub(crate) fn job_done(&mut self, done: Done, now: BootTime) {
+    /// An errand has ended.
+    pub(crate) fn errand_done(&mut self, done: Done, now: BootTime) {
         match done {
             Done::Connected(Ok(bus)) => self.connected(bus),
             Done::Connected(Err(error)) => self.unusable(&error),
@@ -57,7 +57,7 @@ impl Agent {
         tracing::info!(worker = %self.bus.worker(), "connected to the bus");
         let mut connections = bus.connections();
         connections.mark_unchanged();
-        self.jobs.spawn(jobs::provision(bus.clone()));
+        self.errands.spawn(errands::provision(bus.clone()));
         self.bus.online = Some(Online { bus, connections, watch: None, lost: false });
         if self.bus.hello.generation > 1 {
             // The first agent looked after the buckets; its successors' leases do not wait for it.
@@ -146,7 +146,7 @@ impl Agent {
             }
             Verdict::Ask => {
                 if let Some(online) = &self.bus.online {
-                    self.jobs.spawn(jobs::ask(online.bus.clone(), self.bus.worker().clone()));
+                    self.errands.spawn(errands::ask(online.bus.clone(), self.bus.worker().clone()));
                 }
             }
             Verdict::Taken { by } => self.name_taken(by),
@@ -170,8 +170,8 @@ impl Agent {
         self.bus.leases.drop_all();
         self.bus.extensions.clear();
         self.bus.served = None;
-        for job in [self.bus.serving.take(), self.bus.recording.take()].into_iter().flatten() {
-            job.abort();
+        for errand in [self.bus.serving.take(), self.bus.recording.take()].into_iter().flatten() {
+            errand.abort();
         }
         if let Some(online) = &mut self.bus.online {
             online.watch = None;

@@ -3,15 +3,16 @@
 //! the supervisor does not.
 //!
 //! One loop (`run`) turns everything into a `Wake`, and never waits for the bus: what takes time is
-//! a job (`jobs`). What is hard to get right is pure: `touch`, `takeover`, `placements`, `publish`.
+//! an errand (`errands`). What is hard to get right is pure: `touch`, `takeover`, `placements`,
+//! `publish`.
 
 mod bus_side;
 mod calls;
 mod claim;
 mod clock;
 mod enforce;
+mod errands;
 mod identity;
-mod jobs;
 mod leases;
 mod link;
 mod logs;
@@ -61,9 +62,9 @@ pub enum Error {
         /// How many there were.
         children: usize,
     },
-    /// A job of the agent ended by a bug.
-    #[error("a job of the agent failed: {why}")]
-    Job {
+    /// An errand of the agent ended by a bug.
+    #[error("an errand of the agent failed: {why}")]
+    Errand {
         /// What it said.
         why: String,
     },

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::bus_side::{BusSide, Phase};
 use crate::clock;
-use crate::jobs::{self, Seqs};
+use crate::errands::{self, Seqs};
 use crate::leases::Outputs;
 use crate::run::Agent;
 use crate::takeover;
@@ -65,10 +65,10 @@ impl Agent {
             placed.filter(|name| !self.bus.handed.contains(name)).cloned().collect();
         self.bus.seqs = unknown.is_empty().then(Seqs::new);
         if !unknown.is_empty() {
-            self.jobs.spawn(jobs::look_up(bus.clone(), worker.clone(), unknown));
+            self.errands.spawn(errands::look_up(bus.clone(), worker.clone(), unknown));
         }
         if self.bus.serving.is_none() && self.bus.served.is_none() {
-            let serving = self.jobs.spawn(jobs::serve(bus, worker, self.bus.desk.clone()));
+            let serving = self.errands.spawn(errands::serve(bus, worker, self.bus.desk.clone()));
             self.bus.serving = Some(serving);
         }
         self.hold(now);
@@ -88,7 +88,7 @@ impl Agent {
             && let Some(placement) = self.bus.placements.placed().get(name)
         {
             let order = self.bus.order(name, placement);
-            self.command(ToSupervisor::Place { order });
+            self.command(ToSupervisor::Place { order: Box::new(order) });
             self.bus.handed(name.clone());
         }
         self.hold(now);
@@ -136,14 +136,14 @@ impl Agent {
                 Output::Send { attempt, sent, expect } => {
                     let (worker, touch) = (self.bus.worker(), self.bus.me.touch(attempt, sent));
                     let (bus, worker) = (bus.clone(), worker.clone());
-                    self.jobs.spawn(jobs::touch(bus, worker, seconds, touch, expect));
+                    self.errands.spawn(errands::touch(bus, worker, seconds, touch, expect));
                 }
                 Output::Extend { until } => self.extend(seconds, until),
                 Output::ForceReconnect => {
                     if now.since(self.bus.reconnected) >= RECONNECT_INTERVAL {
                         tracing::warn!("the server does not answer; going to another one");
                         self.bus.reconnected = now;
-                        self.jobs.spawn(jobs::reconnect(bus.clone()));
+                        self.errands.spawn(errands::reconnect(bus.clone()));
                     }
                 }
                 Output::NameTaken { touch } => self.name_taken(takeover::holder(&touch)),
@@ -201,7 +201,7 @@ impl Agent {
 
     fn record(&mut self) {
         let Some(online) = &self.bus.online else { return };
-        let writing = self.jobs.spawn(jobs::record(online.bus.clone(), self.bus.record()));
+        let writing = self.errands.spawn(errands::record(online.bus.clone(), self.bus.record()));
         if let Some(older) = self.bus.recording.replace(writing) {
             older.abort();
         }
@@ -222,6 +222,6 @@ impl Agent {
         let (source, fact) = (Source::Worker(worker), Fact::Worker(fact));
         let event = Event::new(online.bus.fleet(), &source, Uuid::now_v7(), clock::wall(), fact);
         tracing::info!(worker = %self.bus.worker(), "ready");
-        self.jobs.spawn(jobs::tell(online.bus.clone(), source, event));
+        self.errands.spawn(errands::tell(online.bus.clone(), source, event));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - The reports of one instance go out one after the other, those of different instances at once,
-//!   [`TASKS_MAX`] at most. A report about the worker goes out alone, after all before it.
+//!   [`DELIVERIES_MAX`] at most. A report about the worker goes out alone, after all before it.
 //! - [`Publisher::through`] says a number only when every report up to it is on the bus, or made
 //!   void by a later report that is still waiting and will be told again.
 
@@ -16,14 +16,14 @@ use dsbus_schema::ids::{Epoch, FleetName, InstanceId, WorkerName};
 use dsbus_schema::status::Status;
 use dsbus_supervisor::protocol::{ProcessEvent, Report, Reported};
 
-/// Tasks that are on their way at once: enough to hide the way to the server and back.
-const TASKS_MAX: usize = 64;
+/// Deliveries that are on their way at once: enough to hide the way to the server and back.
+const DELIVERIES_MAX: usize = 64;
 /// How far beyond the oldest report that is not published one looks for another to send.
 const LOOK_MAX: usize = 512;
 
 /// Something to do on the bus: first the event, then the status entry.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Task {
+pub(crate) struct Delivery {
     /// The report it carries out; `None` for a status that is written again.
     pub(crate) number: Option<u64>,
     /// The instance it is about.
@@ -51,12 +51,12 @@ pub(crate) enum Entry {
     },
 }
 
-/// How a task ended; it always succeeds in the end.
+/// How a delivery ended; it always succeeds in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// See [`Task::number`].
+    /// See [`Delivery::number`].
     pub(crate) number: Option<u64>,
-    /// See [`Task::name`].
+    /// See [`Delivery::name`].
     pub(crate) name: Option<InstanceId>,
     /// The sequence of the status entry, where it was written or looked at.
     pub(crate) seq: Option<u64>,
@@ -138,17 +138,17 @@ impl Publisher {
     }
 
     /// The next thing to do, if one may be begun now.
-    pub(crate) fn next(&mut self) -> Option<Task> {
-        if self.running >= TASKS_MAX {
+    pub(crate) fn next(&mut self) -> Option<Delivery> {
+        if self.running >= DELIVERIES_MAX {
             return None;
         }
-        let task = self.next_report().or_else(|| self.next_again())?;
+        let delivery = self.next_report().or_else(|| self.next_again())?;
         self.running += 1;
-        self.busy.extend(task.name.clone());
-        Some(task)
+        self.busy.extend(delivery.name.clone());
+        Some(delivery)
     }
 
-    /// A task has ended.
+    /// A delivery has ended.
     pub(crate) fn done(&mut self, outcome: &Outcome) {
         self.running -= 1;
         if let Some(name) = &outcome.name {
@@ -168,7 +168,7 @@ impl Publisher {
         }
     }
 
-    fn next_report(&mut self) -> Option<Task> {
+    fn next_report(&mut self) -> Option<Delivery> {
         let mut passed = HashSet::new();
         let mut found = None;
         for (at, (report, stage)) in self.queue.iter().enumerate().take(LOOK_MAX) {
@@ -191,10 +191,10 @@ impl Publisher {
         let (report, stage) = self.queue.get_mut(found?)?;
         *stage = Stage::Running;
         let report = report.clone();
-        Some(self.task(report))
+        Some(self.delivery(report))
     }
 
-    fn task(&mut self, report: Report) -> Task {
+    fn delivery(&mut self, report: Report) -> Delivery {
         let name = about(&report).cloned();
         let last = name.as_ref().is_none_or(|name| self.taken(name));
         let number = Some(report.number);
@@ -202,7 +202,7 @@ impl Publisher {
         match report.what {
             Reported::Worker { id, time, fact } => {
                 let event = Some(event(id, time, Fact::Worker(fact)));
-                Task { number, name, event, entry: None }
+                Delivery { number, name, event, entry: None }
             }
             Reported::Instance { name: of, status, event: told } => {
                 let event = told.map(|told| {
@@ -213,13 +213,13 @@ impl Publisher {
                 self.known.insert(of, Known { status: status.clone(), seq });
                 // A later report that waits already will write it.
                 let entry = (last && self.statuses).then_some(Entry::Write { status, seq });
-                Task { number, name, event, entry }
+                Delivery { number, name, event, entry }
             }
             Reported::Gone { name: of, epoch } => {
                 self.known.remove(&of);
                 self.again.remove(&of);
                 let entry = (last && self.statuses).then_some(Entry::Remove { epoch });
-                Task { number, name, event: None, entry }
+                Delivery { number, name, event: None, entry }
             }
         }
     }
@@ -235,14 +235,14 @@ impl Publisher {
         last
     }
 
-    fn next_again(&mut self) -> Option<Task> {
+    fn next_again(&mut self) -> Option<Delivery> {
         let free =
             |name: &&InstanceId| !self.busy.contains(*name) && !self.waiting.contains_key(*name);
         let name = self.again.iter().find(free)?.clone();
         self.again.remove(&name);
         let known = self.known.get(&name)?;
         let entry = Some(Entry::Write { status: known.status.clone(), seq: known.seq });
-        Some(Task { number: None, name: Some(name), event: None, entry })
+        Some(Delivery { number: None, name: Some(name), event: None, entry })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Carries out one task of publishing, for as long as it takes.
+//! Carries out one delivery, for as long as it takes.
 
 use dsbus_client::{Bus, Error, Value, Write};
 use dsbus_schema::event::{Event, Source};
@@ -6,12 +6,12 @@ use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, instance_key};
 
-use crate::publish::{Entry, Outcome, Task};
+use crate::publish::{Delivery, Entry, Outcome};
 use crate::retry::Retry;
 
 /// Does it, again and again until it is done.
-pub(crate) async fn carry_out(bus: Bus, worker: WorkerName, task: Task) -> Outcome {
-    let Task { number, name, event, entry } = task;
+pub(crate) async fn carry_out(bus: Bus, worker: WorkerName, delivery: Delivery) -> Outcome {
+    let Delivery { number, name, event, entry } = delivery;
     if let Some(event) = event {
         publish(&bus, &Source::Worker(worker.clone()), &event).await;
     }

@@ -13,8 +13,8 @@ use crate::bus_side::{BusSide, Online};
 use crate::calls::Desk;
 use crate::clock::{self, Timer};
 use crate::enforce::Guards;
+use crate::errands::{self, Done};
 use crate::identity::Identity;
-use crate::jobs::{self, Done};
 use crate::link::Link;
 use crate::pings::Pings;
 use crate::publish::Publisher;
@@ -28,7 +28,7 @@ enum Wake {
     SupervisorGone,
     /// The timer expired.
     Due,
-    /// A job ended.
+    /// An errand ended.
     Done(Done),
     /// The connection came or went.
     Connection,
@@ -43,7 +43,7 @@ pub(crate) struct Agent {
     pub(crate) link: Link,
     pub(crate) guards: Guards,
     pub(crate) publisher: Publisher,
-    pub(crate) jobs: JoinSet<Done>,
+    pub(crate) errands: JoinSet<Done>,
     pub(crate) bus: BusSide,
     timer: Timer,
     pings: Pings,
@@ -68,13 +68,13 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let me = Identity::read(&hello, now).map_err(system("find out which machine this is"))?;
     let (asking, asked) = mpsc::channel(1);
     let desk = Desk::new(me.pong(hello.supervisor_pid), PathBuf::from(&hello.directory), asking);
-    let mut jobs = JoinSet::new();
-    jobs.spawn(jobs::connect(config.connect));
+    let mut errands = JoinSet::new();
+    errands.spawn(errands::connect(config.connect));
     let agent = Agent {
         link,
         guards: guards(&hello),
         publisher: Publisher::new(fleet, hello.worker.clone()),
-        jobs,
+        errands,
         bus: BusSide::new(hello, me, Arc::new(desk), now),
         timer,
         pings: Pings::default(),
@@ -114,7 +114,7 @@ impl Agent {
                 Ok(()) => Ok(Wake::Due),
                 Err(why) => Err(Error::System { what: "read the timer", why }),
             },
-            Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => ended_job(ended),
+            Some(ended) = self.errands.join_next(), if !self.errands.is_empty() => ended_errand(ended),
             wake = online(&mut self.bus.online) => Ok(wake),
             Some(()) = self.asked.recv() => Ok(Wake::Asked),
         }
@@ -128,7 +128,7 @@ impl Agent {
                 return Err(Error::SupervisorGone { children: self.guards.len() });
             }
             Wake::Due => {}
-            Wake::Done(done) => self.job_done(done, now),
+            Wake::Done(done) => self.errand_done(done, now),
             Wake::Connection => self.connection(now),
             Wake::Watched(item) => self.watched(item, now),
             Wake::Asked => self.hurry(now),
@@ -181,9 +181,9 @@ impl Agent {
     fn publish(&mut self) {
         let Some(online) = &self.bus.online else { return };
         let worker = self.bus.worker();
-        while let Some(task) = self.publisher.next() {
-            let doing = crate::report::carry_out(online.bus.clone(), worker.clone(), task);
-            self.jobs.spawn(async move { Done::Reported(doing.await) });
+        while let Some(delivery) = self.publisher.next() {
+            let doing = crate::report::carry_out(online.bus.clone(), worker.clone(), delivery);
+            self.errands.spawn(async move { Done::Reported(doing.await) });
         }
     }
 
@@ -193,12 +193,12 @@ impl Agent {
     }
 }
 
-fn ended_job(ended: Result<Done, JoinError>) -> Result<Wake, Error> {
+fn ended_errand(ended: Result<Done, JoinError>) -> Result<Wake, Error> {
     match ended {
         Ok(done) => Ok(Wake::Done(done)),
         // It was replaced by another one.
         Err(error) if error.is_cancelled() => Ok(Wake::Done(Done::Nothing)),
-        Err(error) => Err(Error::Job { why: error.to_string() }),
+        Err(error) => Err(Error::Errand { why: error.to_string() }),
     }
 }
 

@@ -57,30 +57,30 @@ fn publisher(reports: impl IntoIterator<Item = Report>) -> Publisher {
 }
 
 /// Everything that may be begun now.
-fn begun(p: &mut Publisher) -> Vec<Task> {
+fn begun(p: &mut Publisher) -> Vec<Delivery> {
     std::iter::from_fn(|| p.next()).collect()
 }
 
-fn numbers(tasks: &[Task]) -> Vec<u64> {
-    tasks.iter().filter_map(|task| task.number).collect()
+fn numbers(deliveries: &[Delivery]) -> Vec<u64> {
+    deliveries.iter().filter_map(|delivery| delivery.number).collect()
 }
 
-fn end(p: &mut Publisher, task: &Task, seq: Option<u64>) {
-    p.done(&Outcome { number: task.number, name: task.name.clone(), seq });
+fn end(p: &mut Publisher, delivery: &Delivery, seq: Option<u64>) {
+    p.done(&Outcome { number: delivery.number, name: delivery.name.clone(), seq });
 }
 
 #[test]
 fn instances_go_side_by_side_and_each_in_order() {
     let mut p = publisher([instance(1, 0), instance(2, 0), instance(3, 1), instance(4, 0)]);
-    let tasks = begun(&mut p);
-    assert_eq!(numbers(&tasks), [1, 3]);
-    end(&mut p, &tasks[1], None);
+    let deliveries = begun(&mut p);
+    assert_eq!(numbers(&deliveries), [1, 3]);
+    end(&mut p, &deliveries[1], None);
     assert_eq!(p.through(), 0, "the first one is not published yet");
-    end(&mut p, &tasks[0], None);
+    end(&mut p, &deliveries[0], None);
     assert_eq!(p.through(), 1);
-    let tasks = begun(&mut p);
-    assert_eq!(numbers(&tasks), [2]);
-    end(&mut p, &tasks[0], None);
+    let deliveries = begun(&mut p);
+    assert_eq!(numbers(&deliveries), [2]);
+    end(&mut p, &deliveries[0], None);
     assert_eq!(p.through(), 3);
     assert_eq!(numbers(&begun(&mut p)), [4]);
 }
@@ -102,56 +102,56 @@ fn only_the_latest_status_is_written() {
 #[test]
 fn a_report_about_the_worker_goes_alone() {
     let mut p = publisher([instance(1, 0), worker(2), instance(3, 1)]);
-    let tasks = begun(&mut p);
-    assert_eq!(numbers(&tasks), [1]);
-    end(&mut p, &tasks[0], None);
-    let tasks = begun(&mut p);
-    assert_eq!(numbers(&tasks), [2]);
-    assert!(tasks[0].event.is_some() && tasks[0].entry.is_none());
-    end(&mut p, &tasks[0], None);
-    let tasks = begun(&mut p);
-    assert_eq!(numbers(&tasks), [3]);
-    end(&mut p, &tasks[0], None);
+    let deliveries = begun(&mut p);
+    assert_eq!(numbers(&deliveries), [1]);
+    end(&mut p, &deliveries[0], None);
+    let deliveries = begun(&mut p);
+    assert_eq!(numbers(&deliveries), [2]);
+    assert!(deliveries[0].event.is_some() && deliveries[0].entry.is_none());
+    end(&mut p, &deliveries[0], None);
+    let deliveries = begun(&mut p);
+    assert_eq!(numbers(&deliveries), [3]);
+    end(&mut p, &deliveries[0], None);
     assert!(p.idle() && p.through() == 3);
 }
 
 #[test]
 fn an_instance_that_is_gone_is_removed_and_not_written_again() {
     let mut p = publisher([instance(1, 0), instance(2, 1)]);
-    for task in begun(&mut p) {
-        end(&mut p, &task, Some(task.number.unwrap() + 10));
+    for delivery in begun(&mut p) {
+        end(&mut p, &delivery, Some(delivery.number.unwrap() + 10));
     }
     p.push(gone(3, 0));
-    let task = p.next().unwrap();
-    assert_eq!(task.entry, Some(Entry::Remove { epoch: Epoch(1) }));
-    end(&mut p, &task, None);
+    let delivery = p.next().unwrap();
+    assert_eq!(delivery.entry, Some(Entry::Remove { epoch: Epoch(1) }));
+    end(&mut p, &delivery, None);
     p.write_again();
-    let tasks = begun(&mut p);
-    assert_eq!(tasks.len(), 1);
-    assert_eq!(tasks[0].entry, Some(Entry::Write { status: Box::new(status(2)), seq: 12 }));
-    assert_eq!((&tasks[0].name, tasks[0].number), (&Some(name(1)), None));
+    let deliveries = begun(&mut p);
+    assert_eq!(deliveries.len(), 1);
+    assert_eq!(deliveries[0].entry, Some(Entry::Write { status: Box::new(status(2)), seq: 12 }));
+    assert_eq!((&deliveries[0].name, deliveries[0].number), (&Some(name(1)), None));
 }
 
 #[test]
 fn a_status_is_not_written_again_while_a_report_about_it_waits() {
     let mut p = publisher([instance(1, 0)]);
-    let task = p.next().unwrap();
+    let delivery = p.next().unwrap();
     p.write_again();
     p.push(instance(2, 0));
     assert_eq!(p.next(), None);
-    end(&mut p, &task, Some(5));
-    let task = p.next().unwrap();
-    assert_eq!(task.number, Some(2));
-    end(&mut p, &task, Some(6));
+    end(&mut p, &delivery, Some(5));
+    let delivery = p.next().unwrap();
+    assert_eq!(delivery.number, Some(2));
+    end(&mut p, &delivery, Some(6));
     assert_eq!(p.next().unwrap().entry, Some(Entry::Write { status: Box::new(status(2)), seq: 6 }));
 }
 
 #[test]
 fn no_more_than_the_limit_at_once() {
     let mut p = publisher((1..=200).map(|n| instance(n, u32::try_from(n).unwrap())));
-    let tasks = begun(&mut p);
-    assert_eq!(tasks.len(), TASKS_MAX);
-    end(&mut p, &tasks[9], None);
+    let deliveries = begun(&mut p);
+    assert_eq!(deliveries.len(), DELIVERIES_MAX);
+    end(&mut p, &deliveries[9], None);
     assert_eq!(numbers(&begun(&mut p)), [65]);
 }
 
@@ -165,7 +165,7 @@ fn one_busy_instance_does_not_hold_up_the_others() {
 fn who_lost_the_name_writes_no_status() {
     let mut p = publisher([instance(1, 0), gone(2, 1)]);
     p.stop_statuses();
-    let tasks = begun(&mut p);
-    assert_eq!(numbers(&tasks), [1, 2]);
-    assert!(tasks.iter().all(|task| task.entry.is_none()));
+    let deliveries = begun(&mut p);
+    assert_eq!(numbers(&deliveries), [1, 2]);
+    assert!(deliveries.iter().all(|delivery| delivery.entry.is_none()));
 }

@@ -1,4 +1,4 @@
-//! What the loop does on the bus without waiting for it: each job ends in a [`Done`]. No decisions
+//! What the loop does on the bus without waiting for it: each ends in a [`Done`]. No decisions
 //! here.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ const LOOKUPS_MAX: usize = 64;
 /// Number of the last event of each instance, and the epoch it is under.
 pub(crate) type Seqs = BTreeMap<InstanceId, (Epoch, u64)>;
 
-/// How a job ended.
+/// How an errand ended.
 #[derive(Debug)]
 pub(crate) enum Done {
     /// There is a bus; or one that cannot be used.
