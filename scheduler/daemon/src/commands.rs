@@ -13,6 +13,7 @@ use dsbus_schema::storage::Bucket;
 use dsbus_schema::version;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::pin::pin;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -53,7 +54,7 @@ impl Commander {
             Verb::Start | Verb::Stop | Verb::Restart => json(&self.act(verb, read(body)?).await?),
             Verb::Remove => json(&self.remove(read(body)?).await?),
             Verb::Status => json(&self.status(read(body)?).await?),
-            Verb::Workers => json(&self.workers(&read(body)?)),
+            Verb::Workers => json(&self.workers(&read(body)?).await?),
         };
         if !matches!(verb, Verb::Status | Verb::Workers) {
             tracing::info!("{user}: {}", verb.name());
@@ -69,23 +70,27 @@ impl Commander {
         Ok((program, entry.seq))
     }
 
-    /// Reads a program that must exist, and waits until the view has it, too.
-    async fn known(&self, name: &ProgramName) -> Result<(Program, u64), Refusal> {
-        match self.program(name).await? {
-            (Some(program), seq) => {
-                self.heard_of(name, seq).await;
-                Ok((program, seq))
-            }
-            (None, _) => Err(self.unknown(name.as_str())),
-        }
+    /// Reads a program that must exist.
+    async fn known(&self, name: &ProgramName) -> Result<Program, Refusal> {
+        self.program(name).await?.0.ok_or_else(|| self.unknown(name.as_str()))
     }
 
-    /// Waits until the view has an entry of the programs bucket, for a short while.
-    async fn heard_of(&self, name: &ProgramName, seq: u64) {
+    /// Waits, for a short while, until the view has everything that is on the bus now: so whoever
+    /// was answered by another scheduler finds here what was answered there, also when this one was
+    /// frozen meanwhile.
+    async fn fresh(&self) -> Result<(), Refusal> {
+        let last = |bucket| async move {
+            let last = self.bus.get(bucket, ">").await.map_err(unavailable)?;
+            Ok((bucket, last.map_or(0, |entry| entry.seq)))
+        };
+        let all = futures::future::try_join_all(Bucket::ALL.map(last)).await?;
+        let all: Vec<_> = all.into_iter().filter(|(_, seq)| *seq > 0).collect();
         let heard = async {
             loop {
-                let folded = self.shared.folded.notified();
-                if self.shared.lock().seen(Bucket::Programs, name.as_str()) >= seq {
+                // Registered before the look, so that nothing is missed between the two.
+                let mut folded = pin!(self.shared.folded.notified());
+                folded.as_mut().enable();
+                if self.shared.lock().has_heard(&all) {
                     return;
                 }
                 folded.await;
@@ -93,10 +98,12 @@ impl Commander {
         };
         // What is not heard in time is answered from what is known; the caller asks again.
         let _ = tokio::time::timeout(HEAR_WITHIN, heard).await;
+        Ok(())
     }
 
     /// The instances that the names mean, by program, sorted and without repeats.
     async fn resolve(&self, names: &[Target]) -> Result<Vec<Meant>, Refusal> {
+        self.fresh().await?;
         let mut meant: Vec<Meant> = Vec::new();
         for name in names {
             match name {
@@ -106,7 +113,7 @@ impl Commander {
                     meant.extend(all.map(|p| Meant { program: p.value.clone(), index: None }));
                 }
                 Target::Program(name) => {
-                    let (program, _) = self.known(name).await?;
+                    let program = self.known(name).await?;
                     meant.push(Meant { program, index: None });
                 }
                 Target::Id(id) => {
@@ -124,11 +131,11 @@ impl Commander {
                             format!("no program has the id {id}"),
                         ));
                     };
-                    let (program, _) = self.known(&name).await?;
+                    let program = self.known(&name).await?;
                     meant.push(Meant { program, index: None });
                 }
                 Target::Instance(InstanceId { program, index }) => {
-                    let (program, _) = self.known(program).await?;
+                    let program = self.known(program).await?;
                     if *index >= program.spec.numprocs {
                         let (name, n) = (&program.name, program.spec.numprocs);
                         let text =

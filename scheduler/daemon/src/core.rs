@@ -31,6 +31,8 @@ pub(crate) struct Core {
     /// Sequence of the last entry folded, by bucket and key: own writes are folded when they are
     /// acknowledged, and come again by the watch.
     seqs: BTreeMap<(Bucket, String), u64>,
+    /// Up to where each bucket's watch has delivered.
+    heard: BTreeMap<Bucket, u64>,
     /// Buckets whose state is known.
     caught_up: BTreeSet<Bucket>,
 }
@@ -49,6 +51,7 @@ impl Core {
     /// The watch begins anew: forget what it delivered.
     pub(crate) fn reset(&mut self, bucket: Bucket) {
         self.caught_up.remove(&bucket);
+        self.heard.remove(&bucket);
         self.seqs.retain(|(b, _), _| *b != bucket);
         let view = &mut self.view;
         match bucket {
@@ -69,9 +72,14 @@ impl Core {
         }
     }
 
-    /// Sequence up to which a key is known here; 0 when it is not.
-    pub(crate) fn seen(&self, bucket: Bucket, key: &str) -> u64 {
-        self.seqs.get(&(bucket, key.to_owned())).copied().unwrap_or(0)
+    /// The watch has delivered everything up to this sequence.
+    pub(crate) fn heard(&mut self, bucket: Bucket, seq: u64) {
+        self.heard.insert(bucket, seq);
+    }
+
+    /// Whether the watches have delivered everything up to these sequences.
+    pub(crate) fn has_heard(&self, all: &[(Bucket, u64)]) -> bool {
+        all.iter().all(|(bucket, seq)| self.heard.get(bucket).is_some_and(|heard| heard >= seq))
     }
 
     /// Folds an entry. One that is older than what is known is left out.

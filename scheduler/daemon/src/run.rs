@@ -140,7 +140,11 @@ impl Scheduler {
         let now = clock::now();
         match wake {
             Wake::Heard(bucket, Item::Entry(entry)) => {
-                let folded = self.shared.lock().fold(bucket, &entry, now);
+                let folded = {
+                    let mut core = self.shared.lock();
+                    core.heard(bucket, entry.seq);
+                    core.fold(bucket, &entry, now)
+                };
                 match folded {
                     Ok(Some(News::Back(worker, seq))) => {
                         tracing::info!("worker {worker} is back");

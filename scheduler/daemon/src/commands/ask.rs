@@ -11,6 +11,7 @@ impl Commander {
     /// Instances by name and index.
     pub(super) async fn status(&self, ask: Ask) -> Result<Vec<InstanceRow>, Refusal> {
         if ask.names.is_empty() {
+            self.fresh().await?;
             return Ok(rows::instances(&self.shared.lock().view));
         }
         let meant = self.resolve(&ask.names).await?;
@@ -20,7 +21,8 @@ impl Commander {
     }
 
     /// Workers by name.
-    pub(super) fn workers(&self, _: &Ask) -> Vec<WorkerRow> {
-        rows::workers(&self.shared.lock().view)
+    pub(super) async fn workers(&self, _: &Ask) -> Result<Vec<WorkerRow>, Refusal> {
+        self.fresh().await?;
+        Ok(rows::workers(&self.shared.lock().view))
     }
 }

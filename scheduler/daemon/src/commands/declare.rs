@@ -62,7 +62,7 @@ impl Commander {
                 if program.commands.has_acted(command) {
                     return self.created(program, command).await;
                 }
-                self.heard_of(&create.name, seq).await;
+                self.fresh().await?;
                 self.refuse_if_live(program)?;
             }
             let (mut program, _) = declared(&create.name, &spec, stored, command)?;
