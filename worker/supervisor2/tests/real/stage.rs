@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -227,7 +227,15 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // Its children die with it.
+        // The second signal makes it kill all groups at once, and nothing is left behind; one that
+        // is frozen or dead already takes its children with it.
+        let _ = kill(Pid::from_raw(self.pid()), Signal::SIGTERM);
+        let _ = kill(Pid::from_raw(self.pid()), Signal::SIGINT);
+        let late = clock::now().boot + Duration::from_secs(5);
+        while clock::now().boot < late && matches!(self.process.try_wait(), Ok(None)) {
+            let scene = self.shared.scene.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.shared.news.wait_timeout(scene, Duration::from_millis(5)));
+        }
         drop(self.process.kill());
         drop(self.process.wait());
     }
