@@ -1,4 +1,37 @@
 //! The process side of a worker. It owns the children: spawn, reap, restart, stop, logs, fencing
-//! deadlines. It never touches the network, so a dead one cannot stop a fencing kill.
+//! deadlines. It is single-threaded and never touches the network, so a dead one cannot stop a
+//! fencing kill.
+//!
+//! The deciding parts are pure and public, so that a simulation can run them: [`instance`],
+//! [`fence`], [`table`].
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod agent_link;
+mod capture;
+mod children;
+pub mod clock;
+mod config;
+mod driver;
+pub mod fence;
+mod home;
+pub mod instance;
+mod poller;
+pub mod process;
 pub mod protocol;
+pub mod report;
+mod spawn;
+pub mod table;
+
+pub use config::Config;
+pub use driver::run;
+pub use spawn::AGENT_FD;
+
+/// Why a worker cannot run at all.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Fatal(String);
+
+fn fatal(why: impl Into<String>) -> Fatal {
+    Fatal(why.into())
+}

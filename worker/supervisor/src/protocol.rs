@@ -152,7 +152,7 @@ pub enum ToSupervisor {
     /// A placement is new or changed.
     Place {
         /// The placement.
-        order: Order,
+        order: Box<Order>,
     },
     /// A placement was taken away: stop the child, then forget the instance.
     Unplace {
