@@ -31,9 +31,9 @@ pub(super) async fn run(config: &Config, args: &args::Status) -> Result<Code, Fa
     let rows = session.status(&args.names).await?;
     match args.output {
         Format::Json => output::json(&rows)?,
-        Format::Table if rows.is_empty() => output::note(
+        Format::Table if rows.is_empty() => output::line(
             "No programs yet. Declare one: dsbus create hello -- sleep 1000, or dsbus apply FILE",
-        ),
+        )?,
         Format::Table => table(&rows)?,
     }
     Ok(if rows.iter().all(|row| row.ok) { Code::Done } else { Code::NotRunning })

@@ -32,7 +32,7 @@ pub(super) async fn run(config: &Config, args: &args::Workers) -> Result<Code, F
     match args.output {
         Format::Json => output::json(&rows)?,
         Format::Table if rows.is_empty() => {
-            output::note("No workers yet. Start one on a machine: dsbus worker");
+            output::line("No workers yet. Start one on a machine: dsbus worker")?;
         }
         Format::Table => {
             let cells: Vec<Vec<Text>> = rows.iter().map(cells).collect();
