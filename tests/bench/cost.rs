@@ -96,7 +96,9 @@ impl Bench {
 
     fn apply(&self, copies: usize) {
         let file = self.directory.path().join("rest.toml");
-        let text = format!("[program.rest]\ncommand = \"sleep 100000\"\nnumprocs = {copies}\nstartsecs = 0\n");
+        let text = format!(
+            "[program.rest]\ncommand = \"sleep 100000\"\nnumprocs = {copies}\nstartsecs = 0\n"
+        );
         std::fs::write(&file, text).unwrap();
         assert!(self.run(&["apply", file.to_str().unwrap()]).status.success());
     }
@@ -200,7 +202,10 @@ fn main() {
     rest(&bench, "3 workers, 3 instances");
     let begun = Instant::now();
     bench.apply(INSTANCES);
-    println!("| `apply` of {INSTANCES} instances to the last one RUNNING | {:.1} s |", begun.elapsed().as_secs_f64());
+    println!(
+        "| `apply` of {INSTANCES} instances to the last one RUNNING | {:.1} s |",
+        begun.elapsed().as_secs_f64()
+    );
     rest(&bench, &format!("3 workers, {INSTANCES} instances"));
     let rows = bench.status();
     let crashes = rows.iter().take(CRASHES).map(|row| bench.crash(row)).collect();

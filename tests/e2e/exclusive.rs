@@ -73,6 +73,9 @@ fn scene(touch_timeout: u32) -> Scene {
     fleet.worker("w2");
     fleet.wait_ready(2);
     assert_eq!(fleet.row("one:0")["worker"], "w1");
+    wait_until("the witness to write", DEADLINE, || {
+        if self::lives(lives.path()).is_empty() { Err("nothing") } else { Ok(()) }
+    });
     Scene { fleet, proxy, lives }
 }
 

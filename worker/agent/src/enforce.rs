@@ -4,13 +4,13 @@
 //! got the same number.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use dsbus_schema::moment::BootTime;
+use dsbus_supervisor::process::{kill_leftovers, start_time};
 use dsbus_supervisor::protocol::Child;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The supervisor kills at the deadline; whatever lives so much later is killed here.
 const AFTER: Duration = Duration::from_millis(20);
@@ -100,24 +100,12 @@ fn open(child: &Child) -> Option<OwnedFd> {
 }
 
 fn kill(guard: &Guard) {
-    let Child { pid, start_time: started, .. } = guard.child;
-    // While the leader exists, dead but not reaped included, the group's number is its own.
-    if start_time(pid) == Some(started)
-        && let Some(group) = Pid::from_raw(pid)
-    {
-        // It may be empty by now.
-        let _ = kill_process_group(group, Signal::KILL);
-    }
+    let Child { name, pid, start_time, .. } = &guard.child;
+    kill_leftovers(name, *pid, *start_time);
     if let Some(fd) = &guard.pidfd {
+        // It may be gone already.
         let _ = pidfd_send_signal(fd, Signal::KILL);
     }
-}
-
-/// Field 22 of `/proc/<pid>/stat`. The command's name, field 2, may hold spaces and parentheses.
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(22 - 3)?.parse().ok()
 }
 
 #[cfg(test)]

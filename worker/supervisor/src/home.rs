@@ -94,12 +94,19 @@ impl Home {
         for entry in fs::read_dir(self.path.join("instances")).into_iter().flatten().flatten() {
             let note = entry.path().join("child");
             if let Some((pid, start_time)) = read_note(&note) {
-                let directory = entry.file_name().to_string_lossy().into_owned();
-                sweep_one(pid, start_time, &directory);
+                if let Some(instance) = instance_of(&entry.file_name().to_string_lossy()) {
+                    sweep_one(&instance, pid, start_time);
+                }
                 let _ = fs::remove_file(note);
             }
         }
     }
+}
+
+/// The instance whose directory has this name.
+fn instance_of(directory: &str) -> Option<InstanceId> {
+    let (program, index) = directory.rsplit_once('.')?;
+    Some(InstanceId::new(program.parse().ok()?, index.parse().ok()?))
 }
 
 fn read_note(path: &Path) -> Option<(i32, u64)> {
@@ -108,20 +115,12 @@ fn read_note(path: &Path) -> Option<(i32, u64)> {
     Some((pid.parse().ok()?, start_time.parse().ok()?))
 }
 
-/// Kills the group of a child, if the child lives, or if the group has a member that was started by
-/// that instance: the child dies with its worker, and leaves those that it started.
-fn sweep_one(pid: i32, start_time: u64, directory: &str) {
-    let instance = directory.rsplit_once('.').map(|(name, index)| format!("{name}:{index}"));
-    let of_instance = |member| {
-        let name = instance.as_deref().unwrap_or_default();
-        process::has_variable(member, "DSBUS_INSTANCE", name)
-    };
-    let lives = process::start_time(pid) == Some(start_time);
-    if !lives && !process::living_members(pid).any(of_instance) {
+/// Kills what an earlier worker left of an instance.
+fn sweep_one(instance: &InstanceId, pid: i32, start_time: u64) {
+    if !process::kill_leftovers(instance, pid, start_time) {
         return;
     }
-    tracing::warn!("killing process group {pid}, left behind by an earlier worker");
-    process::signal_group(pid, libc::SIGKILL);
+    tracing::warn!("killed process group {pid}, left of {instance} by an earlier worker");
     let looks = SWEEP_MAX.as_millis() / u128::from(SWEEP_LOOK);
     for _ in 0..looks {
         if process::group_is_empty(pid) {

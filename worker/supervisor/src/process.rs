@@ -1,5 +1,6 @@
 //! Processes by what the kernel says of them.
 
+use dsbus_schema::ids::InstanceId;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -37,17 +38,33 @@ fn parse(stat: &str) -> Option<Stat> {
 }
 
 /// The living processes of a group, as far as they can be seen.
-pub(crate) fn living_members(pgid: i32) -> impl Iterator<Item = i32> {
+fn living_members(pgid: i32) -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(move |pid| stat(*pid).is_some_and(|stat| stat.alive && stat.group == pgid))
 }
 
 /// Whether a process was started with this variable in its environment.
-pub(crate) fn has_variable(pid: i32, name: &str, value: &str) -> bool {
+fn has_variable(pid: i32, name: &str, value: &str) -> bool {
     let wanted = format!("{name}={value}");
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
+
+/// Kills what is left of a child: its process group, if the child itself lives, or if the group has
+/// a member that was started by that instance. (A child dies with its worker, and leaves those
+/// that it started.) Says whether there was anything.
+pub fn kill_leftovers(instance: &InstanceId, pid: i32, started: u64) -> bool {
+    if killpg(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+        return false;
+    }
+    let name = instance.to_string();
+    let lives = start_time(pid) == Some(started);
+    if !lives && !living_members(pid).any(|member| has_variable(member, "DSBUS_INSTANCE", &name)) {
+        return false;
+    }
+    signal_group(pid, libc::SIGKILL);
+    true
 }
 
 /// Whether no process of the group is left, zombies aside that are not ours to reap.

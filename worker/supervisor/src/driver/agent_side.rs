@@ -11,10 +11,6 @@ use dsbus_schema::event::WorkerChange;
 impl Driver {
     /// Starts the agent when there is none, and replaces one that does not answer.
     pub(super) fn tend_agent(&mut self, now: Now) {
-        if matches!(self.ending, Ending::Bye(_)) && self.agent.pid().is_none() {
-            self.ending = Ending::Done;
-            return;
-        }
         if self.agent.tend(now.boot) == Change::Started {
             self.greet();
         }

@@ -52,7 +52,8 @@ impl Instance {
         self.failed(why, State::Starting, Told::default(), now, out);
     }
 
-    /// A start failed: again after as many seconds as starts have failed, or never again.
+    /// A start failed: again after as many seconds as starts have failed, or never again. FATAL
+    /// comes after BACKOFF, as Supervisor tells it.
     pub(super) fn failed(
         &mut self,
         why: &str,
@@ -62,17 +63,16 @@ impl Instance {
         out: &mut Vec<Effect>,
     ) {
         self.fails += 1;
+        let pause = Duration::from_secs(u64::from(self.fails));
+        self.phase = Phase::Backoff { until: now.boot + pause };
+        let told = Told { attempt: Some(self.fails), ..told };
+        self.change(from, Some(why.to_owned()), told, now, out);
         if self.fails > self.placement.spec.startretries {
             self.phase = Phase::Fatal;
             let tries = self.fails;
             let times = if tries == 1 { "1 time".to_owned() } else { format!("{tries} times") };
             let reason = format!("gave up after it failed to start {times}: {why}");
-            self.change(from, Some(reason), told, now, out);
-        } else {
-            let pause = Duration::from_secs(u64::from(self.fails));
-            self.phase = Phase::Backoff { until: now.boot + pause };
-            let told = Told { attempt: Some(self.fails), ..told };
-            self.change(from, Some(why.to_owned()), told, now, out);
+            self.change(State::Backoff, Some(reason), Told { attempt: None, ..told }, now, out);
         }
     }
 

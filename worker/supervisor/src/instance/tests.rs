@@ -68,7 +68,7 @@ fn failed_starts_back_off_for_1_2_3_seconds_and_then_are_fatal() {
     }
     assert_eq!(
         s.end(Exit::code(0), t),
-        ["STARTING -> FATAL"],
+        ["STARTING -> BACKOFF", "BACKOFF -> FATAL"],
         "code 0 is no success before startsecs"
     );
     assert!(s.feed(Input::Tick, t + 100_000).is_empty());
@@ -84,7 +84,10 @@ fn a_spawn_that_fails_says_why() {
     let p = placement(1, |p| p.spec.startretries = 0);
     let mut s = Scene::new(&p);
     s.spawn_fails = true;
-    assert_eq!(s.put(&p, 0), ["spawn e1", "STOPPED -> STARTING", "STARTING -> FATAL"]);
+    assert_eq!(
+        s.put(&p, 0),
+        ["spawn e1", "STOPPED -> STARTING", "STARTING -> BACKOFF", "BACKOFF -> FATAL"]
+    );
     assert_eq!(s.status().spawnerr.as_deref(), Some("no such file"));
     // A declaration that may mend it is tried.
     s.spawn_fails = false;
