@@ -19,9 +19,9 @@ mod workers;
 
 use crate::args::Verb;
 use crate::config::Config;
+use crate::connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::session;
 
 impl Verb {
     /// Whether it runs on, and logs.
@@ -36,16 +36,16 @@ impl Verb {
 /// The verb's own.
 pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
     match verb {
-        Verb::Apply(args) => session::run(apply::run(config, &args)),
-        Verb::Create(args) => session::run(create::run(config, args)),
-        Verb::Start(args) => session::run(start::run(config, &args)),
-        Verb::Stop(args) => session::run(stop::run(config, &args)),
-        Verb::Restart(args) => session::run(restart::run(config, &args)),
-        Verb::Remove(args) => session::run(remove::run(config, &args)),
-        Verb::Status(args) => session::run(status::run(config, &args)),
-        Verb::Workers(args) => session::run(workers::run(config, &args)),
-        Verb::Logs(args) => session::run(logs::run(config, &args)),
-        Verb::Events(args) => session::run(events::run(config, &args)),
+        Verb::Apply(args) => connection::run(apply::run(config, &args)),
+        Verb::Create(args) => connection::run(create::run(config, args)),
+        Verb::Start(args) => connection::run(start::run(config, &args)),
+        Verb::Stop(args) => connection::run(stop::run(config, &args)),
+        Verb::Restart(args) => connection::run(restart::run(config, &args)),
+        Verb::Remove(args) => connection::run(remove::run(config, &args)),
+        Verb::Status(args) => connection::run(status::run(config, &args)),
+        Verb::Workers(args) => connection::run(workers::run(config, &args)),
+        Verb::Logs(args) => connection::run(logs::run(config, &args)),
+        Verb::Events(args) => connection::run(events::run(config, &args)),
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),
         Verb::Worker(args) => worker::run(config, args),

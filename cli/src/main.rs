@@ -4,13 +4,13 @@ mod args;
 mod clock;
 mod commands;
 mod config;
+mod connection;
 mod describe;
 mod exit_code;
 mod failure;
 mod file;
 mod logging;
 mod output;
-mod session;
 mod table;
 mod wait;
 

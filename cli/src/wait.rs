@@ -16,9 +16,9 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 
+use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output;
-use crate::session::Session;
 pub(crate) use judge::{Goal, Verdict, judge};
 
 /// How often the schedulers are asked at most: one question costs them a look at every instance
@@ -60,20 +60,20 @@ type Standing = (State, Option<Timestamp>, Instant);
 /// # Errors
 /// When `tell` cannot tell.
 pub(crate) async fn wait(
-    session: &Session,
+    connection: &Connection,
     wants: &[Want],
     timeout: Duration,
     mut tell: impl FnMut(&Outcome) -> Result<(), Failure>,
 ) -> Result<Vec<Outcome>, Failure> {
     let deadline = Instant::now() + timeout;
-    let mut feed = feed(session).await;
+    let mut feed = feed(connection).await;
     let mut left: Vec<&Want> = wants.iter().collect();
     let mut standing = BTreeMap::new();
     let mut outcomes = Vec::new();
     let mut rows = BTreeMap::new();
     let mut told_of_silence = false;
     loop {
-        match ask(session, &left).await {
+        match ask(connection, &left).await {
             Ok(known) => rows = known,
             Err(e) if !told_of_silence => {
                 told_of_silence = true;
@@ -120,7 +120,7 @@ fn settled(
 /// The rows of what is waited for. A name that is gone makes the question a question about
 /// everything, since the others are still to be known.
 async fn ask(
-    session: &Session,
+    connection: &Connection,
     wants: &[&Want],
 ) -> Result<BTreeMap<InstanceId, InstanceRow>, Failure> {
     let mut names: Vec<Target> =
@@ -128,24 +128,24 @@ async fn ask(
     names.dedup();
     let about = |names| Ask { names, ..Ask::default() };
     let rows: Result<Vec<InstanceRow>, Error> =
-        match session.bus.command(Verb::Status, &about(names)).await {
+        match connection.bus.command(Verb::Status, &about(names)).await {
             Err(Error::Refused { code: code::NOT_FOUND, .. }) => {
-                session.bus.command(Verb::Status, &about(Vec::new())).await
+                connection.bus.command(Verb::Status, &about(Vec::new())).await
             }
             answer => answer,
         };
     match rows {
         Ok(rows) => Ok(rows.into_iter().map(|row| (row.name.clone(), row)).collect()),
-        Err(e) => Err(session.explain(e).await),
+        Err(e) => Err(connection.explain(e).await),
     }
 }
 
 type Feed = BoxStream<'static, ()>;
 
 /// Hints that something changed. Without them the schedulers are only asked less often.
-async fn feed(session: &Session) -> Feed {
-    let subject = dsbus_schema::subject::events(session.bus.fleet());
-    match session.bus.event_feed(&subject).await {
+async fn feed(connection: &Connection) -> Feed {
+    let subject = dsbus_schema::subject::events(connection.bus.fleet());
+    match connection.bus.event_feed(&subject).await {
         Ok(events) => events.map(|_| ()).boxed(),
         Err(_) => futures::stream::pending().boxed(),
     }

@@ -74,12 +74,20 @@ impl Dev {
         serde_json::from_str(&self.shell("dsbus status -o json")).unwrap()
     }
 
-    fn interrupt(mut self) {
+    fn interrupt(&mut self) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
         let status =
             wait_until("dev to end", DEADLINE, || self.child.try_wait().unwrap().ok_or(()));
         assert_eq!(status.code(), Some(0), "{}", self.seen.join("\n"));
         assert!(!self.directory.join(".dsbus/url").exists());
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // Its children die with it. Mostly it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -102,7 +110,7 @@ fn a_fleet_kept_with_data_is_the_same_after_a_second_start() {
     let data = data.to_str().unwrap();
     let file = directory.path().join("web.toml");
     std::fs::write(&file, "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\n[program.api]\ncommand = \"sleep 1000\"\n").unwrap();
-    let dev = Dev::start(directory.path(), &["--data", data, file.to_str().unwrap()]);
+    let mut dev = Dev::start(directory.path(), &["--data", data, file.to_str().unwrap()]);
     dev.shell("dsbus stop api");
     dev.shell("dsbus restart web:0");
     let facts = |rows: &[Value]| -> Vec<String> {
@@ -114,7 +122,7 @@ fn a_fleet_kept_with_data_is_the_same_after_a_second_start() {
     dev.interrupt();
     assert_eq!(processes_of(directory.path()), Vec::<String>::new(), "nothing is left behind");
 
-    let dev = Dev::start(directory.path(), &["--data", data]);
+    let mut dev = Dev::start(directory.path(), &["--data", data]);
     let after = wait_until("the same fleet", DEADLINE, || {
         let after = facts(&dev.status());
         if after == before { Ok(after) } else { Err(after) }
@@ -168,7 +176,7 @@ fn the_readme_s_demo_does_what_it_says() {
     let demo = readme.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let hello = root.join("examples/hello.toml");
-    let dev = Dev::start(directory.path(), &[hello.to_str().unwrap()]);
+    let mut dev = Dev::start(directory.path(), &[hello.to_str().unwrap()]);
     for step in demo.split("$ ").skip(1) {
         let (line, said) = step.split_once('\n').unwrap();
         let wanted = masked(said);

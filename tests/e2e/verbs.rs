@@ -66,6 +66,22 @@ fn a_failure_explains_itself_in_status_and_in_start() {
 }
 
 #[test]
+fn a_status_longer_than_one_message_is_told_whole() {
+    let fleet = Fleet::start(1, 0);
+    let many = dsbus_schema::command::STATUS_ROWS_MAX + 50;
+    let file = fleet.file(
+        "many.toml",
+        &format!("[program.a]\ncommand = \"x\"\nnumprocs = {many}\n[program.b]\ncommand = \"x\"\n"),
+    );
+    fleet.ok(&["apply", &file, "--no-wait"]);
+    let rows = fleet.status();
+    assert_eq!(rows.len(), many + 1);
+    assert_eq!(rows[many]["name"], "b:0");
+    let indexes: Vec<_> = rows[..many].iter().map(|r| r["index"].as_u64().unwrap()).collect();
+    assert_eq!(indexes, (0..many as u64).collect::<Vec<_>>());
+}
+
+#[test]
 fn start_says_what_it_waits_for_when_it_times_out() {
     let fleet = Fleet::start(1, 1);
     let file = fleet.file("p.toml", "[program.far]\ncommand = \"sleep 1000\"\nmachines = \"w9\"\n");

@@ -16,6 +16,10 @@ use crate::program::{Problem, ProgramSpec};
 /// 1,000 (ADR-50).
 pub const APPLY_PROGRAMS_MAX: usize = 500;
 
+/// Most rows in one answer to `status`: a NATS message holds 1 MiB, and a row with a long reason
+/// 2 KiB.
+pub const STATUS_ROWS_MAX: usize = 400;
+
 /// A verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
@@ -180,6 +184,10 @@ pub struct Ask {
     /// About what; everything when empty.
     #[serde(default)]
     pub names: Vec<Target>,
+    /// Of instances: only those after this one. An answer holds at most [`STATUS_ROWS_MAX`]; ask
+    /// again after the last of a full one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<InstanceId>,
 }
 
 /// The body of an answer that is a refusal. Its headers `Nats-Service-Error-Code` and

@@ -8,10 +8,10 @@ use dsbus_schema::status::InstanceRow;
 
 use crate::args;
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
-use crate::session::Session;
 use crate::wait::{self, Goal, Outcome, Verdict, Want};
 
 /// How one of the verbs differs from the others.
@@ -34,13 +34,17 @@ pub(super) async fn run(
     args: &args::Act,
     manner: Manner,
 ) -> Result<Code, Failure> {
-    let session = Session::open(config).await?;
+    let connection = Connection::open(config).await?;
     let verb = manner.verb.name();
     // What stood before is only to tell "started" from "already running".
-    let before: BTreeMap<_, _> =
-        session.status(&args.names).await?.into_iter().map(|row| (row.name.clone(), row)).collect();
+    let before: BTreeMap<_, _> = connection
+        .status(&args.names)
+        .await?
+        .into_iter()
+        .map(|row| (row.name.clone(), row))
+        .collect();
     let request = Act { envelope: envelope(), names: args.names.clone() };
-    let acted: Acted = session.command(manner.verb, &request).await?;
+    let acted: Acted = connection.command(manner.verb, &request).await?;
     if acted.instances.is_empty() {
         output::note(format_args!("nothing to {verb}: the fleet has no programs"));
     }
@@ -55,7 +59,7 @@ pub(super) async fn run(
         .into_iter()
         .map(|i| Want { name: i.name, goal: (manner.goal)(i.wanted) })
         .collect();
-    let outcomes = wait::wait(&session, &wants, args.wait.timeout.0, |outcome| {
+    let outcomes = wait::wait(&connection, &wants, args.wait.timeout.0, |outcome| {
         let done = || (manner.done)(before.get(&outcome.name), outcome.row.as_ref());
         tell(outcome, done)
     });

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::act;
 use crate::args::{self, Format, Wait};
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::describe;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::{self, Programs};
 use crate::output;
-use crate::session::Session;
 use crate::wait::{self, Goal, Outcome, Verdict, Want};
 
 /// Declares what the files say, and waits until it runs.
@@ -24,8 +24,8 @@ use crate::wait::{self, Goal, Outcome, Verdict, Want};
 /// When a file is wrong, the command is refused, or nobody answers.
 pub(super) async fn run(config: &Config, args: &args::Apply) -> Result<Code, Failure> {
     let programs = read(&args.files)?;
-    let session = Session::open(config).await?;
-    apply(&session, programs, &args.wait, args.output).await
+    let connection = Connection::open(config).await?;
+    apply(&connection, programs, &args.wait, args.output).await
 }
 
 /// Reads the files.
@@ -44,13 +44,13 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Programs, Failure> {
 /// # Errors
 /// When it is refused, or nobody answers.
 pub(super) async fn apply(
-    session: &Session,
+    connection: &Connection,
     programs: Programs,
     wait: &Wait,
     format: Format,
 ) -> Result<Code, Failure> {
     let request = Apply { envelope: act::envelope(), programs };
-    let applied: Applied = session.command(Verb::Apply, &request).await?;
+    let applied: Applied = connection.command(Verb::Apply, &request).await?;
     warn(&applied);
     if format == Format::Table {
         for program in &applied.programs {
@@ -60,7 +60,7 @@ pub(super) async fn apply(
     let mut outcomes = Vec::new();
     if !wait.no_wait {
         let wants: Vec<Want> = applied.programs.iter().flat_map(wants).collect();
-        let waited = wait::wait(session, &wants, wait.timeout.0, |outcome| match format {
+        let waited = wait::wait(connection, &wants, wait.timeout.0, |outcome| match format {
             Format::Table => act::tell(outcome, || done(outcome.row.as_ref())),
             Format::Json => Ok(()),
         });

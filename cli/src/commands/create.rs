@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use super::{act, apply};
 use crate::args;
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
-use crate::session::Session;
 use crate::wait::{self, Verdict};
 
 /// Declares one program, and waits until it runs. Prints nothing but its UUID on standard output:
@@ -21,9 +21,9 @@ use crate::wait::{self, Verdict};
 pub(super) async fn run(config: &Config, args: args::Create) -> Result<Code, Failure> {
     let program = declaration(args.keys, args.command);
     ProgramSpec::read(&program).map_err(|problems| wrong(&problems))?;
-    let session = Session::open(config).await?;
+    let connection = Connection::open(config).await?;
     let request = Create { envelope: act::envelope(), name: args.name, program };
-    let applied: Applied = session.command(Verb::Create, &request).await?;
+    let applied: Applied = connection.command(Verb::Create, &request).await?;
     apply::warn(&applied);
     for program in &applied.programs {
         output::line(program.id)?;
@@ -33,7 +33,7 @@ pub(super) async fn run(config: &Config, args: args::Create) -> Result<Code, Fai
     }
     let wants: Vec<_> = applied.programs.iter().flat_map(apply::wants).collect();
     let id = applied.programs.first().map(|program| program.id.to_string()).unwrap_or_default();
-    let outcomes = wait::wait(&session, &wants, args.wait.timeout.0, |outcome| {
+    let outcomes = wait::wait(&connection, &wants, args.wait.timeout.0, |outcome| {
         match &outcome.verdict {
             Verdict::Done => {
                 output::note(format_args!(

@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep};
 use super::{apply, status, workers};
 use crate::args::{self, DevVerb, Format, Wait};
 use crate::config::{Config, Origin};
+use crate::connection::{self, Connection};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::Programs;
 use crate::output;
-use crate::session::{self, Session};
 use crate::wait::{self, Goal, Want};
 use fleet::Fleet;
 use home::Home;
@@ -44,7 +44,7 @@ const APPLY_MAX: Span = Span::from_secs(30);
 /// When it cannot be started.
 pub(super) fn run(config: &Config, args: args::Dev) -> Result<Code, Failure> {
     if let Some(DevVerb::Kill { worker }) = &args.verb {
-        return session::run(kill::run(config, worker));
+        return connection::run(kill::run(config, worker));
     }
     let programs = if args.files.is_empty() { Programs::new() } else { apply::read(&args.files)? };
     let given = (config.origin == Origin::Flag).then(|| config.urls.join(","));
@@ -53,7 +53,7 @@ pub(super) fn run(config: &Config, args: args::Dev) -> Result<Code, Failure> {
         None => Some(Server::find(&config.around)?),
     };
     let home = Home::open(&config.around.directory, args.data.as_deref(), &config.fleet)?;
-    session::run(async {
+    connection::run(async {
         let plan = Plan { config: config.clone(), args, programs, given, server };
         let mut fleet = Fleet::new(&home)?;
         let mut stop = Stop::listen()?;
@@ -97,8 +97,8 @@ impl Plan {
         let names = worker_names(self.args.workers)?;
         fleet.start_schedulers(&config, self.args.schedulers)?;
         fleet.start_workers(&config, &names)?;
-        let session = tokio::select! {
-            session = ready(&config, &names) => session?,
+        let connection = tokio::select! {
+            connection = ready(&config, &names) => connection?,
             failure = fleet.first_end() => return Err(failure),
         };
         let welcome = Welcome {
@@ -110,33 +110,33 @@ impl Plan {
         };
         welcome.what_runs()?;
         let first = tokio::select! {
-            first = declare(&session, self.programs.clone()) => first?,
+            first = declare(&connection, self.programs.clone()) => first?,
             failure = fleet.first_end() => return Err(failure),
         };
         welcome.what_next(first.as_deref())?;
-        drop(session);
+        drop(connection);
         Ok(fleet.watch().await)
     }
 }
 
 /// Applies the programs, or shows those that are there; returns the name of an instance, for
 /// examples.
-async fn declare(session: &Session, programs: Programs) -> Result<Option<String>, Failure> {
+async fn declare(connection: &Connection, programs: Programs) -> Result<Option<String>, Failure> {
     if !programs.is_empty() {
         let first = programs.keys().next().map(|program| format!("{program}:0"));
         let wait = Wait { no_wait: false, timeout: APPLY_MAX };
         // What failed has been told, and is best looked into while the fleet runs.
-        apply::apply(session, programs, &wait, Format::Table).await?;
+        apply::apply(connection, programs, &wait, Format::Table).await?;
         return Ok(first);
     }
-    let rows = session.status(&[]).await?;
+    let rows = connection.status(&[]).await?;
     let wants: Vec<Want> = rows
         .iter()
         .map(|row| Want { name: row.name.clone(), goal: Goal::Revision(row.revision) })
         .collect();
     // What does not run is in the table.
-    wait::wait(session, &wants, APPLY_MAX.0, |_| Ok(())).await?;
-    let rows = session.status(&[]).await?;
+    wait::wait(connection, &wants, APPLY_MAX.0, |_| Ok(())).await?;
+    let rows = connection.status(&[]).await?;
     if !rows.is_empty() {
         status::table(&rows)?;
     }
@@ -150,12 +150,12 @@ fn worker_names(count: u16) -> Result<Vec<WorkerName>, Failure> {
 }
 
 /// Waits until a scheduler answers, and all of these workers take instances.
-async fn ready(config: &Config, names: &[WorkerName]) -> Result<Session, Failure> {
+async fn ready(config: &Config, names: &[WorkerName]) -> Result<Connection, Failure> {
     let deadline = Instant::now() + READY_MAX;
     loop {
-        let waits_for = match Session::open(config).await {
-            Ok(session) => match missing(&session, names).await {
-                Ok(missing) if missing.is_empty() => return Ok(session),
+        let waits_for = match Connection::open(config).await {
+            Ok(connection) => match missing(&connection, names).await {
+                Ok(missing) if missing.is_empty() => return Ok(connection),
                 Ok(missing) => format!("the workers are not ready: {}", missing.join(" ")),
                 Err(failure) => failure.message,
             },
@@ -168,8 +168,8 @@ async fn ready(config: &Config, names: &[WorkerName]) -> Result<Session, Failure
     }
 }
 
-async fn missing(session: &Session, names: &[WorkerName]) -> Result<Vec<String>, Failure> {
-    let rows = workers::all(session).await?;
+async fn missing(connection: &Connection, names: &[WorkerName]) -> Result<Vec<String>, Failure> {
+    let rows = workers::all(connection).await?;
     let ready = |name: &&WorkerName| {
         rows.iter().any(|row| row.name == **name && row.state == WorkerState::Ready)
     };

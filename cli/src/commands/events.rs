@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use crate::args::{self, Format};
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::session::Session;
 use crate::{clock, describe, output};
 
 /// How many ids of events are kept to drop the second copy of one.
@@ -25,16 +25,16 @@ const SEEN_MAX: usize = 10_000;
 /// # Errors
 /// When the bus holds no fleet, or a name does not exist.
 pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Failure> {
-    let session = Session::open(config).await?;
-    session.must_be_provisioned().await?;
-    let subjects = subjects(&session, &args.names).await?;
+    let connection = Connection::open(config).await?;
+    connection.must_be_provisioned().await?;
+    let subjects = subjects(&connection, &args.names).await?;
     let from = || match args.lines {
         0 => From::New,
         n => From::Last(u64::from(n)),
     };
     let mut watches: Vec<Watch> = subjects
         .iter()
-        .map(|subject| session.bus.watch_events(subject, from(), "cli-events"))
+        .map(|subject| connection.bus.watch_events(subject, from(), "cli-events"))
         .collect();
     let past = join_all(watches.iter_mut().map(past)).await;
     let mut past: Vec<(u64, Event)> = past.into_iter().flatten().collect();
@@ -69,8 +69,8 @@ pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Fa
 }
 
 /// The subjects of what was named.
-async fn subjects(session: &Session, names: &[Target]) -> Result<BTreeSet<String>, Failure> {
-    let fleet = session.bus.fleet();
+async fn subjects(connection: &Connection, names: &[Target]) -> Result<BTreeSet<String>, Failure> {
+    let fleet = connection.bus.fleet();
     if names.is_empty() || names.contains(&Target::All) {
         return Ok(BTreeSet::from([subject::events(fleet)]));
     }
@@ -85,7 +85,7 @@ async fn subjects(session: &Session, names: &[Target]) -> Result<BTreeSet<String
                 subjects.insert(subject::events_about(fleet, &instance.program, index));
             }
             Target::All | Target::Id(_) => {
-                for row in session.status(std::slice::from_ref(name)).await? {
+                for row in connection.status(std::slice::from_ref(name)).await? {
                     subjects.insert(subject::events_about(fleet, &row.program, None));
                 }
             }

@@ -12,9 +12,9 @@ use tokio::time::{Instant, interval};
 
 use crate::args;
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::session::Session;
 use crate::{describe, output};
 
 /// How often a followed log is read.
@@ -51,8 +51,8 @@ struct Manner {
 /// # Errors
 /// When a name does not exist, or nobody answers.
 pub(super) async fn run(config: &Config, args: &args::Logs) -> Result<Code, Failure> {
-    let session = Session::open(config).await?;
-    let rows = session.status(&args.names).await?;
+    let connection = Connection::open(config).await?;
+    let rows = connection.status(&args.names).await?;
     let width = rows.iter().map(|row| row.name.to_string().len()).max().unwrap_or(0);
     let manner = Manner {
         channel: if args.stderr { Channel::Stderr } else { Channel::Stdout },
@@ -62,7 +62,7 @@ pub(super) async fn run(config: &Config, args: &args::Logs) -> Result<Code, Fail
     let mut readers: Vec<Reader> = rows.iter().map(Reader::new).collect();
     let mut code = Code::Done;
     for (reader, row) in readers.iter_mut().zip(&rows) {
-        if let Err(e) = reader.read(&session, &manner).await? {
+        if let Err(e) = reader.read(&connection, &manner).await? {
             code = Code::Failed;
             output::failure(&absent(row, &e));
         }
@@ -70,11 +70,11 @@ pub(super) async fn run(config: &Config, args: &args::Logs) -> Result<Code, Fail
             reader.end(&manner)?;
         }
     }
-    if args.follow { follow(&session, &args.names, &manner, readers).await } else { Ok(code) }
+    if args.follow { follow(&connection, &args.names, &manner, readers).await } else { Ok(code) }
 }
 
 async fn follow(
-    session: &Session,
+    connection: &Connection,
     names: &[Target],
     manner: &Manner,
     mut readers: Vec<Reader>,
@@ -84,7 +84,7 @@ async fn follow(
     loop {
         ticks.tick().await;
         let answers = join_all(
-            readers.iter_mut().map(|reader| reader.ask(session, manner, ANSWER_FOLLOWED_MAX)),
+            readers.iter_mut().map(|reader| reader.ask(connection, manner, ANSWER_FOLLOWED_MAX)),
         )
         .await;
         let mut lost = false;
@@ -96,7 +96,7 @@ async fn follow(
         }
         if lost || located.elapsed() >= LOCATE_EVERY {
             located = Instant::now();
-            match session.status(names).await {
+            match connection.status(names).await {
                 Ok(rows) => locate(&mut readers, &rows, manner)?,
                 Err(failure) if failure.code == Code::Failed => return Err(failure),
                 // The output comes from workers: it goes on without schedulers.
@@ -149,10 +149,10 @@ impl Reader {
     /// nothing could be read.
     async fn read(
         &mut self,
-        session: &Session,
+        connection: &Connection,
         manner: &Manner,
     ) -> Result<Result<(), Error>, Failure> {
-        match self.ask(session, manner, ANSWER_MAX).await {
+        match self.ask(connection, manner, ANSWER_MAX).await {
             Ok(part) => Ok(Ok(self.show(&part, manner)?)),
             Err(e) => Ok(Err(e)),
         }
@@ -160,7 +160,7 @@ impl Reader {
 
     async fn ask(
         &self,
-        session: &Session,
+        connection: &Connection,
         manner: &Manner,
         patience: Duration,
     ) -> Result<LogPart, Error> {
@@ -170,7 +170,7 @@ impl Reader {
             None => LogFrom::Last(manner.lines),
         };
         let ask = LogAsk { name: self.name.clone(), channel: manner.channel, from };
-        session.bus.call_worker(worker, WorkerVerb::Log, &ask, patience).await
+        connection.bus.call_worker(worker, WorkerVerb::Log, &ask, patience).await
     }
 
     fn show(&mut self, part: &LogPart, manner: &Manner) -> Result<(), Failure> {

@@ -5,9 +5,9 @@ use dsbus_schema::status::InstanceRow;
 
 use crate::args::{self, Format};
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::session::Session;
 use crate::table::{Column, Text, Tone};
 use crate::{clock, describe, output};
 
@@ -27,8 +27,8 @@ const COLUMNS: [Column; 8] = [
 /// # Errors
 /// When a name does not exist, or nobody answers.
 pub(super) async fn run(config: &Config, args: &args::Status) -> Result<Code, Failure> {
-    let session = Session::open(config).await?;
-    let rows = session.status(&args.names).await?;
+    let connection = Connection::open(config).await?;
+    let rows = connection.status(&args.names).await?;
     match args.output {
         Format::Json => output::json(&rows)?,
         Format::Table if rows.is_empty() => output::line(

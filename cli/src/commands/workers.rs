@@ -5,9 +5,9 @@ use dsbus_schema::status::WorkerRow;
 
 use crate::args::{self, Format};
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::session::Session;
 use crate::table::{Column, Text};
 use crate::{clock, describe, output};
 
@@ -27,8 +27,8 @@ const COLUMNS: [Column; 8] = [
 /// # Errors
 /// When nobody answers.
 pub(super) async fn run(config: &Config, args: &args::Workers) -> Result<Code, Failure> {
-    let session = Session::open(config).await?;
-    let rows = all(&session).await?;
+    let connection = Connection::open(config).await?;
+    let rows = all(&connection).await?;
     match args.output {
         Format::Json => output::json(&rows)?,
         Format::Table if rows.is_empty() => {
@@ -46,8 +46,8 @@ pub(super) async fn run(config: &Config, args: &args::Workers) -> Result<Code, F
 ///
 /// # Errors
 /// When nobody answers.
-pub(super) async fn all(session: &Session) -> Result<Vec<WorkerRow>, Failure> {
-    session.command(Verb::Workers, &Ask::default()).await
+pub(super) async fn all(connection: &Connection) -> Result<Vec<WorkerRow>, Failure> {
+    connection.command(Verb::Workers, &Ask::default()).await
 }
 
 fn cells(row: &WorkerRow) -> Vec<Text> {

@@ -4,8 +4,8 @@ use super::command::Command;
 use super::spec::TOUCH_TIMEOUT_EXCLUSIVE;
 use super::{Problem, ProgramSpec};
 
-/// Most copies of one program.
-pub const NUMPROCS_MAX: u32 = 10_000;
+/// Most copies of one program: the answer to a command names each, and a NATS message holds 1 MiB.
+pub const NUMPROCS_MAX: u32 = 5_000;
 /// Shortest `touch_timeout`, in seconds: an acknowledged touch counts for fencing only if it was
 /// sent more than 1 s before the previous one could expire, which leaves nothing of 1 s.
 pub const TOUCH_TIMEOUT_MIN: u64 = 2;

@@ -14,18 +14,18 @@ use super::Record;
 use super::fleet::REBOOT;
 use super::home::{self, RECORD_FILE};
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
-use crate::session::Session;
 
 /// Kills both processes of the worker, if they are on this machine.
 ///
 /// # Errors
 /// When there is no such worker here, or it does not run.
 pub(super) async fn run(config: &Config, worker: &WorkerName) -> Result<Code, Failure> {
-    let session = Session::open(config).await?;
-    let rows = workers::all(&session).await?;
+    let connection = Connection::open(config).await?;
+    let rows = workers::all(&connection).await?;
     let row = find(&rows, worker)?;
     let host = nix::unistd::gethostname().map_err(std::io::Error::from)?;
     if host.to_string_lossy() != row.host {
@@ -37,7 +37,7 @@ pub(super) async fn run(config: &Config, worker: &WorkerName) -> Result<Code, Fa
     for pid in [row.agent_pid, row.supervisor_pid] {
         check(worker, pid)?;
     }
-    let there: Vec<String> = session
+    let there: Vec<String> = connection
         .status(&[])
         .await?
         .iter()

@@ -2,22 +2,25 @@
 
 use dsbus_client::Refusal;
 use dsbus_planner::rows;
-use dsbus_schema::command::Ask;
+use dsbus_schema::command::{Ask, STATUS_ROWS_MAX};
 use dsbus_schema::status::{InstanceRow, WorkerRow};
 
 use super::Commander;
 
 impl Commander {
-    /// Instances by name and index.
+    /// Instances by name and index, as many as an answer holds.
     pub(super) async fn status(&self, ask: Ask) -> Result<Vec<InstanceRow>, Refusal> {
-        if ask.names.is_empty() {
+        let rows = if ask.names.is_empty() {
             self.fresh().await?;
-            return Ok(rows::instances(&self.shared.lock().view));
-        }
-        let meant = self.resolve(&ask.names).await?;
-        let core = self.shared.lock();
-        let names = meant.iter().flat_map(super::Meant::instances);
-        Ok(names.filter_map(|name| rows::instance(&core.view, &name)).collect())
+            rows::instances(&self.shared.lock().view)
+        } else {
+            let meant = self.resolve(&ask.names).await?;
+            let core = self.shared.lock();
+            let names = meant.iter().flat_map(super::Meant::instances);
+            names.filter_map(|name| rows::instance(&core.view, &name)).collect()
+        };
+        let rest = rows.into_iter().filter(|row| ask.after.as_ref().is_none_or(|a| row.name > *a));
+        Ok(rest.take(STATUS_ROWS_MAX).collect())
     }
 
     /// Workers by name.

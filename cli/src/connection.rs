@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use dsbus_client::{Bus, Error};
-use dsbus_schema::command::{Ask, Verb, code};
+use dsbus_schema::command::{Ask, STATUS_ROWS_MAX, Verb, code};
 use dsbus_schema::ids::Target;
 use dsbus_schema::status::InstanceRow;
 use serde::Serialize;
@@ -15,20 +15,20 @@ use crate::failure::Failure;
 
 /// A connected verb.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Connection {
     /// The bus.
     pub(crate) bus: Bus,
     config: Config,
 }
 
-impl Session {
+impl Connection {
     /// Connects, or gives up soon.
     ///
     /// # Errors
     /// When no server answers, or it is too old.
-    pub(crate) async fn open(config: &Config) -> Result<Session, Failure> {
+    pub(crate) async fn open(config: &Config) -> Result<Connection, Failure> {
         match Bus::connect(config.connect("dsbus", false)).await {
-            Ok(bus) => Ok(Session { bus, config: config.clone() }),
+            Ok(bus) => Ok(Connection { bus, config: config.clone() }),
             Err(e) => Err(unreachable_bus(config, e)),
         }
     }
@@ -51,9 +51,19 @@ impl Session {
     /// The last known states of what `names` mean; of everything when there are none.
     ///
     /// # Errors
-    /// As [`Session::command`].
+    /// As [`Connection::command`].
     pub(crate) async fn status(&self, names: &[Target]) -> Result<Vec<InstanceRow>, Failure> {
-        self.command(Verb::Status, &Ask { names: names.to_vec(), ..Ask::default() }).await
+        let mut ask = Ask { names: names.to_vec(), ..Ask::default() };
+        let mut rows: Vec<InstanceRow> = Vec::new();
+        loop {
+            let page: Vec<InstanceRow> = self.command(Verb::Status, &ask).await?;
+            let full = page.len() >= STATUS_ROWS_MAX;
+            rows.extend(page);
+            ask.after = rows.last().map(|row| row.name.clone());
+            if !full {
+                return Ok(rows);
+            }
+        }
     }
 
     /// An error of the client in words, with what to do about it.
