@@ -68,7 +68,7 @@ pub enum Action {
         worker: WorkerName,
         /// Under which epoch; each counts once.
         epoch: Epoch,
-        /// How often a person had asked for something new by then; see [`crate::plan`].
+        /// How often a person had asked for something new by then; see [`crate::plan()`].
         asked: u64,
     },
     /// Tell what only schedulers know of an instance: PENDING, or FATAL over the fleet.

@@ -1,4 +1,4 @@
-//! Decides where instances run. Pure: facts are folded into a [`View`], and [`plan`] says what to
+//! Decides where instances run. Pure: facts are folded into a [`View`], and [`plan()`] says what to
 //! do about them. Nothing here reads a clock, knows the bus, or waits.
 
 #![warn(clippy::wildcard_enum_match_arm)]
