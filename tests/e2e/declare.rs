@@ -109,6 +109,7 @@ fn create_answers_with_the_id_and_keeps_a_definition_that_fails() {
     let id = fleet.ok(&["create", "job", "--startsecs", "0", "--", "sleep", "1000"]);
     let id = id.trim();
     assert_eq!(fleet.row("job")["id"], id);
+    assert_eq!(fleet.row("job")["restarts"], 0, "started once");
     assert_eq!(fleet.row(id)["name"], "job:0", "the id is a name, too");
     let said = fleet.fails(1, &["create", "job", "--", "sleep", "1"]);
     assert!(said.contains("live") && said.contains(id), "{said}");

@@ -96,6 +96,15 @@ fn fatal_is_tried_on_other_workers_until_max_fail_count() {
         .collect();
     assert_eq!(fatal.len(), 2, "{fatal:?}");
     assert_ne!(fatal[0], fatal[1]);
+    // A start that a person asks for tries anew, and is given up anew, and both is told.
+    fleet.fails(1, &["start", "bad"]);
+    dsbus_harness::wait_until("it to be given up again", crate::fleet::DEADLINE, || {
+        let events = fleet.events();
+        let told = events.iter().filter(|e| e["data"]["state"] == "FATAL" && e["data"]["seq"] == 0);
+        let told = told.count();
+        if told == 2 { Ok(()) } else { Err(told) }
+    });
+    let events = fleet.events();
     assert_gapless(&events);
 }
 

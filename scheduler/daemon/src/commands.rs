@@ -136,7 +136,9 @@ impl Commander {
                 }
                 Target::Instance(InstanceId { program, index }) => {
                     let program = self.known(program).await?;
-                    if *index >= program.spec.numprocs {
+                    let placed = InstanceId::new(program.name.clone(), *index);
+                    let retiring = self.shared.lock().view.placements.contains_key(&placed);
+                    if *index >= program.spec.numprocs && !retiring {
                         let (name, n) = (&program.name, program.spec.numprocs);
                         let text =
                             format!("no instance {name}:{index}: {name} has {n}, from {name}:0");
@@ -157,16 +159,20 @@ impl Commander {
 
     fn unknown(&self, name: &str) -> Refusal {
         let core = self.shared.lock();
-        let near = core
-            .view
-            .programs
-            .keys()
-            .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
-            .filter(|(likeness, _)| *likeness >= SIMILARITY_MIN)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let hint = near.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default();
+        let near = nearest(name, core.view.programs.keys().map(ProgramName::as_str));
+        let hint = near.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
         Refusal::new(code::NOT_FOUND, format!("no program is named {name:?}{hint}"))
     }
+}
+
+/// The known name that is most like `name`, if one is; case does not count.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    known
+        .map(|known| (strsim::jaro_winkler(&name, &known.to_lowercase()), known))
+        .filter(|(likeness, _)| *likeness >= SIMILARITY_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
 }
 
 /// A program, or one instance of it, that a command is about.

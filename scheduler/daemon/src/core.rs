@@ -61,6 +61,7 @@ impl Core {
             Bucket::Status => {
                 view.statuses.clear();
                 view.fleet_statuses.clear();
+                view.fleet_status_guards.clear();
             }
             Bucket::Fleet => {
                 view.placements.clear();
@@ -149,6 +150,7 @@ impl Core {
     fn fold_status(&mut self, entry: &Entry) -> Result<(), Error> {
         let status = entry.json()?.map(|value| Seen { seq: entry.seq, value });
         if let Some(name) = parse_fleet_status_key(&entry.key) {
+            self.view.fleet_status_guards.insert(name.clone(), entry.seq);
             match status {
                 Some(status) => self.view.fleet_statuses.insert(name, status),
                 None => self.view.fleet_statuses.remove(&name),

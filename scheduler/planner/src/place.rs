@@ -17,7 +17,6 @@ use crate::view::{Life, View};
 /// say of it.
 pub(crate) fn plan(view: &View, program: &Program, name: &InstanceId, draft: &mut Draft) {
     let wanted = view.wanted(program, name.index);
-    let said = view.fleet_statuses.get(name);
     if let Some(placed) = view.placed(name) {
         let lost = view.life(placed) == Life::Lost;
         let fatal = view.status(name, placed).is_some_and(|s| s.state == State::Fatal);
@@ -29,11 +28,11 @@ pub(crate) fn plan(view: &View, program: &Program, name: &InstanceId, draft: &mu
             let fails = goal.map_or(0, |g| g.fails);
             format!("given up after it ended FATAL {fails} times, on {}", workers.join(", "))
         });
-        say(name, reason.map(|r| (State::Fatal, r)), said, draft);
+        say(view, name, reason.map(|r| (State::Fatal, r)), draft);
         return;
     }
     if !wanted.run {
-        say(name, None, said, draft);
+        say(view, name, None, draft);
         return;
     }
     match choose(view, program, name, None, &draft.load) {
@@ -47,7 +46,7 @@ pub(crate) fn plan(view: &View, program: &Program, name: &InstanceId, draft: &mu
                 placement: Box::new(placement(view, program, name, epoch)),
             });
         }
-        Err(reason) => say(name, Some((State::Pending, reason)), said, draft),
+        Err(reason) => say(view, name, Some((State::Pending, reason)), draft),
     }
 }
 
@@ -121,14 +120,9 @@ fn refusal(view: &View, program: &Program, name: &InstanceId, worker: &Worker) -
 }
 
 /// Tells what schedulers know of an instance, unless that was told already.
-fn say(
-    name: &InstanceId,
-    now: Option<(State, String)>,
-    said: Option<&crate::view::Seen<dsbus_schema::status::Status>>,
-    draft: &mut Draft,
-) {
-    let guard = said.map_or(0, |s| s.seq);
-    match (now, said) {
+fn say(view: &View, name: &InstanceId, now: Option<(State, String)>, draft: &mut Draft) {
+    let guard = view.fleet_status_guards.get(name).copied().unwrap_or(0);
+    match (now, view.fleet_statuses.get(name)) {
         (None, None) => {}
         (None, Some(_)) => {
             draft.actions.push(Action::ClearFleetStatus { name: name.clone(), guard });

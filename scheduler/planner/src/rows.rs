@@ -113,12 +113,19 @@ fn placed_row(view: &View, program: &Program, name: &InstanceId, placed: &Placed
         let all = said.value.reason.clone().unwrap_or_default();
         row.reason = Some(if why.is_empty() { all } else { format!("{why}; {all}") });
     }
-    if view.life(placed) == Life::Lost {
+    let due = view.life(placed) == Life::Lost;
+    if due || view.is_lost(&placed.worker) {
         row.state = State::Unknown;
         row.statecode = row.state.code();
         row.pid = None;
-        row.reason =
-            Some(format!("its worker {} is lost, and no other can take it", placed.worker));
+        let (worker, seconds) = (&placed.worker, placed.placement.spec.touch_seconds());
+        row.reason = Some(if due {
+            format!("its worker {worker} is lost, and no other can take it")
+        } else {
+            format!(
+                "its worker {worker} is lost; it moves when its touch_timeout of {seconds} s is over"
+            )
+        });
     }
     row
 }

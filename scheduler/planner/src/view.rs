@@ -84,6 +84,8 @@ pub struct View {
     pub statuses: BTreeMap<InstanceId, BTreeMap<WorkerName, Seen<Status>>>,
     /// What schedulers told.
     pub fleet_statuses: BTreeMap<InstanceId, Seen<Status>>,
+    /// Last sequence of what schedulers told, tombstones included: what a write must expect.
+    pub fleet_status_guards: BTreeMap<InstanceId, u64>,
 }
 
 impl View {
@@ -125,6 +127,12 @@ impl View {
 
     fn lease_life(&self, worker: &WorkerName, seconds: u64) -> Life {
         self.leases.get(&(worker.clone(), seconds)).map_or(Life::Silent, |lease| lease.life)
+    }
+
+    /// Whether a worker is lost, by its presence. An instance with a longer lease stays placed there
+    /// until that has run out, too.
+    pub fn is_lost(&self, worker: &WorkerName) -> bool {
+        self.lease_life(worker, PRESENCE_SECONDS) == Life::Lost
     }
 
     /// State of a worker.

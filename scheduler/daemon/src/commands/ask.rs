@@ -5,7 +5,7 @@ use dsbus_planner::rows;
 use dsbus_schema::command::{Ask, STATUS_ROWS_MAX};
 use dsbus_schema::status::{InstanceRow, WorkerRow};
 
-use super::Commander;
+use super::{Commander, Meant};
 
 impl Commander {
     /// Instances by name and index, as many as an answer holds.
@@ -16,8 +16,11 @@ impl Commander {
         } else {
             let meant = self.resolve(&ask.names).await?;
             let core = self.shared.lock();
-            let names = meant.iter().flat_map(super::Meant::instances);
-            names.filter_map(|name| rows::instance(&core.view, &name)).collect()
+            let is_meant = |row: &InstanceRow| {
+                let of = |m: &Meant| m.program.name == row.program;
+                meant.iter().any(|m| of(m) && m.index.is_none_or(|index| index == row.index))
+            };
+            rows::instances(&core.view).into_iter().filter(is_meant).collect()
         };
         let rest = rows.into_iter().filter(|row| ask.after.as_ref().is_none_or(|a| row.name > *a));
         Ok(rest.take(STATUS_ROWS_MAX).collect())

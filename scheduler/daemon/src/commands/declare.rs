@@ -8,13 +8,13 @@ use dsbus_schema::command::{
     APPLY_PROGRAMS_MAX, Applied, AppliedProgram, Apply, Change, Create, Verb, code,
 };
 use dsbus_schema::goal::Commands;
-use dsbus_schema::ids::{ProgramId, ProgramName};
+use dsbus_schema::ids::{ProgramId, ProgramName, WorkerName};
 use dsbus_schema::program::{Problem, Program, ProgramSpec};
 use dsbus_schema::state::State;
 use dsbus_schema::storage::Bucket;
 use uuid::Uuid;
 
-use super::{Commander, Meant, RACES_MAX, id, unavailable};
+use super::{Commander, Meant, RACES_MAX, id, nearest, unavailable};
 
 impl Commander {
     /// Declares programs: all in one atomic batch, or none.
@@ -37,7 +37,7 @@ impl Commander {
                     let put = Write::put(name.as_str(), &program).map_err(unavailable)?;
                     writes.push(put.expect(seq));
                 }
-                programs.push(applied(&program, change));
+                programs.push(self.applied(&program, change));
             }
             if writes.is_empty() {
                 return Ok(Applied { programs });
@@ -84,11 +84,43 @@ impl Commander {
     /// The program is written. One that replaces a stopped program must be told to start, which a
     /// retry does again if the first try did not get that far.
     async fn created(&self, program: &Program, command: Uuid) -> Result<Applied, Refusal> {
-        if program.spec.autostart && !program.removing {
+        let replaced = program.revision > 1;
+        if replaced && program.spec.autostart && !program.removing {
             let meant = Meant { program: program.clone(), index: None };
             self.set_goal(&meant, Verb::Start, command).await?;
         }
-        Ok(Applied { programs: vec![applied(program, Change::Created)] })
+        Ok(Applied { programs: vec![self.applied(program, Change::Created)] })
+    }
+
+    fn applied(&self, program: &Program, change: Change) -> AppliedProgram {
+        let mut warnings = program.spec.warnings();
+        warnings.extend(self.unknown_machines(&program.spec));
+        AppliedProgram {
+            name: program.name.clone(),
+            id: program.id,
+            revision: program.revision,
+            change,
+            numprocs: program.spec.numprocs,
+            warnings,
+        }
+    }
+
+    /// Machines that no worker of this fleet is named after: allowed, since one may come.
+    fn unknown_machines(&self, spec: &ProgramSpec) -> Vec<Problem> {
+        let core = self.shared.lock();
+        let known = &core.view.workers;
+        let unknown = spec.machines.iter().filter(|machine| !known.contains_key(*machine));
+        unknown
+            .map(|machine| {
+                let names = known.keys().map(WorkerName::as_str);
+                let near = nearest(machine.as_str(), names);
+                Problem {
+                    key: "machines".to_owned(),
+                    message: format!("no worker named {machine} has joined this fleet yet"),
+                    hint: near.map(|name| format!("did you mean {name}?")),
+                }
+            })
+            .collect()
     }
 
     fn refuse_if_live(&self, program: &Program) -> Result<(), Refusal> {
@@ -172,15 +204,4 @@ fn declared(
     program.spec = spec.clone();
     program.commands.remember(command, Verb::Apply.name());
     Ok((program, Change::Changed))
-}
-
-fn applied(program: &Program, change: Change) -> AppliedProgram {
-    AppliedProgram {
-        name: program.name.clone(),
-        id: program.id,
-        revision: program.revision,
-        change,
-        numprocs: program.spec.numprocs,
-        warnings: program.spec.warnings(),
-    }
 }

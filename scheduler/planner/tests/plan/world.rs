@@ -267,9 +267,15 @@ impl World {
                 goal.failed_epoch = epoch;
                 goal.failed_on.push(worker);
             }
-            Action::SetFleetStatus { name, state, reason, .. } => self.say(name, state, reason),
-            Action::ClearFleetStatus { name, .. } => {
+            Action::SetFleetStatus { name, state, reason, guard } => {
+                assert_eq!(guard, self.fleet_guard(&name));
+                self.say(name, state, reason);
+            }
+            Action::ClearFleetStatus { name, guard } => {
+                assert_eq!(guard, self.fleet_guard(&name));
+                let tombstone = self.next();
                 self.view.fleet_statuses.remove(&name);
+                self.view.fleet_status_guards.insert(name, tombstone);
             }
             Action::DropStatus { name, worker, .. } => {
                 let told = self.view.statuses.get_mut(&name).unwrap();
@@ -281,6 +287,10 @@ impl World {
                 self.view.goals.remove(&program);
             }
         }
+    }
+
+    fn fleet_guard(&self, name: &InstanceId) -> u64 {
+        self.view.fleet_status_guards.get(name).copied().unwrap_or(0)
     }
 
     fn say(&mut self, name: InstanceId, state: State, reason: String) {
@@ -304,6 +314,7 @@ impl World {
             event: None,
             incarnation: Incarnation(Uuid::nil()),
         };
+        self.view.fleet_status_guards.insert(name.clone(), seq);
         self.view.fleet_statuses.insert(name, Seen { seq, value: status });
     }
 }
