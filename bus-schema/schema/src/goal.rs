@@ -90,7 +90,9 @@ impl Commands {
 /// What one instance should do, from its program's goal and its own; `autostart` decides when
 /// nobody has commanded anything yet.
 pub fn wanted(all: Option<&Goal>, one: Option<&Goal>, autostart: bool) -> Wanted {
-    let run = match (all, one) {
+    // A goal with stamp 0 only counts failures: nobody has commanded anything by it.
+    let commanded = |goal: &&Goal| goal.stamp > 0;
+    let run = match (all.filter(commanded), one.filter(commanded)) {
         (None, None) => autostart,
         (Some(all), None) => all.run,
         (None, Some(one)) => one.run,

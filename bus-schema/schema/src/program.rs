@@ -15,7 +15,8 @@ use crate::goal::Commands;
 use crate::ids::{InstanceId, ProgramId, ProgramName};
 
 pub use check::{
-    NUMPROCS_MAX, SPEC_BYTES_MAX, START_RETRIES_MAX, TOUCH_TIMEOUT_MAX, TOUCH_TIMEOUT_MIN,
+    LOG_BACKUPS_MAX, NUMPROCS_MAX, SPEC_BYTES_MAX, START_RETRIES_MAX, TOUCH_TIMEOUT_MAX,
+    TOUCH_TIMEOUT_MIN,
 };
 pub use command::Command;
 pub use problem::Problem;

@@ -17,6 +17,8 @@ use std::pin::pin;
 use std::time::Duration;
 use uuid::Uuid;
 
+use crate::clock;
+use crate::pulse::Pulse;
 use crate::run::Shared;
 
 /// How often a compare-and-set is tried before the command is refused. Fifty clients that write to
@@ -28,8 +30,13 @@ const HEAR_WITHIN: Duration = Duration::from_millis(700);
 const SIMILARITY_MIN: f64 = 0.75;
 
 /// Answers commands until the result is dropped.
-pub(crate) async fn serve(bus: &Bus, shared: Shared, id: &str) -> Result<Served, Error> {
-    let commander = Commander { bus: bus.clone(), shared };
+pub(crate) async fn serve(
+    bus: &Bus,
+    shared: Shared,
+    pulse: Pulse,
+    id: &str,
+) -> Result<Served, Error> {
+    let commander = Commander { bus: bus.clone(), shared, pulse };
     bus.serve_commands(id, move |request| {
         let commander = commander.clone();
         async move { commander.answer(request).await }
@@ -42,11 +49,16 @@ pub(crate) async fn serve(bus: &Bus, shared: Shared, id: &str) -> Result<Served,
 struct Commander {
     bus: Bus,
     shared: Shared,
+    pulse: Pulse,
 }
 
 impl Commander {
     async fn answer(&self, request: Request) -> Result<serde_json::Value, Refusal> {
         let (user, verb) = (request.user, request.verb);
+        if self.pulse.is_stale(clock::now()) {
+            tracing::warn!("{user}: {} came while this scheduler was frozen; ignored", verb.name());
+            return Err(Refusal::silent());
+        }
         let body = &request.body;
         let answer = match verb {
             Verb::Apply => json(&self.apply(read(body)?).await?),

@@ -11,7 +11,7 @@ use dsbus_schema::placement::Placement;
 use dsbus_schema::storage::{
     Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_instance_key,
 };
-use dsbus_schema::touch::PRESENCE_SECONDS;
+use dsbus_schema::touch::{PRESENCE_SECONDS, Touch};
 
 /// A worker's lease: who, and of how many seconds.
 pub(crate) type LeaseKey = (WorkerName, u64);
@@ -220,6 +220,8 @@ impl Core {
             Value::Put(_) => {
                 let back = lease.life == Life::Lost && key.1 == PRESENCE_SECONDS;
                 lease.life = Life::Live;
+                lease.incarnation =
+                    entry.json::<Touch>().ok().flatten().map(|touch| touch.incarnation);
                 lease.touched = Some(entry.time);
                 self.judge.touched(&key, now);
                 back.then_some(News::Back(key.0, entry.seq))
@@ -247,6 +249,9 @@ impl Core {
             }
             if lease.life == Life::Lost {
                 continue;
+            }
+            if !self.judge.knows(key) {
+                self.judge.first_seen(key, now);
             }
             match self.judge.verdict(key, key.1, now) {
                 Verdict::Live => lease.life = Life::Live,

@@ -3,18 +3,24 @@
 
 use dsbus_client::{Bus, Entry, Error, Item, Value, Write};
 use dsbus_planner::Action;
+use dsbus_planner::action::LeaseGuard;
 use dsbus_schema::event::{Fact, PlacementChange, PlacementFact, ProcessFact};
 use dsbus_schema::goal::{Goal, Wanted};
-use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, WorkerName};
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{
-    Bucket, fleet_status_key, goal_key, instance_key, placement_guard, touch_key,
+    Bucket, fleet_status_key, goal_key, instance_key, placement_guard, scheduler_key, touch_key,
 };
+use dsbus_schema::touch::PRESENCE_SECONDS;
+use std::time::Duration;
 use uuid::Uuid;
 
-use crate::{clock, verify};
+use crate::{clock, own_touch, verify};
+
+/// How long the listing of a removed program's goals may take.
+const LIST_WITHIN: Duration = Duration::from_secs(2);
 
 /// A write that the bus acknowledged, to be folded at once.
 pub(crate) type Folded = (Bucket, Entry);
@@ -53,10 +59,8 @@ impl Enactor<'_> {
                 Ok(vec![placed(name, worker, seq, placement)?])
             }
             Action::Move { .. } => self.relocate(action).await,
-            Action::Remove { name, worker, guard, epoch, reason } => {
-                let delete =
-                    Write::delete(instance_key(worker, name)).guard(&placement_guard(name), *guard);
-                let seq = self.bus.write(Bucket::Fleet, delete).await?;
+            Action::Remove { name, worker, guard, lease, epoch, reason } => {
+                let seq = self.take_away(name, worker, *guard, *lease).await?;
                 let id = program.unwrap_or(ProgramId(Uuid::nil()));
                 self.tell(
                     name,
@@ -80,12 +84,41 @@ impl Enactor<'_> {
             Action::DropStatus { name, worker, guard } => {
                 self.delete(Bucket::Status, instance_key(worker, name), *guard).await
             }
-            Action::Forget { program, guard } => {
-                // Goals first: were this to stop half-way, the program is still being removed.
-                self.delete_all(Bucket::Goals, &format!("{program}.*")).await?;
-                self.delete(Bucket::Programs, program.to_string(), *guard).await
-            }
+            Action::Forget { program, guard } => self.forget(program, *guard).await,
         }
+    }
+
+    /// Deletes a placement; in one batch with a write that stands on a lost lease, if it does.
+    async fn take_away(
+        &self,
+        name: &InstanceId,
+        worker: &WorkerName,
+        guard: u64,
+        lease: Option<LeaseGuard>,
+    ) -> Result<u64, Error> {
+        let delete = Write::delete(instance_key(worker, name)).guard(&placement_guard(name), guard);
+        let Some(lease) = lease else { return self.bus.write(Bucket::Fleet, delete).await };
+        // A delete has one guard only. The other is carried by a touch of this scheduler's own.
+        let touch = Write::put(scheduler_key(self.id), &own_touch::touch(0))?
+            .ttl(PRESENCE_SECONDS)
+            .guard(&touch_key(worker, lease.seconds), lease.seq);
+        self.bus.batch(Bucket::Fleet, vec![delete, touch]).await.map(|seq| seq - 1)
+    }
+
+    /// Deletes what is left of a removed program: its goals, then itself. The goals are listed
+    /// before it is made sure that they are its own, and not those of a successor of its name.
+    async fn forget(&self, program: &ProgramName, guard: u64) -> Result<Vec<Folded>, Error> {
+        let keys = format!("{program}.*");
+        let listed = self.living(Bucket::Goals, &keys);
+        let goals = tokio::time::timeout(LIST_WITHIN, listed).await.map_err(|_| Error::Timeout)?;
+        let now = self.bus.get(Bucket::Programs, program.as_str()).await?.map_or(0, |e| e.seq);
+        if now != guard {
+            return Err(Error::LostRace { current: Some(now) });
+        }
+        for goal in goals {
+            self.bus.write(Bucket::Goals, Write::delete(goal.key).expect(goal.seq)).await?;
+        }
+        self.delete(Bucket::Programs, program.to_string(), guard).await
     }
 
     async fn put(
@@ -198,8 +231,8 @@ impl Enactor<'_> {
         Ok(vec![gone(bucket, key, seq)])
     }
 
-    /// Deletes every living key that `pattern` matches.
-    async fn delete_all(&self, bucket: Bucket, pattern: &str) -> Result<(), Error> {
+    /// Every living key that `pattern` matches.
+    async fn living(&self, bucket: Bucket, pattern: &str) -> Vec<Entry> {
         let mut living = Vec::new();
         let mut watch = self.bus.watch(bucket, pattern, &format!("forget-{}", self.id));
         loop {
@@ -207,13 +240,9 @@ impl Enactor<'_> {
                 Item::Entry(entry) if matches!(entry.value, Value::Put(_)) => living.push(entry),
                 Item::Entry(_) => {}
                 Item::Reset => living.clear(),
-                Item::CaughtUp => break,
+                Item::CaughtUp => return living,
             }
         }
-        for entry in living {
-            self.bus.write(bucket, Write::delete(entry.key).expect(entry.seq)).await?;
-        }
-        Ok(())
     }
 
     fn tell(

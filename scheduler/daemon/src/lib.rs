@@ -9,6 +9,7 @@ mod core;
 mod enact;
 mod observe;
 mod own_touch;
+mod pulse;
 mod run;
 mod verify;
 

@@ -18,6 +18,13 @@ const RETRY_AFTER: Duration = Duration::from_millis(150);
 /// One acknowledged touch: when it was sent, and when it was acknowledged.
 pub(crate) type OwnTouch = (BootTime, BootTime);
 
+/// What a touch says.
+pub(crate) fn touch(attempt: u64) -> SchedulerTouch {
+    let host = nix::unistd::gethostname()
+        .map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
+    SchedulerTouch { host, pid: std::process::id(), attempt }
+}
+
 /// Touches for ever, every quarter of `shortest` seconds.
 pub(crate) async fn run(
     bus: Bus,
@@ -26,13 +33,11 @@ pub(crate) async fn run(
     acked: mpsc::Sender<OwnTouch>,
 ) {
     let key = scheduler_key(&id);
-    let host = nix::unistd::gethostname()
-        .map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
-    let mut touch = SchedulerTouch { host, pid: std::process::id(), attempt: 0 };
+    let mut attempt = 0;
     loop {
-        touch.attempt += 1;
+        attempt += 1;
         let sent = clock::now();
-        let done = match Write::put(key.clone(), &touch) {
+        let done = match Write::put(key.clone(), &touch(attempt)) {
             Ok(write) => {
                 let write = write.ttl(PRESENCE_SECONDS);
                 bus.write_within(Bucket::Fleet, write, TOUCH_PATIENCE).await

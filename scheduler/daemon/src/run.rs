@@ -7,11 +7,10 @@ use std::time::Duration;
 use dsbus_client::{Bus, Error, Item};
 use dsbus_planner::{Action, invariants, plan};
 use dsbus_schema::event::WorkerChange;
-use dsbus_schema::ids::WorkerName;
+use dsbus_schema::ids::{ProgramId, WorkerName};
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::storage::Bucket;
+use dsbus_schema::storage::{Bucket, touch_key};
 use dsbus_schema::touch::PRESENCE_SECONDS;
-use futures::StreamExt as _;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::commands;
@@ -19,6 +18,7 @@ use crate::config::Config;
 use crate::core::{Core, LeaseKey, News};
 use crate::enact::{Enactor, Folded};
 use crate::own_touch::{self, OwnTouch};
+use crate::pulse::Pulse;
 use crate::{clock, observe, verify};
 
 /// Answers and own touches that wait to be folded.
@@ -28,7 +28,7 @@ const JUDGE_EVERY: Duration = Duration::from_millis(50);
 /// An action that the bus refused is not tried again for this long: the watch will first have
 /// shown who won.
 const HOLD_AFTER_REFUSAL: Duration = Duration::from_millis(250);
-/// Writes on their way at once.
+/// Writes on their way at once; when one of them fails, no further ones are sent.
 const WRITES_AT_ONCE: usize = 64;
 /// Most items folded before planning: beyond it, planning once per item would be the bottleneck.
 const FOLDS_BEFORE_PLAN_MAX: usize = 2048;
@@ -74,11 +74,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         () = &mut shutdown => return Ok(()),
     }
     let shared = Shared::default();
-    let (_watches, mut heard) = observe::start(&bus, &config.id);
+    let (mut helpers, mut heard) = observe::start(&bus, &config.id);
     let (answers, mut answered) = mpsc::channel(SMALL_QUEUE);
     let (acks, mut own_touches) = mpsc::channel(SMALL_QUEUE);
     let (shortest, shortest_seen) = watch::channel(PRESENCE_SECONDS);
-    tokio::spawn(own_touch::run(bus.clone(), config.id.clone(), shortest_seen, acks));
+    helpers.spawn(own_touch::run(bus.clone(), config.id.clone(), shortest_seen, acks));
+    let pulse = Pulse::default();
+    helpers.spawn(pulse.clone().run());
     let mut scheduler =
         Scheduler { bus, id: config.id, shared, answers, shortest, held: BTreeMap::new() };
     let mut served = None;
@@ -88,6 +90,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         let wake = tokio::select! {
             biased;
             () = &mut shutdown => Wake::Shutdown,
+            // None of them ever ends by itself, and without one this scheduler is blind.
+            Some(_) = helpers.join_next() => return Err(Error::Disconnected),
             Some(touch) = own_touches.recv() => Wake::OwnTouch(touch),
             Some(worker) = answered.recv() => Wake::Answered(worker),
             _ = ticks.tick() => Wake::Judge,
@@ -105,7 +109,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         if scheduler.shared.lock().ready() {
             if served.is_none() {
                 let (bus, shared) = (scheduler.bus.clone(), scheduler.shared.clone());
-                served = Some(commands::serve(&bus, shared, &scheduler.id).await?);
+                served = Some(commands::serve(&bus, shared, pulse.clone(), &scheduler.id).await?);
                 tracing::info!("scheduler {} is ready", scheduler.id);
             }
             scheduler.plan_and_enact().await;
@@ -224,21 +228,55 @@ impl Scheduler {
         if actions.is_empty() {
             return;
         }
-        let enactor = Enactor { bus: &self.bus, id: &self.id };
-        let results: Vec<(Action, Result<Vec<Folded>, Error>)> = futures::stream::iter(actions)
-            .map(|(action, id)| {
-                let enactor = &enactor;
-                async move {
-                    let result = enactor.enact(&action, id).await;
-                    (action, result)
+        let mut actions = actions.into_iter();
+        loop {
+            let some: Vec<_> = actions.by_ref().take(WRITES_AT_ONCE).collect();
+            if some.is_empty() {
+                return;
+            }
+            let results = self.enact(some).await;
+            let now = clock::now();
+            let lost_race = |e: &Error| matches!(e, Error::LostRace { .. });
+            let troubled = results.iter().any(|(_, r)| r.as_ref().is_err_and(|e| !lost_race(e)));
+            for (action, result) in results {
+                if matches!(&result, Err(e) if lost_race(e)) {
+                    self.look_for_aged_marker(&action).await;
                 }
-            })
-            .buffer_unordered(WRITES_AT_ONCE)
-            .collect()
-            .await;
-        let now = clock::now();
-        for (action, result) in results {
-            self.settle(&action, result, now);
+                self.settle(&action, result, now);
+            }
+            if troubled {
+                // The bus is not well: what is left is planned again, after it was listened to.
+                return;
+            }
+        }
+    }
+
+    async fn enact(
+        &self,
+        actions: Vec<(Action, Option<ProgramId>)>,
+    ) -> Vec<(Action, Result<Vec<Folded>, Error>)> {
+        let enactor = Enactor { bus: &self.bus, id: &self.id };
+        let enacting = actions.into_iter().map(|(action, id)| {
+            let enactor = &enactor;
+            async move {
+                let result = enactor.enact(&action, id).await;
+                (action, result)
+            }
+        });
+        futures::future::join_all(enacting).await
+    }
+
+    /// A marker goes away by its own age, of which nobody is told: then what stands on it must
+    /// stand on nothing.
+    async fn look_for_aged_marker(&self, action: &Action) {
+        let Some((worker, lease)) = action.lease() else { return };
+        let key = touch_key(worker, lease.seconds);
+        if let Ok(None) = self.bus.get(Bucket::Fleet, &key).await
+            && let Some(known) =
+                self.shared.lock().view.leases.get_mut(&(worker.clone(), lease.seconds))
+            && known.seq == lease.seq
+        {
+            known.seq = 0;
         }
     }
 

@@ -40,7 +40,7 @@ pub enum Action {
         to: WorkerName,
         /// Last sequence over all placement keys of the instance.
         guard: u64,
-        /// The lost lease of `from`: refused when it was touched meanwhile.
+        /// The lease of `from` that it stands on: refused when it was touched meanwhile.
         lease: Option<LeaseGuard>,
         /// What to put.
         placement: Box<Placement>,
@@ -55,6 +55,8 @@ pub enum Action {
         worker: WorkerName,
         /// Last sequence over all placement keys of the instance.
         guard: u64,
+        /// The lost lease that it stands on, if it does: refused when it was touched meanwhile.
+        lease: Option<LeaseGuard>,
         /// Epoch of what is taken away.
         epoch: Epoch,
         /// Why, for people.
@@ -117,6 +119,22 @@ pub struct LeaseGuard {
 }
 
 impl Action {
+    /// The lease that it stands on: whose, and which.
+    pub fn lease(&self) -> Option<(&WorkerName, LeaseGuard)> {
+        match self {
+            Action::Move { from: worker, lease, .. } | Action::Remove { worker, lease, .. } => {
+                lease.map(|lease| (worker, lease))
+            }
+            Action::Place { .. }
+            | Action::Update { .. }
+            | Action::CountFailure { .. }
+            | Action::SetFleetStatus { .. }
+            | Action::ClearFleetStatus { .. }
+            | Action::DropStatus { .. }
+            | Action::Forget { .. } => None,
+        }
+    }
+
     /// The instance it is about, where it is about one.
     pub fn instance(&self) -> Option<&InstanceId> {
         match self {

@@ -5,6 +5,7 @@ use dsbus_schema::ids::InstanceId;
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Program;
 use dsbus_schema::state::State;
+use dsbus_schema::status::Status;
 
 use crate::action::{Action, LeaseGuard};
 use crate::place;
@@ -55,26 +56,23 @@ fn out_of_place(
 /// Stops an instance where it is, and takes its placement away once nothing of it runs: the end of
 /// every willing move (DESIGN.md section 5, rule 12).
 fn retire(view: &View, name: &InstanceId, placed: &Placed, reason: &str, draft: &mut Draft) {
-    let status = view.status(name, placed);
-    let stopped = status.is_some_and(|s| !s.acted_on_run() && !s.state.may_have_child());
-    if stopped || view.life(placed) == Life::Lost {
+    if view.life(placed) == Life::Lost {
         draft.actions.push(remove(view, name, placed, reason));
     } else if placed.placement.wanted.run {
         let mut placement = placed.placement.clone();
         placement.wanted.run = false;
         draft.actions.push(update(view, name, placed, placement));
+    } else if acted(view, name, placed).is_some_and(|s| !s.state.may_have_child()) {
+        draft.actions.push(remove(view, name, placed, reason));
     }
 }
 
-/// Whether the worker has acted on a placement that wants the instance to run.
-trait ActedOnRun {
-    fn acted_on_run(&self) -> bool;
-}
-
-impl ActedOnRun for dsbus_schema::status::Status {
-    fn acted_on_run(&self) -> bool {
-        self.wanted.run
-    }
+/// The state of an instance, if its worker has acted on the placement as it is now. An older state
+/// says nothing: the child may have been started since.
+fn acted<'a>(view: &'a View, name: &InstanceId, placed: &Placed) -> Option<&'a Status> {
+    let placement = &placed.placement;
+    view.status(name, placed)
+        .filter(|s| s.wanted == placement.wanted && s.revision == placement.revision)
 }
 
 fn keep(view: &View, program: &Program, name: &InstanceId, placed: &Placed, draft: &mut Draft) {
@@ -89,7 +87,7 @@ fn keep(view: &View, program: &Program, name: &InstanceId, placed: &Placed, draf
     }
     let now = &placed.placement;
     let unchanged = now.wanted == wanted && now.revision == program.revision;
-    if unchanged && failed(view, name, placed) {
+    if unchanged && wanted.run && failed(view, name, placed) {
         if give_up_or_count(view, name, placed, asked(program, wanted), draft) {
             return;
         }
@@ -110,11 +108,7 @@ fn keep(view: &View, program: &Program, name: &InstanceId, placed: &Placed, draf
 
 /// Whether its worker gave it up, under this placement and after the last start asked for.
 fn failed(view: &View, name: &InstanceId, placed: &Placed) -> bool {
-    view.status(name, placed).is_some_and(|s| {
-        s.state == State::Fatal
-            && s.wanted == placed.placement.wanted
-            && s.revision == placed.placement.revision
-    })
+    acted(view, name, placed).is_some_and(|s| s.state == State::Fatal)
 }
 
 /// Counts a failure that is not counted yet. Says whether the instance is not to be moved (now).
@@ -163,12 +157,8 @@ fn relocate(
     let Ok(to) = place::choose(view, program, name, Some(&placed.worker), &draft.load) else {
         return;
     };
+    let Ok(lease) = lease_guard(view, name, placed) else { return };
     draft.loaded(&to);
-    let seconds = placed.placement.spec.touch_seconds();
-    let lease = (view.life(placed) == Life::Lost).then(|| LeaseGuard {
-        seconds,
-        seq: view.leases.get(&(placed.worker.clone(), seconds)).map_or(0, |lease| lease.seq),
-    });
     draft.actions.push(Action::Move {
         name: name.clone(),
         from: placed.worker.clone(),
@@ -180,8 +170,42 @@ fn relocate(
     });
 }
 
+/// What a move must stand on, besides the placement: that a lost worker has not touched since; and
+/// that a worker which gave up an exclusive instance is still the run that did (a new run would
+/// start it again, under a new touch).
+///
+/// # Errors
+/// When another run of the worker holds the lease: its own word is to be awaited.
+fn lease_guard(
+    view: &View,
+    name: &InstanceId,
+    placed: &Placed,
+) -> Result<Option<LeaseGuard>, Stale> {
+    let seconds = placed.placement.spec.touch_seconds();
+    let lease = view.leases.get(&(placed.worker.clone(), seconds));
+    let guard = LeaseGuard { seconds, seq: lease.map_or(0, |lease| lease.seq) };
+    if view.life(placed) == Life::Lost {
+        return Ok(Some(guard));
+    }
+    if !placed.placement.spec.exclusive {
+        return Ok(None);
+    }
+    let told_by = view.status(name, placed).map(|status| status.incarnation);
+    let held_by = lease.and_then(|lease| lease.incarnation);
+    if told_by.is_some() && told_by == held_by { Ok(Some(guard)) } else { Err(Stale) }
+}
+
+/// What is known of an instance is older than its worker's present run.
+struct Stale;
+
 fn remove(view: &View, name: &InstanceId, placed: &Placed, reason: &str) -> Action {
+    let seconds = placed.placement.spec.touch_seconds();
+    let lease = (view.life(placed) == Life::Lost).then(|| LeaseGuard {
+        seconds,
+        seq: view.leases.get(&(placed.worker.clone(), seconds)).map_or(0, |lease| lease.seq),
+    });
     Action::Remove {
+        lease,
         name: name.clone(),
         worker: placed.worker.clone(),
         guard: view.guard(name),

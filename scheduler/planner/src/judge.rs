@@ -80,6 +80,11 @@ impl<K: Ord + Clone> Judge<K> {
         self.leases.insert(key.clone(), witness);
     }
 
+    /// Whether there is anything to judge this lease by.
+    pub fn knows(&self, key: &K) -> bool {
+        self.leases.contains_key(key)
+    }
+
     /// Its worker was asked.
     pub fn asked(&mut self, key: &K, now: BootTime) {
         if let Some(witness) = self.leases.get_mut(key) {

@@ -13,8 +13,13 @@ pub(crate) fn plan(view: &View, draft: &mut Draft) {
                 view.placements.get(name).is_some_and(|p| p.iter().any(|p| p.worker == *worker));
             let lease = view.leases.get(&(worker.clone(), PRESENCE_SECONDS));
             let lost = lease.is_none_or(|lease| lease.life == Life::Lost);
-            // A living worker takes its own entry away, once the child is gone.
-            if !held && lost {
+            // A living worker takes its own entry away, once the child is gone; but not one that an
+            // earlier run of it told, whose children died with it.
+            let earlier = view
+                .workers
+                .get(worker)
+                .is_none_or(|record| record.incarnation != status.value.incarnation);
+            if !held && (lost || earlier) {
                 draft.actions.push(Action::DropStatus {
                     name: name.clone(),
                     worker: worker.clone(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use dsbus_schema::goal::{Goal, Wanted, wanted};
-use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
+use dsbus_schema::ids::{Incarnation, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Program;
@@ -61,6 +61,8 @@ pub struct Lease {
     pub seq: u64,
     /// Judgement.
     pub life: Life,
+    /// Which run of the worker touched it last.
+    pub incarnation: Option<Incarnation>,
     /// When it was last touched, for people.
     pub touched: Option<Timestamp>,
 }

@@ -9,8 +9,11 @@ pub const NUMPROCS_MAX: u32 = 5_000;
 /// Shortest `touch_timeout`, in seconds: an acknowledged touch counts for fencing only if it was
 /// sent more than 1 s before the previous one could expire, which leaves nothing of 1 s.
 pub const TOUCH_TIMEOUT_MIN: u64 = 2;
-/// Longest `touch_timeout`, in seconds.
-pub const TOUCH_TIMEOUT_MAX: u64 = 86_400;
+/// Longest `touch_timeout`, in seconds: a scheduler remembers its own touches, by which it judges,
+/// for somewhat longer than this.
+pub const TOUCH_TIMEOUT_MAX: u64 = 1_800;
+/// Most rotated files of one channel: each rotation renames all of them.
+pub const LOG_BACKUPS_MAX: u32 = 1_000;
 /// Largest declaration, in bytes of JSON, environment included. A NATS message holds 1 MiB, and a
 /// placement must hold one with its envelope.
 pub const SPEC_BYTES_MAX: usize = 256 * 1024;
@@ -48,6 +51,15 @@ impl ProgramSpec {
         if self.startretries > START_RETRIES_MAX {
             let message = format!("must be at most {START_RETRIES_MAX}");
             found.push(Problem::new("startretries", message));
+        }
+        for (key, backups) in [
+            ("stdout_logfile_backups", self.stdout_logfile_backups),
+            ("stderr_logfile_backups", self.stderr_logfile_backups),
+        ] {
+            if backups > LOG_BACKUPS_MAX {
+                let message = format!("must be at most {LOG_BACKUPS_MAX}, not {backups}");
+                found.push(Problem::new(key, message));
+            }
         }
         if self.max_fail_count == 0 {
             found.push(Problem::new("max_fail_count", "must be at least 1"));

@@ -110,6 +110,69 @@ fn a_willing_move_stops_first() {
 }
 
 #[test]
+fn a_state_older_than_the_placement_is_no_proof_of_a_stop() {
+    let mut w = World::with_workers(2);
+    w.declare("one", |s| s.exclusive = true);
+    w.settle();
+    w.command("one", |g| g.run = false);
+    w.settle();
+    // Started again, and its worker has not told of it yet, when it may no longer stay there.
+    w.command("one", |g| (g.run, g.starts) = (true, 1));
+    assert_eq!(w.step(), ["update one:0 run r1"]);
+    w.declare("one", |s| s.machines = vec![worker("w2")]);
+    assert_eq!(w.step(), ["update one:0 stop r1"]);
+    assert_eq!(w.step(), Vec::<String>::new(), "until its worker has acted on that");
+    w.tell("one:0", State::Stopped);
+    assert_eq!(w.step(), ["remove one:0 w1"]);
+}
+
+#[test]
+fn a_stopped_instance_that_failed_stays_where_it_is() {
+    let mut w = World::with_workers(1);
+    w.declare("one", |_| {});
+    w.settle();
+    w.tell("one:0", State::Fatal);
+    w.step();
+    w.command("one", |g| g.run = false);
+    w.step();
+    w.tell("one:0", State::Fatal);
+    w.join("w2");
+    assert_eq!(w.step(), Vec::<String>::new());
+}
+
+#[test]
+fn an_exclusive_failure_of_an_earlier_run_of_the_worker_does_not_move_it() {
+    let mut w = World::with_workers(1);
+    w.declare("one", |s| s.exclusive = true);
+    w.settle();
+    w.tell("one:0", State::Fatal);
+    w.step();
+    // The worker was restarted, and will start the instance again, before another one is ready.
+    let another = Some(dsbus_schema::ids::Incarnation(uuid::Uuid::from_u128(7)));
+    for lease in w.view.leases.values_mut() {
+        lease.incarnation = another;
+    }
+    w.join("w2");
+    assert_eq!(w.step(), Vec::<String>::new());
+}
+
+#[test]
+fn what_an_earlier_run_of_a_worker_told_does_not_block_a_removal() {
+    let mut w = World::with_workers(1);
+    w.declare("web", |_| {});
+    w.settle();
+    w.remove("web");
+    w.step();
+    w.tell("web:0", State::Stopped);
+    assert_eq!(w.step(), ["remove web:0 w1"]);
+    // The worker is killed before it takes its entry away, and is back.
+    w.view.workers.get_mut(&worker("w1")).unwrap().incarnation =
+        dsbus_schema::ids::Incarnation(uuid::Uuid::from_u128(7));
+    assert_eq!(w.step(), ["drop web:0 w1"]);
+    assert_eq!(w.step(), ["forget web"]);
+}
+
+#[test]
 fn a_changed_touch_timeout_is_a_new_placement() {
     let mut w = World::with_workers(1);
     w.declare("web", |_| {});

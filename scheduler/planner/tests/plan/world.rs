@@ -71,6 +71,7 @@ impl World {
         let seq = self.next();
         let lease = self.view.leases.entry((worker(name), seconds)).or_default();
         (lease.seq, lease.life) = (seq, Life::Live);
+        lease.incarnation = Some(Incarnation(Uuid::nil()));
     }
 
     /// A worker is lost: all its leases are.
