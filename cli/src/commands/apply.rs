@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dsbus_schema::command::{Applied, AppliedProgram, Apply, Change, Verb};
-use dsbus_schema::ids::InstanceId;
+use dsbus_schema::ids::{InstanceId, Target};
 use dsbus_schema::status::InstanceRow;
 use serde_json::{Value, json};
 
@@ -59,7 +59,8 @@ pub(super) async fn apply(
     }
     let mut outcomes = Vec::new();
     if !wait.no_wait {
-        let wants: Vec<Want> = applied.programs.iter().flat_map(wants).collect();
+        let mut wants: Vec<Want> = applied.programs.iter().flat_map(wants).collect();
+        wants.extend(surplus(connection, &applied).await?);
         let waited = wait::wait(connection, &wants, wait.timeout.0, |outcome| match format {
             Format::Table => act::tell(outcome, || done(outcome.row.as_ref())),
             Format::Json => Ok(()),
@@ -91,13 +92,29 @@ pub(super) fn wants(program: &AppliedProgram) -> impl Iterator<Item = Want> + '_
     })
 }
 
-/// What to say of an instance of a program that was declared.
+/// Instances beyond `numprocs`, which a declaration of more has left and which are on their way out.
+async fn surplus(connection: &Connection, applied: &Applied) -> Result<Vec<Want>, Failure> {
+    let names: Vec<Target> =
+        applied.programs.iter().map(|program| Target::Program(program.name.clone())).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let count = |row: &InstanceRow| {
+        applied.programs.iter().find(|program| program.name == row.program).map(|p| p.numprocs)
+    };
+    let rows = connection.status(&names).await?;
+    let beyond = rows.into_iter().filter(|row| count(row).is_some_and(|n| row.index >= n));
+    Ok(beyond.map(|row| Want { name: row.name, goal: Goal::Gone }).collect())
+}
+
+/// What to say of an instance of a program that was declared; without a row it is one too many,
+/// and gone.
 pub(super) fn done(row: Option<&InstanceRow>) -> String {
     match row {
         Some(row) if !row.wanted.run => "stopped, and stays so until it is started".to_owned(),
         Some(row) if row.pid.is_some() => format!("running ({})", describe::place(row)),
         Some(row) => describe::state(row),
-        None => "running".to_owned(),
+        None => "removed".to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `dsbus events [NAME...]`
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use dsbus_client::{Entry, From, Item, Watch};
 use dsbus_schema::event::Event;
@@ -20,6 +20,9 @@ use crate::{clock, describe, output};
 /// How many ids of events are kept to drop the second copy of one.
 const SEEN_MAX: usize = 10_000;
 
+/// What is watched, and by which name it was asked for.
+type Subjects = BTreeMap<String, Option<Target>>;
+
 /// Shows what happened, and goes on with `-f`. Needs the bus, not the schedulers.
 ///
 /// # Errors
@@ -33,10 +36,18 @@ pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Fa
         n => From::Last(u64::from(n)),
     };
     let mut watches: Vec<Watch> = subjects
-        .iter()
+        .keys()
         .map(|subject| connection.bus.watch_events(subject, from(), "cli-events"))
         .collect();
     let past = join_all(watches.iter_mut().map(past)).await;
+    let silent: Vec<&Target> = subjects
+        .values()
+        .zip(&past)
+        .filter_map(|(name, events)| name.as_ref().filter(|_| events.is_empty()))
+        .collect();
+    if args.lines > 0 {
+        nothing(&connection, &silent, args.follow).await?;
+    }
     let mut past: Vec<(u64, Event)> = past.into_iter().flatten().collect();
     past.sort_by_key(|(seq, _)| *seq);
     past.dedup_by_key(|(seq, _)| *seq);
@@ -52,7 +63,7 @@ pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Fa
         output::json(&past)?;
         return Ok(Code::Done);
     }
-    if !args.follow && past.is_empty() {
+    if !args.follow && past.is_empty() && silent.is_empty() && args.lines > 0 {
         output::note("nothing happened yet");
     }
     for event in &past {
@@ -68,25 +79,40 @@ pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Fa
     }
 }
 
-/// The subjects of what was named.
-async fn subjects(connection: &Connection, names: &[Target]) -> Result<BTreeSet<String>, Failure> {
+/// Tells which names have no events. A name that does not exist either is a slip, unless it is
+/// followed: then it may be declared yet. Without schedulers nobody knows.
+async fn nothing(connection: &Connection, silent: &[&Target], follow: bool) -> Result<(), Failure> {
+    for name in silent {
+        match connection.status(&[(*name).clone()]).await {
+            Err(failure) if failure.code == Code::Failed && !follow => return Err(failure),
+            Err(failure) if failure.code == Code::Failed => output::note(failure.message),
+            Ok(_) | Err(_) if !follow => output::note(format_args!("no events of {name}")),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The subjects of what was named, each with the name that may turn out not to exist.
+async fn subjects(connection: &Connection, names: &[Target]) -> Result<Subjects, Failure> {
     let fleet = connection.bus.fleet();
     if names.is_empty() || names.contains(&Target::All) {
-        return Ok(BTreeSet::from([subject::events(fleet)]));
+        return Ok(BTreeMap::from([(subject::events(fleet), None)]));
     }
-    let mut subjects = BTreeSet::new();
+    let mut subjects = BTreeMap::new();
     for name in names {
         match name {
             Target::Program(program) => {
-                subjects.insert(subject::events_about(fleet, program, None));
+                subjects.insert(subject::events_about(fleet, program, None), Some(name.clone()));
             }
             Target::Instance(instance) => {
                 let index = Some(instance.index);
-                subjects.insert(subject::events_about(fleet, &instance.program, index));
+                let subject = subject::events_about(fleet, &instance.program, index);
+                subjects.insert(subject, Some(name.clone()));
             }
             Target::All | Target::Id(_) => {
                 for row in connection.status(std::slice::from_ref(name)).await? {
-                    subjects.insert(subject::events_about(fleet, &row.program, None));
+                    subjects.insert(subject::events_about(fleet, &row.program, None), None);
                 }
             }
         }

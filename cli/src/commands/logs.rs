@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use dsbus_client::Error;
-use dsbus_schema::call::{Channel, LogAsk, LogFrom, LogPart, LogPlace, WorkerVerb};
+use dsbus_schema::call::{Channel, LOG_BYTES_MAX, LogAsk, LogFrom, LogPart, LogPlace, WorkerVerb};
+use dsbus_schema::command::code;
 use dsbus_schema::ids::{InstanceId, Target, WorkerName};
 use dsbus_schema::status::InstanceRow;
 use futures::future::join_all;
 use tokio::time::{Instant, interval};
 
+use super::workers;
 use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;
@@ -25,6 +27,9 @@ const LOCATE_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long it may take while other instances' output waits for it.
 const ANSWER_FOLLOWED_MAX: Duration = Duration::from_millis(500);
+
+/// Most questions that are asked before following begins; they take turns, and each is a message.
+const MARKS_MAX: usize = 1000;
 
 /// The output of one instance, as far as it was read.
 #[derive(Debug)]
@@ -70,7 +75,29 @@ pub(super) async fn run(config: &Config, args: &args::Logs) -> Result<Code, Fail
             reader.end(&manner)?;
         }
     }
-    if args.follow { follow(&connection, &args.names, &manner, readers).await } else { Ok(code) }
+    if !args.follow {
+        return Ok(code);
+    }
+    mark(&connection, &mut readers, &manner).await;
+    follow(&connection, &args.names, &manner, readers).await
+}
+
+/// Notes where the output ends on the workers where the instances are not: what is older was
+/// written in an earlier stay there, and is not shown when they move. A worker that does not
+/// answer, or joins later, is begun with its last lines.
+async fn mark(connection: &Connection, readers: &mut [Reader], manner: &Manner) {
+    let Ok(workers) = workers::all(connection).await else { return };
+    if workers.len() * readers.len() > MARKS_MAX {
+        return;
+    }
+    let marks = readers.iter_mut().map(|reader| async {
+        for worker in workers.iter().map(|row| &row.name) {
+            if let Some(place) = reader.end_on(connection, worker, manner.channel).await {
+                reader.places.entry(worker.clone()).or_insert(place);
+            }
+        }
+    });
+    join_all(marks).await;
 }
 
 async fn follow(
@@ -158,6 +185,29 @@ impl Reader {
         }
     }
 
+    /// Where its output ends on a worker; `None` when nothing is known of that.
+    async fn end_on(
+        &self,
+        connection: &Connection,
+        worker: &WorkerName,
+        channel: Channel,
+    ) -> Option<LogPlace> {
+        if self.places.contains_key(worker) || self.worker.as_ref() == Some(worker) {
+            return None;
+        }
+        let ask = LogAsk { name: self.name.clone(), channel, from: LogFrom::Last(0) };
+        let verb = WorkerVerb::Log;
+        let answer = connection.bus.call_worker(worker, verb, &ask, ANSWER_FOLLOWED_MAX).await;
+        match answer {
+            Ok(LogPart { next, .. }) => Some(next),
+            // It never was there, so whatever comes is new.
+            Err(Error::Refused { code: code::NOT_FOUND, .. }) => {
+                Some(LogPlace { file: 0, offset: 0 })
+            }
+            Err(_) => None,
+        }
+    }
+
     async fn ask(
         &self,
         connection: &Connection,
@@ -174,14 +224,13 @@ impl Reader {
     }
 
     fn show(&mut self, part: &LogPart, manner: &Manner) -> Result<(), Failure> {
-        if let Some(worker) = &self.worker {
-            self.places.insert(worker.clone(), part.next);
-        }
+        let before = self.worker.as_ref().and_then(|w| self.places.insert(w.clone(), part.next));
         if part.skipped {
-            output::note(format_args!(
-                "-- {}: output was rotated away before it was read --",
-                self.name
-            ));
+            let what = match before {
+                Some(_) => "output was rotated away before it was read".to_owned(),
+                None => format!("only the last {} KiB", LOG_BYTES_MAX / 1024),
+            };
+            output::note(format_args!("-- {}: {what} --", self.name));
         }
         let Some(width) = manner.prefix else {
             if let Some(last) = part.text.chars().last() {

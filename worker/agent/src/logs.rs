@@ -78,7 +78,8 @@ fn end(parts: &[Part]) -> LogPlace {
     })
 }
 
-/// The last `lines` lines, of at most `most` bytes, over as many files as it takes.
+/// The last `lines` lines, of at most `most` bytes, over as many files as it takes; `skipped` when
+/// that was not room enough.
 fn last(parts: &[Part], lines: u32, most: usize) -> io::Result<LogPart> {
     let mut found: Vec<u8> = Vec::new();
     for part in parts.iter().rev() {
@@ -92,15 +93,21 @@ fn last(parts: &[Part], lines: u32, most: usize) -> io::Result<LogPart> {
         }
     }
     let mut begin = begin_of_last(&found, lines);
-    if begin == 0 && found.len() >= most {
-        // Cut in the middle of a line, and perhaps of a character.
-        begin = found.iter().take(3).take_while(|byte| (**byte & 0xC0) == 0x80).count();
+    let all: u64 = parts.iter().map(|part| part.len).sum();
+    let skipped = lines > 0 && begin == 0 && (found.len() as u64) < all;
+    if skipped {
+        // Cut in the middle of a line: what is left of it goes. A line longer than the answer is
+        // shown from the begin of a character.
+        let line = found.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+        begin = line.filter(|begin| *begin < found.len()).unwrap_or_else(|| {
+            found.iter().take(3).take_while(|byte| (**byte & 0xC0) == 0x80).count()
+        });
     }
     let mut next = end(parts);
     let held = incomplete(&found[begin..]).min(usize::try_from(next.offset).unwrap_or(0));
     next.offset -= held as u64;
     let text = String::from_utf8_lossy(&found[begin..found.len() - held]).into_owned();
-    Ok(LogPart { text, next, more: false, skipped: false })
+    Ok(LogPart { text, next, more: false, skipped })
 }
 
 /// Where the last `lines` lines begin; 0 when there are no more than that.

@@ -98,6 +98,19 @@ fn long_output_is_cut_to_the_limit() {
 }
 
 #[test]
+fn output_that_was_cut_begins_with_a_line_and_says_so() {
+    let log = Log::new();
+    let line = format!("{}\n", "x".repeat(999));
+    log.write(line.repeat(300));
+    let part = log.ask(LogFrom::Last(300));
+    assert!(part.skipped);
+    assert_eq!(part.text, line.repeat(LOG_BYTES_MAX / 1000));
+    let part = log.ask(LogFrom::Last(10));
+    assert_eq!((part.text, part.skipped), (line.repeat(10), false));
+    assert!(!log.ask(LogFrom::Last(0)).skipped);
+}
+
+#[test]
 fn a_reader_follows_over_rotations() {
     let log = Log::new();
     log.write("a\n");
