@@ -9,7 +9,8 @@ use dsbus_client::{Bus, ConnectOptions, Error, Served, Write};
 use dsbus_schema::call::{Pong, WorkerVerb};
 use dsbus_schema::event::{Event, Fact, Source};
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
-use dsbus_schema::storage::{Bucket, touch_key};
+use dsbus_schema::status::Status;
+use dsbus_schema::storage::{Bucket, instance_key, touch_key};
 use dsbus_schema::subject;
 use dsbus_schema::touch::Touch;
 use dsbus_schema::worker::Worker;
@@ -135,6 +136,8 @@ pub(crate) async fn look_up(bus: Bus, worker: WorkerName, names: Vec<InstanceId>
     Done::LookedUp(seqs)
 }
 
+/// Epoch and number of the last event that this worker told of an instance. The event may have aged
+/// out of the stream; the status entry, written after it, does not.
 async fn last_seq(
     bus: Bus,
     worker: WorkerName,
@@ -142,13 +145,23 @@ async fn last_seq(
 ) -> Option<(InstanceId, (Epoch, u64))> {
     let mut retry = Retry::new(&bus, "look up the last event of an instance");
     let subject = subject::process_events(bus.fleet(), &worker, &name);
+    let key = instance_key(&worker, &name);
     loop {
-        match bus.last_event(&subject).await {
-            Ok(Some(Event { data: Fact::Process(fact), .. })) => {
-                return Some((name, (fact.epoch, fact.seq)));
+        let told = match bus.last_event(&subject).await {
+            Ok(Some(Event { data: Fact::Process(fact), .. })) => Ok(Some((fact.epoch, fact.seq))),
+            Ok(_) | Err(Error::Malformed { .. }) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let stands = match bus.get(Bucket::Status, &key).await {
+            Ok(entry) => Ok(entry.and_then(|entry| entry.json::<Status>().ok().flatten())),
+            Err(error) => Err(error),
+        };
+        match (told, stands) {
+            (Ok(told), Ok(stands)) => {
+                let stands = stands.map(|status| (status.epoch, status.seq));
+                return told.max(stands).map(|last| (name, last));
             }
-            Ok(_) | Err(Error::Malformed { .. }) => return None,
-            Err(error) => retry.after(&error).await,
+            (Err(error), _) | (_, Err(error)) => retry.after(&error).await,
         }
     }
 }

@@ -56,17 +56,18 @@ impl Identity {
         }
     }
 
-    /// Whether the touch was sent from this state directory, on this boot of this machine. We hold
-    /// the directory's lock, so whoever sent it is dead unless it is us.
+    /// Whether the touch was sent from this state directory, on this boot of this machine, under
+    /// this host name (containers share the rest, and differ in that). We hold the directory's lock, so whoever sent it is dead unless it is us.
     pub(crate) fn same_place(&self, touch: &Touch) -> bool {
         self.machine == touch.machine
             && self.boot == touch.boot
+            && self.host == touch.host
             && self.directory == touch.directory
     }
 
     /// Whether whoever answered lives in this state directory of this machine.
     pub(crate) fn same_place_as(&self, pong: &Pong) -> bool {
-        self.machine == pong.machine && self.directory == pong.directory
+        self.machine == pong.machine && self.host == pong.host && self.directory == pong.directory
     }
 
     /// Whether this very run of the supervisor sent it.

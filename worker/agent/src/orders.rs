@@ -121,7 +121,11 @@ impl Agent {
     fn extend(&mut self, seconds: u64, until: BootTime) {
         if self.bus.live() && !self.bus.owed {
             self.guards.extend(seconds, until);
-            self.link.say(ToSupervisor::Lease { seconds, until });
+            if !self.link.say(ToSupervisor::Lease { seconds, until }) {
+                // It does not read: it is told everything anew, this included, when it does.
+                self.bus.owed = true;
+                self.bus.extensions.insert(seconds, until);
+            }
         } else {
             self.bus.extensions.insert(seconds, until);
         }

@@ -15,6 +15,7 @@ use dsbus_schema::event::{Event, Fact, Source};
 use dsbus_schema::ids::{Epoch, FleetName, InstanceId, WorkerName};
 use dsbus_schema::status::Status;
 use dsbus_supervisor::protocol::{ProcessEvent, Report, Reported};
+use dsbus_supervisor::report::REPORTS_MAX;
 
 /// Deliveries that are on their way at once: enough to hide the way to the server and back.
 const DELIVERIES_MAX: usize = 64;
@@ -112,6 +113,17 @@ impl Publisher {
     pub(crate) fn push(&mut self, report: Report) {
         if let Some(name) = about(&report) {
             *self.waiting.entry(name.clone()).or_default() += 1;
+        }
+        // The supervisor keeps as many, and has dropped and counted what is older.
+        while self.queue.len() >= REPORTS_MAX
+            && let Some((oldest, Stage::Waiting)) = self.queue.front()
+        {
+            let (number, name) = (oldest.number, about(oldest).cloned());
+            self.queue.pop_front();
+            self.through = number;
+            if let Some(name) = name {
+                self.taken(&name);
+            }
         }
         self.queue.push_back((report, Stage::Waiting));
     }
@@ -238,6 +250,9 @@ impl Publisher {
     fn next_again(&mut self) -> Option<Delivery> {
         let free =
             |name: &&InstanceId| !self.busy.contains(*name) && !self.waiting.contains_key(*name);
+        if !self.statuses {
+            return None;
+        }
         let name = self.again.iter().find(free)?.clone();
         self.again.remove(&name);
         let known = self.known.get(&name)?;

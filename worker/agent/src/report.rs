@@ -96,8 +96,6 @@ async fn remove(bus: &Bus, worker: &WorkerName, name: &InstanceId, epoch: Epoch)
 
 /// Whether what stands there tells of a later moment than `mine`.
 fn newer(there: &Status, mine: &Status) -> bool {
-    there.epoch > mine.epoch
-        || (there.epoch == mine.epoch
-            && there.incarnation == mine.incarnation
-            && there.seq > mine.seq)
+    // Incarnations are numbered by time (UUID v7): what an earlier run wrote late is not later.
+    (there.epoch, there.incarnation, there.seq) > (mine.epoch, mine.incarnation, mine.seq)
 }

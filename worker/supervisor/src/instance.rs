@@ -239,6 +239,11 @@ impl Instance {
         self.epoch
     }
 
+    /// The lease that its next child will live by, in seconds.
+    pub(crate) fn next_lease_seconds(&self) -> u64 {
+        self.placement.spec.touch_seconds()
+    }
+
     /// Sets the lease it lives by, before it is told anything else.
     pub(crate) fn lease(&mut self, until: Option<BootTime>) {
         self.lease = until.unwrap_or_default();

@@ -91,6 +91,11 @@ impl Table {
     #[must_use]
     pub fn handle(&mut self, name: &InstanceId, input: Input, now: Now) -> Effects {
         let Some(instance) = self.instances.get_mut(name) else { return Vec::new() };
+        if matches!(input, Input::Ended { .. }) {
+            // The next child may live by another lease than the one that ended.
+            let lease = self.leases.get(&instance.next_lease_seconds()).copied();
+            instance.lease(lease);
+        }
         let effects = instance.handle(input, now);
         if effects.iter().any(|effect| matches!(effect, Effect::Gone { .. })) {
             self.instances.remove(name);
