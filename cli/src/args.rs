@@ -27,6 +27,9 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 3 status: something that shoul
 NAME is a program (web), one of its instances (web:0), a program's UUID, or all.
 Try it: dsbus dev examples/hello.toml";
 
+/// What `remove` takes: an instance has no declaration of its own.
+const REMOVED: &str = "Programs, not single instances; all is every program";
+
 /// Which fleet, on which bus, as whom.
 #[derive(Debug, Clone, Default, Group)]
 pub(crate) struct Globals {
@@ -272,8 +275,7 @@ pub(crate) struct Tied {
 pub(crate) fn parse(
     words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
 ) -> Result<Args, clap::Error> {
-    let matches =
-        Args::command().mut_subcommand("create", with_keys).try_get_matches_from(words)?;
+    let matches = command().try_get_matches_from(words)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Verb::Create(create), Some(("create", given))) = (&mut args.verb, matches.subcommand())
     {
@@ -284,6 +286,13 @@ pub(crate) fn parse(
         }
     }
     Ok(args)
+}
+
+/// The whole command line, with what its types do not say.
+fn command() -> clap::Command {
+    Args::command()
+        .mut_subcommand("create", with_keys)
+        .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
 }
 
 /// The keys that are options of `create`; the command has its own place.
@@ -334,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Args::command().mut_subcommand("create", with_keys).debug_assert();
+        command().debug_assert();
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::failure::Failure;
 
 /// The bus unless anything names another one.
 const URL_DEFAULT: &str = "nats://127.0.0.1:4222";
+/// Schemes of addresses that the client connects to.
+const SCHEMES: [&str; 4] = ["nats", "tls", "ws", "wss"];
 /// Where `dsbus dev` writes its bus, below the directory it was started in.
 pub(crate) const URL_FILE: &str = ".dsbus/url";
 /// What is logged unless said otherwise.
@@ -119,6 +121,12 @@ impl Config {
         if urls.is_empty() {
             return Err(Failure::usage(format!("no address of a bus in {text:?} ({origin})")));
         }
+        if let Some(scheme) = urls.iter().find_map(|url| strange_scheme(url)) {
+            let known = SCHEMES.join(", ");
+            return Err(Failure::usage(format!(
+                "{scheme}:// is no address of a bus ({origin}); a scheme is one of {known}"
+            )));
+        }
         let fleet = match (&globals.fleet, around.variable("DSBUS_FLEET")) {
             (Some(fleet), _) => fleet.clone(),
             (None, Some(text)) => {
@@ -185,6 +193,12 @@ fn address(globals: &Globals, around: &Surroundings) -> Result<(String, Origin),
 /// The path as seen from `directory`, when it is below it.
 fn nearer(path: &Path, directory: &Path) -> PathBuf {
     path.strip_prefix(directory).unwrap_or(path).to_owned()
+}
+
+/// The scheme of an address, if it is none that NATS knows. Without one it is `nats`.
+fn strange_scheme(url: &str) -> Option<&str> {
+    let (scheme, _) = url.split_once("://")?;
+    (!SCHEMES.contains(&scheme)).then_some(scheme)
 }
 
 /// `nats://ann:secret@host` is shown as `nats://ann:...@host`.

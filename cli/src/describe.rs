@@ -38,7 +38,7 @@ fn join<'a>(parts: impl IntoIterator<Item = Option<&'a str>>) -> String {
         })
     };
     let kept: Vec<&str> = (0..parts.len()).filter(|&i| !told(i)).map(|i| parts[i]).collect();
-    kept.join("; ")
+    kept.join("; ").replace(" 1 times", " once")
 }
 
 /// Where an instance runs: `w2, pid 123`.
@@ -115,6 +115,8 @@ fn process(fact: &ProcessFact) -> String {
         Some(false) => format!("{exit} (not expected)"),
         Some(true) | None => exit.to_string(),
     });
+    // What the worker gives as the reason when there is none but the exit itself.
+    let ended = fact.exit.map(|exit| format!("ended by itself: {exit}"));
     let attempt = fact.attempt.filter(|n| *n > 1).map(|n| format!("try {n}"));
     let stderr = fact.stderr_line.as_ref().map(|line| format!("stderr: {line}"));
     join([
@@ -122,7 +124,7 @@ fn process(fact: &ProcessFact) -> String {
         attempt.as_deref(),
         fact.spawnerr.as_deref(),
         exit.as_deref(),
-        fact.reason.as_deref(),
+        fact.reason.as_deref().filter(|reason| Some(*reason) != ended.as_deref()),
         stderr.as_deref(),
     ])
 }
@@ -192,6 +194,7 @@ mod tests {
     fn a_detail_says_nothing_twice() {
         let line = join([Some("exit code 1"), Some("exit code 1 too quickly"), Some("stderr: x")]);
         assert_eq!(line, "exit code 1 too quickly; stderr: x");
+        assert_eq!(join([Some("FATAL 1 times, on w1")]), "FATAL once, on w1");
         assert_eq!(join([Some("a"), None, Some(""), Some("a")]), "a");
     }
 }

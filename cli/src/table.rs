@@ -1,5 +1,5 @@
 //! Tables of plain columns that fit the terminal: columns of little weight leave first, then the
-//! last column wraps. Without a terminal every column is there, on one line.
+//! last column wraps, and where even that has no room it goes below. Without a terminal every column is there, on one line.
 
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 
@@ -61,6 +61,9 @@ impl Text {
 /// Least width that is worth wrapping text into.
 const WRAP_WIDTH_MIN: usize = 24;
 
+/// Before text on a line of its own.
+const INDENT: &str = "    ";
+
 /// The lines of a table, with colours. `width` is the terminal's; `None` where there is none.
 pub(crate) fn render(columns: &[Column], rows: &[Vec<Text>], width: Option<u16>) -> Vec<String> {
     let mut shown: Vec<usize> = (0..columns.len())
@@ -82,12 +85,42 @@ pub(crate) fn render(columns: &[Column], rows: &[Vec<Text>], width: Option<u16>)
                 .filter(|&i| columns[i].leaves > 0)
                 .max_by_key(|&i| columns[i].leaves)
             else {
-                break;
+                return apart(columns, rows, &shown, width);
             };
             shown.retain(|&i| i != least);
         }
     }
     layout(columns, rows, &shown, width)
+}
+
+/// The last column on lines of its own, below each row: there is no room beside the others.
+fn apart(columns: &[Column], rows: &[Vec<Text>], shown: &[usize], width: u16) -> Vec<String> {
+    let Some((last, rest)) = shown.split_last().filter(|(last, _)| columns[**last].optional) else {
+        return layout(columns, rows, shown, Some(width));
+    };
+    // Without a width every row is one line, however narrow the terminal is.
+    let mut lines = layout(columns, rows, rest, None).into_iter();
+    let mut said: Vec<String> = lines.next().into_iter().collect();
+    for (line, row) in lines.zip(rows) {
+        said.push(line);
+        said.extend(wrapped(&row[*last].text, usize::from(width).saturating_sub(INDENT.len())));
+    }
+    said
+}
+
+/// Text in indented lines, broken between words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines.into_iter().map(|line| format!("{INDENT}{line}")).collect()
 }
 
 fn layout(
@@ -158,5 +191,9 @@ mod tests {
         assert_eq!(said[0], "NAME   PID  DETAIL");
         assert!(said.len() > 2 && said.iter().all(|l| l.chars().count() <= 36), "{said:#?}");
         assert_eq!(plain(&[row], Some(32))[0], "NAME   DETAIL");
+        let said = plain(&[row, ["api:0", "1", "7", ""]], Some(30));
+        let expected =
+            ["NAME", "web:0", "    a long story of many words", "    that goes on and on", "api:0"];
+        assert_eq!(said, expected);
     }
 }

@@ -1,6 +1,7 @@
 //! Waiting until what was asked for is the case.
 
 mod judge;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output;
 pub(crate) use judge::{Goal, Verdict, judge};
+use progress::Progress;
 
 /// How often the schedulers are asked at most: one question costs them a look at every instance
 /// that it is about.
@@ -65,7 +67,9 @@ pub(crate) async fn wait(
     timeout: Duration,
     mut tell: impl FnMut(&Outcome) -> Result<(), Failure>,
 ) -> Result<Vec<Outcome>, Failure> {
-    let deadline = Instant::now() + timeout;
+    let began = Instant::now();
+    let deadline = began + timeout;
+    let (terminal, mut progress) = (output::is_watched(), Progress::default());
     let mut feed = feed(connection).await;
     let mut left: Vec<&Want> = wants.iter().collect();
     let mut standing = BTreeMap::new();
@@ -87,6 +91,10 @@ pub(crate) async fn wait(
             let row = rows.get(&want.name);
             let verdict = judge(&want.goal, row, settled(&mut standing, &want.name, row));
             if matches!(verdict, Verdict::Waiting(_)) && !over {
+                if terminal && let Some(news) = row.and_then(|r| progress.news(r, began.elapsed()))
+                {
+                    output::note(news);
+                }
                 undecided.push(want);
                 continue;
             }

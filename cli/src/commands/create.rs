@@ -19,6 +19,10 @@ use crate::wait::{self, Verdict};
 /// # Errors
 /// When the declaration is wrong or refused, or nobody answers.
 pub(super) async fn run(config: &Config, args: args::Create) -> Result<Code, Failure> {
+    let alone = match args.command.as_slice() {
+        [word] => word.contains(char::is_whitespace),
+        _ => false,
+    };
     let program = declaration(args.keys, args.command);
     ProgramSpec::read(&program).map_err(|problems| wrong(&problems))?;
     let connection = Connection::open(config).await?;
@@ -27,6 +31,12 @@ pub(super) async fn run(config: &Config, args: args::Create) -> Result<Code, Fai
     apply::warn(&applied);
     for program in &applied.programs {
         output::line(program.id)?;
+        if program.revision > 1 {
+            output::note(format_args!(
+                "{} existed and was stopped: replaced (revision {})",
+                program.name, program.revision
+            ));
+        }
     }
     if args.wait.no_wait {
         return Ok(Code::Done);
@@ -44,8 +54,14 @@ pub(super) async fn run(config: &Config, args: args::Create) -> Result<Code, Fai
             }
             Verdict::Failed(_) | Verdict::Waiting(_) => {
                 let failure = act::failure(outcome);
-                let kept = format!("it stays declared, as {id}");
-                output::failure(&failure.hint(kept));
+                let spawnerr = outcome.row.as_ref().and_then(|row| row.spawnerr.as_deref());
+                let hint = match spawnerr {
+                    Some(why) if alone && why.contains("no such file") => {
+                        format!("give words separately, or --shell; it stays declared, as {id}")
+                    }
+                    Some(_) | None => format!("it stays declared, as {id}"),
+                };
+                output::failure(&failure.hint(hint));
             }
         }
         Ok(())

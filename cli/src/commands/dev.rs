@@ -52,6 +52,9 @@ pub(super) fn run(config: &Config, args: args::Dev) -> Result<Code, Failure> {
         Some(_) => None,
         None => Some(Server::find(&config.around)?),
     };
+    if let (Some(_), Some(port)) = (&server, args.port) {
+        server::must_be_free(port)?;
+    }
     let home = Home::open(&config.around.directory, args.data.as_deref(), &config.fleet)?;
     connection::run(async {
         let plan = Plan { config: config.clone(), args, programs, given, server };

@@ -14,11 +14,11 @@ use crate::{clock, describe, output};
 const COLUMNS: [Column; 8] = [
     Column { title: "NAME", leaves: 0, optional: false },
     Column { title: "STATE", leaves: 0, optional: false },
-    Column { title: "WORKER", leaves: 1, optional: false },
-    Column { title: "PID", leaves: 3, optional: false },
+    Column { title: "WORKER", leaves: 0, optional: false },
+    Column { title: "PID", leaves: 1, optional: false },
     Column { title: "EPOCH", leaves: 4, optional: false },
     Column { title: "SINCE", leaves: 2, optional: false },
-    Column { title: "RESTARTS", leaves: 5, optional: false },
+    Column { title: "RESTARTS", leaves: 3, optional: false },
     Column { title: "DETAIL", leaves: 0, optional: true },
 ];
 

@@ -82,6 +82,11 @@ impl Diagnostic {
         Diagnostic { place: Some(source.place(span)), ..Diagnostic::whole(source.name, message) }
     }
 
+    /// Line and column; what is about the file as a whole comes first.
+    pub(super) fn position(&self) -> (usize, usize) {
+        self.place.as_ref().map_or((0, 0), |place| (place.line, place.column))
+    }
+
     /// Names the key, with its path.
     pub(super) fn key(mut self, key: impl Into<String>) -> Diagnostic {
         self.key = Some(key.into());

@@ -54,6 +54,8 @@ impl Found {
             let message = "declares no program; one begins with [program.NAME]";
             self.diagnostics.push(Diagnostic::whole(source.name, message));
         }
+        // Sections come by name, and are told as they stand in the file.
+        self.diagnostics[before.1..].sort_by_key(Diagnostic::position);
     }
 
     fn add_programs(&mut self, source: &Source<'_>, programs: &dyn TableLike) {
@@ -94,28 +96,30 @@ impl Found {
     ) -> Map<String, serde_json::Value> {
         let known = ProgramSpec::keys();
         let mut keys = Map::new();
-        let mut found = Vec::new();
+        let (mut found, mut slips) = (Vec::new(), Vec::new());
         for (key, item) in table.iter() {
             if known.iter().any(|k| k == key) {
                 keys.extend(value::json(item).map(|value| (key.to_owned(), value)));
                 continue;
             }
+            slips.extend(suggest::nearest(key, known.iter().map(String::as_str)));
             let hint = suggest::hint(key, known.iter().map(String::as_str));
             let diagnostic = Diagnostic::at(source, key_span(table, key, item), "unknown key");
-            let start = key_span(table, key, item).start;
-            found.push((start, diagnostic.key(format!("{path}.{key}")).hint(hint)));
+            found.push(diagnostic.key(format!("{path}.{key}")).hint(hint));
         }
-        for problem in ProgramSpec::read(&keys).err().unwrap_or_default() {
+        let problems = ProgramSpec::read(&keys).err().unwrap_or_default();
+        // A key that is missing because it is misspelt is told once.
+        let told = |key: &str| !keys.contains_key(key) && slips.contains(&key);
+        for problem in problems.into_iter().filter(|problem| !told(&problem.key)) {
             let span = table
                 .get(&problem.key)
                 .map_or_else(|| header.clone(), |item| value_span(table, &problem.key, item));
-            let diagnostic = Diagnostic::at(source, span.clone(), problem.message)
+            let diagnostic = Diagnostic::at(source, span, problem.message)
                 .key(format!("{path}.{}", problem.key))
                 .hint(problem.hint);
-            found.push((span.start, diagnostic));
+            found.push(diagnostic);
         }
-        found.sort_by_key(|(start, _)| *start);
-        self.diagnostics.extend(found.into_iter().map(|(_, diagnostic)| diagnostic));
+        self.diagnostics.extend(found);
         keys
     }
 }
@@ -124,11 +128,29 @@ fn syntax_error(source: &Source<'_>, e: &toml_edit::TomlError) -> Diagnostic {
     let span = e.span().unwrap_or(0..0);
     let place = source.place(span.clone());
     let line = source.text.lines().nth(place.line - 1).unwrap_or_default().trim_start();
+    if let Some((name, first)) = twice(source.text, place.line) {
+        let message = format!("is declared twice, first in {}:{first}", source.name);
+        return Diagnostic::at(source, span, message).key(format!("{SECTION}.{name}"));
+    }
     // What a person writes who comes from Supervisor.
     let hint = line
         .starts_with("[program:")
         .then(|| "in TOML a section is written [program.NAME]".to_owned());
     Diagnostic::at(source, span, format!("not valid TOML: {}", e.message().trim())).hint(hint)
+}
+
+/// The program whose section begins in this line, and the line where an earlier one of it begins.
+fn twice(text: &str, line: usize) -> Option<(&str, usize)> {
+    let mut before = text.lines().take(line).map(program_of).collect::<Vec<_>>();
+    let name = before.pop()??;
+    let first = before.iter().position(|earlier| *earlier == Some(name))?;
+    Some((name, first + 1))
+}
+
+/// The name in a line `[program.NAME]`.
+fn program_of(line: &str) -> Option<&str> {
+    let (section, name) = line.trim().strip_prefix('[')?.split_once(']')?.0.split_once('.')?;
+    (section.trim() == SECTION).then(|| name.trim().trim_matches('"'))
 }
 
 fn section_hint(section: &str) -> Option<String> {

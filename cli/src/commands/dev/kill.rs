@@ -1,10 +1,10 @@
 //! `dsbus dev kill WORKER`: a worker's end as a power cut makes it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::WorkerName;
-use dsbus_schema::state::WorkerState;
+use dsbus_schema::state::{State, WorkerState};
 use dsbus_schema::status::WorkerRow;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,6 +18,9 @@ use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
+
+/// Most instances that are named; a worker may have run hundreds.
+const NAMES_MAX: usize = 5;
 
 /// Kills both processes of the worker, if they are on this machine.
 ///
@@ -34,17 +37,22 @@ pub(super) async fn run(config: &Config, worker: &WorkerName) -> Result<Code, Fa
             row.host
         )));
     }
+    let home = home_of(config, worker);
     for pid in [row.agent_pid, row.supervisor_pid] {
-        check(worker, pid)?;
+        check(worker, pid, home.is_some())?;
+    }
+    if row.state == WorkerState::Lost {
+        return Err(Failure::failed(format!("{worker} is lost already")));
     }
     let there: Vec<String> = connection
         .status(&[])
         .await?
         .iter()
         .filter(|row| row.worker.as_ref() == Some(worker))
+        .filter(|row| matches!(row.state, State::Running | State::Starting))
         .map(|row| row.name.to_string())
         .collect();
-    let comes_back = leave_word(config, worker);
+    let comes_back = home.is_some_and(|data| fs::write(home::killed(&data, worker), "").is_ok());
     // A supervisor that sees its agent die starts another one: it is held first.
     for (pid, signal) in [
         (row.supervisor_pid, Signal::SIGSTOP),
@@ -61,7 +69,7 @@ pub(super) async fn run(config: &Config, worker: &WorkerName) -> Result<Code, Fa
         [] => output::line("nothing ran there")?,
         names => output::line(format_args!(
             "{} ran there, and will run elsewhere after its touch_timeout (5 s unless set)",
-            names.join(" ")
+            named(names)
         ))?,
     }
     if comes_back {
@@ -73,18 +81,29 @@ pub(super) async fn run(config: &Config, worker: &WorkerName) -> Result<Code, Fa
 
 fn find<'a>(rows: &'a [WorkerRow], worker: &WorkerName) -> Result<&'a WorkerRow, Failure> {
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-    let row = rows.iter().find(|row| row.name == *worker).ok_or_else(|| {
+    rows.iter().find(|row| row.name == *worker).ok_or_else(|| {
         Failure::failed(format!("there is no worker {worker}; there are: {}", names.join(" ")))
-    })?;
-    match row.state {
-        WorkerState::Lost => Err(Failure::failed(format!("{worker} is lost already"))),
-        _ => Ok(row),
+    })
+}
+
+/// The first few names, and how many more there are.
+fn named(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES_MAX).map(String::as_str).collect::<Vec<_>>().join(" ");
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
 /// Refuses to kill what is no process of dsbus: the number may belong to another one by now.
-fn check(worker: &WorkerName, pid: i32) -> Result<(), Failure> {
-    let gone = || Failure::failed(format!("process {pid} of {worker} does not run any more"));
+fn check(worker: &WorkerName, pid: i32, comes_back: bool) -> Result<(), Failure> {
+    let gone = || {
+        Failure::failed(if comes_back {
+            format!("{worker} is already killed; it comes back by itself")
+        } else {
+            format!("process {pid} of {worker} does not run any more")
+        })
+    };
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let process = Path::new("/proc").join(pid.to_string());
     let binary = fs::read_link(process.join("exe")).map_err(|_| gone())?;
@@ -97,12 +116,13 @@ fn check(worker: &WorkerName, pid: i32) -> Result<(), Failure> {
     Err(Failure::failed(format!("process {pid} of {worker} is {}, not dsbus", binary.display())))
 }
 
-/// Tells the `dsbus dev` that runs here that this end is meant; whether there is one.
-fn leave_word(config: &Config, worker: &WorkerName) -> bool {
-    let Some(path) = config.around.upward(RECORD_FILE) else { return false };
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let Ok(record) = serde_json::from_str::<Record>(&text) else { return false };
+/// Data of the `dsbus dev` that runs this worker here, if one does: a word left there tells it that
+/// the end is meant, and it starts the worker again.
+fn home_of(config: &Config, worker: &WorkerName) -> Option<PathBuf> {
+    let path = config.around.upward(RECORD_FILE)?;
+    let text = fs::read_to_string(path).ok()?;
+    let record = serde_json::from_str::<Record>(&text).ok()?;
     let theirs =
         record.fleet == config.fleet && record.data.join("workers").join(worker.as_str()).exists();
-    theirs && fs::write(home::killed(&record.data, worker), "").is_ok()
+    theirs.then_some(record.data)
 }

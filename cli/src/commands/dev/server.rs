@@ -1,6 +1,8 @@
 //! The nats-server that `dsbus dev` starts.
 
 use std::ffi::OsString;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -63,6 +65,20 @@ impl Server {
         words.extend(["--store_dir".into(), data.join("nats").into()]);
         words.extend(["--ports_file_dir".into(), ports(data).into()]);
         words
+    }
+}
+
+/// Refuses a port that another process listens on, before anything is started.
+///
+/// # Errors
+/// When it is taken, or may not be used.
+pub(super) fn must_be_free(port: u16) -> Result<(), Failure> {
+    let wrong =
+        |why: String| Err(Failure::failed(format!("port {port} {why}; choose another --port")));
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => wrong("is taken".to_owned()),
+        Err(e) => wrong(format!("cannot be used: {e}")),
     }
 }
 
