@@ -130,7 +130,8 @@ fn a_second_worker_of_one_name_starts_nothing() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", crate::fleet::said(&output));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains(&fleet.pid("w1").to_string()), "says who holds it: {said}");
+    let holder = fleet.worker_directory("w1");
+    assert!(said.contains(holder.to_str().unwrap()), "says who holds it: {said}");
     // The same directory: its lock is held.
     let same = fleet.worker_directory("w1");
     let output = std::process::Command::new(crate::fleet::DSBUS)

@@ -52,10 +52,10 @@ pub(super) fn run(config: &Config, args: args::Dev) -> Result<Code, Failure> {
         Some(_) => None,
         None => Some(Server::find(&config.around)?),
     };
+    let home = Home::open(&config.around.directory, args.data.as_deref(), &config.fleet)?;
     if let (Some(_), Some(port)) = (&server, args.port) {
         server::must_be_free(port)?;
     }
-    let home = Home::open(&config.around.directory, args.data.as_deref(), &config.fleet)?;
     connection::run(async {
         let plan = Plan { config: config.clone(), args, programs, given, server };
         let mut fleet = Fleet::new(&home)?;

@@ -161,7 +161,11 @@ impl Driver {
                     let now = clock::now();
                     for other in self.children.reap() {
                         if self.agent.pid() == Some(other) {
-                            tracing::warn!("the agent (pid {other}) died");
+                            // Its last words may still be in the socket.
+                            self.hear_agent();
+                            if self.ending != Ending::Done {
+                                tracing::warn!("the agent (pid {other}) died");
+                            }
                             self.agent_died(now);
                         }
                     }
