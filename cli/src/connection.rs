@@ -53,10 +53,21 @@ impl Connection {
     /// # Errors
     /// As [`Connection::command`].
     pub(crate) async fn status(&self, names: &[Target]) -> Result<Vec<InstanceRow>, Failure> {
+        match self.rows(names).await {
+            Ok(rows) => Ok(rows),
+            Err(e) => Err(self.explain(e).await),
+        }
+    }
+
+    /// As [`Connection::status`], for whoever looks at the error.
+    ///
+    /// # Errors
+    /// The client's.
+    pub(crate) async fn rows(&self, names: &[Target]) -> Result<Vec<InstanceRow>, Error> {
         let mut ask = Ask { names: names.to_vec(), ..Ask::default() };
         let mut rows: Vec<InstanceRow> = Vec::new();
         loop {
-            let page: Vec<InstanceRow> = self.command(Verb::Status, &ask).await?;
+            let page: Vec<InstanceRow> = self.bus.command(Verb::Status, &ask).await?;
             let full = page.len() >= STATUS_ROWS_MAX;
             rows.extend(page);
             ask.after = rows.last().map(|row| row.name.clone());

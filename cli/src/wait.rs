@@ -12,7 +12,6 @@ use dsbus_schema::ids::{InstanceId, Target};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::state::State;
 use dsbus_schema::status::InstanceRow;
-use dsbus_schema::{command::Ask, command::Verb};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
@@ -134,14 +133,10 @@ async fn ask(
     let mut names: Vec<Target> =
         wants.iter().map(|want| Target::Program(want.name.program.clone())).collect();
     names.dedup();
-    let about = |names| Ask { names, ..Ask::default() };
-    let rows: Result<Vec<InstanceRow>, Error> =
-        match connection.bus.command(Verb::Status, &about(names)).await {
-            Err(Error::Refused { code: code::NOT_FOUND, .. }) => {
-                connection.bus.command(Verb::Status, &about(Vec::new())).await
-            }
-            answer => answer,
-        };
+    let rows = match connection.rows(&names).await {
+        Err(Error::Refused { code: code::NOT_FOUND, .. }) => connection.rows(&[]).await,
+        answer => answer,
+    };
     match rows {
         Ok(rows) => Ok(rows.into_iter().map(|row| (row.name.clone(), row)).collect()),
         Err(e) => Err(connection.explain(e).await),
