@@ -126,7 +126,15 @@ impl Fleet {
         rows.as_array().unwrap().iter().find(|w| w["name"] == name).unwrap().clone()
     }
 
+    /// Waits until every scheduler knows that so many workers are ready: it is asked so often in a
+    /// row that each will have answered.
     pub(crate) fn wait_ready(&self, workers: usize) {
+        for _ in 0..6 {
+            self.wait_one_knows_ready(workers);
+        }
+    }
+
+    fn wait_one_knows_ready(&self, workers: usize) {
         wait_until("all workers to be ready", DEADLINE, || {
             let rows = self.try_json(&["workers", "-o", "json"])?;
             let ready = rows.as_array().unwrap().iter().filter(|w| w["state"] == "ready").count();

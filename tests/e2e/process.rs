@@ -94,7 +94,8 @@ fn fatal_is_tried_on_other_workers_until_max_fail_count() {
         .filter(|e| e["data"]["state"] == "FATAL" && e["data"]["seq"] != 0)
         .map(|e| e["data"]["worker"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(fatal.len(), 2, "{fatal:?}");
+    let shown = || events.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert_eq!(fatal.len(), 2, "{fatal:?}\n{}", shown());
     assert_ne!(fatal[0], fatal[1]);
     // A start that a person asks for tries anew, and is given up anew, and both is told.
     fleet.fails(1, &["start", "bad"]);

@@ -228,6 +228,10 @@ impl Scheduler {
         if actions.is_empty() {
             return;
         }
+        if !self.view_is_current().await {
+            // What is missing is on its way, and wakes this loop up.
+            return;
+        }
         let mut actions = actions.into_iter();
         loop {
             let some: Vec<_> = actions.by_ref().take(WRITES_AT_ONCE).collect();
@@ -249,6 +253,23 @@ impl Scheduler {
                 return;
             }
         }
+    }
+
+    /// Whether the view has every declaration and command that is on the bus. Buckets are watched
+    /// apart from each other, so a placement may be heard of before the goal it came from: whoever
+    /// acted on that would take back what another scheduler has just done.
+    async fn view_is_current(&self) -> bool {
+        let mut last = Vec::new();
+        for bucket in [Bucket::Programs, Bucket::Goals] {
+            match self.bus.get(bucket, ">").await {
+                Ok(entry) => last.extend(entry.map(|entry| (bucket, entry.seq))),
+                Err(e) => {
+                    tracing::debug!("the bus cannot be read: {e}");
+                    return false;
+                }
+            }
+        }
+        self.shared.lock().has_heard(&last)
     }
 
     async fn enact(

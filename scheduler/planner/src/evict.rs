@@ -86,6 +86,10 @@ fn keep(view: &View, program: &Program, name: &InstanceId, placed: &Placed, draf
         return;
     }
     let now = &placed.placement;
+    if now.revision > program.revision || asked(program, wanted) < asked(program, now.wanted) {
+        // Whoever wrote the placement knew of a later command: the view is behind.
+        return;
+    }
     let unchanged = now.wanted == wanted && now.revision == program.revision;
     if unchanged && wanted.run && failed(view, name, placed) {
         if give_up_or_count(view, name, placed, asked(program, wanted), draft) {

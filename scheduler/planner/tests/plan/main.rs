@@ -127,6 +127,18 @@ fn a_state_older_than_the_placement_is_no_proof_of_a_stop() {
 }
 
 #[test]
+fn a_placement_that_knows_more_than_the_view_is_left_alone() {
+    let mut w = World::with_workers(1);
+    w.declare("web", |_| {});
+    w.command("web", |g| (g.run, g.starts, g.restarts) = (true, 1, 2));
+    w.settle();
+    w.command("web", |g| g.restarts = 1);
+    assert_eq!(w.step(), Vec::<String>::new());
+    w.command("web", |g| g.restarts = 3);
+    assert_eq!(w.step(), ["update web:0 run r1"]);
+}
+
+#[test]
 fn a_stopped_instance_that_failed_stays_where_it_is() {
     let mut w = World::with_workers(1);
     w.declare("one", |_| {});
