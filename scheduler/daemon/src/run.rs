@@ -81,8 +81,15 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     helpers.spawn(own_touch::run(bus.clone(), config.id.clone(), shortest_seen, acks));
     let pulse = Pulse::default();
     helpers.spawn(pulse.clone().run());
-    let mut scheduler =
-        Scheduler { bus, id: config.id, shared, answers, shortest, held: BTreeMap::new() };
+    let mut scheduler = Scheduler {
+        bus,
+        id: config.id,
+        shared,
+        answers,
+        shortest,
+        held: BTreeMap::new(),
+        fleet_awaited: None,
+    };
     let mut served = None;
     let mut ticks = tokio::time::interval(JUDGE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -137,6 +144,8 @@ struct Scheduler {
     shortest: watch::Sender<u64>,
     /// Until when actions of a kind about an instance are held back.
     held: BTreeMap<String, BootTime>,
+    /// Up to where touches and placements must be heard before anything is enacted.
+    fleet_awaited: Option<u64>,
 }
 
 impl Scheduler {
@@ -168,6 +177,7 @@ impl Scheduler {
             Wake::Heard(bucket, Item::Reset) => {
                 tracing::warn!("the {bucket:?} bucket begins anew");
                 self.shared.lock().reset(bucket);
+                self.fleet_awaited = None;
             }
             Wake::Answered(worker) => self.shared.lock().answered(&worker),
             Wake::OwnTouch((sent, acked)) => self.shared.lock().judge.own_touch(sent, acked),
@@ -255,12 +265,19 @@ impl Scheduler {
         }
     }
 
-    /// Whether the view has every declaration and command that is on the bus. Buckets are watched
-    /// apart from each other, so a placement may be heard of before the goal it came from: whoever
-    /// acted on that would take back what another scheduler has just done.
-    async fn view_is_current(&self) -> bool {
+    /// Whether the view has every declaration, command and worker that is on the bus. Buckets are
+    /// watched apart from each other, so a placement may be heard of before the goal it came from:
+    /// whoever acted on that would take back what another scheduler has just done. Of touches,
+    /// which never rest, it must only have those that were there when it was first asked.
+    async fn view_is_current(&mut self) -> bool {
         let mut last = Vec::new();
-        for bucket in [Bucket::Programs, Bucket::Goals] {
+        for bucket in [Bucket::Programs, Bucket::Goals, Bucket::Workers, Bucket::Fleet] {
+            if bucket == Bucket::Fleet
+                && let Some(seq) = self.fleet_awaited
+            {
+                last.push((bucket, seq));
+                continue;
+            }
             match self.bus.get(bucket, ">").await {
                 Ok(entry) => last.extend(entry.map(|entry| (bucket, entry.seq))),
                 Err(e) => {
@@ -269,7 +286,10 @@ impl Scheduler {
                 }
             }
         }
-        self.shared.lock().has_heard(&last)
+        let current = self.shared.lock().has_heard(&last);
+        let fleet = last.iter().find(|(bucket, _)| *bucket == Bucket::Fleet);
+        self.fleet_awaited = if current { None } else { fleet.map(|(_, seq)| *seq) };
+        current
     }
 
     async fn enact(
