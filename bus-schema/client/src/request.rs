@@ -6,13 +6,12 @@ use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
 use async_nats::{HeaderValue, Message, StatusCode};
 use bytes::Bytes;
 use dsbus_schema::call::WorkerVerb;
-use dsbus_schema::command::Verb;
+use dsbus_schema::command::{Refused, Verb};
 use dsbus_schema::ids::WorkerName;
-use dsbus_schema::program::Problem;
 use dsbus_schema::subject;
 use futures::StreamExt;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -25,15 +24,6 @@ const ONE_ANSWER_MAX: Duration = Duration::from_secs(1);
 const ALL_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// When one of all schedulers refused, a better answer of another is awaited for this long.
 const BETTER_ANSWER_MAX: Duration = Duration::from_millis(300);
-
-/// The body of a refusal.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct RefusalBody {
-    pub(crate) code: u16,
-    pub(crate) error: String,
-    #[serde(default)]
-    pub(crate) problems: Vec<Problem>,
-}
 
 impl Bus {
     /// Asks the schedulers. One of them is asked; if it does not answer within 1 s, all are asked
@@ -150,7 +140,7 @@ fn answer<A: DeserializeOwned>(subject: &str, message: &Message) -> Result<A, Er
     };
     let code = header(NATS_SERVICE_ERROR_CODE).and_then(|code| code.parse().ok()).unwrap_or(0);
     // Another implementation may refuse with the headers alone.
-    let body = serde_json::from_slice(&message.payload).unwrap_or_else(|_| RefusalBody {
+    let body = serde_json::from_slice(&message.payload).unwrap_or_else(|_| Refused {
         code,
         error: text.to_owned(),
         problems: Vec::new(),

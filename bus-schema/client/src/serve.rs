@@ -8,7 +8,7 @@ use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Service, 
 use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
 use dsbus_schema::call::WorkerVerb;
-use dsbus_schema::command::{Verb, code};
+use dsbus_schema::command::{Refused, Verb, code};
 use dsbus_schema::ids::{UserName, WorkerName};
 use dsbus_schema::program::Problem;
 use dsbus_schema::{subject, version};
@@ -20,7 +20,6 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::request::RefusalBody;
 use crate::{Bus, Error};
 
 /// Requests that are worked on at once; more wait.
@@ -266,7 +265,7 @@ fn written(refusal: Refusal) -> (Bytes, HeaderMap) {
     headers.insert(NATS_SERVICE_ERROR, line.as_str());
     headers.insert(NATS_SERVICE_ERROR_CODE, refusal.code.to_string());
     let Refusal { code, text: error, problems } = refusal;
-    let body = serde_json::to_vec(&RefusalBody { code, error, problems }).unwrap_or_default();
+    let body = serde_json::to_vec(&Refused { code, error, problems }).unwrap_or_default();
     (body.into(), headers)
 }
 

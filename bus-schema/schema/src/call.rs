@@ -108,7 +108,8 @@ pub struct LogPart {
     pub next: LogPlace,
     /// More is there already.
     pub more: bool,
-    /// The place asked for is gone (rotated away); this begins at the oldest that is left.
+    /// The beginning of what was asked for is left out: the place was rotated away, or the last lines
+    /// are longer than an answer holds. This begins at the oldest that is left or fits.
     #[serde(default)]
     pub skipped: bool,
 }

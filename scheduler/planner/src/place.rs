@@ -26,7 +26,8 @@ pub(crate) fn plan(view: &View, program: &Program, name: &InstanceId, draft: &mu
             let workers: Vec<_> =
                 goal.into_iter().flat_map(|g| &g.failed_on).map(WorkerName::as_str).collect();
             let fails = goal.map_or(0, |g| g.fails);
-            format!("given up after it ended FATAL {fails} times, on {}", workers.join(", "))
+            let times = if fails == 1 { "once".to_owned() } else { format!("{fails} times") };
+            format!("given up after it ended FATAL {times}, on {}", workers.join(", "))
         });
         say(view, name, reason.map(|r| (State::Fatal, r)), draft);
         return;
