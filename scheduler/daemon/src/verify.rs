@@ -41,6 +41,9 @@ pub(crate) fn tell(bus: &Bus, worker: WorkerName, change: WorkerChange, seq: u64
 /// How often an event is tried to be published before it is given up and logged.
 const PUBLISH_ATTEMPTS_MAX: u32 = 20;
 
+/// Pause between two tries.
+const PUBLISH_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
 /// Publishes an event of the fleet, aside.
 pub(crate) fn publish(bus: &Bus, id: Uuid, fact: Fact) {
     let bus = bus.clone();
@@ -51,7 +54,7 @@ pub(crate) fn publish(bus: &Bus, id: Uuid, fact: Fact) {
                 Ok(()) => return,
                 Err(e) => tracing::debug!("event not published, attempt {attempt}: {e}"),
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(PUBLISH_AGAIN_AFTER).await;
         }
         tracing::warn!("event {} about {} could not be published", event.kind, event.subject);
     });

@@ -185,31 +185,38 @@ fn lease_guard(
     name: &InstanceId,
     placed: &Placed,
 ) -> Result<Option<LeaseGuard>, Stale> {
-    let seconds = placed.placement.spec.touch_seconds();
-    let lease = view.leases.get(&(placed.worker.clone(), seconds));
-    let guard = LeaseGuard { seconds, seq: lease.map_or(0, |lease| lease.seq) };
-    if view.life(placed) == Life::Lost {
-        return Ok(Some(guard));
+    if let Some(lost) = lost_lease(view, placed) {
+        return Ok(Some(lost));
     }
     if !placed.placement.spec.exclusive {
         return Ok(None);
     }
     let told_by = view.status(name, placed).map(|status| status.incarnation);
-    let held_by = lease.and_then(|lease| lease.incarnation);
-    if told_by.is_some() && told_by == held_by { Ok(Some(guard)) } else { Err(Stale) }
+    let held_by = view.lease(placed).and_then(|lease| lease.incarnation);
+    if told_by.is_some() && told_by == held_by {
+        Ok(Some(guard_of(view, placed)))
+    } else {
+        Err(Stale)
+    }
 }
 
 /// What is known of an instance is older than its worker's present run.
 struct Stale;
 
-fn remove(view: &View, name: &InstanceId, placed: &Placed, reason: &str) -> Action {
+/// The lease that a placement lives by, as it stands.
+fn guard_of(view: &View, placed: &Placed) -> LeaseGuard {
     let seconds = placed.placement.spec.touch_seconds();
-    let lease = (view.life(placed) == Life::Lost).then(|| LeaseGuard {
-        seconds,
-        seq: view.leases.get(&(placed.worker.clone(), seconds)).map_or(0, |lease| lease.seq),
-    });
+    LeaseGuard { seconds, seq: view.lease(placed).map_or(0, |lease| lease.seq) }
+}
+
+/// The same, if it is lost.
+fn lost_lease(view: &View, placed: &Placed) -> Option<LeaseGuard> {
+    (view.life(placed) == Life::Lost).then(|| guard_of(view, placed))
+}
+
+fn remove(view: &View, name: &InstanceId, placed: &Placed, reason: &str) -> Action {
     Action::Remove {
-        lease,
+        lease: lost_lease(view, placed),
         name: name.clone(),
         worker: placed.worker.clone(),
         guard: view.guard(name),

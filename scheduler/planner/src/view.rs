@@ -122,9 +122,14 @@ impl View {
         (status.epoch == placed.placement.epoch).then_some(status)
     }
 
+    /// The lease by which a placement lives, if its key was ever seen.
+    pub fn lease(&self, placed: &Placed) -> Option<&Lease> {
+        self.leases.get(&(placed.worker.clone(), placed.placement.spec.touch_seconds()))
+    }
+
     /// How the lease stands by which a placement lives.
     pub fn life(&self, placed: &Placed) -> Life {
-        self.lease_life(&placed.worker, placed.placement.spec.touch_seconds())
+        self.lease(placed).map_or(Life::Silent, |lease| lease.life)
     }
 
     fn lease_life(&self, worker: &WorkerName, seconds: u64) -> Life {
