@@ -297,7 +297,7 @@ fn command() -> clap::Command {
 
 /// The keys that are options of `create`; the command has its own place.
 fn option_keys() -> impl Iterator<Item = String> {
-    ProgramSpec::keys().into_iter().filter(|key| key != "command")
+    ProgramSpec::keys().iter().filter(|key| *key != "command").cloned()
 }
 
 /// Adds every key of a program as an option, so that a slip is answered as one.

@@ -1,7 +1,7 @@
 //! What is known of instances, workers and events in words.
 
 use anstyle::{AnsiColor, Style};
-use dsbus_schema::event::{Fact, PlacementFact, ProcessFact, WorkerChange};
+use dsbus_schema::event::{Fact, Notice, NoticeFact, PlacementFact, ProcessFact, WorkerChange};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::state::{State, WorkerState};
 use dsbus_schema::status::InstanceRow;
@@ -106,7 +106,15 @@ pub(crate) fn fact(fact: &Fact) -> String {
         Fact::Process(fact) => process(fact),
         Fact::Placement(fact) => placement(fact),
         Fact::Worker(fact) => fact.reason.clone().unwrap_or_default(),
+        Fact::Notice(fact) => notice(fact),
+        Fact::Output(fact) => fact.text.trim_end().to_owned(),
     }
+}
+
+fn notice(fact: &NoticeFact) -> String {
+    let hook = fact.hook.map(|hook| hook.to_string());
+    let exit = fact.exit.map(|exit| exit.to_string());
+    join([hook.as_deref(), exit.as_deref(), Some(fact.reason.as_str())])
 }
 
 fn process(fact: &ProcessFact) -> String {
@@ -161,6 +169,21 @@ pub(crate) fn event_style(fact: &Fact) -> Style {
                 AnsiColor::Yellow
             }
         },
+        Fact::Notice(fact) => match fact.change {
+            Notice::HookFailed
+            | Notice::HookTimedOut
+            | Notice::ProbeFailed
+            | Notice::OomKill
+            | Notice::ReloadFailed
+            | Notice::OutputLost
+            | Notice::DoesNotDie => AnsiColor::Red,
+            Notice::ReloadStarted | Notice::BinaryChanged => AnsiColor::Yellow,
+            Notice::HookDone
+            | Notice::Reloaded
+            | Notice::ReloadSwitched
+            | Notice::OutputWrittenAgain => AnsiColor::Green,
+        },
+        Fact::Output(_) => return Style::new().dimmed(),
     };
     colour.on_default()
 }
@@ -172,6 +195,8 @@ pub(crate) fn order(fact: &Fact) -> String {
         Fact::Process(fact) if fact.seq == 0 => "-".to_owned(),
         Fact::Process(fact) => format!("{}.{}", fact.epoch, fact.seq),
         Fact::Placement(fact) => fact.epoch.to_string(),
+        Fact::Notice(fact) => fact.epoch.to_string(),
+        Fact::Output(fact) => fact.epoch.to_string(),
         Fact::Worker(_) => String::new(),
     }
 }

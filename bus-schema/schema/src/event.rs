@@ -1,12 +1,16 @@
 //! Events: one fact each, told by whoever saw it happen, as a CloudEvent 1.0 in structured JSON.
 
+mod notice;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ids::{Epoch, FleetName, InstanceId, ProgramId, WorkerName};
 use crate::moment::Timestamp;
-use crate::state::{Exit, State};
+use crate::state::{Exit, State, Usage};
+
+pub use notice::{Notice, NoticeFact, OUTPUT_BYTES_MAX, OutputFact, OutputKind};
 
 /// Who tells an event: the token after `event` in its subject.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +79,10 @@ pub enum Fact {
     Placement(PlacementFact),
     /// Something happened to a worker. Kind `worker`.
     Worker(WorkerFact),
+    /// Something happened to an instance that is no change of state. Kind `notice`.
+    Notice(NoticeFact),
+    /// A child said something. Kind `output`.
+    Output(OutputFact),
 }
 
 /// A change of state of an instance. Ordered by (`epoch`, `seq`), without gaps.
@@ -100,6 +108,9 @@ pub struct ProcessFact {
     pub pid: Option<i32>,
     /// How it ended, when it ended.
     pub exit: Option<Exit>,
+    /// What it used, when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// Whether that was expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<bool>,
@@ -195,6 +206,8 @@ impl Fact {
             Fact::Process(_) => "process",
             Fact::Placement(_) => "placement",
             Fact::Worker(_) => "worker",
+            Fact::Notice(_) => "notice",
+            Fact::Output(_) => "output",
         }
     }
 
@@ -219,6 +232,8 @@ impl Fact {
                 WorkerChange::EventsDropped => "EVENTS_DROPPED",
                 WorkerChange::Refused => "REFUSED",
             },
+            Fact::Notice(fact) => fact.change.type_name(),
+            Fact::Output(fact) => fact.type_name(),
         }
     }
 
@@ -227,6 +242,8 @@ impl Fact {
         match self {
             Fact::Process(fact) => Some(&fact.name),
             Fact::Placement(fact) => Some(&fact.name),
+            Fact::Notice(fact) => Some(&fact.name),
+            Fact::Output(fact) => Some(&fact.name),
             Fact::Worker(_) => None,
         }
     }
@@ -236,6 +253,8 @@ impl Fact {
             Fact::Worker(fact) => fact.worker.to_string(),
             Fact::Process(fact) => fact.name.to_string(),
             Fact::Placement(fact) => fact.name.to_string(),
+            Fact::Notice(fact) => fact.name.to_string(),
+            Fact::Output(fact) => fact.name.to_string(),
         }
     }
 }

@@ -24,6 +24,9 @@ pub struct Wanted {
     /// How many restarts were asked for: a greater number stops and starts the child.
     #[serde(default)]
     pub restarts: u64,
+    /// How many reloads were asked for: a greater number reloads the child, where there is one.
+    #[serde(default)]
+    pub reloads: u64,
 }
 
 /// A command that was answered, kept so that the same id is answered the same again.
@@ -49,6 +52,9 @@ pub struct Goal {
     /// See [`Wanted::restarts`].
     #[serde(default)]
     pub restarts: u64,
+    /// See [`Wanted::reloads`].
+    #[serde(default)]
+    pub reloads: u64,
     /// Workers on which this instance ended FATAL since the last start that a person asked for.
     #[serde(default)]
     pub failed_on: Vec<WorkerName>,
@@ -100,7 +106,12 @@ pub fn wanted(all: Option<&Goal>, one: Option<&Goal>, autostart: bool) -> Wanted
         (Some(_), Some(one)) => one.run,
     };
     let sum = |f: fn(&Goal) -> u64| all.map_or(0, f) + one.map_or(0, f);
-    Wanted { run, starts: sum(|g| g.starts), restarts: sum(|g| g.restarts) }
+    Wanted {
+        run,
+        starts: sum(|g| g.starts),
+        restarts: sum(|g| g.restarts),
+        reloads: sum(|g| g.reloads),
+    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,46 @@ pub fn number<'de, D: Deserializer<'de>, T: FromStr + TryFrom<i64>>(d: D) -> Res
     })
 }
 
+/// The same, where there may be none.
+///
+/// # Errors
+/// When there is something else than a number.
+pub fn some_number<'de, D: Deserializer<'de>, T: FromStr + TryFrom<i64>>(
+    d: D,
+) -> Result<Option<T>, D::Error> {
+    match Value::deserialize(d)? {
+        Value::Null => Ok(None),
+        value => number(value).map(Some).map_err(D::Error::custom),
+    }
+}
+
+/// A number with a fraction, or text that is one, where there may be none.
+///
+/// # Errors
+/// When there is something else.
+pub fn factor<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    let value = Value::deserialize(d)?;
+    let read = match &value {
+        Value::Null => return Ok(None),
+        Value::Number(n) => n.as_f64(),
+        Value::String(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
+        _ => None,
+    };
+    read.map(Some)
+        .ok_or_else(|| D::Error::custom(format!("expected a number, found {}", shown(&value))))
+}
+
+/// A truth value, where there may be none.
+///
+/// # Errors
+/// When there is something else.
+pub fn some_boolean<'de, D: Deserializer<'de>>(d: D) -> Result<Option<bool>, D::Error> {
+    match Value::deserialize(d)? {
+        Value::Null => Ok(None),
+        value => boolean(value).map(Some).map_err(D::Error::custom),
+    }
+}
+
 /// A truth value; Supervisor's words for one are understood (yes/true/on/1, no/false/off/0).
 ///
 /// # Errors

@@ -2,11 +2,23 @@
 //! Section Settings") where Supervisor has the key.
 
 mod check;
+mod child;
 mod command;
+pub mod expand;
+mod hook;
+mod limits;
+mod log;
+mod needs;
+mod on_fatal;
+mod probe;
 mod problem;
+mod read;
 mod restart;
+mod retries;
 mod signal;
+mod socket;
 mod spec;
+mod stop;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,11 +30,21 @@ pub use check::{
     LOG_BACKUPS_MAX, NUMPROCS_MAX, SPEC_BYTES_MAX, START_RETRIES_MAX, TOUCH_TIMEOUT_MAX,
     TOUCH_TIMEOUT_MIN,
 };
+pub use child::{TOUCH_TIMEOUT_DEFAULT, TOUCH_TIMEOUT_EXCLUSIVE};
 pub use command::Command;
+pub use hook::{Hook, HookPoint};
+pub use limits::{CAPABILITIES, Capability, Limits, Mode, RLIMITS, Rlimit};
+pub use log::{LogTarget, LogTargets};
+pub use needs::Facility;
+pub use on_fatal::OnFatal;
+pub use probe::Probe;
 pub use problem::Problem;
 pub use restart::AutoRestart;
+pub use retries::Retries;
 pub use signal::Signal;
-pub use spec::{ProgramSpec, TOUCH_TIMEOUT_DEFAULT, TOUCH_TIMEOUT_EXCLUSIVE};
+pub use socket::{ExtraFile, FileMode, SocketAddress};
+pub use spec::ProgramSpec;
+pub use stop::{StopSignal, StopSignals};
 
 /// A program as it is stored: the declaration and its identity. Key `<program>` of the programs
 /// bucket.

@@ -80,24 +80,27 @@ impl fmt::Display for State {
     }
 }
 
-/// How a child ended: exactly one of the two is set.
+/// How a child ended: exactly one of `code` and `signal` is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Exit {
     /// Exit code.
     pub code: Option<i32>,
     /// Number of the signal that ended it.
     pub signal: Option<i32>,
+    /// It left a core dump.
+    #[serde(default)]
+    pub core: bool,
 }
 
 impl Exit {
     /// It called exit.
     pub fn code(code: i32) -> Exit {
-        Exit { code: Some(code), signal: None }
+        Exit { code: Some(code), signal: None, core: false }
     }
 
     /// A signal ended it.
     pub fn signal(signal: i32) -> Exit {
-        Exit { code: None, signal: Some(signal) }
+        Exit { code: None, signal: Some(signal), core: false }
     }
 }
 
@@ -110,8 +113,18 @@ impl fmt::Display for Exit {
                 None => write!(f, "signal {number}"),
             },
             (None, None) => f.write_str("unknown exit"),
-        }
+        }?;
+        if self.core { f.write_str(" (core dumped)") } else { Ok(()) }
     }
+}
+
+/// What a child used, with all its descendants that it waited for (wait4(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// Processor time, user and system, in milliseconds.
+    pub cpu_ms: u64,
+    /// Most memory that it held at once, in bytes (resident; the greatest single process).
+    pub memory_peak: u64,
 }
 
 /// State of a worker, as schedulers see it.

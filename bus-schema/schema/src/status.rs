@@ -2,12 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::goal::Wanted;
 use crate::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
 use crate::moment::Timestamp;
-use crate::state::{Exit, State, WorkerState};
+use crate::state::{Exit, State, Usage, WorkerState};
 
 /// Longest line of standard error that is kept to explain a failure, in bytes.
 pub const STDERR_LINE_BYTES_MAX: usize = 400;
@@ -36,6 +37,12 @@ pub struct Status {
     pub restarts: u64,
     /// How the last child ended.
     pub exit: Option<Exit>,
+    /// What the last child used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What the child says of itself (`STATUS=` of `sd_notify(3)`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Why it is in this state, for people.
     pub reason: Option<String>,
     /// Why the last spawn failed.
@@ -84,6 +91,15 @@ pub struct InstanceRow {
     pub restarts: u64,
     /// How the last child ended.
     pub exit: Option<Exit>,
+    /// What the last child used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What the child says of itself (`STATUS=` of `sd_notify(3)`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The program's `meta`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub meta: Map<String, Value>,
     /// Why it is in this state.
     pub reason: Option<String>,
     /// Why the last spawn failed.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::ids::{Incarnation, WorkerName};
 use crate::moment::Timestamp;
+use crate::program::Facility;
 
 /// A worker. Key `<worker>` of the workers bucket, written by the worker when its agent starts and
 /// when it is told to stop.
@@ -31,6 +32,9 @@ pub struct Worker {
     pub version: String,
     /// When the supervisor started.
     pub started: Timestamp,
+    /// What it can do for a child; see [`Facility`].
+    #[serde(default)]
+    pub facilities: Vec<Facility>,
     /// It was told to stop: it takes no new instances.
     #[serde(default)]
     pub stopping: bool,

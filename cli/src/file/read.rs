@@ -107,6 +107,13 @@ impl Found {
             let diagnostic = Diagnostic::at(source, key_span(table, key, item), "unknown key");
             found.push(diagnostic.key(format!("{path}.{key}")).hint(hint));
         }
+        for (key, inside) in ProgramSpec::strange_inside(&keys) {
+            let span = table
+                .get(&key)
+                .map_or_else(|| header.clone(), |item| value_span(table, &key, item));
+            let diagnostic = Diagnostic::at(source, span, "unknown key");
+            found.push(diagnostic.key(format!("{path}.{key}.{inside}")));
+        }
         let problems = ProgramSpec::read(&keys).err().unwrap_or_default();
         // A key that is missing because it is misspelt is told once.
         let told = |key: &str| !keys.contains_key(key) && slips.contains(&key);

@@ -60,7 +60,10 @@ pub(crate) fn judge(goal: &Goal, row: Option<&InstanceRow>, settled: bool) -> Ve
 
 /// Whether what was acted on includes what was asked.
 fn reached(asked: &Wanted, acted: &Wanted) -> bool {
-    acted.run == asked.run && acted.starts >= asked.starts && acted.restarts >= asked.restarts
+    acted.run == asked.run
+        && acted.starts >= asked.starts
+        && acted.restarts >= asked.restarts
+        && acted.reloads >= asked.reloads
 }
 
 /// Whether a later command asks for the opposite. A scheduler that has not yet heard of ours knows
@@ -107,6 +110,7 @@ mod tests {
             run: parts[0] == "run",
             starts: parts[1].parse().unwrap(),
             restarts: parts[2].parse().unwrap(),
+            reloads: 0,
         }
     }
 

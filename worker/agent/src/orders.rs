@@ -48,6 +48,7 @@ impl BusSide {
             supervisor_pid: hello.supervisor_pid,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: hello.started,
+            facilities: hello.facilities.clone(),
             stopping: hello.stopping,
         }
     }

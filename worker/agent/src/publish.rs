@@ -227,6 +227,15 @@ impl Publisher {
                 let entry = (last && self.statuses).then_some(Entry::Write { status, seq });
                 Delivery { number, name, event, entry }
             }
+            Reported::Event { id, time, fact } => {
+                let event = Some(event(id, time, *fact));
+                // An earlier report has left the entry to the last one, which this is.
+                let known = name.as_ref().and_then(|name| self.known.get(name));
+                let entry = known
+                    .filter(|_| last && self.statuses)
+                    .map(|known| Entry::Write { status: known.status.clone(), seq: known.seq });
+                Delivery { number, name, event, entry }
+            }
             Reported::Gone { name: of, epoch } => {
                 self.known.remove(&of);
                 self.again.remove(&of);
@@ -264,6 +273,7 @@ impl Publisher {
 fn about(report: &Report) -> Option<&InstanceId> {
     match &report.what {
         Reported::Instance { name, .. } | Reported::Gone { name, .. } => Some(name),
+        Reported::Event { fact, .. } => fact.instance(),
         Reported::Worker { .. } => None,
     }
 }

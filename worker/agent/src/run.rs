@@ -151,7 +151,7 @@ impl Agent {
                 }
             }
             // The link answers pings by itself.
-            ToAgent::Ping { .. } => {}
+            ToAgent::Ping { .. } | ToAgent::Probe { .. } => {}
             ToAgent::Stopping { reason } => self.stopping(&reason),
             ToAgent::Bye => self.leaving = true,
         }

@@ -5,10 +5,11 @@
 //! reports are numbered, and kept until the agent says that the bus has them, so that an agent may
 //! die at any moment and its successor loses none.
 
-use dsbus_schema::event::{ProcessFact, WorkerFact};
+use dsbus_schema::event::{Fact, ProcessFact, WorkerFact};
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::Placement;
+use dsbus_schema::program::Facility;
 use dsbus_schema::status::Status;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -41,6 +42,15 @@ pub enum ToAgent {
         /// Number of the ping.
         number: u64,
     },
+    /// Ask whether a child is well, by the network, and answer with [`ToSupervisor::Probed`].
+    Probe {
+        /// Number of the question.
+        number: u64,
+        /// What to ask.
+        ask: Asked,
+        /// How long an answer may take, in milliseconds.
+        timeout_ms: u64,
+    },
     /// The worker was told to stop; its children are being stopped.
     Stopping {
         /// By what, for people.
@@ -70,8 +80,21 @@ pub struct Hello {
     pub stopping: bool,
     /// Children that live now.
     pub children: Vec<Child>,
+    /// What the worker can do for a child.
+    #[serde(default)]
+    pub facilities: Vec<Facility>,
     /// Leases as the last agent gave them: seconds, and until when.
     pub leases: Vec<(u64, BootTime)>,
+}
+
+/// A question that needs the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// GET this `http://` address; a status of 200 to 399 is well.
+    Http(String),
+    /// Connect to this `host:port`.
+    Tcp(String),
 }
 
 /// A child, as the second enforcer of its deadline needs to know it.
@@ -117,6 +140,15 @@ pub enum Reported {
         name: InstanceId,
         /// The epoch it had.
         epoch: Epoch,
+    },
+    /// A fact about an instance that is no change of its state.
+    Event {
+        /// Id of the event.
+        id: Uuid,
+        /// When it happened.
+        time: Timestamp,
+        /// The fact.
+        fact: Box<Fact>,
     },
     /// Something about the worker itself.
     Worker {
@@ -167,6 +199,18 @@ pub enum ToSupervisor {
         seconds: u64,
         /// Until when.
         until: BootTime,
+    },
+    /// Answer to [`ToAgent::Probe`].
+    Probed {
+        /// The question's number.
+        number: u64,
+        /// `None` when all is well, else why not.
+        trouble: Option<String>,
+    },
+    /// Truncate the log files of an instance, and remove its rotated ones.
+    ClearLogs {
+        /// The instance.
+        name: InstanceId,
     },
     /// The bus has all reports up to this number.
     Done {

@@ -1,4 +1,4 @@
-//! The declaration itself: every key, its default, and how it is read.
+//! The declaration itself: every key and its default.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::command::{self, Command};
-use super::{AutoRestart, Problem, Signal};
+use super::{
+    AutoRestart, Capability, ExtraFile, Hook, Limits, LogTargets, Mode, OnFatal, Probe, Retries,
+    Rlimit, Signal, SocketAddress, StopSignals,
+};
 use crate::ids::WorkerName;
 use crate::lenient::{self, Size, Span};
-
-/// `touch_timeout` unless set, in seconds.
-pub const TOUCH_TIMEOUT_DEFAULT: u64 = 5;
-/// `touch_timeout` of an exclusive program unless set, in seconds: an election of a three-node
-/// stream takes up to 8.5 s (measured) and would stop a shorter one.
-pub const TOUCH_TIMEOUT_EXCLUSIVE: u64 = 15;
 
 /// What a person declared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,14 +26,35 @@ pub struct ProgramSpec {
     /// Give the command line to `/bin/sh -c`.
     #[serde(deserialize_with = "lenient::boolean")]
     pub shell: bool,
+    /// Name of each copy, `%(program_name)s` unless set; with several copies it holds `%(process_num)`. An alias
+    /// of the index: `web:web_00`, also in `SUPERVISOR_PROCESS_NAME` and in syslog.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_name: Option<String>,
     /// How many copies.
     #[serde(deserialize_with = "lenient::number")]
     pub numprocs: u32,
+    /// What `%(process_num)` is for the first copy.
+    #[serde(deserialize_with = "lenient::number")]
+    pub numprocs_start: u32,
+    /// Lower ones are started first and stopped last.
+    #[serde(deserialize_with = "lenient::number")]
+    pub priority: i32,
     /// Working directory of the child; its worker's state directory of the instance unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
+    /// Permission bits that files of the child do not get; the worker's unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub umask: Option<Mode>,
+    /// `user` or `user:group`: whom the child runs as, with all groups of that user, and with HOME, USER and
+    /// LOGNAME of that user. The worker's own unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Added to the child's environment.
     #[serde(deserialize_with = "lenient::environment")]
     pub environment: BTreeMap<String, String>,
+    /// Files of `NAME=value` lines on the worker, read at each start; `environment` wins over them.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
+    pub env_file: Vec<String>,
     /// Start it once it is declared.
     #[serde(deserialize_with = "lenient::boolean")]
     pub autostart: bool,
@@ -44,34 +62,169 @@ pub struct ProgramSpec {
     pub autorestart: AutoRestart,
     /// How long a child must live to count as RUNNING.
     pub startsecs: Span,
-    /// How often a start that failed is tried again, before FATAL.
+    /// How often a start that failed is tried again, before FATAL; a number or `"infinite"`.
+    pub startretries: Retries,
+    /// Pause before each start that follows a failed one. Unset: 1 s after the first, 2 s after the second,
+    /// and so on (Supervisor's rule).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_pause: Option<Span>,
+    /// By what the pause grows with each failed start, from `restart_pause` (1 s when unset) on.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::factor")]
+    pub backoff_factor: Option<f64>,
+    /// Longest pause.
+    pub backoff_max: Span,
+    /// After so many restarts within `restart_window` a child that was RUNNING is given up: FATAL. 0 is never.
     #[serde(deserialize_with = "lenient::number")]
-    pub startretries: u32,
+    pub restart_limit: u32,
+    /// See `restart_limit`.
+    pub restart_window: Span,
     /// Exit codes that are expected.
     #[serde(deserialize_with = "lenient::list")]
     pub exitcodes: Vec<u8>,
-    /// The signal that asks it to stop.
-    pub stopsignal: Signal,
-    /// How long it may take to stop before it is killed.
+    /// Restart it when its executable file changes.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub restart_when_binary_changed: bool,
+    /// `"exit"`: when it ends FATAL, or by itself for good, its worker stops, with its exit code.
+    pub on_fatal: OnFatal,
+    /// The signal that asks it to stop, or several, one after the other: `["TERM", "INT:5s"]`.
+    pub stopsignal: StopSignals,
+    /// How long it may take to stop after each signal before the next one, or SIGKILL.
     pub stopwaitsecs: Span,
-    /// Write its standard error to its standard output's file.
+    /// How long after a SIGKILL it is killed again, and told that it does not die.
+    pub killwaitsecs: Span,
+    /// Send the stop signals to its whole process group, and wait for all of that to end.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub stopasgroup: bool,
+    /// Without effect: SIGKILL always ends everything that the child started. Unset: as `stopasgroup`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::some_boolean")]
+    pub killasgroup: Option<bool>,
+    /// Signal by which `reload` makes it read its configuration anew. Unset: `reload` starts a new child, and stops
+    /// the old one when that is RUNNING.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload_signal: Option<Signal>,
+    /// The child forks, and its first process ends: the process named in `pidfile`, or else the one that is left,
+    /// is supervised instead.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub daemon: bool,
+    /// Where a `daemon` writes its process id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pidfile: Option<String>,
+    /// It says by `sd_notify(3)` when it is ready (`READY=1`); RUNNING comes only then.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub notify: bool,
+    /// It says by `sd_notify(3)` at least so often that it lives (`WATCHDOG=1`), or it is restarted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Span>,
+    /// RUNNING comes only when this is answered well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Probe>,
+    /// While it is RUNNING: after so many bad answers in a row it is restarted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Probe>,
+    /// How long a start may take that waits for `notify`, `readiness` or a `daemon`, before it has failed.
+    pub start_timeout: Span,
+    /// Run before the child is started; when it fails, the start has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pre_start: Option<Hook>,
+    /// Run when the child is RUNNING.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post_start: Option<Hook>,
+    /// Run before the child is asked to stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pre_stop: Option<Hook>,
+    /// Run after the child has ended, however it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post_stop: Option<Hook>,
+    /// Write its standard error to where its standard output goes.
     #[serde(deserialize_with = "lenient::boolean")]
     pub redirect_stderr: bool,
+    /// Where standard output goes: AUTO (a file in the worker's state directory), NONE, an absolute path,
+    /// `/dev/stdout`, `/dev/stderr` (the worker's own), `syslog`; or several of them.
+    pub stdout_logfile: LogTargets,
     /// Size at which the standard output's file is rotated; 0 is never.
     pub stdout_logfile_maxbytes: Size,
     /// How many rotated files of standard output are kept.
     #[serde(deserialize_with = "lenient::number")]
     pub stdout_logfile_backups: u32,
+    /// Most bytes that are kept of what standard output says between `<!--XSUPERVISOR:BEGIN-->` and
+    /// `<!--XSUPERVISOR:END-->`, which becomes an event; 0 is off.
+    pub stdout_capture_maxbytes: Size,
+    /// Make an event of everything that standard output says.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub stdout_events_enabled: bool,
+    /// Send standard output to syslog, too.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub stdout_syslog: bool,
+    /// Where standard error goes; see `stdout_logfile`.
+    pub stderr_logfile: LogTargets,
     /// Size at which the standard error's file is rotated; 0 is never.
     pub stderr_logfile_maxbytes: Size,
     /// How many rotated files of standard error are kept.
     #[serde(deserialize_with = "lenient::number")]
     pub stderr_logfile_backups: u32,
+    /// See `stdout_capture_maxbytes`.
+    pub stderr_capture_maxbytes: Size,
+    /// Make an event of everything that standard error says.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub stderr_events_enabled: bool,
+    /// Send standard error to syslog, too.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub stderr_syslog: bool,
+    /// Begin each line of a log file with the time it was read.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub log_timestamps: bool,
+    /// Compress rotated files (gzip).
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub log_compress: bool,
+    /// Remove rotated files that are older; looked at when a file is opened or rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_max_age: Option<Span>,
+    /// Leave terminal escapes out of log files.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub strip_ansi: bool,
+    /// What `SUPERVISOR_SERVER_URL` tells the child; the worker's `serverurl` unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serverurl: Option<String>,
+    /// The worker listens here, and all copies on that worker find the socket as standard input (`FastCGI`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<SocketAddress>,
+    /// `user` or `user:group` that owns a unix `socket` or `listen`; `user` unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket_owner: Option<String>,
+    /// Permission bits of a unix `socket` or `listen`.
+    pub socket_mode: Mode,
+    /// How many connections may wait at a `socket` or `listen`; the system's most unless set.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::some_number")]
+    pub socket_backlog: Option<u32>,
+    /// The worker listens here, and the child finds the sockets from descriptor 3 on, as systemd passes them
+    /// (`LISTEN_FDS`); they stay open over its restarts.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
+    pub listen: Vec<SocketAddress>,
+    /// Files that the child finds open, on the descriptors after those of `listen`: `/path`, `/path:r`, `:w`, `:a`, `:rw`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
+    pub extra_files: Vec<ExtraFile>,
+    /// Limits of setrlimit(2): `{ nofile = 4096, core = "unlimited", nproc = "100:200" }`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rlimits: BTreeMap<String, Rlimit>,
+    /// Limits of the child with all its descendants, kept by a cgroup: `{ memory = "512MB", cpu = 0.5, pids = 100 }`.
+    pub limits: Limits,
+    /// Scheduling priority, -20 (most) to 19 (least).
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::some_number")]
+    pub nice: Option<i32>,
+    /// How readily the kernel kills it when memory runs out, -1000 (never) to 1000.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::some_number")]
+    pub oom_score_adj: Option<i32>,
+    /// Linux capabilities that it keeps although `user` is not root, such as `NET_BIND_SERVICE`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
+    pub capabilities: Vec<Capability>,
+    /// Anything of yours; kept, and returned untouched.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub meta: Map<String, Value>,
     /// Workers it may run on; all when empty.
     #[serde(deserialize_with = "lenient::list")]
     pub machines: Vec<WorkerName>,
-    /// How long its worker may be silent before it runs elsewhere; whole seconds. Unset: 5 s, and
-    /// 15 s when exclusive.
+    /// How long its worker may be silent before it runs elsewhere; whole seconds. Unset: 5 s, and 15 s when
+    /// exclusive.
     pub touch_timeout: Option<Span>,
     /// Never two live copies of one instance, at the price of stopping when the bus is lost.
     #[serde(deserialize_with = "lenient::boolean")]
@@ -86,197 +239,83 @@ const LOG_MAXBYTES: Size = Size(50 << 20);
 const LOG_BACKUPS: u32 = 10;
 
 impl Default for ProgramSpec {
+    #[expect(clippy::too_many_lines, reason = "a line for each key")]
     fn default() -> Self {
         ProgramSpec {
             command: Command::Words(Vec::new()),
             shell: false,
+            process_name: None,
             numprocs: 1,
+            numprocs_start: 0,
+            priority: 999,
             directory: None,
+            umask: None,
+            user: None,
             environment: BTreeMap::new(),
+            env_file: Vec::new(),
             autostart: true,
             autorestart: AutoRestart::Unexpected,
             startsecs: Span::from_secs(1),
-            startretries: 3,
+            startretries: Retries::Count(3),
+            restart_pause: None,
+            backoff_factor: None,
+            backoff_max: Span::from_secs(60),
+            restart_limit: 0,
+            restart_window: Span::from_secs(60),
             exitcodes: vec![0],
-            stopsignal: Signal::TERM,
+            restart_when_binary_changed: false,
+            on_fatal: OnFatal::Nothing,
+            stopsignal: StopSignals::default(),
             stopwaitsecs: Span::from_secs(10),
+            killwaitsecs: Span::from_secs(2),
+            stopasgroup: false,
+            killasgroup: None,
+            reload_signal: None,
+            daemon: false,
+            pidfile: None,
+            notify: false,
+            watchdog: None,
+            readiness: None,
+            liveness: None,
+            start_timeout: Span::from_secs(90),
+            pre_start: None,
+            post_start: None,
+            pre_stop: None,
+            post_stop: None,
             redirect_stderr: false,
+            stdout_logfile: LogTargets::default(),
             stdout_logfile_maxbytes: LOG_MAXBYTES,
             stdout_logfile_backups: LOG_BACKUPS,
+            stdout_capture_maxbytes: Size(0),
+            stdout_events_enabled: false,
+            stdout_syslog: false,
+            stderr_logfile: LogTargets::default(),
             stderr_logfile_maxbytes: LOG_MAXBYTES,
             stderr_logfile_backups: LOG_BACKUPS,
+            stderr_capture_maxbytes: Size(0),
+            stderr_events_enabled: false,
+            stderr_syslog: false,
+            log_timestamps: false,
+            log_compress: false,
+            log_max_age: None,
+            strip_ansi: false,
+            serverurl: None,
+            socket: None,
+            socket_owner: None,
+            socket_mode: Mode(0o700),
+            socket_backlog: None,
+            listen: Vec::new(),
+            extra_files: Vec::new(),
+            rlimits: BTreeMap::new(),
+            limits: Limits::default(),
+            nice: None,
+            oom_score_adj: None,
+            capabilities: Vec::new(),
+            meta: Map::new(),
             machines: Vec::new(),
             touch_timeout: None,
             exclusive: false,
             max_fail_count: 3,
         }
-    }
-}
-
-impl ProgramSpec {
-    /// Every key that a declaration may have.
-    pub fn keys() -> Vec<String> {
-        match serde_json::to_value(ProgramSpec::default()) {
-            Ok(Value::Object(map)) => map.keys().cloned().collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Reads one declaration out of keys and values, and reports everything that is wrong with
-    /// them, not only the first. Unknown keys are left to the caller, who knows whether they are
-    /// mistakes (a person's file) or a newer version's (a message).
-    ///
-    /// # Errors
-    /// All problems, those of single values first.
-    pub fn read(keys: &Map<String, Value>) -> Result<ProgramSpec, Vec<Problem>> {
-        let known = ProgramSpec::keys();
-        let mut accepted = Map::new();
-        let mut problems = Vec::new();
-        for (key, value) in keys.iter().filter(|(key, _)| known.contains(key)) {
-            let mut alone = Map::new();
-            alone.insert(key.clone(), value.clone());
-            match serde_json::from_value::<ProgramSpec>(Value::Object(alone)) {
-                Ok(_) => {
-                    accepted.insert(key.clone(), value.clone());
-                }
-                Err(e) => problems.push(Problem::new(key, e.to_string())),
-            }
-        }
-        let spec = match serde_json::from_value::<ProgramSpec>(Value::Object(accepted)) {
-            Ok(spec) => spec,
-            Err(e) => {
-                problems.push(Problem::new("command", e.to_string()));
-                return Err(problems);
-            }
-        };
-        // A key that could not be read has its default here, and is not judged twice.
-        let unread: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
-        problems.extend(spec.problems().into_iter().filter(|p| !unread.contains(&p.key)));
-        if problems.is_empty() { Ok(spec) } else { Err(problems) }
-    }
-
-    /// The words to execute.
-    ///
-    /// # Errors
-    /// When the command is empty or its quotes do not match.
-    pub fn argv(&self) -> Result<Vec<String>, String> {
-        let words = match (&self.command, self.shell) {
-            (Command::Words(words), false) => words.clone(),
-            (Command::Line(line), false) => {
-                shell_words::split(line).map_err(|_| "has a quote that is not closed".to_owned())?
-            }
-            (Command::Line(line), true) if line.trim().is_empty() => Vec::new(),
-            (Command::Line(line), true) => {
-                vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]
-            }
-            (Command::Words(_), true) => {
-                return Err("must be one line of text when shell = true".to_owned());
-            }
-        };
-        if words.first().is_none_or(String::is_empty) {
-            return Err("is missing: say what to run".to_owned());
-        }
-        if words.iter().any(|word| word.contains('\0')) {
-            return Err("holds a NUL byte".to_owned());
-        }
-        Ok(words)
-    }
-
-    /// How long its worker may be silent before it runs elsewhere, in whole seconds.
-    pub fn touch_seconds(&self) -> u64 {
-        match self.touch_timeout {
-            Some(span) => span.0.as_secs(),
-            None if self.exclusive => TOUCH_TIMEOUT_EXCLUSIVE,
-            None => TOUCH_TIMEOUT_DEFAULT,
-        }
-    }
-
-    /// Whether `other` belongs to another placement: `touch_timeout` and `exclusive` say by which
-    /// lease an instance lives, so changing them means stopping and placing it anew.
-    pub fn same_identity(&self, other: &ProgramSpec) -> bool {
-        self.exclusive == other.exclusive && self.touch_seconds() == other.touch_seconds()
-    }
-
-    /// Whether a child of `self` may go on living as a child of `other`: only keys that do not
-    /// reach into the process differ.
-    pub fn same_child(&self, other: &ProgramSpec) -> bool {
-        self.command == other.command
-            && self.shell == other.shell
-            && self.directory == other.directory
-            && self.environment == other.environment
-            && self.redirect_stderr == other.redirect_stderr
-            && self.same_identity(other)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn read(value: Value) -> Result<ProgramSpec, Vec<String>> {
-        let Value::Object(map) = value else { panic!("not a table") };
-        ProgramSpec::read(&map).map_err(|ps| ps.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn defaults_are_supervisors() {
-        let spec = read(json!({"command": "sleep 1000"})).unwrap();
-        assert_eq!(spec.argv().unwrap(), ["sleep", "1000"]);
-        assert_eq!((spec.numprocs, spec.startretries, spec.max_fail_count), (1, 3, 3));
-        assert_eq!(spec.autorestart, AutoRestart::Unexpected);
-        assert_eq!(spec.touch_seconds(), 5);
-        assert_eq!(read(json!({"command": "x", "exclusive": true})).unwrap().touch_seconds(), 15);
-    }
-
-    #[test]
-    fn values_may_be_typed_or_text() {
-        let typed = json!({"command": ["a", "b c"], "numprocs": 3, "autorestart": true,
-            "startsecs": 5, "exitcodes": [0, 2], "stopsignal": 10, "machines": ["w1", "w2"]});
-        let text = json!({"command": "a 'b c'", "numprocs": "3", "autorestart": "true",
-            "startsecs": "5s", "exitcodes": "0,2", "stopsignal": "SIGUSR1", "machines": "w1, w2"});
-        let (typed, mut text) = (read(typed).unwrap(), read(text).unwrap());
-        assert_eq!(typed.argv(), text.argv());
-        text.command = typed.command.clone();
-        assert_eq!(typed, text);
-    }
-
-    #[test]
-    fn all_problems_are_told_at_once() {
-        let said = read(json!({"command": "", "numprocs": "x", "startsecs": "soon",
-            "touch_timeout": "1500ms", "directory": "here", "autorestart": "maybe"}))
-        .unwrap_err();
-        for (key, what) in [
-            ("numprocs", "whole number"),
-            ("startsecs", "duration"),
-            ("autorestart", "unexpected"),
-            ("command", "missing"),
-            ("touch_timeout", "whole seconds"),
-            ("directory", "not absolute"),
-        ] {
-            assert!(
-                said.iter().any(|s| s.starts_with(key) && s.contains(what)),
-                "{key}: {what} not in {said:#?}"
-            );
-        }
-        assert_eq!(said.len(), 6, "{said:#?}");
-    }
-
-    #[test]
-    fn a_shell_word_gives_a_hint() {
-        let said = read(json!({"command": "a | b"})).unwrap_err();
-        assert!(said[0].contains("shell = true"), "{said:?}");
-        assert!(read(json!({"command": "a | b", "shell": true})).is_ok());
-        assert!(read(json!({"command": "a '|' b"})).is_err(), "a quoted bar reads the same");
-        assert!(read(json!({"command": ["a", "|", "b"]})).is_ok());
-        assert!(read(json!({"command": "bash -c 'a; b'"})).is_ok());
-    }
-
-    #[test]
-    fn a_spec_survives_a_round_trip() {
-        let spec =
-            read(json!({"command": "x", "environment": "A=1", "touch_timeout": "7s"})).unwrap();
-        let json = serde_json::to_value(&spec).unwrap();
-        assert_eq!(serde_json::from_value::<ProgramSpec>(json).unwrap(), spec);
     }
 }

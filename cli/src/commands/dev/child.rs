@@ -148,5 +148,5 @@ impl Member {
 
 /// `exit code 1`, `SIGKILL`.
 pub(super) fn describe(status: ExitStatus) -> String {
-    Exit { code: status.code(), signal: status.signal() }.to_string()
+    Exit { code: status.code(), signal: status.signal(), core: status.core_dumped() }.to_string()
 }

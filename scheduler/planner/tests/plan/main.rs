@@ -4,6 +4,7 @@ mod world;
 
 use dsbus_planner::rows;
 use dsbus_schema::lenient::Span;
+use dsbus_schema::program::Retries;
 use dsbus_schema::state::State;
 use proptest::prelude::*;
 use world::{World, instance, worker};
@@ -200,7 +201,7 @@ fn a_changed_command_is_an_update() {
     let mut w = World::with_workers(1);
     w.declare("web", |_| {});
     w.settle();
-    w.declare("web", |s| s.startretries = 9);
+    w.declare("web", |s| s.startretries = Retries::Count(9));
     assert_eq!(w.settle(), ["update web:0 run r2"]);
 }
 

@@ -61,6 +61,7 @@ impl World {
             supervisor_pid: 2,
             version: "0".into(),
             started: Timestamp::from_unix_nanos(0),
+            facilities: Vec::new(),
             stopping: false,
         };
         self.view.workers.insert(worker.name.clone(), worker);
@@ -151,6 +152,8 @@ impl World {
             pid: None,
             restarts: 0,
             exit: None,
+            usage: None,
+            note: None,
             reason: None,
             spawnerr: None,
             stderr_line: None,
@@ -306,6 +309,8 @@ impl World {
             pid: None,
             restarts: 0,
             exit: None,
+            usage: None,
+            note: None,
             reason: Some(reason),
             spawnerr: None,
             stderr_line: None,

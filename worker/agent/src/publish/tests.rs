@@ -22,6 +22,8 @@ fn status(seq: u64) -> Status {
         pid: None,
         restarts: 0,
         exit: None,
+        usage: None,
+        note: None,
         reason: None,
         spawnerr: None,
         stderr_line: None,

@@ -25,6 +25,7 @@ pub(crate) fn fact(name: InstanceId, epoch: u64, seq: u64) -> ProcessFact {
         state: State::Running,
         pid: None,
         exit: None,
+        usage: None,
         expected: None,
         reason: None,
         spawnerr: None,

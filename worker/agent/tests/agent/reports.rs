@@ -27,6 +27,8 @@ fn status(epoch: u64, seq: u64) -> Status {
         pid: None,
         restarts: 0,
         exit: None,
+        usage: None,
+        note: None,
         reason: None,
         spawnerr: None,
         stderr_line: None,

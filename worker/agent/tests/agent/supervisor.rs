@@ -38,6 +38,7 @@ pub(crate) fn hello(directory: &Path, incarnation: u128) -> Hello {
         directory: directory.to_str().unwrap().to_owned(),
         stopping: false,
         children: Vec::new(),
+        facilities: Vec::new(),
         leases: Vec::new(),
     }
 }

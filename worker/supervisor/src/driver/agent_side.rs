@@ -35,6 +35,7 @@ impl Driver {
             directory: self.home.path().display().to_string(),
             stopping: self.ending != Ending::Not,
             children: self.children.iter().cloned().collect(),
+            facilities: Vec::new(),
             leases: self.table.leases(),
         };
         self.agent.send(&ToAgent::Hello(hello));
@@ -80,7 +81,9 @@ impl Driver {
             ToSupervisor::Lease { seconds, until } => self.table.lease(seconds, until, now),
             ToSupervisor::Done { through } => return self.published(through),
             ToSupervisor::Ping { number } => return self.agent.send(&ToAgent::Pong { number }),
-            ToSupervisor::Pong { .. } => return,
+            ToSupervisor::Pong { .. }
+            | ToSupervisor::Probed { .. }
+            | ToSupervisor::ClearLogs { .. } => return,
             ToSupervisor::NameTaken { by } => return self.name_taken(&by),
             ToSupervisor::Unusable { why } => return self.give_up(&why, false),
             ToSupervisor::Finished => {

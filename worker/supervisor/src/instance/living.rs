@@ -1,7 +1,7 @@
 //! While a child lives: confirm it, stop it, kill it.
 
 use dsbus_schema::event::WorkerChange;
-use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::program::{ProgramSpec, Signal};
 use dsbus_schema::state::State;
 
 use super::phase::Phase;
@@ -67,7 +67,8 @@ impl Instance {
     ) {
         let from = self.phase.state();
         let kill_at = Some(now.boot + spec.stopwaitsecs.0);
-        out.push(Effect::Signal { pid, signal: spec.stopsignal });
+        let signal = spec.stopsignal.steps().first().map_or(Signal::TERM, |step| step.signal);
+        out.push(Effect::Signal { pid, signal });
         self.phase = Phase::Stopping { pid, spec, kill_at, killed: false };
         self.reason = Some(reason.to_owned());
         let told = Told { pid: Some(pid), ..Told::default() };

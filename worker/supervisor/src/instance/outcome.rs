@@ -67,7 +67,7 @@ impl Instance {
         self.phase = Phase::Backoff { until: now.boot + pause };
         let told = Told { attempt: Some(self.fails), ..told };
         self.change(from, Some(why.to_owned()), told, now, out);
-        if self.fails > self.placement.spec.startretries {
+        if self.placement.spec.startretries.exhausted(self.fails) {
             self.phase = Phase::Fatal;
             let tries = self.fails;
             let times = if tries == 1 { "1 time".to_owned() } else { format!("{tries} times") };
@@ -115,7 +115,7 @@ impl Instance {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        let exit = self.exit.unwrap_or(Exit { code: None, signal: None });
+        let exit = self.exit.unwrap_or(Exit { code: None, signal: None, core: false });
         let code = exit.code.and_then(|code| u8::try_from(code).ok());
         let expected = code.is_some_and(|code| spec.exitcodes.contains(&code));
         let again = match self.placement.spec.autorestart {

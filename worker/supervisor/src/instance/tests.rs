@@ -5,7 +5,7 @@ mod scene;
 
 use dsbus_schema::ids::ProgramId;
 use dsbus_schema::lenient::Span;
-use dsbus_schema::program::{AutoRestart, Command};
+use dsbus_schema::program::{AutoRestart, Command, Retries};
 use uuid::Uuid;
 
 use super::*;
@@ -20,7 +20,7 @@ fn at(millis: u64) -> Now {
 
 fn placement(epoch: u64, change: impl FnOnce(&mut Placement)) -> Placement {
     let spec = ProgramSpec { command: Command::Line("x".into()), ..ProgramSpec::default() };
-    let wanted = Wanted { run: true, starts: 0, restarts: 0 };
+    let wanted = Wanted { run: true, ..Wanted::default() };
     let id = ProgramId(Uuid::nil());
     let mut p =
         Placement { id, revision: 1, epoch: Epoch(epoch), wanted, spec, signer: None, sig: None };
@@ -81,7 +81,7 @@ fn failed_starts_back_off_for_1_2_3_seconds_and_then_are_fatal() {
 
 #[test]
 fn a_spawn_that_fails_says_why() {
-    let p = placement(1, |p| p.spec.startretries = 0);
+    let p = placement(1, |p| p.spec.startretries = Retries::Count(0));
     let mut s = Scene::new(&p);
     s.spawn_fails = true;
     assert_eq!(
@@ -91,7 +91,7 @@ fn a_spawn_that_fails_says_why() {
     assert_eq!(s.status().spawnerr.as_deref(), Some("no such file"));
     // A declaration that may mend it is tried.
     s.spawn_fails = false;
-    let mended = placement(1, |p| (p.revision, p.spec.startretries) = (2, 1));
+    let mended = placement(1, |p| (p.revision, p.spec.startretries) = (2, Retries::Count(1)));
     assert_eq!(s.put(&mended, 10), ["spawn e1", "FATAL -> STARTING"]);
     assert_eq!(s.status().spawnerr, None);
 }
@@ -194,7 +194,7 @@ fn a_start_leaves_a_running_child_alone_and_is_acknowledged() {
 fn a_changed_declaration() {
     let p = placement(1, |_| {});
     let mut s = running(&p, 2000);
-    let retries = placement(1, |p| (p.revision, p.spec.startretries) = (2, 9));
+    let retries = placement(1, |p| (p.revision, p.spec.startretries) = (2, Retries::Count(9)));
     assert!(s.put(&retries, 3000).is_empty());
     assert_eq!(s.status().revision, 2);
     let command = placement(1, |p| (p.revision, p.spec.command) = (3, Command::Line("y".into())));

@@ -2,7 +2,7 @@
 
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::Epoch;
-use dsbus_schema::program::AutoRestart;
+use dsbus_schema::program::{AutoRestart, Retries};
 use dsbus_schema::state::{Exit, State};
 use dsbus_supervisor::protocol::{Reported, ToAgent, ToSupervisor};
 use nix::sys::signal::Signal;
@@ -53,7 +53,7 @@ fn a_child_that_cannot_work_is_given_up_with_its_last_words() {
     let text = "echo 'reading' >&2; printf 'no config\\n\\n' >&2; exit 3";
     let edit = |spec: &mut dsbus_schema::program::ProgramSpec| {
         spec.startsecs = "10".parse().unwrap();
-        spec.startretries = 1;
+        spec.startretries = Retries::Count(1);
     };
     stage.place(&script("web", text, edit));
     let (backoff, status) = stage.change("web", State::Backoff);
@@ -79,7 +79,7 @@ fn a_child_that_cannot_be_started_says_why() {
         ("dir", vec!["true"], Some("/y"), "directory /y does not exist"),
     ] {
         stage.place(&order(name, &words, |spec| {
-            spec.startretries = 0;
+            spec.startretries = Retries::Count(0);
             spec.directory = directory.map(ToOwned::to_owned);
         }));
         assert_eq!(stage.change(name, State::Starting).0.pid, None, "{name}");
@@ -169,7 +169,7 @@ fn a_restart_is_acted_upon_once() {
     let (running, status) = stage.change("web", State::Running);
     assert_eq!((status.wanted.restarts, status.restarts), (1, 1));
     order.placement.revision = 2;
-    order.placement.spec.startretries = 9;
+    order.placement.spec.startretries = Retries::Count(9);
     stage.place(&order);
     stage.hear("revision 2", |message| match message {
         ToAgent::Report(report) => match &report.what {

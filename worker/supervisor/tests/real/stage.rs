@@ -315,7 +315,7 @@ pub(crate) fn order(name: &str, words: &[&str], edit: impl FnOnce(&mut ProgramSp
         id: ProgramId(Uuid::from_u128(7)),
         revision: 1,
         epoch: Epoch(1),
-        wanted: Wanted { run: true, starts: 0, restarts: 0 },
+        wanted: Wanted { run: true, ..Wanted::default() },
         spec,
         signer: None,
         sig: None,

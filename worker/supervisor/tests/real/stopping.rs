@@ -40,7 +40,7 @@ fn the_stop_signal_is_the_declared_one_even_if_the_worker_ignores_it() {
     let through = ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh"];
     let mut stage = Stage::open_in(directory, &through);
     let mut order = sleeper("web");
-    order.placement.spec.stopsignal = "INT".parse::<Named>().unwrap();
+    order.placement.spec.stopsignal = "INT".parse::<Named>().unwrap().into();
     stage.run(&order);
     stage.place(&stopped(&order));
     assert_eq!(stage.change("web", State::Stopped).0.exit, Some(Exit::signal(2)));

@@ -55,7 +55,7 @@ proptest! {
                 Happening::Place { epoch: more, run, starts, restarts, revision } => {
                     epoch += more - 1;
                     let mut p = declared(epoch, revision);
-                    p.wanted = Wanted { run, starts, restarts };
+                    p.wanted = Wanted { run, starts, restarts, reloads: 0 };
                     s.put(&p, now);
                 }
                 Happening::Unplace => { s.feed(Input::Unplace, now); }

@@ -1,0 +1,27 @@
+//! What a program needs that not every worker has.
+
+use super::ProgramSpec;
+
+/// Something that a worker can do for a child, or cannot: `limits.memory`, `limits.cpu`,
+/// `limits.pids`, `user`, `negative nice`, `negative oom_score_adj`, or `capability NAME`.
+pub type Facility = String;
+
+impl ProgramSpec {
+    /// What its worker must be able to do. An instance is placed only where all of this is.
+    pub fn needs(&self) -> Vec<Facility> {
+        let mut needs = Vec::new();
+        let mut need = |wanted: bool, facility: &str| {
+            if wanted {
+                needs.push(facility.to_owned());
+            }
+        };
+        need(self.user.is_some(), "user");
+        need(self.limits.memory.is_some(), "limits.memory");
+        need(self.limits.cpu.is_some(), "limits.cpu");
+        need(self.limits.pids.is_some(), "limits.pids");
+        need(self.nice.is_some_and(|nice| nice < 0), "negative nice");
+        need(self.oom_score_adj.is_some_and(|adj| adj < 0), "negative oom_score_adj");
+        needs.extend(self.capabilities.iter().map(|name| format!("capability {name}")));
+        needs
+    }
+}

@@ -1,0 +1,152 @@
+//! How a declaration is read.
+
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value};
+
+use super::{Problem, ProgramSpec};
+
+impl ProgramSpec {
+    /// Every key that a declaration may have, in alphabetical order.
+    pub fn keys() -> &'static [String] {
+        static KEYS: OnceLock<Vec<String>> = OnceLock::new();
+        KEYS.get_or_init(|| {
+            let schema = schemars::schema_for!(ProgramSpec);
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let mut keys: Vec<String> =
+                properties.into_iter().flat_map(Map::keys).cloned().collect();
+            keys.sort();
+            keys
+        })
+    }
+
+    /// Reads one declaration out of keys and values, and reports everything that is wrong with
+    /// them, not only the first. Unknown keys are left to the caller, who knows whether they are
+    /// mistakes (a person's file) or a newer version's (a message).
+    ///
+    /// # Errors
+    /// All problems, those of single values first.
+    pub fn read(keys: &Map<String, Value>) -> Result<ProgramSpec, Vec<Problem>> {
+        let known = ProgramSpec::keys();
+        let mut accepted = Map::new();
+        let mut problems = Vec::new();
+        for (key, value) in keys.iter().filter(|(key, _)| known.contains(key)) {
+            match alone(key, value) {
+                Ok(_) => {
+                    accepted.insert(key.clone(), value.clone());
+                }
+                Err(e) => problems.push(Problem::new(key, e.to_string())),
+            }
+        }
+        let spec = match serde_json::from_value::<ProgramSpec>(Value::Object(accepted)) {
+            Ok(spec) => spec,
+            Err(e) => {
+                problems.push(Problem::new("command", e.to_string()));
+                return Err(problems);
+            }
+        };
+        // A key that could not be read has its default here, and is not judged twice.
+        let unread: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
+        problems.extend(spec.problems().into_iter().filter(|p| !unread.contains(&p.key)));
+        if problems.is_empty() { Ok(spec) } else { Err(problems) }
+    }
+
+    /// Keys inside of the tables of a declaration that mean nothing, as (key, key inside).
+    pub fn strange_inside(keys: &Map<String, Value>) -> Vec<(String, String)> {
+        let mut strange = Vec::new();
+        for (key, value) in keys {
+            let Value::Object(given) = value else { continue };
+            // What a table does not know is not there when it is written again.
+            let Some(Value::Object(read)) = alone(key, value)
+                .ok()
+                .and_then(|spec| serde_json::to_value(spec).ok()?.get(key).cloned())
+            else {
+                continue;
+            };
+            let lost = given.keys().filter(|inside| !read.contains_key(*inside));
+            strange.extend(lost.map(|inside| (key.clone(), inside.clone())));
+        }
+        strange
+    }
+}
+
+/// A declaration of this key only.
+fn alone(key: &str, value: &Value) -> serde_json::Result<ProgramSpec> {
+    serde_json::from_value(Value::Object(Map::from_iter([(key.to_owned(), value.clone())])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::{AutoRestart, Retries};
+    use serde_json::json;
+
+    fn read(value: Value) -> Result<ProgramSpec, Vec<String>> {
+        let Value::Object(map) = value else { panic!("not a table") };
+        ProgramSpec::read(&map).map_err(|ps| ps.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn defaults_are_supervisors() {
+        let spec = read(json!({"command": "sleep 1000"})).unwrap();
+        assert_eq!(spec.argv().unwrap(), ["sleep", "1000"]);
+        assert_eq!(
+            (spec.numprocs, spec.startretries, spec.max_fail_count),
+            (1, Retries::Count(3), 3)
+        );
+        assert_eq!(spec.autorestart, AutoRestart::Unexpected);
+        assert_eq!(spec.touch_seconds(), 5);
+        assert_eq!(read(json!({"command": "x", "exclusive": true})).unwrap().touch_seconds(), 15);
+    }
+
+    #[test]
+    fn values_may_be_typed_or_text() {
+        let typed = json!({"command": ["a", "b c"], "numprocs": 3, "autorestart": true,
+            "startsecs": 5, "exitcodes": [0, 2], "stopsignal": 10, "machines": ["w1", "w2"]});
+        let text = json!({"command": "a 'b c'", "numprocs": "3", "autorestart": "true",
+            "startsecs": "5s", "exitcodes": "0,2", "stopsignal": "SIGUSR1", "machines": "w1, w2"});
+        let (typed, mut text) = (read(typed).unwrap(), read(text).unwrap());
+        assert_eq!(typed.argv(), text.argv());
+        text.command = typed.command.clone();
+        assert_eq!(typed, text);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let said = read(json!({"command": "", "numprocs": "x", "startsecs": "soon",
+            "touch_timeout": "1500ms", "directory": "here", "autorestart": "maybe"}))
+        .unwrap_err();
+        for (key, what) in [
+            ("numprocs", "whole number"),
+            ("startsecs", "duration"),
+            ("autorestart", "unexpected"),
+            ("command", "missing"),
+            ("touch_timeout", "whole seconds"),
+            ("directory", "not absolute"),
+        ] {
+            assert!(
+                said.iter().any(|s| s.starts_with(key) && s.contains(what)),
+                "{key}: {what} not in {said:#?}"
+            );
+        }
+        assert_eq!(said.len(), 6, "{said:#?}");
+    }
+
+    #[test]
+    fn a_shell_word_gives_a_hint() {
+        let said = read(json!({"command": "a | b"})).unwrap_err();
+        assert!(said[0].contains("shell = true"), "{said:?}");
+        assert!(read(json!({"command": "a | b", "shell": true})).is_ok());
+        assert!(read(json!({"command": "a '|' b"})).is_err(), "a quoted bar reads the same");
+        assert!(read(json!({"command": ["a", "|", "b"]})).is_ok());
+        assert!(read(json!({"command": "bash -c 'a; b'"})).is_ok());
+    }
+
+    #[test]
+    fn a_spec_survives_a_round_trip() {
+        let spec =
+            read(json!({"command": "x", "environment": "A=1", "touch_timeout": "7s"})).unwrap();
+        let json = serde_json::to_value(&spec).unwrap();
+        assert_eq!(serde_json::from_value::<ProgramSpec>(json).unwrap(), spec);
+    }
+}
