@@ -19,6 +19,8 @@ mod signal;
 mod socket;
 mod spec;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
