@@ -17,17 +17,20 @@ pub enum WorkerVerb {
     Ping,
     /// [`LogAsk`] -> [`LogPart`].
     Log,
+    /// [`Clear`] -> [`Cleared`], when the logs are empty.
+    Clear,
 }
 
 impl WorkerVerb {
     /// All of them.
-    pub const ALL: [WorkerVerb; 2] = [WorkerVerb::Ping, WorkerVerb::Log];
+    pub const ALL: [WorkerVerb; 3] = [WorkerVerb::Ping, WorkerVerb::Log, WorkerVerb::Clear];
 
     /// The token in a subject.
     pub fn name(self) -> &'static str {
         match self {
             WorkerVerb::Ping => "ping",
             WorkerVerb::Log => "log",
+            WorkerVerb::Clear => "clear",
         }
     }
 }
@@ -112,4 +115,18 @@ pub struct LogPart {
     /// are longer than an answer holds. This begins at the oldest that is left or fits.
     #[serde(default)]
     pub skipped: bool,
+}
+
+/// Ask to truncate the log files of an instance, and to remove its rotated ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Clear {
+    /// Whose.
+    pub name: InstanceId,
+}
+
+/// The log files are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cleared {
+    /// Whose.
+    pub name: InstanceId,
 }

@@ -1,4 +1,4 @@
-//! Calls to this worker: `ping` and `log`.
+//! Calls to this worker: `ping`, `log` and `clear`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Refusal, Served, WorkerRequest};
-use dsbus_schema::call::{LogAsk, Pong, WorkerVerb};
+use dsbus_schema::call::{Clear, Cleared, LogAsk, Pong, WorkerVerb};
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::moment::BootTime;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::clearing::{self, Call};
 use crate::{clock, logs};
 
 /// A ping is answered only if the supervisor answered one of ours within this time.
@@ -27,13 +29,20 @@ pub(crate) struct Desk {
     pub(crate) directory: PathBuf,
     /// Tells the loop that somebody asked whether we live.
     pub(crate) asked: mpsc::Sender<()>,
+    /// Takes calls that empty logs to the loop.
+    pub(crate) clears: mpsc::Sender<Call>,
     answered: AtomicU64,
 }
 
 impl Desk {
     /// Of a worker whose supervisor was not heard of yet.
-    pub(crate) fn new(pong: Pong, directory: PathBuf, asked: mpsc::Sender<()>) -> Desk {
-        Desk { pong, directory, asked, answered: AtomicU64::new(0) }
+    pub(crate) fn new(
+        pong: Pong,
+        directory: PathBuf,
+        asked: mpsc::Sender<()>,
+        clears: mpsc::Sender<Call>,
+    ) -> Desk {
+        Desk { pong, directory, asked, clears, answered: AtomicU64::new(0) }
     }
 
     /// The supervisor answered a ping that was sent at this moment.
@@ -64,8 +73,7 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest) -> Result<Value, Refusa
         }
         WorkerVerb::Ping => Err(Refusal::silent()),
         WorkerVerb::Log => {
-            let ask: LogAsk = serde_json::from_slice(&request.body)
-                .map_err(|e| Refusal::new(code::BAD_REQUEST, e.to_string()))?;
+            let ask: LogAsk = read(&request)?;
             let name = ask.name.clone();
             let read = tokio::task::spawn_blocking(move || logs::read(&desk.directory, &ask));
             match read.await {
@@ -78,7 +86,17 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest) -> Result<Value, Refusa
                 Err(e) => Err(failed(&e)),
             }
         }
+        WorkerVerb::Clear => {
+            let Clear { name } = read(&request)?;
+            clearing::clear(&desk.clears, name.clone()).await.map_err(|why| failed(&why))?;
+            shown(&Cleared { name })
+        }
     }
+}
+
+fn read<T: DeserializeOwned>(request: &WorkerRequest) -> Result<T, Refusal> {
+    serde_json::from_slice(&request.body)
+        .map_err(|e| Refusal::new(code::BAD_REQUEST, e.to_string()))
 }
 
 fn shown(value: &impl serde::Serialize) -> Result<Value, Refusal> {

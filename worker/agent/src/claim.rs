@@ -49,6 +49,10 @@ impl Agent {
             }
             Done::Reported(outcome) => self.publisher.done(&outcome),
             Done::Recorded => self.bus.recording = None,
+            Done::Probed { number, trouble } => {
+                // One that is dropped is asked again.
+                self.link.say(ToSupervisor::Probed { number, trouble });
+            }
             Done::Nothing => {}
         }
     }

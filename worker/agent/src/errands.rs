@@ -60,6 +60,13 @@ pub(crate) enum Done {
     Reported(Outcome),
     /// The worker's own record is written.
     Recorded,
+    /// A child was asked whether it is well.
+    Probed {
+        /// The question's number.
+        number: u64,
+        /// Why it is not.
+        trouble: Option<String>,
+    },
     /// Nothing that anybody waits for.
     Nothing,
 }

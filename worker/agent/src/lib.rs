@@ -9,6 +9,7 @@
 mod bus_side;
 mod calls;
 mod claim;
+mod clearing;
 mod clock;
 mod enforce;
 mod errands;
@@ -19,6 +20,7 @@ mod logs;
 mod orders;
 mod pings;
 mod placements;
+mod probe;
 mod publish;
 mod report;
 mod retry;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dsbus_client::Item;
 use dsbus_schema::moment::BootTime;
@@ -11,12 +12,14 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::bus_side::{BusSide, Online};
 use crate::calls::Desk;
+use crate::clearing::{CLEARS_MAX, Call, Clearing};
 use crate::clock::{self, Timer};
 use crate::enforce::Guards;
 use crate::errands::{self, Done};
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::pings::Pings;
+use crate::probe::Prober;
 use crate::publish::Publisher;
 use crate::{Config, Error};
 
@@ -36,6 +39,8 @@ enum Wake {
     Watched(Item),
     /// Somebody asks whether we live.
     Asked,
+    /// Somebody asks to empty a log.
+    Clear(Call),
 }
 
 /// The agent.
@@ -48,6 +53,9 @@ pub(crate) struct Agent {
     timer: Timer,
     pings: Pings,
     asked: mpsc::Receiver<()>,
+    clears: mpsc::Receiver<Call>,
+    clearing: Clearing,
+    prober: Prober,
     /// The greatest number that the supervisor was told the bus has.
     done: u64,
     /// No report will follow; publish what there is, and end.
@@ -67,7 +75,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (now, fleet) = (clock::now(), config.connect.fleet.clone());
     let me = Identity::read(&hello, now).map_err(system("find out which machine this is"))?;
     let (asking, asked) = mpsc::channel(1);
-    let desk = Desk::new(me.pong(hello.supervisor_pid), PathBuf::from(&hello.directory), asking);
+    let (clear, clears) = mpsc::channel(CLEARS_MAX);
+    let (pong, directory) = (me.pong(hello.supervisor_pid), PathBuf::from(&hello.directory));
+    let desk = Desk::new(pong, directory, asking, clear);
     let mut errands = JoinSet::new();
     errands.spawn(errands::connect(config.connect));
     let agent = Agent {
@@ -79,6 +89,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
         timer,
         pings: Pings::default(),
         asked,
+        clears,
+        clearing: Clearing::default(),
+        prober: Prober::default(),
         done: 0,
         leaving: false,
     };
@@ -117,6 +130,7 @@ impl Agent {
             Some(ended) = self.errands.join_next(), if !self.errands.is_empty() => ended_errand(ended),
             wake = online(&mut self.bus.online) => Ok(wake),
             Some(()) = self.asked.recv() => Ok(Wake::Asked),
+            Some(call) = self.clears.recv() => Ok(Wake::Clear(call)),
         }
     }
 
@@ -132,6 +146,12 @@ impl Agent {
             Wake::Connection => self.connection(now),
             Wake::Watched(item) => self.watched(item, now),
             Wake::Asked => self.hurry(now),
+            Wake::Clear(call) => {
+                if let Some(order) = self.clearing.begin(call) {
+                    // One that is dropped is not answered, which the caller is told.
+                    self.link.say(order);
+                }
+            }
         }
         Ok(())
     }
@@ -151,7 +171,12 @@ impl Agent {
                 }
             }
             // The link answers pings by itself.
-            ToAgent::Ping { .. } | ToAgent::Probe { .. } => {}
+            ToAgent::Ping { .. } => {}
+            ToAgent::Probe { number, ask, timeout_ms } => {
+                let asking = self.prober.ask(ask, Duration::from_millis(timeout_ms));
+                self.errands.spawn(async move { Done::Probed { number, trouble: asking.await } });
+            }
+            ToAgent::Cleared { number, trouble } => self.clearing.ended(number, trouble),
             ToAgent::Stopping { reason } => self.stopping(&reason),
             ToAgent::Bye => self.leaving = true,
         }

@@ -51,6 +51,13 @@ pub enum ToAgent {
         /// How long an answer may take, in milliseconds.
         timeout_ms: u64,
     },
+    /// Answer to [`ToSupervisor::ClearLogs`].
+    Cleared {
+        /// The request's number.
+        number: u64,
+        /// `None` when the logs are empty now, else why not.
+        trouble: Option<String>,
+    },
     /// The worker was told to stop; its children are being stopped.
     Stopping {
         /// By what, for people.
@@ -207,8 +214,11 @@ pub enum ToSupervisor {
         /// `None` when all is well, else why not.
         trouble: Option<String>,
     },
-    /// Truncate the log files of an instance, and remove its rotated ones.
+    /// Truncate the log files of an instance, and remove its rotated ones; answered by
+    /// [`ToAgent::Cleared`] when that is done.
     ClearLogs {
+        /// Number of the request.
+        number: u64,
         /// The instance.
         name: InstanceId,
     },

@@ -6,6 +6,7 @@
     reason = "what these tests share stands outside of test functions"
 )]
 
+mod asking;
 mod enforcing;
 mod fleet;
 mod leases;
