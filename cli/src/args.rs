@@ -58,6 +58,9 @@ pub(crate) enum Verb {
     Stop(Act),
     /// Stop and start programs or instances
     Restart(Act),
+    /// Make programs read their configuration anew, without a pause: by their `reload_signal`, or by a new
+    /// child that takes over
+    Reload(Act),
     /// Stop programs, and forget them
     Remove(Act),
     /// Show what runs, and where; exits 3 when something that should run does not
@@ -66,6 +69,8 @@ pub(crate) enum Verb {
     Workers(Workers),
     /// Show what instances print
     Logs(Logs),
+    /// Empty the log files of instances, and remove the rotated ones
+    Clear(Clear),
     /// Show what happened
     Events(Events),
     /// Run a whole private fleet in this terminal
@@ -131,7 +136,7 @@ pub(crate) struct Create {
     pub(crate) keys: Map<String, Value>,
 }
 
-/// `dsbus start`, `stop`, `restart`, `remove`.
+/// `dsbus start`, `stop`, `restart`, `reload`, `remove`.
 #[derive(Debug, Group)]
 pub(crate) struct Act {
     /// Programs or instances; all is every program
@@ -175,6 +180,14 @@ pub(crate) struct Logs {
     /// Standard error instead of standard output
     #[arg(long)]
     pub(crate) stderr: bool,
+}
+
+/// `dsbus clear`.
+#[derive(Debug, Group)]
+pub(crate) struct Clear {
+    /// Programs or instances; all is every program
+    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
 }
 
 /// `dsbus events`.

@@ -3,10 +3,12 @@
 mod act;
 mod agent;
 mod apply;
+mod clear;
 mod create;
 mod dev;
 mod events;
 mod logs;
+mod reload;
 mod remove;
 mod restart;
 mod scheduler;
@@ -41,10 +43,12 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Start(args) => connection::run(start::run(config, &args)),
         Verb::Stop(args) => connection::run(stop::run(config, &args)),
         Verb::Restart(args) => connection::run(restart::run(config, &args)),
+        Verb::Reload(args) => connection::run(reload::run(config, &args)),
         Verb::Remove(args) => connection::run(remove::run(config, &args)),
         Verb::Status(args) => connection::run(status::run(config, &args)),
         Verb::Workers(args) => connection::run(workers::run(config, &args)),
         Verb::Logs(args) => connection::run(logs::run(config, &args)),
+        Verb::Clear(args) => connection::run(clear::run(config, &args)),
         Verb::Events(args) => connection::run(events::run(config, &args)),
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),

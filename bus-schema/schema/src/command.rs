@@ -34,6 +34,8 @@ pub enum Verb {
     /// [`Act`] -> [`Acted`].
     Restart,
     /// [`Act`] -> [`Acted`].
+    Reload,
+    /// [`Act`] -> [`Acted`].
     Remove,
     /// [`Ask`] -> list of [`crate::status::InstanceRow`].
     Status,
@@ -43,12 +45,13 @@ pub enum Verb {
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Verb; 8] = [
+    pub const ALL: [Verb; 9] = [
         Verb::Apply,
         Verb::Create,
         Verb::Start,
         Verb::Stop,
         Verb::Restart,
+        Verb::Reload,
         Verb::Remove,
         Verb::Status,
         Verb::Workers,
@@ -62,6 +65,7 @@ impl Verb {
             Verb::Start => "start",
             Verb::Stop => "stop",
             Verb::Restart => "restart",
+            Verb::Reload => "reload",
             Verb::Remove => "remove",
             Verb::Status => "status",
             Verb::Workers => "workers",
@@ -146,7 +150,7 @@ pub struct Applied {
     pub programs: Vec<AppliedProgram>,
 }
 
-/// Start, stop, restart or remove.
+/// Start, stop, restart, reload or remove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Act {
     /// Id and version.

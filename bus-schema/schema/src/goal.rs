@@ -24,7 +24,8 @@ pub struct Wanted {
     /// How many restarts were asked for: a greater number stops and starts the child.
     #[serde(default)]
     pub restarts: u64,
-    /// How many reloads were asked for: a greater number reloads the child, where there is one.
+    /// How many reloads were asked for: a greater number reloads the child, where there is one. A
+    /// status echoes it when the reload has ended; see [`crate::status::RELOAD_FAILED`].
     #[serde(default)]
     pub reloads: u64,
 }

@@ -13,6 +13,10 @@ use crate::state::{Exit, State, Usage, WorkerState};
 /// Longest line of standard error that is kept to explain a failure, in bytes.
 pub const STDERR_LINE_BYTES_MAX: usize = 400;
 
+/// How [`Status::reason`] begins while it runs, and its last reload failed. `wanted.reloads` counts a
+/// reload that failed, too, but only once that is known.
+pub const RELOAD_FAILED: &str = "reload failed";
+
 /// Last known state of an instance on one worker. Key `<worker>.<program>.<index>` of the status
 /// bucket, or `_fleet.<program>.<index>` for what only schedulers know (PENDING, FATAL over the
 /// fleet). The entry of the worker that holds the placement counts, and only under its epoch.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use dsbus_schema::call::{LogAsk, LogPart, Pong};
+use dsbus_schema::call::{Clear, Cleared, LogAsk, LogPart, Pong};
 use dsbus_schema::command::{Act, Acted, Applied, Apply, Ask, Create, Refused};
 use dsbus_schema::event::Event;
 use dsbus_schema::goal::Goal;
@@ -25,27 +25,38 @@ type Again = fn(&str) -> Result<Value, serde_json::Error>;
 const KINDS: &[(&str, Again)] = &[
     ("act", again::<Act>),
     ("acted", again::<Acted>),
+    ("acted-reloads", again::<Acted>),
     ("applied", again::<Applied>),
     ("apply", again::<Apply>),
     ("ask", again::<Ask>),
+    ("clear", again::<Clear>),
+    ("cleared", again::<Cleared>),
     ("create", again::<Create>),
     ("event-placement", again::<Event>),
+    ("event-notice", again::<Event>),
+    ("event-output", again::<Event>),
     ("event-process", again::<Event>),
     ("event-worker", again::<Event>),
+    ("event-process-usage", again::<Event>),
     ("goal", again::<Goal>),
+    ("goal-reloads", again::<Goal>),
     ("instance-rows", again::<Vec<InstanceRow>>),
+    ("instance-rows-usage", again::<Vec<InstanceRow>>),
     ("log-ask", again::<LogAsk>),
     ("log-ask-place", again::<LogAsk>),
     ("log-part", again::<LogPart>),
     ("placement", again::<Placement>),
     ("pong", again::<Pong>),
     ("program", again::<Program>),
+    ("program-all", again::<Program>),
     ("refused", again::<Refused>),
     ("scheduler-touch", again::<SchedulerTouch>),
     ("status", again::<Status>),
+    ("status-usage", again::<Status>),
     ("touch", again::<Touch>),
     ("worker", again::<Worker>),
     ("worker-rows", again::<Vec<WorkerRow>>),
+    ("worker-facilities", again::<Worker>),
 ];
 
 fn again<T: Serialize + DeserializeOwned>(text: &str) -> Result<Value, serde_json::Error> {

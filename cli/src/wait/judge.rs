@@ -2,7 +2,7 @@
 
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::state::State;
-use dsbus_schema::status::InstanceRow;
+use dsbus_schema::status::{InstanceRow, RELOAD_FAILED};
 
 use crate::describe;
 
@@ -13,6 +13,8 @@ pub(crate) enum Goal {
     Runs(Wanted),
     /// It has no child, after this was acted on.
     Stops(Wanted),
+    /// It was reloaded, where it has a child.
+    Reloads(Wanted),
     /// Nothing is known of it any more.
     Gone,
     /// It runs under this revision of its declaration, if it is wanted to run at all.
@@ -35,7 +37,7 @@ pub(crate) fn judge(goal: &Goal, row: Option<&InstanceRow>, settled: bool) -> Ve
     let Some(row) = row else {
         return match goal {
             Goal::Gone => Verdict::Done,
-            Goal::Runs(_) | Goal::Stops(_) | Goal::Revision(_) => {
+            Goal::Runs(_) | Goal::Stops(_) | Goal::Reloads(_) | Goal::Revision(_) => {
                 Verdict::Waiting("not yet known to the scheduler".to_owned())
             }
         };
@@ -49,10 +51,11 @@ pub(crate) fn judge(goal: &Goal, row: Option<&InstanceRow>, settled: bool) -> Ve
             Verdict::Failed("someone asked to start it meanwhile".to_owned())
         }
         Goal::Runs(wanted) if reached(wanted, &row.acted) => running(row, settled),
+        Goal::Reloads(wanted) if row.acted.reloads >= wanted.reloads => reloaded(row, settled),
         Goal::Stops(wanted) if reached(wanted, &row.acted) => stopped(row),
         Goal::Revision(_) if !row.wanted.run && !row.state.may_have_child() => Verdict::Done,
         Goal::Revision(revision) if row.revision >= *revision => running(row, settled),
-        Goal::Runs(_) | Goal::Stops(_) | Goal::Revision(_) => {
+        Goal::Runs(_) | Goal::Stops(_) | Goal::Reloads(_) | Goal::Revision(_) => {
             Verdict::Waiting(describe::state(row))
         }
     }
@@ -91,6 +94,16 @@ fn running(row: &InstanceRow, settled: bool) -> Verdict {
     }
 }
 
+fn reloaded(row: &InstanceRow, settled: bool) -> Verdict {
+    match &row.reason {
+        // There is no child that could be reloaded, and there should be one.
+        _ if !row.ok && settled => Verdict::Failed(describe::state(row)),
+        _ if !row.ok => Verdict::Waiting(describe::state(row)),
+        Some(reason) if reason.starts_with(RELOAD_FAILED) => Verdict::Failed(reason.clone()),
+        Some(_) | None => Verdict::Done,
+    }
+}
+
 fn stopped(row: &InstanceRow) -> Verdict {
     if row.state.may_have_child() || row.pid.is_some() {
         Verdict::Waiting(describe::state(row))
@@ -110,11 +123,11 @@ mod tests {
             run: parts[0] == "run",
             starts: parts[1].parse().unwrap(),
             restarts: parts[2].parse().unwrap(),
-            reloads: 0,
+            reloads: parts.get(3).map_or(0, |text| text.parse().unwrap()),
         }
     }
 
-    /// `STATE wanted acted [ok] [pid]`, revision 2.
+    /// `STATE wanted acted [ok] [pid] [torn]`, revision 2.
     fn row(text: &str) -> InstanceRow {
         let words: Vec<&str> = text.split(' ').collect();
         let (want, acted) = (wanted(words[1]), wanted(words[2]));
@@ -122,7 +135,8 @@ mod tests {
             "name": "web:0", "id": "00000000-0000-0000-0000-000000000001", "program": "web",
             "index": 0, "state": words[0], "statecode": 0, "worker": "w1",
             "pid": words.contains(&"pid").then_some(7), "epoch": 1, "revision": 2, "since": null,
-            "restarts": 0, "exit": null, "reason": null, "spawnerr": null, "stderr_line": null,
+            "restarts": 0, "exit": null,
+            "reason": words.contains(&"torn").then_some("reload failed: FATAL"), "spawnerr": null, "stderr_line": null,
             "stdout_logfile": null, "stderr_logfile": null,
             "wanted": want, "acted": acted, "ok": words.contains(&"ok"),
         }))
@@ -197,6 +211,23 @@ mod tests {
             &[
                 ("RUNNING run/0/0 run/0/0 ok pid", true, "waiting"),
                 ("STOPPED stop/0/0 stop/0/0 ok", true, "done"),
+            ],
+        );
+    }
+
+    #[test]
+    fn reloads() {
+        check(
+            &Goal::Reloads(wanted("run/1/0/2")),
+            &[
+                ("RUNNING run/1/0/2 run/1/0/1 ok pid", true, "waiting"),
+                ("RUNNING run/1/0/2 run/1/0/1 ok pid torn", true, "waiting"),
+                ("RUNNING run/1/0/2 run/1/0/2 ok pid torn", false, "failed"),
+                ("RUNNING run/1/0/2 run/1/0/2 ok pid", false, "done"),
+                ("RUNNING run/1/0/3 run/1/0/3 ok pid", false, "done"),
+                ("STOPPED stop/1/0/2 stop/1/0/2 ok", false, "done"),
+                ("FATAL run/1/0/2 run/1/0/2", false, "waiting"),
+                ("FATAL run/1/0/2 run/1/0/2", true, "failed"),
             ],
         );
     }

@@ -63,7 +63,9 @@ impl Commander {
         let answer = match verb {
             Verb::Apply => json(&self.apply(read(body)?).await?),
             Verb::Create => json(&self.create(read(body)?).await?),
-            Verb::Start | Verb::Stop | Verb::Restart => json(&self.act(verb, read(body)?).await?),
+            Verb::Start | Verb::Stop | Verb::Restart | Verb::Reload => {
+                json(&self.act(verb, read(body)?).await?)
+            }
             Verb::Remove => json(&self.remove(read(body)?).await?),
             Verb::Status => json(&self.status(read(body)?).await?),
             Verb::Workers => json(&self.workers(&read(body)?).await?),

@@ -86,7 +86,9 @@ fn keep(view: &View, program: &Program, name: &InstanceId, placed: &Placed, draf
         return;
     }
     let now = &placed.placement;
-    if now.revision > program.revision || asked(program, wanted) < asked(program, now.wanted) {
+    let older =
+        asked(program, wanted) < asked(program, now.wanted) || wanted.reloads < now.wanted.reloads;
+    if now.revision > program.revision || older {
         // Whoever wrote the placement knew of a later command: the view is behind.
         return;
     }

@@ -138,7 +138,7 @@ fn about_parameter(name: &str) -> Value {
         "program" => "Name of a program; `_` for an event that is about none.",
         "index" => "Which copy, from 0; `_` for an event that is about none.",
         "source" => "Who tells it: a worker, or `_fleet` for schedulers.",
-        "kind" => "`process`, `placement` or `worker`.",
+        "kind" => "`process`, `placement`, `worker`, `notice` or `output`.",
         "type" => "The new state, or what was done, in capitals.",
         "seconds" => "The lease, in whole seconds.",
         _ => "Made up by its owner.",

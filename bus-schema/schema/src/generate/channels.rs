@@ -67,7 +67,9 @@ fn commands(channels: &mut Vec<Channel>) -> Result<(), NameError> {
         let (request, answer) = match verb {
             Verb::Apply => ("apply", "applied"),
             Verb::Create => ("create", "applied"),
-            Verb::Start | Verb::Stop | Verb::Restart | Verb::Remove => ("act", "acted"),
+            Verb::Start | Verb::Stop | Verb::Restart | Verb::Reload | Verb::Remove => {
+                ("act", "acted")
+            }
             Verb::Status => ("ask", "instance-rows"),
             Verb::Workers => ("ask", "worker-rows"),
         };
@@ -100,6 +102,7 @@ fn worker_calls(channels: &mut Vec<Channel>) -> Result<(), NameError> {
         let (request, answer) = match verb {
             WorkerVerb::Ping => (None, "pong"),
             WorkerVerb::Log => (Some("log-ask"), "log-part"),
+            WorkerVerb::Clear => (Some("clear"), "cleared"),
         };
         channels.push(Channel {
             name: format!("worker.{}", verb.name()),

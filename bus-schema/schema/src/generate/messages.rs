@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use crate::call::{LogAsk, LogPart, Pong};
+use crate::call::{Clear, Cleared, LogAsk, LogPart, Pong};
 use crate::command::{Act, Acted, Applied, Apply, Ask, Create, Refused};
 use crate::event::Event;
 use crate::goal::Goal;
@@ -31,6 +31,8 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Applied>("applied"),
     message::<Apply>("apply"),
     message::<Ask>("ask"),
+    message::<Clear>("clear"),
+    message::<Cleared>("cleared"),
     message::<Create>("create"),
     message::<Event>("event"),
     message::<Goal>("goal"),

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart` and `remove`: they write goals, and nothing but goals.
+//! `start`, `stop`, `restart`, `reload` and `remove`: they write goals, and nothing but goals.
 
 use dsbus_client::{Error, Refusal, Write};
 use dsbus_schema::command::{Act, Acted, ActedInstance, Verb, code};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Commander, Meant, RACES_MAX, id, unavailable};
 
 impl Commander {
-    /// Starts, stops or restarts what is named. Each program's goal is one write; sent again with
+    /// Starts, stops, restarts or reloads what is named. Each program's goal is one write; sent again with
     /// the same id, those that were written are left alone.
     pub(super) async fn act(&self, verb: Verb, act: Act) -> Result<Acted, Refusal> {
         let command = id(&act.envelope);
@@ -17,6 +17,9 @@ impl Commander {
         if let Some(gone) = meant.iter().find(|m| m.program.removing) {
             let text = format!("{} is being removed", gone.program.name);
             return Err(Refusal::new(code::CONFLICT, text));
+        }
+        if verb == Verb::Reload {
+            refuse_two_copies(&meant)?;
         }
         let mut instances = Vec::new();
         for meant in &meant {
@@ -129,9 +132,27 @@ impl Commander {
     }
 }
 
+/// A reload without a signal runs two children for a moment, which an exclusive instance never has.
+fn refuse_two_copies(meant: &[Meant]) -> Result<(), Refusal> {
+    let two = |m: &&Meant| m.program.spec.exclusive && m.program.spec.reload_signal.is_none();
+    let Some(Meant { program, .. }) = meant.iter().find(two) else { return Ok(()) };
+    let name = &program.name;
+    let text = format!(
+        "{name} is exclusive, and a reload would run two copies of it for a moment: \
+         set reload_signal, or restart {name}"
+    );
+    Err(Refusal::new(code::CONFLICT, text))
+}
+
 /// The goal after a command.
 fn changed(mut goal: Goal, verb: Verb, stamp: u64, command: Uuid) -> Goal {
+    goal.commands.remember(command, verb.name());
     match verb {
+        // It says nothing of whether the instance is to run.
+        Verb::Reload => {
+            goal.reloads += 1;
+            return goal;
+        }
         Verb::Start => {
             goal.run = true;
             goal.starts += 1;
@@ -143,6 +164,5 @@ fn changed(mut goal: Goal, verb: Verb, stamp: u64, command: Uuid) -> Goal {
         _ => goal.run = false,
     }
     goal.stamp = stamp;
-    goal.commands.remember(command, verb.name());
     goal
 }

@@ -1,0 +1,69 @@
+//! `dsbus clear NAME...`
+
+use std::time::Duration;
+
+use dsbus_client::Error;
+use dsbus_schema::call::{Clear, Cleared, WorkerVerb};
+use dsbus_schema::ids::WorkerName;
+use dsbus_schema::status::InstanceRow;
+use futures::StreamExt;
+use futures::stream;
+
+use crate::args;
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::{describe, output};
+
+/// How long a worker may take: it waits 5 s for its supervisor.
+const ANSWER_MAX: Duration = Duration::from_secs(7);
+/// Workers that are asked at once.
+const CALLS_MAX: usize = 32;
+
+/// Empties the logs of what is named, where it runs; a line for each instance.
+///
+/// # Errors
+/// When a name does not exist, or nobody answers.
+pub(super) async fn run(config: &Config, args: &args::Clear) -> Result<Code, Failure> {
+    let connection = Connection::open(config).await?;
+    let rows = connection.status(&args.names).await?;
+    let mut code = Code::Done;
+    let connection = &connection;
+    let calls = rows.iter().map(|row| async move { (row, clear(connection, row).await) });
+    // In the order of the names, as they are answered.
+    let mut answers = stream::iter(calls).buffered(CALLS_MAX);
+    while let Some((row, answer)) = answers.next().await {
+        match answer {
+            Ok(worker) => output::line(format_args!("{}: cleared ({worker})", row.name))?,
+            Err(failure) => {
+                code = Code::Failed;
+                output::failure(&failure);
+            }
+        }
+    }
+    Ok(code)
+}
+
+async fn clear<'a>(
+    connection: &Connection,
+    row: &'a InstanceRow,
+) -> Result<&'a WorkerName, Failure> {
+    let name = &row.name;
+    let Some(worker) = &row.worker else {
+        return Err(Failure::failed(format!("{name} is on no worker: {}", describe::state(row))));
+    };
+    let ask = Clear { name: name.clone() };
+    let answer: Result<Cleared, Error> =
+        connection.bus.call_worker(worker, WorkerVerb::Clear, &ask, ANSWER_MAX).await;
+    match answer {
+        Ok(_) => Ok(worker),
+        Err(Error::NoResponders | Error::Timeout) => {
+            Err(Failure::failed(format!("{name}: its worker {worker} does not answer")))
+        }
+        Err(Error::Refused { text, .. }) => {
+            Err(Failure::failed(format!("{name} (on {worker}): {text}")))
+        }
+        Err(e) => Err(Failure::failed(format!("{name} (on {worker}): {e}"))),
+    }
+}
