@@ -29,7 +29,8 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     agent.extend(config.as_arguments());
     agent.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
     let fleet = config.fleet.clone();
-    let config = dsbus_supervisor::Config { worker, fleet, directory, agent };
+    let settings = dsbus_supervisor::Settings::default();
+    let config = dsbus_supervisor::Config { worker, fleet, directory, agent, settings };
     match dsbus_supervisor::run(config) {
         Ok(0) => Ok(Code::Done),
         Ok(_) => Err(Failure::told(Code::Failed)),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
-use dsbus_supervisor::{AGENT_FD, Config};
+use dsbus_supervisor::{AGENT_FD, Config, Settings};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -21,6 +21,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
                 fleet: FleetName::default(),
                 directory: words[2].clone().into(),
                 agent: agent.to_vec(),
+                settings: Settings::default(),
             })?;
             Ok(ExitCode::from(code))
         }

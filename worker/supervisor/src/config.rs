@@ -1,9 +1,11 @@
 //! What a worker needs to know before it starts.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
+use dsbus_schema::program::{Mode, Rlimit};
 
 /// Configuration of a worker, resolved.
 #[derive(Debug, Clone)]
@@ -16,4 +18,62 @@ pub struct Config {
     pub directory: PathBuf,
     /// Command of the agent; it finds its socket as descriptor [`crate::AGENT_FD`].
     pub agent: Vec<OsString>,
+    /// What its owner chose for all children.
+    pub settings: Settings,
+}
+
+/// What the owner of a machine chose for all children of its worker (`worker.toml`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Variables of every child; those of its program win.
+    pub environment: BTreeMap<String, String>,
+    /// What children find as `SUPERVISOR_SERVER_URL`, unless their program has a `serverurl`.
+    pub serverurl: Option<String>,
+    /// Whether escape sequences are left out of logged output.
+    pub strip_ansi: bool,
+    /// File mode mask of children whose program has none; else they have the worker's.
+    pub umask: Option<Mode>,
+    /// Directory of AUTO logs; `None` is the directory of the instance.
+    pub childlogdir: Option<PathBuf>,
+    /// Whether AUTO logs in `childlogdir` of earlier runs are kept.
+    pub nocleanup: bool,
+    /// Where children are put in cgroups.
+    pub cgroup: CgroupChoice,
+    /// Socket of the machine's syslog.
+    pub syslog: PathBuf,
+    /// Command that makes `FILE.gz` of the file whose path is added to it, and removes the file.
+    /// Without one, rotated logs stay as they are.
+    pub compressor: Vec<OsString>,
+    /// Limit of open files that children get. The worker's own may be greater, since it needs some
+    /// for each child; `None` is the worker's own.
+    pub nofile: Option<Rlimit>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            environment: BTreeMap::new(),
+            serverurl: None,
+            strip_ansi: false,
+            umask: None,
+            childlogdir: None,
+            nocleanup: false,
+            cgroup: CgroupChoice::Auto,
+            syslog: PathBuf::from("/dev/log"),
+            compressor: Vec::new(),
+            nofile: None,
+        }
+    }
+}
+
+/// Where the cgroups of children are made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CgroupChoice {
+    /// Below the worker's own cgroup, if it may write there; else there are none.
+    #[default]
+    Auto,
+    /// Nowhere.
+    None,
+    /// Below this directory of a cgroup v2 file system.
+    Path(PathBuf),
 }

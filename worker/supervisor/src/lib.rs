@@ -23,7 +23,7 @@ pub mod report;
 mod spawn;
 pub mod table;
 
-pub use config::Config;
+pub use config::{CgroupChoice, Config, Settings};
 pub use driver::run;
 pub use spawn::AGENT_FD;
 
