@@ -9,7 +9,7 @@ use dsbus_schema::command::{Act, Acted, Envelope, Verb};
 use dsbus_schema::ids::{FleetName, Target, UserName};
 use serde_json::{Value, json};
 
-async fn connect(fleet: &Fleet) -> Bus {
+pub(crate) async fn connect(fleet: &Fleet) -> Bus {
     let options = ConnectOptions {
         urls: vec![fleet.nats.url()],
         fleet: FleetName::default(),

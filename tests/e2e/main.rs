@@ -7,6 +7,7 @@ mod bus;
 mod declare;
 mod dev;
 mod exclusive;
+mod facilities;
 mod failover;
 mod faults;
 mod fleet;

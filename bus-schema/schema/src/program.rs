@@ -21,6 +21,7 @@ mod spec;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod warn;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,7 @@ pub use command::Command;
 pub use hook::{Hook, HookPoint};
 pub use limits::{CAPABILITIES, Capability, Limits, Mode, RLIMITS, Rlimit};
 pub use log::{LogTarget, LogTargets};
-pub use needs::Facility;
+pub use needs::{CGROUP, Facility, key_of};
 pub use on_fatal::OnFatal;
 pub use probe::Probe;
 pub use problem::Problem;

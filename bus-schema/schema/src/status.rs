@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::goal::Wanted;
 use crate::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
 use crate::moment::Timestamp;
+use crate::program::Facility;
 use crate::state::{Exit, State, Usage, WorkerState};
 
 /// Longest line of standard error that is kept to explain a failure, in bytes.
@@ -142,4 +143,7 @@ pub struct WorkerRow {
     pub last_touch: Option<Timestamp>,
     /// dsbus version.
     pub version: String,
+    /// What it can do for a child; see [`crate::program::Facility`].
+    #[serde(default)]
+    pub facilities: Vec<Facility>,
 }

@@ -3,6 +3,7 @@
 
 mod act;
 mod ask;
+mod capable;
 mod declare;
 
 use dsbus_client::{Bus, Error, Refusal, Request, Served};

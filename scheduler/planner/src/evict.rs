@@ -23,8 +23,9 @@ pub(crate) fn plan(view: &View, name: &InstanceId, draft: &mut Draft) {
         }
     }
     let program = view.programs.get(&name.program).map(|p| &p.value);
-    if let Some(reason) = out_of_place(program, name, placed) {
-        retire(view, name, placed, reason, draft);
+    let lack = || program.and_then(|program| out_of_reach(view, program, name, placed));
+    if let Some(reason) = out_of_place(program, name, placed).map(str::to_owned).or_else(lack) {
+        retire(view, name, placed, &reason, draft);
     } else if let Some(program) = program {
         keep(view, program, name, placed, draft);
     }
@@ -51,6 +52,28 @@ fn out_of_place(
     } else {
         None
     }
+}
+
+/// Why an instance cannot stay on a worker that lacks what it needs. A child that lives is left
+/// alone, whatever its worker lost meanwhile: it got what it needs when it was started, and what has
+/// ended for good, or failed, is as it would be elsewhere. It goes when a start is what it waits
+/// for, or when its declaration asks for more than the child has.
+fn out_of_reach(
+    view: &View,
+    program: &Program,
+    name: &InstanceId,
+    placed: &Placed,
+) -> Option<String> {
+    let lacks = view.lacks(&placed.worker, &program.spec.needs());
+    if lacks.is_empty() || view.life(placed) == Life::Lost {
+        return None;
+    }
+    let had = placed.placement.spec.needs();
+    let waits = view
+        .status(name, placed)
+        .is_some_and(|status| matches!(status.state, State::Backoff | State::Stopped));
+    (waits || lacks.iter().any(|facility| !had.contains(facility)))
+        .then(|| format!("{} lacks {}", placed.worker, lacks.join(", ")))
 }
 
 /// Stops an instance where it is, and takes its placement away once nothing of it runs: the end of

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::placement::Placement;
-use dsbus_schema::program::Program;
+use dsbus_schema::program::{Facility, Program};
 use dsbus_schema::state::{State, WorkerState};
 use dsbus_schema::worker::Worker;
 
@@ -84,17 +84,30 @@ pub(crate) fn choose(
     if view.workers.is_empty() {
         return Err("no worker has ever joined this fleet".to_owned());
     }
+    let needs = program.spec.needs();
     let mut refusals = Vec::new();
     let mut candidates = Vec::new();
+    let mut lacking: BTreeMap<Facility, Vec<&str>> = BTreeMap::new();
     for worker in view.workers.values().filter(|w| except != Some(&w.name)) {
-        match refusal(view, program, name, worker) {
-            Some(why) => refusals.push(format!("{} {why}", worker.name)),
-            None => candidates.push(&worker.name),
+        if let Some(why) = refusal(view, program, name, worker) {
+            refusals.push(format!("{} {why}", worker.name));
+            continue;
+        }
+        let lacks = view.lacks(&worker.name, &needs);
+        if lacks.is_empty() {
+            candidates.push(&worker.name);
+        }
+        for facility in lacks {
+            lacking.entry(facility).or_default().push(worker.name.as_str());
         }
     }
     for machine in program.spec.machines.iter().filter(|m| !view.workers.contains_key(*m)) {
         refusals.push(format!("{machine} has never joined this fleet"));
     }
+    refusals.extend(lacking.iter().map(|(facility, workers)| {
+        let lack = if workers.len() == 1 { "lacks" } else { "lack" };
+        format!("{} {lack} {facility}", workers.join(", "))
+    }));
     candidates
         .into_iter()
         .min_by_key(|worker| (load.get(*worker).copied().unwrap_or(0), (*worker).clone()))

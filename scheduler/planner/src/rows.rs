@@ -169,6 +169,7 @@ pub fn workers(view: &View) -> Vec<WorkerRow> {
                 .get(&(worker.name.clone(), PRESENCE_SECONDS))
                 .and_then(|lease| lease.touched),
             version: worker.version.clone(),
+            facilities: worker.facilities.clone(),
         })
         .collect()
 }

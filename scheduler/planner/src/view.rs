@@ -7,7 +7,7 @@ use dsbus_schema::goal::{Goal, Wanted, wanted};
 use dsbus_schema::ids::{Incarnation, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::placement::Placement;
-use dsbus_schema::program::Program;
+use dsbus_schema::program::{Facility, Program};
 use dsbus_schema::state::WorkerState;
 use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
@@ -154,6 +154,12 @@ impl View {
             }
             Life::Live => WorkerState::Ready,
         }
+    }
+
+    /// What a program needs that a worker lacks.
+    pub fn lacks(&self, worker: &WorkerName, needs: &[Facility]) -> Vec<Facility> {
+        let has = self.workers.get(worker).map_or(&[][..], |worker| &worker.facilities);
+        needs.iter().filter(|need| !has.contains(need)).cloned().collect()
     }
 
     /// How many instances are placed on each worker.

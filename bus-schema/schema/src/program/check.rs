@@ -1,6 +1,5 @@
 //! What is wrong with a declaration whose values could all be read.
 
-use super::child::TOUCH_TIMEOUT_EXCLUSIVE;
 use super::command::Command;
 use super::expand;
 use super::limits::rlimit_problem;
@@ -212,20 +211,5 @@ impl ProgramSpec {
                 format!("must be {TOUCH_TIMEOUT_MIN}s to {TOUCH_TIMEOUT_MAX}s, not {span}"),
             )
         })
-    }
-
-    /// What is allowed but worth saying.
-    pub fn warnings(&self) -> Vec<Problem> {
-        let mut found = Vec::new();
-        if self.exclusive && self.touch_seconds() < TOUCH_TIMEOUT_EXCLUSIVE {
-            found.push(
-                Problem::new(
-                    "touch_timeout",
-                    format!("{}s is short for an exclusive program", self.touch_seconds()),
-                )
-                .hint("on three NATS nodes an election takes up to 8.5 s and would stop it"),
-            );
-        }
-        found
     }
 }

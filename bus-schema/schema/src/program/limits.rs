@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::Problem;
-use crate::lenient::Size;
+use crate::lenient::{self, Size};
 
 /// Smallest `limits.memory`: less does not hold a program's first pages, and kills it in exec.
 const MEMORY_MIN: u64 = 1 << 20;
@@ -23,10 +23,10 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Size>,
     /// Processors, such as 0.5 or 2 (`cpu.max`).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::factor")]
     pub cpu: Option<f64>,
     /// Processes and threads (`pids.max`).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::some_number")]
     pub pids: Option<u32>,
 }
 

@@ -3,8 +3,23 @@
 use super::ProgramSpec;
 
 /// Something that a worker can do for a child, or cannot: `limits.memory`, `limits.cpu`,
-/// `limits.pids`, `user`, `negative nice`, `negative oom_score_adj`, or `capability NAME`.
+/// `limits.pids`, `user`, `negative nice`, `negative oom_score_adj`, or `capability NAME`; and
+/// [`CGROUP`], which no program needs.
 pub type Facility = String;
+
+/// The worker keeps each child with all its descendants in a cgroup (version 2): a kill leaves none
+/// of them.
+pub const CGROUP: &str = "cgroup";
+
+/// The key of a declaration that needs a facility.
+pub fn key_of(facility: &str) -> &str {
+    match facility.split_once([' ', '.']) {
+        Some(("negative", key)) => key,
+        Some(("capability", _)) => "capabilities",
+        Some((key, _)) => key,
+        None => facility,
+    }
+}
 
 impl ProgramSpec {
     /// What its worker must be able to do. An instance is placed only where all of this is.

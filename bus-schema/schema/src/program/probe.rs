@@ -64,6 +64,15 @@ impl Probe {
             let problem = Problem::new(key, format!("http must begin with http://, found {url:?}"));
             return Some(problem.hint("ask an https service by exec, with curl"));
         }
+        if self
+            .http
+            .as_deref()
+            .and_then(|url| url.split('/').nth(2))
+            .is_some_and(|a| a.contains('@'))
+        {
+            let problem = Problem::new(key, "http cannot carry a user and a password");
+            return Some(problem.hint("ask by exec, with curl"));
+        }
         if let Some(address) = &self.tcp
             && !address.rsplit_once(':').is_some_and(|(host, port)| {
                 !host.is_empty() && (port.parse::<u16>().is_ok() || port.contains("%("))

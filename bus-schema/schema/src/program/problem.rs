@@ -18,11 +18,14 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(key: &str, message: impl Into<String>) -> Problem {
+    /// Something about `key`.
+    pub fn new(key: &str, message: impl Into<String>) -> Problem {
         Problem { key: key.to_owned(), message: message.into(), hint: None }
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Problem {
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Problem {
         self.hint = Some(hint.into());
         self
     }

@@ -20,6 +20,14 @@ impl ProgramSpec {
         })
     }
 
+    /// Every key that the table of `key` may have; none where it has no table, or one of any keys.
+    pub fn keys_inside(key: &str) -> Vec<String> {
+        let schema = schemars::schema_for!(ProgramSpec).to_value();
+        let mut inside = Vec::new();
+        properties(&schema, &schema["properties"][key], &mut inside);
+        inside
+    }
+
     /// Reads one declaration out of keys and values, and reports everything that is wrong with
     /// them, not only the first. Unknown keys are left to the caller, who knows whether they are
     /// mistakes (a person's file) or a newer version's (a message).
@@ -56,18 +64,28 @@ impl ProgramSpec {
         let mut strange = Vec::new();
         for (key, value) in keys {
             let Value::Object(given) = value else { continue };
-            // What a table does not know is not there when it is written again.
-            let Some(Value::Object(read)) = alone(key, value)
-                .ok()
-                .and_then(|spec| serde_json::to_value(spec).ok()?.get(key).cloned())
-            else {
+            let known = ProgramSpec::keys_inside(key);
+            if known.is_empty() {
                 continue;
-            };
-            let lost = given.keys().filter(|inside| !read.contains_key(*inside));
-            strange.extend(lost.map(|inside| (key.clone(), inside.clone())));
+            }
+            let unknown = given.keys().filter(|inside| !known.contains(inside));
+            strange.extend(unknown.map(|inside| (key.clone(), inside.clone())));
         }
         strange
     }
+}
+
+/// Names of the properties that a schema allows, in all of its forms.
+fn properties(whole: &Value, schema: &Value, found: &mut Vec<String>) {
+    if let Some(pointer) = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#')) {
+        whole.pointer(pointer).into_iter().for_each(|part| properties(whole, part, found));
+    }
+    for form in ["anyOf", "oneOf"] {
+        for part in schema[form].as_array().into_iter().flatten() {
+            properties(whole, part, found);
+        }
+    }
+    found.extend(schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned());
 }
 
 /// A declaration of this key only.
@@ -84,6 +102,32 @@ mod tests {
     fn read(value: Value) -> Result<ProgramSpec, Vec<String>> {
         let Value::Object(map) = value else { panic!("not a table") };
         ProgramSpec::read(&map).map_err(|ps| ps.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn tables_tell_their_keys() {
+        assert_eq!(ProgramSpec::keys_inside("limits"), ["cpu", "memory", "pids"]);
+        assert_eq!(ProgramSpec::keys_inside("pre_stop"), ["command", "shell", "timeout"]);
+        let probe = ProgramSpec::keys_inside("liveness");
+        assert!(["exec", "http", "tcp"].iter().all(|key| probe.contains(&(*key).to_owned())));
+        for key in ["command", "rlimits", "meta", "environment", "none"] {
+            assert_eq!(ProgramSpec::keys_inside(key), [""; 0], "{key}");
+        }
+        let Value::Object(keys) = json!({
+            "limits": {"memory": "1GB", "memmory": 1}, "pre_start": {"command": "x", "time": 1},
+            "liveness": {"tcp": "a:1", "timeuot": 5}, "meta": {"x": 1}, "rlimits": {"core": 0},
+            "environment": {"A": "1"}, "readiness": {"htp": "x"},
+        }) else {
+            panic!()
+        };
+        let strange: Vec<String> = ProgramSpec::strange_inside(&keys)
+            .into_iter()
+            .map(|(key, inside)| format!("{key}.{inside}"))
+            .collect();
+        assert_eq!(
+            strange,
+            ["limits.memmory", "liveness.timeuot", "pre_start.time", "readiness.htp"]
+        );
     }
 
     #[test]

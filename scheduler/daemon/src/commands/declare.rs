@@ -14,7 +14,7 @@ use dsbus_schema::state::State;
 use dsbus_schema::storage::Bucket;
 use uuid::Uuid;
 
-use super::{Commander, Meant, RACES_MAX, id, nearest, unavailable};
+use super::{Commander, Meant, RACES_MAX, capable, id, nearest, unavailable};
 
 impl Commander {
     /// Declares programs: all in one atomic batch, or none.
@@ -26,18 +26,24 @@ impl Commander {
             return Err(Refusal::new(code::BAD_REQUEST, text));
         }
         let specs = read_all(&apply)?;
+        self.hear_of_workers(specs.values()).await?;
         for _ in 0..RACES_MAX {
             let mut writes = Vec::new();
             let mut programs = Vec::new();
+            let mut problems = Vec::new();
             for (name, spec) in &specs {
                 let (stored, seq) = self.program(name).await?;
                 let acted = stored.as_ref().is_some_and(|p| p.commands.has_acted(command));
                 let (program, change) = declared(name, spec, stored, command)?;
                 if change != Change::Unchanged && !acted {
+                    problems.extend(self.impossible(name, spec));
                     let put = Write::put(name.as_str(), &program).map_err(unavailable)?;
                     writes.push(put.expect(seq));
                 }
                 programs.push(self.applied(&program, change));
+            }
+            if !problems.is_empty() {
+                return Err(refused(problems));
             }
             if writes.is_empty() {
                 return Ok(Applied { programs });
@@ -56,6 +62,7 @@ impl Commander {
         let command = id(&create.envelope);
         let spec =
             ProgramSpec::read(&create.program).map_err(|problems| wrong(&create.name, problems))?;
+        self.hear_of_workers([&spec]).await?;
         for _ in 0..RACES_MAX {
             let (stored, seq) = self.program(&create.name).await?;
             if let Some(program) = &stored {
@@ -64,6 +71,10 @@ impl Commander {
                 }
                 self.fresh().await?;
                 self.refuse_if_live(program)?;
+            }
+            let problems = self.impossible(&create.name, &spec);
+            if !problems.is_empty() {
+                return Err(refused(problems));
             }
             let (mut program, _) = declared(&create.name, &spec, stored, command)?;
             if !program.commands.has_acted(command) {
@@ -95,6 +106,7 @@ impl Commander {
     fn applied(&self, program: &Program, change: Change) -> AppliedProgram {
         let mut warnings = program.spec.warnings();
         warnings.extend(self.unknown_machines(&program.spec));
+        warnings.extend(capable::warnings(&program.spec, &self.shared.lock().view.workers));
         AppliedProgram {
             name: program.name.clone(),
             id: program.id,
@@ -103,6 +115,20 @@ impl Commander {
             numprocs: program.spec.numprocs,
             warnings,
         }
+    }
+
+    /// What depends on the workers is judged by those that are there.
+    async fn hear_of_workers(
+        &self,
+        specs: impl IntoIterator<Item = &ProgramSpec>,
+    ) -> Result<(), Refusal> {
+        let asks = specs.into_iter().any(|spec| spec.exclusive || !spec.needs().is_empty());
+        if asks { self.fresh().await } else { Ok(()) }
+    }
+
+    /// What a declaration needs, and no worker can do.
+    fn impossible(&self, name: &ProgramName, spec: &ProgramSpec) -> Vec<Problem> {
+        named(name, capable::problems(spec, &self.shared.lock().view.workers)).collect()
     }
 
     /// Machines that no worker of this fleet is named after: allowed, since one may come.

@@ -1,12 +1,13 @@
 //! What the planner does, case by case, and what holds whatever happens.
 
+mod facilities;
+mod random;
 mod world;
 
 use dsbus_planner::rows;
 use dsbus_schema::lenient::Span;
 use dsbus_schema::program::Retries;
 use dsbus_schema::state::State;
-use proptest::prelude::*;
 use world::{World, instance, worker};
 
 #[test]
@@ -261,114 +262,4 @@ fn lower_numprocs_retires_the_highest() {
     let planned = w.settle();
     assert!(planned.contains(&"remove web:2 w1".to_owned()), "{planned:?}");
     assert_eq!(rows::instances(&w.view).len(), 1);
-}
-
-#[derive(Debug, Clone)]
-enum Happening {
-    Declare { program: u8, numprocs: u32, machine: Option<u8>, timeout: u64 },
-    Command { program: u8, run: bool },
-    Lose(u8),
-    Return(u8),
-    Remove(u8),
-    Tell { program: u8, index: u32, state: State },
-    Obey,
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    let state = prop_oneof![
-        Just(State::Starting),
-        Just(State::Running),
-        Just(State::Backoff),
-        Just(State::Fatal),
-        Just(State::Exited),
-        Just(State::Stopped),
-    ];
-    prop_oneof![
-        (0..3u8, 1..4u32, proptest::option::of(1..5u8), 4..7u64).prop_map(
-            |(program, numprocs, machine, timeout)| Happening::Declare {
-                program,
-                numprocs,
-                machine,
-                timeout
-            }
-        ),
-        (0..3u8, any::<bool>()).prop_map(|(program, run)| Happening::Command { program, run }),
-        (1..5u8).prop_map(Happening::Lose),
-        (1..5u8).prop_map(Happening::Return),
-        (0..3u8).prop_map(Happening::Remove),
-        (0..3u8, 0..4u32, state).prop_map(|(program, index, state)| Happening::Tell {
-            program,
-            index,
-            state
-        }),
-        Just(Happening::Obey),
-    ]
-}
-
-fn happen(w: &mut World, happening: &Happening) {
-    let name = |program: u8| format!("p{program}");
-    let declared = |w: &World, program: u8| {
-        w.view.programs.get(&world::program(&name(program))).map(|p| p.value.removing)
-    };
-    match *happening {
-        Happening::Declare { program, numprocs, machine, timeout } => {
-            if declared(w, program) != Some(true) {
-                w.declare(&name(program), |s| {
-                    s.numprocs = numprocs;
-                    s.machines = machine.iter().map(|m| worker(&format!("w{m}"))).collect();
-                    s.touch_timeout = Some(Span::from_secs(timeout));
-                });
-            }
-        }
-        Happening::Command { program, run } => {
-            if declared(w, program).is_some() {
-                w.command(&name(program), |g| {
-                    g.run = run;
-                    g.starts += u64::from(run);
-                });
-            }
-        }
-        Happening::Lose(n) => w.lose(&format!("w{n}")),
-        Happening::Return(n) => w.join(&format!("w{n}")),
-        Happening::Remove(program) => {
-            if declared(w, program).is_some() {
-                w.remove(&name(program));
-            }
-        }
-        Happening::Tell { program, index, state } => {
-            w.tell(&format!("{}:{index}", name(program)), state);
-        }
-        Happening::Obey => w.obey(),
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Whatever happens: planning again right after enacting gives nothing but what a count of
-    /// failures or a removal brings on, there is at most one placement per instance (asserted by
-    /// every step), every guard named is the right one, no epoch ever falls, and in the end all
-    /// comes to rest where it may be.
-    #[test]
-    fn it_comes_to_rest(happenings in proptest::collection::vec(happening(), 1..40)) {
-        let mut w = World::with_workers(3);
-        for h in happenings {
-            happen(&mut w, &h);
-            let mut rounds = 0;
-            while !w.step().is_empty() {
-                rounds += 1;
-                prop_assert!(rounds < 8, "it plans for ever without news");
-            }
-        }
-        for n in 1..5 {
-            w.join(&format!("w{n}"));
-        }
-        w.settle();
-        for (name, placed) in &w.view.placements {
-            let spec = &w.view.programs[&name.program].value.spec;
-            let machines = &spec.machines;
-            prop_assert!(machines.is_empty() || machines.contains(&placed[0].worker));
-            prop_assert!(name.index < spec.numprocs);
-        }
-    }
 }

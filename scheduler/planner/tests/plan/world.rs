@@ -68,6 +68,13 @@ impl World {
         self.touch(name, PRESENCE_SECONDS);
     }
 
+    /// From now on a worker has these facilities, if it ever joined.
+    pub(crate) fn equip(&mut self, name: &str, facilities: &[&str]) {
+        if let Some(worker) = self.view.workers.get_mut(&worker(name)) {
+            worker.facilities = facilities.iter().map(|f| (*f).to_owned()).collect();
+        }
+    }
+
     pub(crate) fn touch(&mut self, name: &str, seconds: u64) {
         let seq = self.next();
         let lease = self.view.leases.entry((worker(name), seconds)).or_default();
