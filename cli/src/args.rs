@@ -1,13 +1,12 @@
 //! The command line.
 
+mod keys;
+
 use std::path::PathBuf;
 
-use clap::{
-    ArgAction, Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
-};
+use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
-use dsbus_schema::program::ProgramSpec;
 use serde_json::{Map, Value};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
@@ -292,10 +291,14 @@ pub(crate) fn parse(
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Verb::Create(create), Some(("create", given))) = (&mut args.verb, matches.subcommand())
     {
-        for key in option_keys() {
+        for key in keys::all() {
             let Ok(Some(values)) = given.try_get_many::<String>(&key) else { continue };
-            let text = values.map(String::as_str).collect::<Vec<_>>().join(",");
-            create.keys.insert(key, Value::String(text));
+            let texts: Vec<&str> = values.map(String::as_str).collect();
+            let value = keys::value(&key, &texts).map_err(|why| {
+                let said = format!("--{key}: {why}\n");
+                clap::Error::raw(clap::error::ErrorKind::ValueValidation, said)
+            })?;
+            create.keys.insert(key, value);
         }
     }
     Ok(args)
@@ -304,43 +307,8 @@ pub(crate) fn parse(
 /// The whole command line, with what its types do not say.
 fn command() -> clap::Command {
     Args::command()
-        .mut_subcommand("create", with_keys)
+        .mut_subcommand("create", keys::add)
         .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
-}
-
-/// The keys that are options of `create`; the command has its own place.
-fn option_keys() -> impl Iterator<Item = String> {
-    ProgramSpec::keys().iter().filter(|key| *key != "command").cloned()
-}
-
-/// Adds every key of a program as an option, so that a slip is answered as one.
-fn with_keys(create: clap::Command) -> clap::Command {
-    let default = serde_json::to_value(ProgramSpec::default()).unwrap_or_default();
-    // The descriptions are those of the type, so that they are written once.
-    let schema = schemars::schema_for!(ProgramSpec).to_value();
-    create.args(option_keys().map(|key| {
-        let described = schema["properties"][&key]["description"].as_str().unwrap_or_default();
-        let option = clap::Arg::new(key.clone())
-            .long(key.clone())
-            .alias(key.replace('_', "-"))
-            .value_name("VALUE")
-            .help(format!("{described}{}", shown_default(&default[&key])).replace('\n', " "))
-            .help_heading("Keys of the program, as in a file")
-            // `--environment A=1 --environment B=2` is `--environment A=1,B=2`.
-            .action(ArgAction::Append);
-        match default[&key] {
-            Value::Bool(_) => option.num_args(0..=1).default_missing_value("true"),
-            _ => option.num_args(1),
-        }
-    }))
-}
-
-fn shown_default(default: &Value) -> String {
-    match default {
-        Value::String(text) => format!(" [default: {text}]"),
-        Value::Bool(_) | Value::Number(_) => format!(" [default: {default}]"),
-        Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
-    }
 }
 
 #[cfg(test)]

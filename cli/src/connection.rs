@@ -85,9 +85,9 @@ impl Connection {
                 Failure::new(Code::Unreachable, text)
             }
             Error::Refused { text, problems, .. } => {
-                let mut lines = vec![text];
-                lines.extend(problems.iter().map(|problem| format!("  {problem}")));
-                Failure::failed(lines.join("\n"))
+                // The text says the same in one sentence.
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                Failure::failed(if lines.is_empty() { text } else { lines.join("\n       ") })
             }
             Error::NoScheduler | Error::NoResponders => self.nobody(&fleet).await,
             Error::Timeout => Failure::new(

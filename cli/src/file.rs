@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use diagnostic::Diagnostic;
 use diagnostic::Source;
+pub(crate) use suggest::hint as did_you_mean;
 
 /// Programs by name, each a table of keys and values as they stand in the file.
 pub(crate) type Programs = BTreeMap<ProgramName, Map<String, Value>>;
@@ -35,6 +36,15 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Programs, Vec<Diagnostic>> {
         }
     }
     if found.diagnostics.is_empty() { Ok(found.programs) } else { Err(found.diagnostics) }
+}
+
+/// The keys and values of a TOML inline table, given without its braces; `None` when it is none.
+pub(crate) fn inline_table(text: &str) -> Option<Map<String, Value>> {
+    let document = toml_edit::Document::parse(format!("table = {{{text}}}")).ok()?;
+    match document.get("table").and_then(value::json) {
+        Some(Value::Object(table)) => Some(table),
+        Some(_) | None => None,
+    }
 }
 
 /// The text of a file; `-` is standard input.

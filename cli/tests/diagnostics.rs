@@ -44,6 +44,11 @@ fn a_file_that_is_no_toml_is_told_the_same_way() {
 }
 
 #[test]
+fn slips_inside_of_tables_are_told_where_they_stand() {
+    check(&["files/tables.toml"], "tables.txt");
+}
+
+#[test]
 fn files_without_a_program_and_missing_files_are_errors() {
     check(&["files/empty.toml", "files/missing.toml"], "empty.txt");
 }
@@ -53,6 +58,13 @@ fn a_wrong_command_line_is_exit_code_2() {
     for (arguments, expected) in [
         (&["create", "web", "--numproc", "3", "--", "x"][..], "--numprocs"),
         (&["create", "web", "--numprocs", "x", "--", "x"], "--numprocs: expected a whole number"),
+        (
+            &["create", "web", "--readiness", "http=http://h/,timout=5", "--", "x"],
+            "did you mean \"timeout\"?",
+        ),
+        (&["create", "web", "--limits", "memory", "--", "x"], "--limits: expected a table"),
+        (&["reload"], "<NAME>"),
+        (&["clear"], "<NAME>"),
         (&["start"], "<NAME>"),
         (&["start", "web:x"], "after the colon comes a number"),
         (&["statsu"], "status"),

@@ -10,8 +10,8 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::output;
 use crate::wait::{self, Verdict};
+use crate::{file, output};
 
 /// Declares one program, and waits until it runs. Prints nothing but its UUID on standard output:
 /// `id=$(dsbus create ...)`. When the start fails, the program stays declared.
@@ -24,7 +24,7 @@ pub(super) async fn run(config: &Config, args: args::Create) -> Result<Code, Fai
         _ => false,
     };
     let program = declaration(args.keys, args.command);
-    ProgramSpec::read(&program).map_err(|problems| wrong(&problems))?;
+    check(&program)?;
     let connection = Connection::open(config).await?;
     let request = Create { envelope: act::envelope(), name: args.name, program };
     let applied: Applied = connection.command(Verb::Create, &request).await?;
@@ -84,6 +84,21 @@ fn declaration(mut keys: Map<String, Value>, words: Vec<String>) -> Map<String, 
     keys
 }
 
+/// Everything that is wrong with the declaration, as a file would be told.
+fn check(program: &Map<String, Value>) -> Result<(), Failure> {
+    let strange = ProgramSpec::strange_inside(program).into_iter().map(|(key, inside)| {
+        let known = ProgramSpec::keys_inside(&key);
+        let problem = Problem::new(&key, format!("{inside:?} is no key of it"));
+        match file::did_you_mean(&inside, known.iter().map(String::as_str)) {
+            Some(near) => problem.hint(near),
+            None => problem.hint(format!("known are {}", known.join(", "))),
+        }
+    });
+    let mut problems: Vec<Problem> = strange.collect();
+    problems.extend(ProgramSpec::read(program).err().unwrap_or_default());
+    if problems.is_empty() { Ok(()) } else { Err(wrong(&problems)) }
+}
+
 fn wrong(problems: &[Problem]) -> Failure {
     let said: Vec<String> = problems
         .iter()
@@ -111,6 +126,20 @@ mod tests {
         assert_eq!(command(Some("yes"), &["a | b"]), json!("a | b"));
         assert_eq!(command(Some("false"), &["a"]), json!(["a"]));
         assert_eq!(command(Some("true"), &["a", "b"]), json!(["a", "b"]));
+    }
+
+    #[test]
+    fn slips_inside_of_tables_are_told() {
+        let keys = Map::from_iter([
+            ("command".to_owned(), json!("true")),
+            ("readiness".to_owned(), json!({"http": "http://h/", "timout": 5})),
+            ("limits".to_owned(), json!({"disk": 5})),
+        ]);
+        assert_eq!(
+            check(&keys).unwrap_err().message,
+            "--limits: \"disk\" is no key of it (known are cpu, memory, pids)\n       \
+             --readiness: \"timout\" is no key of it (did you mean \"timeout\"?)"
+        );
     }
 
     #[test]

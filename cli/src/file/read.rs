@@ -108,11 +108,15 @@ impl Found {
             found.push(diagnostic.key(format!("{path}.{key}")).hint(hint));
         }
         for (key, inside) in ProgramSpec::strange_inside(&keys) {
-            let span = table
-                .get(&key)
-                .map_or_else(|| header.clone(), |item| value_span(table, &key, item));
+            let inner = table.get(&key).and_then(Item::as_table_like);
+            let item = inner.and_then(|inner| Some((inner, inner.get(&inside)?)));
+            let span =
+                item.map_or_else(|| header.clone(), |(inner, item)| key_span(inner, &inside, item));
+            let known = ProgramSpec::keys_inside(&key);
+            let hint = suggest::hint(&inside, known.iter().map(String::as_str))
+                .or_else(|| Some(format!("known are {}", known.join(", "))));
             let diagnostic = Diagnostic::at(source, span, "unknown key");
-            found.push(diagnostic.key(format!("{path}.{key}.{inside}")));
+            found.push(diagnostic.key(format!("{path}.{key}.{inside}")).hint(hint));
         }
         let problems = ProgramSpec::read(&keys).err().unwrap_or_default();
         // A key that is missing because it is misspelt is told once.

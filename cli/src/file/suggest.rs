@@ -4,7 +4,7 @@
 const LIKENESS_MIN: f64 = 0.8;
 
 /// What to say about a word that is not one of `known`.
-pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(word, known).map(|near| format!("did you mean {near:?}?"))
 }
 
