@@ -172,7 +172,7 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
     let answer = |request: WorkerRequest| {
         let answer = match request.verb {
             WorkerVerb::Ping => Ok(json!("pong")),
-            WorkerVerb::Log => Err(Refusal::silent()),
+            WorkerVerb::Log | WorkerVerb::Clear => Err(Refusal::silent()),
         };
         std::future::ready(answer)
     };
