@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use dsbus_schema::ids::{NAME_LEN_MAX, WorkerName};
+use dsbus_supervisor::{Owner, Settings};
 
 use crate::args;
 use crate::config::{Config, Surroundings};
@@ -29,13 +30,32 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     agent.extend(config.as_arguments());
     agent.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
     let fleet = config.fleet.clone();
-    let settings = dsbus_supervisor::Settings::default();
-    let config = dsbus_supervisor::Config { worker, fleet, directory, agent, settings };
+    let settings = Settings::default();
+    let config = dsbus_supervisor::Config {
+        worker,
+        fleet,
+        directory,
+        agent,
+        settings,
+        owner: Box::new(Unchanging),
+        log: None,
+    };
     match dsbus_supervisor::run(config) {
         Ok(0) => Ok(Code::Done),
         Ok(_) => Err(Failure::told(Code::Failed)),
         Err(e) => Err(Failure::failed(format!("the worker ends: {e}"))),
     }
+}
+
+/// Keeps its settings, and has no log.
+#[derive(Debug)]
+struct Unchanging;
+
+impl Owner for Unchanging {
+    fn reload(&mut self) -> Result<Settings, String> {
+        Ok(Settings::default())
+    }
+    fn reopen_log(&mut self) {}
 }
 
 fn host_name() -> Result<WorkerName, Failure> {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
-use dsbus_supervisor::{AGENT_FD, Config, Settings};
+use dsbus_supervisor::{AGENT_FD, Config, Owner, Settings};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -22,12 +22,25 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
                 directory: words[2].clone().into(),
                 agent: agent.to_vec(),
                 settings: Settings::default(),
+                owner: Box::new(Nobody),
+                log: None,
             })?;
             Ok(ExitCode::from(code))
         }
         Some("agent") => pass_on(UnixStream::connect(&words[2])?),
         _ => Err("worker DIR SOCKET, or agent SOCKET".into()),
     }
+}
+
+/// Keeps its settings, and has no log.
+#[derive(Debug)]
+struct Nobody;
+
+impl Owner for Nobody {
+    fn reload(&mut self) -> Result<Settings, String> {
+        Ok(Settings::default())
+    }
+    fn reopen_log(&mut self) {}
 }
 
 /// Says its process id first, as a line.

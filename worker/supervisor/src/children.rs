@@ -7,8 +7,8 @@ use dsbus_schema::ids::{Epoch, InstanceId};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::Exit;
 
-use crate::capture::{Capture, Log};
 use crate::home::Home;
+use crate::output::{Capture, LogFile, Rotation};
 use crate::poller::{Poller, Ready};
 use crate::protocol::Child;
 use crate::{process, spawn};
@@ -71,17 +71,23 @@ impl Children {
         home.note(name, pid, start_time);
         let lease = spec.exclusive.then(|| spec.touch_seconds());
         let child = Child { name: name.clone(), epoch, pid, start_time, lease };
-        let out = Log::open(
+        let out = LogFile::open(
             home.log(name, Channel::Stdout),
-            spec.stdout_logfile_maxbytes.0,
-            spec.stdout_logfile_backups,
+            Rotation {
+                bytes_max: spec.stdout_logfile_maxbytes.0,
+                backups: spec.stdout_logfile_backups,
+                ..Rotation::default()
+            },
         );
         let stdout = self.capture(poller, spawned.stdout, out);
         let stderr = spawned.stderr.map(|pipe| {
-            let err = Log::open(
+            let err = LogFile::open(
                 home.log(name, Channel::Stderr),
-                spec.stderr_logfile_maxbytes.0,
-                spec.stderr_logfile_backups,
+                Rotation {
+                    bytes_max: spec.stderr_logfile_maxbytes.0,
+                    backups: spec.stderr_logfile_backups,
+                    ..Rotation::default()
+                },
             );
             self.capture(poller, pipe, err)
         });
@@ -89,7 +95,7 @@ impl Children {
         Ok(child)
     }
 
-    fn capture(&mut self, poller: &Poller, pipe: std::io::PipeReader, log: Log) -> u64 {
+    fn capture(&mut self, poller: &Poller, pipe: std::io::PipeReader, log: LogFile) -> u64 {
         self.pipes += 1;
         let number = self.pipes;
         match Capture::new(pipe, log) {

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use dsbus_schema::ids::{FleetName, WorkerName};
 use dsbus_schema::program::{Mode, Rlimit};
 
+use crate::output::LogFile;
+
 /// Configuration of a worker, resolved.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     /// Name.
     pub worker: WorkerName,
@@ -20,6 +23,23 @@ pub struct Config {
     pub agent: Vec<OsString>,
     /// What its owner chose for all children.
     pub settings: Settings,
+    /// Answers the signals that are about the worker itself.
+    pub owner: Box<dyn Owner>,
+    /// The worker's own log file, which the agent's words are written to as well; without one the
+    /// agent has the worker's standard error.
+    pub log: Option<Arc<Mutex<LogFile>>>,
+}
+
+/// What only whoever runs the worker can do: it read the configuration, and opened the log.
+pub trait Owner: std::fmt::Debug {
+    /// SIGHUP: reads the configuration again. What is not about children takes effect by itself.
+    ///
+    /// # Errors
+    /// What is wrong with it; the old one stays.
+    fn reload(&mut self) -> Result<Settings, String>;
+
+    /// SIGUSR2: opens the worker's own log again.
+    fn reopen_log(&mut self);
 }
 
 /// What the owner of a machine chose for all children of its worker (`worker.toml`).
@@ -41,8 +61,8 @@ pub struct Settings {
     pub cgroup: CgroupChoice,
     /// Socket of the machine's syslog.
     pub syslog: PathBuf,
-    /// Command that makes `FILE.gz` of the file whose path is added to it, and removes the file.
-    /// Without one, rotated logs stay as they are.
+    /// Command that compresses its standard input to its standard output (`gzip -c`). Without one,
+    /// rotated logs stay as they are.
     pub compressor: Vec<OsString>,
     /// Limit of open files that children get. The worker's own may be greater, since it needs some
     /// for each child; `None` is the worker's own.

@@ -8,7 +8,6 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod agent_link;
-mod capture;
 mod children;
 pub mod clock;
 mod config;
@@ -16,6 +15,7 @@ mod driver;
 pub mod fence;
 mod home;
 pub mod instance;
+mod output;
 mod poller;
 pub mod process;
 pub mod protocol;
@@ -23,8 +23,9 @@ pub mod report;
 mod spawn;
 pub mod table;
 
-pub use config::{CgroupChoice, Config, Settings};
+pub use config::{CgroupChoice, Config, Owner, Settings};
 pub use driver::run;
+pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;
 
 /// Why a worker cannot run at all.
