@@ -182,7 +182,13 @@ impl Driver {
     fn bury(&mut self, now: Now) {
         for gone in self.children.gone(&self.home) {
             self.agent.send(&ToAgent::ChildGone { pid: gone.pid });
-            let input = Input::Ended { exit: gone.exit, stderr_line: gone.stderr_line };
+            let input = Input::Ended(crate::instance::End {
+                pid: gone.pid,
+                exit: gone.exit,
+                usage: None,
+                stderr_line: gone.stderr_line,
+                oom: false,
+            });
             let effects = self.table.handle(&gone.name, input, now);
             self.perform(effects, now);
         }
@@ -215,7 +221,7 @@ impl Driver {
                     let input = self.spawn(&name, &spec, epoch);
                     left.extend(self.table.handle(&name, input, now));
                 }
-                Effect::Signal { pid, signal } => self.children.signal(pid, signal.number()),
+                Effect::Signal { pid, signal, .. } => self.children.signal(pid, signal.number()),
                 Effect::Kill { pid } => self.children.signal(pid, libc::SIGKILL),
                 Effect::Report { mut status, fact } => {
                     let event = fact.map(|fact| {
@@ -225,6 +231,12 @@ impl Driver {
                     });
                     self.report(Reported::Instance { name, status, event });
                 }
+                Effect::Hook { .. }
+                | Effect::KillHook { .. }
+                | Effect::Ask { .. }
+                | Effect::Change { .. }
+                | Effect::Notice(_)
+                | Effect::EndWorker { .. } => {}
                 Effect::Gone { epoch } => self.report(Reported::Gone { name, epoch }),
                 Effect::Worker { change, reason } => self.worker_event(change, Some(reason)),
             }
@@ -253,8 +265,8 @@ impl Driver {
         }
     }
 
-    fn files(home: &Home, name: &InstanceId) -> Files {
-        let path = |channel| home.log(name, channel).display().to_string();
+    fn files(home: &Home, name: &InstanceId, _: &ProgramSpec) -> Files {
+        let path = |channel| Some(home.log(name, channel).display().to_string());
         Files { stdout: path(Channel::Stdout), stderr: path(Channel::Stderr) }
     }
 

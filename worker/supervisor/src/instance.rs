@@ -2,127 +2,41 @@
 //! and their rules are Supervisor's (its manual, "Process States"), and fencing.
 //!
 //! Invariants:
-//! - There is at most one child, and a new one is asked for only when the old one is reaped and its
-//!   process group is empty.
+//! - There is at most one child, but for a reload that starts a new one first, which an exclusive
+//!   instance never does. Another one is asked for only when nothing of the last one is left.
 //! - Every change of state is reported once, under the epoch it belongs to, with the next `seq`.
 //! - An exclusive child is started only under a living lease, and is killed when that ends.
 //! - What was acted on is told only when it is done.
 
 mod childless;
+mod hooks;
 mod living;
 mod outcome;
 mod phase;
+mod placed;
+mod questions;
+mod reload;
+mod stopping;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use dsbus_schema::event::{ProcessFact, WorkerChange};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
-use dsbus_schema::placement::Placement;
-use dsbus_schema::program::{ProgramSpec, Signal};
-use dsbus_schema::state::{Exit, State};
-use dsbus_schema::status::Status;
+use dsbus_schema::program::{HookPoint, ProgramSpec};
+use dsbus_schema::state::{Exit, State, Usage};
 
 use crate::clock::Now;
 use crate::fence;
-use phase::Phase;
+use phase::{Child, Phase, Reload, Stop};
 
-/// What happens to an instance.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// Its placement is new or changed; events under its epoch go on after `seq`.
-    Place {
-        /// The placement.
-        placement: Box<Placement>,
-        /// Last `seq` under its epoch.
-        seq: u64,
-    },
-    /// Its placement was taken away, or the worker is stopping for good.
-    Unplace,
-    /// The worker stops: stop the child and start no more.
-    Shutdown {
-        /// Kill at once where the child is exclusive: the name belongs to another worker.
-        fence: bool,
-    },
-    /// The child that was asked for lives.
-    Spawned {
-        /// Its process id.
-        pid: i32,
-    },
-    /// It could not be started.
-    SpawnFailed {
-        /// Why.
-        why: String,
-    },
-    /// The child is reaped, and its process group is empty.
-    Ended {
-        /// How it ended.
-        exit: Exit,
-        /// The last line it wrote on standard error.
-        stderr_line: Option<String>,
-    },
-    /// The lease it lives by was extended.
-    Lease {
-        /// Until when.
-        until: BootTime,
-    },
-    /// Time has passed.
-    Tick,
-}
-
-/// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Start a child of this spec under this epoch, and answer with `Spawned` or `SpawnFailed`.
-    Spawn {
-        /// The spec.
-        spec: Box<ProgramSpec>,
-        /// The epoch.
-        epoch: Epoch,
-    },
-    /// Signal the process group of the child.
-    Signal {
-        /// The child.
-        pid: i32,
-        /// The signal.
-        signal: Signal,
-    },
-    /// SIGKILL the process group of the child.
-    Kill {
-        /// The child.
-        pid: i32,
-    },
-    /// Tell how the instance stands, and the event when the state changed.
-    Report {
-        /// How it stands.
-        status: Box<Status>,
-        /// The event.
-        fact: Option<Box<ProcessFact>>,
-    },
-    /// The instance was taken away and nothing of it is left: forget it.
-    Gone {
-        /// The epoch it had.
-        epoch: Epoch,
-    },
-    /// Tell something about the worker.
-    Worker {
-        /// What.
-        change: WorkerChange,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// What is known of the files of an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-}
+pub use placed::Placed;
+pub use words::{Effect, End, Files, HookOutcome, Input, Question, Word};
 
 /// An instance.
 #[derive(Debug, Clone)]
@@ -136,17 +50,23 @@ pub struct Instance {
     incarnation: Incarnation,
     files: Files,
     /// What it should be.
-    placement: Placement,
+    placed: Placed,
     /// What it is under: the epoch of its events, and the revision and wishes acted on.
     epoch: Epoch,
     seq: u64,
-    /// `seq` to go on from under the epoch of `placement`, once that begins.
+    /// `seq` to go on from under the epoch of `placed`, once that begins.
     next_seq: u64,
     revision: u64,
     acted: Wanted,
     /// What the last child was started from.
-    last_spec: Option<ProgramSpec>,
+    last_spec: Option<Arc<ProgramSpec>>,
     phase: Phase,
+    reload: Reload,
+    /// Children whose place another one has taken.
+    retiring: Vec<(Child, Stop)>,
+    /// Hooks that run.
+    hooks: Vec<HookPoint>,
+    hooks_killed: bool,
     since: Timestamp,
     taken_away: bool,
     shutdown: bool,
@@ -157,7 +77,14 @@ pub struct Instance {
     fails: u32,
     quick_deaths: u32,
     restarts: u64,
+    /// When it was started again, for `restart_limit`.
+    restarted: VecDeque<BootTime>,
     exit: Option<Exit>,
+    usage: Option<Usage>,
+    note: Option<String>,
+    /// When the note is to be told, and when one was told last.
+    note_due: Option<BootTime>,
+    note_told: BootTime,
     reason: Option<String>,
     spawnerr: Option<String>,
     stderr_line: Option<String>,
@@ -171,23 +98,26 @@ impl Instance {
         name: InstanceId,
         worker: WorkerName,
         incarnation: Incarnation,
-        files: Files,
-        placement: Placement,
+        placed: Placed,
         now: Now,
     ) -> Instance {
         Instance {
             name,
             worker,
             incarnation,
-            files,
+            files: Files::default(),
             epoch: Epoch(0),
             seq: 0,
             next_seq: 0,
             revision: 0,
             acted: Wanted::default(),
             last_spec: None,
-            placement,
+            placed,
             phase: Phase::Stopped,
+            reload: Reload::No,
+            retiring: Vec::new(),
+            hooks: Vec::new(),
+            hooks_killed: false,
             since: now.wall,
             taken_away: false,
             shutdown: false,
@@ -196,7 +126,12 @@ impl Instance {
             fails: 0,
             quick_deaths: 0,
             restarts: 0,
+            restarted: VecDeque::new(),
             exit: None,
+            usage: None,
+            note: None,
+            note_due: None,
+            note_told: BootTime(0),
             reason: None,
             spawnerr: None,
             stderr_line: None,
@@ -206,31 +141,56 @@ impl Instance {
 
     /// The highest epoch it was placed under.
     pub fn placed_epoch(&self) -> Epoch {
-        self.placement.epoch
+        self.placed.epoch
+    }
+
+    /// What it was declared as last.
+    pub fn spec(&self) -> &Arc<ProgramSpec> {
+        &self.placed.spec
+    }
+
+    /// Identity of the program, epoch and file facts that its events carry.
+    pub fn program_id(&self) -> dsbus_schema::ids::ProgramId {
+        self.placed.id
+    }
+
+    fn main(&self) -> Option<&Child> {
+        match &self.phase {
+            Phase::Starting { child, .. }
+            | Phase::Running { child, .. }
+            | Phase::Stopping { child, .. } => Some(child),
+            Phase::Stopped
+            | Phase::Preparing { .. }
+            | Phase::Backoff { .. }
+            | Phase::Leaving { .. }
+            | Phase::Exited { .. }
+            | Phase::Fatal => None,
+        }
     }
 
     /// The child, if there is one, and its spec.
     pub fn child(&self) -> Option<(i32, &ProgramSpec)> {
-        match &self.phase {
-            Phase::Starting { pid, spec, .. }
-            | Phase::Running { pid, spec, .. }
-            | Phase::Stopping { pid, spec, .. } => Some((*pid, spec)),
-            Phase::Stopped | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Fatal => None,
-        }
+        self.main().map(|child| (child.pid, &*child.spec))
+    }
+
+    /// Whether any process of it may live.
+    pub fn busy(&self) -> bool {
+        let reloads = matches!(self.reload, Reload::Trying { .. } | Reload::Failing { .. });
+        self.main().is_some() || reloads || !self.retiring.is_empty() || !self.hooks.is_empty()
     }
 
     /// Whether a child lives that was not killed. One that was, and takes its time to die, dies no
     /// sooner for anything that is done to its worker.
     pub fn unkilled(&self) -> bool {
         match &self.phase {
-            Phase::Starting { .. }
-            | Phase::Running { .. }
-            | Phase::Stopping { killed: false, .. } => true,
-            Phase::Stopping { killed: true, .. }
-            | Phase::Stopped
+            Phase::Starting { .. } | Phase::Running { .. } => true,
+            Phase::Stopping { stop, .. } => !stop.killed(),
+            Phase::Stopped
+            | Phase::Preparing { .. }
             | Phase::Backoff { .. }
+            | Phase::Leaving { .. }
             | Phase::Exited { .. }
-            | Phase::Fatal => false,
+            | Phase::Fatal => !self.hooks.is_empty() && !self.hooks_killed,
         }
     }
 
@@ -241,7 +201,7 @@ impl Instance {
 
     /// The lease that its next child will live by, in seconds.
     pub(crate) fn next_lease_seconds(&self) -> u64 {
-        self.placement.spec.touch_seconds()
+        self.placed.spec.touch_seconds()
     }
 
     /// Sets the lease it lives by, before it is told anything else.
@@ -249,34 +209,73 @@ impl Instance {
         self.lease = until.unwrap_or_default();
     }
 
+    /// Sets where its output can be read.
+    pub fn files(&mut self, files: Files) {
+        self.files = files;
+    }
+
     /// Its state.
     pub fn state(&self) -> State {
         self.phase.state()
     }
 
+    /// The spec that says by which lease it lives now.
+    fn living_spec(&self) -> &ProgramSpec {
+        match &self.phase {
+            Phase::Preparing { spec } => spec,
+            Phase::Stopped
+            | Phase::Starting { .. }
+            | Phase::Running { .. }
+            | Phase::Backoff { .. }
+            | Phase::Stopping { .. }
+            | Phase::Leaving { .. }
+            | Phase::Exited { .. }
+            | Phase::Fatal => self.main().map_or(&self.placed.spec, |child| &child.spec),
+        }
+    }
+
     /// The lease it lives by, in seconds, if it is exclusive.
     pub fn lease_seconds(&self) -> Option<u64> {
-        let spec = self.child().map_or(&self.placement.spec, |(_, spec)| spec);
+        let spec = self.living_spec();
         spec.exclusive.then(|| spec.touch_seconds())
     }
 
     /// When time alone makes a difference.
     pub fn deadline(&self) -> Option<BootTime> {
+        let fenced_hook = !self.hooks.is_empty() && !self.hooks_killed;
+        let lease = (fenced_hook && self.living_spec().exclusive).then_some(self.lease);
+        let retiring = self.retiring.iter().filter_map(|(_, stop)| stop.deadline());
+        let reload = match &self.reload {
+            Reload::Trying { child, start } => start.deadline(&child.spec),
+            Reload::Failing { stop, .. } => stop.deadline(),
+            Reload::No | Reload::Asked => None,
+        };
+        let aside = retiring.chain(reload).chain(lease).chain(self.note_due);
+        aside.chain(self.phase_deadline()).min()
+    }
+
+    fn phase_deadline(&self) -> Option<BootTime> {
+        let ask_at = |spec: &ProgramSpec| spec.exclusive.then(|| fence::ask_at(spec, self.lease));
         match &self.phase {
-            Phase::Starting { until, spec, .. } => Some(if spec.exclusive {
-                fence::ask_at(spec, self.lease).min(*until)
-            } else {
-                *until
-            }),
-            Phase::Running { spec, .. } => spec.exclusive.then(|| fence::ask_at(spec, self.lease)),
-            Phase::Stopping { killed: true, .. } => None,
-            Phase::Stopping { kill_at, spec, .. } => {
-                kill_at.iter().copied().chain(spec.exclusive.then_some(self.lease)).min()
+            Phase::Preparing { spec } => ask_at(spec),
+            Phase::Starting { child, start } => {
+                ask_at(&child.spec).into_iter().chain(start.deadline(&child.spec)).min()
             }
-            Phase::Backoff { .. } | Phase::Exited { .. } if self.waits => None,
+            Phase::Running { child, watch } => {
+                ask_at(&child.spec).into_iter().chain(watch.deadline()).min()
+            }
+            Phase::Stopping { child, stop, .. } => {
+                let fence = (child.spec.exclusive && !stop.killed()).then_some(self.lease);
+                stop.deadline().into_iter().chain(fence).min()
+            }
+            Phase::Backoff { .. } | Phase::Exited { .. }
+                if self.waits || !self.hooks.is_empty() =>
+            {
+                None
+            }
             Phase::Backoff { until } => Some(*until),
             Phase::Exited { restart_at } => *restart_at,
-            Phase::Stopped | Phase::Fatal => None,
+            Phase::Stopped | Phase::Leaving { .. } | Phase::Fatal => None,
         }
     }
 
@@ -285,8 +284,8 @@ impl Instance {
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
         let mut out = Vec::new();
         match input {
-            Input::Place { placement, seq } => {
-                self.placement = *placement;
+            Input::Place { placed, seq } => {
+                self.placed = placed;
                 self.next_seq = seq;
                 self.taken_away = false;
                 // The first report of a placement tells its worker has seen it.
@@ -300,8 +299,15 @@ impl Instance {
             }
             Input::Spawned { pid } => self.spawned(pid, now, &mut out),
             Input::SpawnFailed { why } => self.spawn_failed(&why, now, &mut out),
-            Input::Ended { exit, stderr_line } => self.ended(exit, stderr_line, now, &mut out),
+            Input::Adopted { pid, main } => self.adopted(pid, main, &mut out),
+            Input::Ended(end) => self.ended(end, now, &mut out),
             Input::Lease { until } => self.lease = until,
+            Input::HookEnded { point, outcome } => self.hook_ended(point, outcome, now, &mut out),
+            Input::Probed { pid, question, trouble } => {
+                self.probed(pid, question, trouble, now, &mut out);
+            }
+            Input::Notified { pid, word } => self.notified(pid, word, now, &mut out),
+            Input::BinaryChanged => self.binary_changed(now, &mut out),
             Input::Tick => {}
         }
         self.settle(now, &mut out);
@@ -310,12 +316,31 @@ impl Instance {
 
     /// Brings what is nearer to what should be, by at most one step; another input follows each.
     fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.settle_aside(now, out);
         match &self.phase {
+            Phase::Preparing { .. } => self.settle_preparing(now, out),
             Phase::Starting { .. } | Phase::Running { .. } => self.settle_living(now, out),
             Phase::Stopping { .. } => self.settle_stopping(now, out),
+            Phase::Leaving { .. } => self.settle_leaving(now, out),
             Phase::Stopped | Phase::Backoff { .. } | Phase::Exited { .. } | Phase::Fatal => {
                 self.settle_childless(now, out);
             }
+        }
+    }
+
+    /// What goes on beside the state: hooks that outlive a lease, children that retire, a note.
+    fn settle_aside(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.hooks.is_empty() {
+            self.hooks_killed = false;
+        } else if !self.hooks_killed && self.living_spec().exclusive && now.boot >= self.lease {
+            self.hooks_killed = true;
+            out.extend(self.hooks.iter().map(|point| Effect::KillHook { point: *point }));
+        }
+        self.settle_retiring(now, out);
+        if self.note_due.is_some_and(|at| now.boot >= at) {
+            self.note_due = None;
+            self.note_told = now.boot;
+            self.report(None, out);
         }
     }
 }

@@ -1,14 +1,15 @@
 //! All instances of a worker. Pure: it passes inputs on, and keeps what outlives an instance.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
 
 use dsbus_schema::event::WorkerChange;
-use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::ProgramSpec;
 
 use crate::clock::Now;
-use crate::instance::{Effect, Files, Input, Instance};
+use crate::instance::{Effect, Files, Input, Instance, Placed};
 use crate::protocol::Order;
 
 /// What is to be done, for which instance.
@@ -20,6 +21,8 @@ pub struct Table {
     worker: WorkerName,
     incarnation: Incarnation,
     instances: BTreeMap<InstanceId, Instance>,
+    /// The last spec of each program: its instances share it.
+    specs: BTreeMap<ProgramName, Weak<ProgramSpec>>,
     /// The highest epoch seen per instance; a lower one is refused (rule 10).
     epochs: BTreeMap<InstanceId, Epoch>,
     leases: BTreeMap<u64, BootTime>,
@@ -33,18 +36,20 @@ impl Table {
             worker,
             incarnation,
             instances: BTreeMap::new(),
+            specs: BTreeMap::new(),
             epochs: BTreeMap::new(),
             leases: BTreeMap::new(),
             stopping: false,
         }
     }
 
-    /// All placements of this worker: what is not among them goes.
+    /// All placements of this worker: what is not among them goes. What has the lower priority is
+    /// started first.
     #[must_use]
     pub fn sync(
         &mut self,
-        orders: Vec<Order>,
-        files: impl Fn(&InstanceId) -> Files,
+        mut orders: Vec<Order>,
+        files: impl Fn(&InstanceId, &ProgramSpec) -> Files,
         now: Now,
     ) -> Effects {
         let named: BTreeSet<_> = orders.iter().map(|o| o.name.clone()).collect();
@@ -52,6 +57,7 @@ impl Table {
             self.instances.keys().filter(|name| !named.contains(*name)).cloned().collect();
         let mut effects: Effects =
             gone.iter().flat_map(|name| self.handle(name, Input::Unplace, now)).collect();
+        orders.sort_by_key(|order| order.placement.spec.priority);
         for order in orders {
             effects.extend(self.place(order, &files, now));
         }
@@ -63,7 +69,7 @@ impl Table {
     pub fn place(
         &mut self,
         order: Order,
-        files: impl Fn(&InstanceId) -> Files,
+        files: impl Fn(&InstanceId, &ProgramSpec) -> Files,
         now: Now,
     ) -> Effects {
         let Order { name, placement, seq } = order;
@@ -78,13 +84,27 @@ impl Table {
             return Vec::new();
         }
         let lease = self.leases.get(&placement.spec.touch_seconds()).copied();
+        let placed = self.shared(&name.program, Placed::from(placement));
         let instance = self.instances.entry(name.clone()).or_insert_with(|| {
-            let (worker, files) = (self.worker.clone(), files(&name));
-            Instance::new(name.clone(), worker, self.incarnation, files, placement.clone(), now)
+            let worker = self.worker.clone();
+            Instance::new(name.clone(), worker, self.incarnation, placed.clone(), now)
         });
+        instance.files(files(&name, &placed.spec));
         // Only a new epoch begins to count anew; the supervisor knows its own events better.
         instance.lease(lease);
-        self.handle(&name, Input::Place { placement: Box::new(placement), seq }, now)
+        self.handle(&name, Input::Place { placed, seq }, now)
+    }
+
+    /// The same, with the spec that other instances of the program have if it is the same.
+    fn shared(&mut self, program: &ProgramName, mut placed: Placed) -> Placed {
+        let known = self.specs.get(program).and_then(Weak::upgrade);
+        match known.filter(|known| *known == placed.spec) {
+            Some(known) => placed.spec = known,
+            None => {
+                self.specs.insert(program.clone(), Arc::downgrade(&placed.spec));
+            }
+        }
+        placed
     }
 
     /// Tells one instance.
@@ -99,6 +119,7 @@ impl Table {
         let effects = instance.handle(input, now);
         if effects.iter().any(|effect| matches!(effect, Effect::Gone { .. })) {
             self.instances.remove(name);
+            self.specs.retain(|_, spec| spec.strong_count() > 0);
         }
         effects.into_iter().map(|effect| (name.clone(), effect)).collect()
     }
@@ -123,7 +144,9 @@ impl Table {
     #[must_use]
     pub fn shutdown(&mut self, fence: bool, now: Now) -> Effects {
         self.stopping = true;
-        let names: Vec<_> = self.instances.keys().cloned().collect();
+        // What has the higher priority is asked first, as Supervisor does.
+        let mut names: Vec<_> = self.instances.keys().cloned().collect();
+        names.sort_by_key(|name| self.instances.get(name).map(|i| -i64::from(i.spec().priority)));
         let tell = |name: &InstanceId| self.handle(name, Input::Shutdown { fence }, now);
         names.iter().flat_map(tell).collect()
     }
@@ -177,8 +200,8 @@ impl Table {
         self.leases.iter().map(|(seconds, until)| (*seconds, *until)).collect()
     }
 
-    /// Whether no child lives.
+    /// Whether no process of any instance lives.
     pub fn childless(&self) -> bool {
-        self.instances.values().all(|instance| instance.child().is_none())
+        self.instances.values().all(|instance| !instance.busy())
     }
 }

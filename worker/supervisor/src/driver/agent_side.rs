@@ -69,11 +69,11 @@ impl Driver {
         let effects = match message {
             ToSupervisor::Sync { orders } => {
                 let home = &self.home;
-                self.table.sync(orders, |name| Driver::files(home, name), now)
+                self.table.sync(orders, |name, spec| Driver::files(home, name, spec), now)
             }
             ToSupervisor::Place { order } => {
                 let home = &self.home;
-                self.table.place(*order, |name| Driver::files(home, name), now)
+                self.table.place(*order, |name, spec| Driver::files(home, name, spec), now)
             }
             ToSupervisor::Unplace { name } => {
                 self.table.handle(&name, crate::instance::Input::Unplace, now)

@@ -1,8 +1,12 @@
 //! While no child lives: stay so, or start one.
 
-use dsbus_schema::goal::Wanted;
+use std::sync::Arc;
 
-use super::phase::Phase;
+use dsbus_schema::goal::Wanted;
+use dsbus_schema::program::{HookPoint, ProgramSpec};
+use dsbus_schema::state::State;
+
+use super::phase::{Phase, Reload};
 use super::telling::Told;
 use super::{Effect, Instance};
 use crate::clock::Now;
@@ -14,11 +18,13 @@ impl Instance {
             return;
         }
         if self.taken_away {
-            self.gone = true;
-            out.push(Effect::Gone { epoch: self.epoch });
+            if !self.busy() {
+                self.gone = true;
+                out.push(Effect::Gone { epoch: self.epoch });
+            }
             return;
         }
-        if self.placement.epoch != self.epoch {
+        if self.placed.epoch != self.epoch {
             self.begin_epoch(now);
         }
         if self.shutdown {
@@ -30,9 +36,12 @@ impl Instance {
             }
             return;
         }
-        let wanted = self.placement.wanted;
+        let wanted = self.placed.wanted;
         if !wanted.run {
             return self.stay_stopped(now, out);
+        }
+        if !self.hooks.is_empty() {
+            return;
         }
         let asked = !self.acted.run
             || wanted.starts > self.acted.starts
@@ -43,18 +52,23 @@ impl Instance {
             Phase::Exited { restart_at } => restart_at.is_some_and(|at| now.boot >= at),
             Phase::Stopped => true,
             Phase::Fatal
+            | Phase::Preparing { .. }
             | Phase::Starting { .. }
             | Phase::Running { .. }
-            | Phase::Stopping { .. } => false,
+            | Phase::Stopping { .. }
+            | Phase::Leaving { .. } => false,
         };
         if asked {
             self.fails = 0;
             self.quick_deaths = 0;
+            self.restarted.clear();
         }
         if asked || due {
             self.start(now, out);
-        } else if self.revision != self.placement.revision {
-            self.revision = self.placement.revision;
+        } else if self.revision != self.placed.revision || self.acted.reloads != wanted.reloads {
+            // There is nothing that could be reloaded.
+            self.acted.reloads = wanted.reloads;
+            self.revision = self.placed.revision;
             self.report(None, out);
         }
     }
@@ -62,15 +76,15 @@ impl Instance {
     /// Whether the declaration changed so that it is worth another start: what failed may be
     /// mended, and what has ended would be something else.
     pub(super) fn declared_anew(&self) -> bool {
-        let spec = &self.placement.spec;
+        let spec = &self.placed.spec;
         let another = self.last_spec.as_ref().is_none_or(|last| !last.same_child(spec));
         let failed = matches!(self.phase, Phase::Fatal | Phase::Backoff { .. });
-        self.revision != self.placement.revision && (failed || another)
+        self.revision != self.placed.revision && (failed || another)
     }
 
     /// Nothing runs, and nothing should.
     pub(super) fn stay_stopped(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let news = self.acknowledge();
+        let news = self.acknowledge_all();
         match self.phase {
             Phase::Backoff { .. } | Phase::Exited { restart_at: Some(_) } => {
                 let from = self.phase.state();
@@ -87,32 +101,40 @@ impl Instance {
             Phase::Stopped
             | Phase::Exited { .. }
             | Phase::Fatal
+            | Phase::Preparing { .. }
             | Phase::Starting { .. }
             | Phase::Running { .. }
-            | Phase::Stopping { .. } => {}
+            | Phase::Stopping { .. }
+            | Phase::Leaving { .. } => {}
         }
     }
 
     /// The old epoch is over; what was counted and acted on belongs to it.
     pub(super) fn begin_epoch(&mut self, now: Now) {
-        self.epoch = self.placement.epoch;
+        self.epoch = self.placed.epoch;
         self.seq = self.next_seq;
         self.acted = Wanted::default();
         self.revision = 0;
         self.phase = Phase::Stopped;
+        self.reload = Reload::No;
         self.since = now.wall;
         self.fails = 0;
         self.quick_deaths = 0;
         self.restarts = 0;
+        self.restarted.clear();
         self.exit = None;
+        self.usage = None;
+        self.note = None;
+        self.note_due = None;
         self.reason = None;
         self.spawnerr = None;
         self.stderr_line = None;
     }
 
+    /// Begins a start: by its `pre_start` hook, or by the child itself.
     pub(super) fn start(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let spec = &self.placement.spec;
-        if spec.exclusive && !fence::may_start(spec, self.lease, now.boot) {
+        let spec = Arc::clone(&self.placed.spec);
+        if spec.exclusive && !fence::may_start(&spec, self.lease, now.boot) {
             self.waits = true;
             if self.reason.is_none() {
                 self.reason = Some(format!("waits for its lease of {} s", spec.touch_seconds()));
@@ -121,7 +143,59 @@ impl Instance {
             return;
         }
         self.waits = false;
-        let spec = Box::new(spec.clone());
-        out.push(Effect::Spawn { spec, epoch: self.epoch });
+        if self.run_hook(HookPoint::PreStart, &spec, None, None, out) {
+            let from = self.phase.state();
+            self.phase = Phase::Preparing { spec: Arc::clone(&spec) };
+            self.begun(&spec);
+            let told = Told { attempt: Some(self.fails + 1), ..Told::default() };
+            self.change(from, None, told, now, out);
+        } else {
+            out.push(Effect::Spawn { spec, epoch: self.epoch });
+        }
+    }
+
+    /// A start of this spec has begun: it answers everything that was wanted until now.
+    pub(super) fn begun(&mut self, spec: &Arc<ProgramSpec>) {
+        if self.acted.run {
+            self.restarts += 1;
+        }
+        self.last_spec = Some(Arc::clone(spec));
+        self.acted = self.placed.wanted;
+        self.revision = self.placed.revision;
+        self.reload = Reload::No;
+        self.spawnerr = None;
+        self.note = None;
+        self.note_due = None;
+    }
+
+    /// While the `pre_start` hook runs.
+    pub(super) fn settle_preparing(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Phase::Preparing { spec } = &self.phase else { return };
+        let spec = Arc::clone(spec);
+        let fenced = self.fenced(&spec, now, out);
+        let reason = fenced.or_else(|| self.reason_to_stop(&spec).map(str::to_owned));
+        if let Some(reason) = reason {
+            out.push(Effect::KillHook { point: HookPoint::PreStart });
+            self.phase = Phase::Leaving { pid: None };
+            self.change(State::Starting, Some(reason), Told::default(), now, out);
+        }
+    }
+
+    /// While the last hook or an older child is awaited, after a stop.
+    pub(super) fn settle_leaving(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Phase::Leaving { pid } = self.phase else { return };
+        if !self.hooks.is_empty() || !self.retiring.is_empty() {
+            return;
+        }
+        self.phase = Phase::Stopped;
+        self.stderr_line = None;
+        // What was wanted is acted on: it is stopped.
+        if !self.placed.wanted.run && self.placed.epoch == self.epoch {
+            self.acknowledge_all();
+        }
+        let exit = pid.and(self.exit);
+        let told = Told { pid, exit, ..Told::default() };
+        self.change(State::Stopping, self.reason.clone(), told, now, out);
+        self.settle_childless(now, out);
     }
 }

@@ -1,6 +1,7 @@
 //! Telling how the instance stands: a status each time, and an event for each change of state.
 
-use dsbus_schema::event::ProcessFact;
+use dsbus_schema::event::{Notice, NoticeFact, ProcessFact};
+use dsbus_schema::program::HookPoint;
 use dsbus_schema::state::{Exit, State};
 use dsbus_schema::status::Status;
 
@@ -44,7 +45,7 @@ impl Instance {
         let failed = matches!(state, State::Backoff | State::Fatal | State::Exited);
         let fact = ProcessFact {
             name: self.name.clone(),
-            id: self.placement.id,
+            id: self.placed.id,
             worker: Some(self.worker.clone()),
             epoch: self.epoch,
             seq: self.seq,
@@ -53,7 +54,7 @@ impl Instance {
             state,
             pid: told.pid,
             exit: told.exit,
-            usage: None,
+            usage: told.exit.and(self.usage),
             expected: told.expected,
             reason: self.reason.clone(),
             spawnerr: if failed { self.spawnerr.clone() } else { None },
@@ -67,7 +68,7 @@ impl Instance {
         let state = event.as_ref().map_or(self.phase.state(), |(state, _)| *state);
         let failed = matches!(state, State::Backoff | State::Fatal | State::Exited);
         let status = Status {
-            id: self.placement.id,
+            id: self.placed.id,
             epoch: self.epoch,
             revision: self.revision,
             wanted: self.acted,
@@ -76,18 +77,39 @@ impl Instance {
             pid: self.child().map(|(pid, _)| pid),
             restarts: self.restarts,
             exit: self.exit,
-            usage: None,
-            note: None,
+            usage: self.usage,
+            note: self.note.clone(),
             reason: self.reason.clone(),
             spawnerr: self.spawnerr.clone(),
             stderr_line: if failed { self.stderr_line.clone() } else { None },
-            stdout_logfile: Some(self.files.stdout.clone()),
-            stderr_logfile: Some(self.files.stderr.clone()),
+            stdout_logfile: self.files.stdout.clone(),
+            stderr_logfile: self.files.stderr.clone(),
             seq: self.seq,
             event: None,
             incarnation: self.incarnation,
         };
         let fact = event.map(|(_, fact)| fact);
         out.push(Effect::Report { status: Box::new(status), fact });
+    }
+
+    /// Something that is no change of state: of this child, of this hook, and how that ended.
+    pub(super) fn notice(
+        &self,
+        change: Notice,
+        (pid, hook, exit): (Option<i32>, Option<HookPoint>, Option<Exit>),
+        reason: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        out.push(Effect::Notice(Box::new(NoticeFact {
+            name: self.name.clone(),
+            id: self.placed.id,
+            worker: self.worker.clone(),
+            epoch: self.epoch,
+            change,
+            pid,
+            hook,
+            exit,
+            reason: reason.to_owned(),
+        })));
     }
 }

@@ -1,11 +1,18 @@
 //! Scenes: inputs in, what is told and done out; and what holds whatever happens.
 
+mod limits;
 mod random;
+mod readiness;
+mod reloads;
 mod scene;
+mod stops;
 
+use dsbus_schema::event::{NoticeFact, ProcessFact};
 use dsbus_schema::ids::ProgramId;
 use dsbus_schema::lenient::Span;
+use dsbus_schema::placement::Placement;
 use dsbus_schema::program::{AutoRestart, Command, Retries};
+use dsbus_schema::status::Status;
 use uuid::Uuid;
 
 use super::*;

@@ -11,23 +11,27 @@ pub(super) struct Scene {
     pub(super) status: Option<Status>,
     /// (epoch, seq) of the last event.
     pub(super) last: (u64, u64),
-    pub(super) alive: Option<i32>,
+    pub(super) alive: Vec<i32>,
+    pub(super) hooks: Vec<HookPoint>,
+    /// The last notice.
+    pub(super) notice: Option<NoticeFact>,
 }
 
 impl Scene {
     pub(super) fn new(p: &Placement) -> Scene {
-        let files = Files { stdout: "out".into(), stderr: "err".into() };
         let worker = WorkerName::parse("w1").unwrap();
         let incarnation = Incarnation(Uuid::nil());
         let name: InstanceId = "web:0".parse().unwrap();
         Scene {
-            instance: Instance::new(name, worker, incarnation, files, p.clone(), at(0)),
+            instance: Instance::new(name, worker, incarnation, p.clone().into(), at(0)),
             pids: 100,
             spawn_fails: false,
             told: Vec::new(),
             status: None,
             last: (0, 0),
-            alive: None,
+            alive: Vec::new(),
+            hooks: Vec::new(),
+            notice: None,
         }
     }
 
@@ -36,12 +40,30 @@ impl Scene {
     }
 
     pub(super) fn put_after(&mut self, p: &Placement, seq: u64, millis: u64) -> Vec<String> {
-        self.feed(Input::Place { placement: Box::new(p.clone()), seq }, millis)
+        self.feed(Input::Place { placed: p.clone().into(), seq }, millis)
     }
 
+    /// The youngest child ends.
     pub(super) fn end(&mut self, exit: Exit, millis: u64) -> Vec<String> {
-        self.alive = None;
-        self.feed(Input::Ended { exit, stderr_line: Some("last words".into()) }, millis)
+        let pid = *self.alive.last().unwrap();
+        self.end_of(pid, exit, millis)
+    }
+
+    pub(super) fn end_of(&mut self, pid: i32, exit: Exit, millis: u64) -> Vec<String> {
+        self.alive.retain(|alive| *alive != pid);
+        let (usage, stderr_line) = (Some(Usage::default()), Some("last words".into()));
+        self.feed(Input::Ended(End { pid, exit, usage, stderr_line, oom: false }), millis)
+    }
+
+    pub(super) fn hook_ends(
+        &mut self,
+        point: HookPoint,
+        outcome: HookOutcome,
+        millis: u64,
+    ) -> Vec<String> {
+        assert!(self.hooks.contains(&point), "{point} does not run");
+        self.hooks.retain(|running| *running != point);
+        self.feed(Input::HookEnded { point, outcome }, millis)
     }
 
     pub(super) fn feed(&mut self, input: Input, millis: u64) -> Vec<String> {
@@ -55,11 +77,12 @@ impl Scene {
         self.told[before..].to_vec()
     }
 
-    pub(super) fn perform(&mut self, effect: Effect, millis: u64) -> Option<Input> {
+    fn perform(&mut self, effect: Effect, millis: u64) -> Option<Input> {
         match effect {
             Effect::Spawn { spec, epoch } => {
-                assert_eq!(self.alive, None, "a second child");
+                assert!(self.alive.len() < 2, "a third child");
                 if spec.exclusive {
+                    assert_eq!(self.alive, [0; 0], "a second child");
                     assert!(at(millis).boot < self.instance.lease, "started without a lease");
                 }
                 self.told.push(format!("spawn e{epoch}"));
@@ -67,53 +90,66 @@ impl Scene {
                     return Some(Input::SpawnFailed { why: "no such file".into() });
                 }
                 self.pids += 1;
-                self.alive = Some(self.pids);
-                Some(Input::Spawned { pid: self.pids })
+                self.alive.push(self.pids);
+                return Some(Input::Spawned { pid: self.pids });
             }
-            Effect::Signal { pid, signal } => {
-                assert_eq!(self.alive, Some(pid));
-                self.told.push(format!("signal {signal}"));
-                None
+            Effect::Signal { pid, signal, group } => {
+                assert!(self.alive.contains(&pid));
+                let group = if group { " to its group" } else { "" };
+                self.told.push(format!("signal {signal}{group}"));
             }
             Effect::Kill { pid } => {
-                assert_eq!(self.alive, Some(pid));
+                assert!(self.alive.contains(&pid));
                 self.told.push("kill".to_owned());
-                None
             }
-            Effect::Report { status, fact } => {
-                if let Some(fact) = fact {
-                    let (epoch, seq) = self.last;
-                    let next = (fact.epoch.0, fact.seq);
-                    assert!(
-                        next == (epoch, seq + 1) || next.0 > epoch,
-                        "{next:?} after {:?}",
-                        self.last
-                    );
-                    self.last = next;
-                    assert_eq!((status.state, status.seq), (fact.state, fact.seq));
-                    assert_ne!(fact.from, fact.state, "no change of state");
-                    self.told.push(format!("{} -> {}", fact.from, fact.state));
-                }
-                assert_eq!(
-                    status.pid.is_some(),
-                    status.state.may_have_child() && status.pid.is_some()
-                );
-                self.status = Some(*status);
-                None
+            Effect::Hook { point, .. } => {
+                assert!(!self.hooks.contains(&point), "{point} runs twice");
+                self.hooks.push(point);
+                self.told.push(point.to_string());
+            }
+            Effect::KillHook { point } => {
+                assert!(self.hooks.contains(&point), "{point} does not run");
+                self.told.push(format!("kill {point}"));
+            }
+            Effect::Ask { pid, question, .. } => {
+                assert!(self.alive.contains(&pid));
+                self.told.push(format!("ask {question:?}"));
+            }
+            Effect::Change { pid, .. } => assert!(self.alive.contains(&pid)),
+            Effect::Report { status, fact } => self.hear(*status, fact),
+            Effect::Notice(fact) => {
+                self.told.push(format!("{:?}", fact.change));
+                self.notice = Some(*fact);
             }
             Effect::Gone { .. } => {
-                assert_eq!(self.alive, None);
+                assert_eq!((self.alive.len(), self.hooks.len()), (0, 0));
                 self.told.push("gone".to_owned());
-                None
             }
-            Effect::Worker { change, .. } => {
-                self.told.push(format!("{change:?}"));
-                None
-            }
+            Effect::Worker { change, .. } => self.told.push(format!("{change:?}")),
+            Effect::EndWorker { code, .. } => self.told.push(format!("end worker {code}")),
         }
+        None
+    }
+
+    fn hear(&mut self, status: Status, fact: Option<Box<ProcessFact>>) {
+        if let Some(fact) = fact {
+            let (epoch, seq) = self.last;
+            let next = (fact.epoch.0, fact.seq);
+            assert!(next == (epoch, seq + 1) || next.0 > epoch, "{next:?} after {:?}", self.last);
+            self.last = next;
+            assert_eq!((status.state, status.seq), (fact.state, fact.seq));
+            assert_ne!(fact.from, fact.state, "no change of state");
+            self.told.push(format!("{} -> {}", fact.from, fact.state));
+        }
+        assert!(status.pid.is_none() || status.state.may_have_child());
+        self.status = Some(status);
     }
 
     pub(super) fn status(&self) -> &Status {
         self.status.as_ref().unwrap()
+    }
+
+    pub(super) fn notice(&self) -> &NoticeFact {
+        self.notice.as_ref().unwrap()
     }
 }

@@ -1,0 +1,30 @@
+//! A placement, as an instance keeps it.
+
+use std::sync::Arc;
+
+use dsbus_schema::goal::Wanted;
+use dsbus_schema::ids::{Epoch, ProgramId};
+use dsbus_schema::placement::Placement;
+use dsbus_schema::program::ProgramSpec;
+
+/// A placement. The spec is shared: by the instances of a program, and by their children.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed {
+    /// Identity of the program.
+    pub id: ProgramId,
+    /// Revision of the spec.
+    pub revision: u64,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// What people want.
+    pub wanted: Wanted,
+    /// The spec.
+    pub spec: Arc<ProgramSpec>,
+}
+
+impl From<Placement> for Placed {
+    fn from(placement: Placement) -> Placed {
+        let Placement { id, revision, epoch, wanted, spec, .. } = placement;
+        Placed { id, revision, epoch, wanted, spec: Arc::new(spec) }
+    }
+}
