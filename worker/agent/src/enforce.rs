@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use dsbus_schema::moment::BootTime;
@@ -100,7 +101,11 @@ fn open(child: &Child) -> Option<OwnedFd> {
 }
 
 fn kill(guard: &Guard) {
-    let Child { name, pid, start_time, .. } = &guard.child;
+    let Child { name, pid, start_time, cgroup, .. } = &guard.child;
+    if let Some(cgroup) = cgroup {
+        // It takes along what has left the process group. Where it is gone, so are all in it.
+        let _ = std::fs::write(Path::new(cgroup).join("cgroup.kill"), "1");
+    }
     kill_leftovers(name, *pid, *start_time);
     if let Some(fd) = &guard.pidfd {
         // It may be gone already.
@@ -128,7 +133,14 @@ mod tests {
     fn told(process: &Process, lease: Option<u64>) -> Child {
         let pid = i32::try_from(process.id()).unwrap();
         let start_time = start_time(pid).unwrap();
-        Child { name: "web:0".parse().unwrap(), epoch: Epoch(1), pid, start_time, lease }
+        Child {
+            name: "web:0".parse().unwrap(),
+            epoch: Epoch(1),
+            pid,
+            start_time,
+            lease,
+            cgroup: None,
+        }
     }
 
     fn end(process: &mut Process) -> Option<i32> {

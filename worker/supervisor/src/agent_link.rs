@@ -170,14 +170,13 @@ impl AgentLink {
 
     /// Says something, now or when the agent reads again.
     pub(crate) fn send(&mut self, message: &ToAgent) {
+        self.send_line(&message.line());
+    }
+
+    /// Says a line that is made already.
+    pub(crate) fn send_line(&mut self, line: &[u8]) {
         let Some(agent) = &mut self.agent else { return };
-        match serde_json::to_vec(message) {
-            Ok(mut line) => {
-                line.push(b'\n');
-                agent.unsent.extend(line);
-            }
-            Err(e) => tracing::error!("cannot tell the agent {message:?}: {e}"),
-        }
+        agent.unsent.extend(line);
         self.flush();
     }
 

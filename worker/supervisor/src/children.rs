@@ -70,7 +70,7 @@ impl Children {
         let start_time = process::start_time(pid).unwrap_or(0);
         home.note(name, pid, start_time);
         let lease = spec.exclusive.then(|| spec.touch_seconds());
-        let child = Child { name: name.clone(), epoch, pid, start_time, lease };
+        let child = Child { name: name.clone(), epoch, pid, start_time, lease, cgroup: None };
         let out = LogFile::open(
             home.log(name, Channel::Stdout),
             Rotation {

@@ -271,8 +271,7 @@ impl Driver {
     }
 
     fn report(&mut self, what: Reported) {
-        let report = self.reports.push(what).clone();
-        self.agent.send(&ToAgent::Report(report));
+        self.agent.send_line(self.reports.push(what));
     }
 
     /// The bus has reports again; if some were dropped meanwhile, that is told after them.

@@ -8,6 +8,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod agent_link;
+mod binaries;
 mod children;
 pub mod clock;
 mod config;

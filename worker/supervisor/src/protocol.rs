@@ -68,6 +68,16 @@ pub enum ToAgent {
     Bye,
 }
 
+impl ToAgent {
+    /// The line that says it.
+    pub fn line(&self) -> Vec<u8> {
+        // Every type in it has a JSON form; should one not have it, an empty line says nothing.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
 /// Who the worker is, and how it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
@@ -117,6 +127,9 @@ pub struct Child {
     pub start_time: u64,
     /// The lease it must not outlive, in seconds; `None` when it is not exclusive.
     pub lease: Option<u64>,
+    /// Directory of the cgroup that holds it and everything it started, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
 }
 
 /// A fact to publish. Numbers grow by one; an agent publishes in their order.

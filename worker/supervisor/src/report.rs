@@ -2,56 +2,61 @@
 
 use std::collections::VecDeque;
 
-use crate::protocol::{Report, Reported};
+use crate::protocol::{Report, Reported, ToAgent};
 
 /// Most reports that wait. With [`REPORTS_BYTES_MAX`]: what a worker remembers of a bus that is
 /// away, at some 600 bytes each.
 pub const REPORTS_MAX: usize = 100_000;
 /// Most bytes of reports that wait.
 pub const REPORTS_BYTES_MAX: usize = 64 << 20;
+/// Places that an empty queue keeps.
+const ROOM_KEPT: usize = 64;
 
-/// The queue.
+/// The queue. A report is kept as the line that tells it: it is made once, when it is added.
 #[derive(Debug, Default)]
 pub struct Reports {
-    waiting: VecDeque<(Report, usize)>,
+    waiting: VecDeque<(u64, Box<[u8]>)>,
     bytes: usize,
     last: u64,
     dropped: u64,
 }
 
 impl Reports {
-    /// Adds a report; the oldest go when there are too many.
-    pub fn push(&mut self, what: Reported) -> &Report {
+    /// Adds a report, and gives the line that tells the agent; the oldest go when there are too
+    /// many.
+    pub fn push(&mut self, what: Reported) -> &[u8] {
         self.last += 1;
-        let report = Report { number: self.last, what };
-        let bytes = serde_json::to_vec(&report).map_or(0, |json| json.len());
-        self.bytes += bytes;
+        let line = ToAgent::Report(Report { number: self.last, what }).line();
+        self.bytes += line.len();
         while !self.waiting.is_empty()
             && (self.waiting.len() >= REPORTS_MAX || self.bytes > REPORTS_BYTES_MAX)
         {
-            if let Some((_, bytes)) = self.waiting.pop_front() {
-                self.bytes -= bytes;
+            if let Some((_, line)) = self.waiting.pop_front() {
+                self.bytes -= line.len();
                 self.dropped += 1;
             }
         }
-        self.waiting.push_back((report, bytes));
-        let Some((report, _)) = self.waiting.back() else { unreachable!("it was just added") };
-        report
+        self.waiting.push_back((self.last, line.into_boxed_slice()));
+        self.waiting.back().map_or(&[], |(_, line)| line)
     }
 
     /// The bus has all reports up to this number.
     pub fn done(&mut self, through: u64) {
-        while let Some((report, bytes)) = self.waiting.front()
-            && report.number <= through
+        while let Some((number, line)) = self.waiting.front()
+            && *number <= through
         {
-            self.bytes -= bytes;
+            self.bytes -= line.len();
             self.waiting.pop_front();
+        }
+        if self.waiting.is_empty() {
+            // What a burst needed is given back.
+            self.waiting.shrink_to(ROOM_KEPT);
         }
     }
 
-    /// What waits, oldest first.
-    pub fn waiting(&self) -> impl Iterator<Item = &Report> {
-        self.waiting.iter().map(|(report, _)| report)
+    /// The lines that wait, oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = &[u8]> {
+        self.waiting.iter().map(|(_, line)| &**line)
     }
 
     /// Whether the bus has everything.
@@ -81,7 +86,12 @@ mod tests {
             reports.push(gone(n));
         }
         reports.done(3);
-        assert_eq!(reports.waiting().map(|r| r.number).collect::<Vec<_>>(), [4, 5]);
+        let numbers = reports.waiting().map(|line| {
+            let said: ToAgent = serde_json::from_slice(line).unwrap();
+            let ToAgent::Report(report) = said else { panic!("{said:?}") };
+            report.number
+        });
+        assert_eq!(numbers.collect::<Vec<_>>(), [4, 5]);
         reports.done(9);
         assert!(reports.is_empty() && reports.bytes == 0);
     }

@@ -39,8 +39,8 @@ impl Driver {
             leases: self.table.leases(),
         };
         self.agent.send(&ToAgent::Hello(hello));
-        for report in self.reports.waiting() {
-            self.agent.send(&ToAgent::Report(report.clone()));
+        for line in self.reports.waiting() {
+            self.agent.send_line(line);
         }
         if matches!(self.ending, Ending::Bye(_)) {
             self.agent.send(&ToAgent::Bye);
