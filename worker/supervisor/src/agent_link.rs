@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dsbus_schema::moment::BootTime;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use crate::output::LogFile;
 use crate::process;
 use crate::protocol::{LINE_BYTES_MAX, ToAgent, ToSupervisor};
 use crate::spawn;
@@ -29,11 +32,15 @@ const HEARD_LINE_BYTES_MAX: usize = 64 * LINE_BYTES_MAX;
 /// Most bytes that wait for an agent that reads slowly; then it counts as hung. Everything that
 /// must reach it is kept elsewhere and said again to the next one.
 const UNSENT_BYTES_MAX: usize = 96 << 20;
+/// Bytes of its log that are read at once; it says a line now and then.
+const WORDS_AT_ONCE: usize = 8 * 1024;
 
 /// The link to the agent.
 #[derive(Debug)]
 pub(crate) struct AgentLink {
     argv: Vec<OsString>,
+    /// Where its words go; without it, it has the worker's standard error.
+    log: Option<Arc<Mutex<LogFile>>>,
     generation: u64,
     agent: Option<Agent>,
     pause: Duration,
@@ -44,6 +51,7 @@ pub(crate) struct AgentLink {
 struct Agent {
     pid: i32,
     socket: UnixStream,
+    words: Option<PipeReader>,
     started: BootTime,
     heard: BootTime,
     spoken: bool,
@@ -62,8 +70,8 @@ pub(crate) enum Change {
 }
 
 impl AgentLink {
-    pub(crate) fn new(argv: Vec<OsString>) -> AgentLink {
-        AgentLink { argv, generation: 0, agent: None, pause: PAUSE_MIN, start_at: BootTime(0) }
+    pub(crate) fn new(argv: Vec<OsString>, log: Option<Arc<Mutex<LogFile>>>) -> AgentLink {
+        AgentLink { argv, log, generation: 0, agent: None, pause: PAUSE_MIN, start_at: BootTime(0) }
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -76,6 +84,24 @@ impl AgentLink {
 
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.agent.as_ref().map(|agent| agent.socket.as_fd())
+    }
+
+    /// Where it logs to, if that is to be read.
+    pub(crate) fn words(&self) -> Option<BorrowedFd<'_>> {
+        self.agent.as_ref().and_then(|agent| agent.words.as_ref()).map(AsFd::as_fd)
+    }
+
+    /// Writes what it logs into the worker's log.
+    pub(crate) fn pass_on_words(&mut self) {
+        let (Some(agent), Some(log)) = (&mut self.agent, &self.log) else { return };
+        let Some(words) = &mut agent.words else { return };
+        let mut chunk = [0; WORDS_AT_ONCE];
+        match words.read(&mut chunk) {
+            Ok(0) => agent.words = None,
+            Ok(n) => log.lock().unwrap_or_else(PoisonError::into_inner).write(&chunk[..n]),
+            // There is nothing to read, or nothing that can be read.
+            Err(_) => {}
+        }
     }
 
     /// Whether bytes wait to be written.
@@ -109,14 +135,23 @@ impl AgentLink {
         let started = UnixStream::pair().and_then(|(ours, theirs)| {
             ours.set_nonblocking(true)?;
             let theirs = OwnedFd::from(theirs);
-            Ok((spawn::agent(&self.argv, &theirs)?, ours))
+            let (words, stderr) = match &self.log {
+                Some(_) => {
+                    let (reader, writer) = io::pipe()?;
+                    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+                    (Some(reader), Some(writer))
+                }
+                None => (None, None),
+            };
+            Ok((spawn::agent(&self.argv, &theirs, stderr)?, ours, words))
         });
         match started {
-            Ok((pid, socket)) => {
+            Ok((pid, socket, words)) => {
                 self.generation += 1;
                 self.agent = Some(Agent {
                     pid,
                     socket,
+                    words,
                     started: now,
                     heard: now,
                     spoken: false,
@@ -137,6 +172,7 @@ impl AgentLink {
     /// The agent is dead, or as good as: kill it. The next one is started at once, unless this one
     /// died young.
     pub(crate) fn lost(&mut self, now: BootTime) {
+        self.pass_on_words();
         let Some(agent) = self.agent.take() else { return };
         process::kill_one(agent.pid);
         if now.since(agent.started) < YOUNG {

@@ -1,184 +1,264 @@
-//! The children that live, their output, and how they end.
+//! The children that live, and how they end. A child is known by the number of its start; its
+//! process id is another one once it has forked into the background.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use dsbus_schema::call::Channel;
-use dsbus_schema::ids::{Epoch, InstanceId};
+use dsbus_schema::ids::ProgramId;
 use dsbus_schema::program::ProgramSpec;
-use dsbus_schema::state::Exit;
+use dsbus_schema::state::{Exit, Usage};
 
-use crate::home::Home;
-use crate::output::{Capture, LogFile, Rotation};
-use crate::poller::{Poller, Ready};
+use crate::cgroup::Cgroup;
+use crate::process;
+use crate::process::tree::{self, ChildIdentity};
 use crate::protocol::Child;
-use crate::{process, spawn};
 
 /// A child.
 #[derive(Debug)]
-struct Living {
-    child: Child,
-    stdout: u64,
-    stderr: Option<u64>,
-    /// Reaped; its process group is not empty yet.
-    ended: Option<Exit>,
+pub(crate) struct Living {
+    pub(crate) child: Child,
+    pub(crate) id: ProgramId,
+    pub(crate) spec: Arc<ProgramSpec>,
+    /// By which what it started is recognised.
+    pub(crate) mark: String,
+    /// Sources of its output, and of what it says of itself.
+    pub(crate) stdout: Option<u64>,
+    pub(crate) stderr: Option<u64>,
+    pub(crate) notify: Option<u64>,
+    pub(crate) cgroup: Option<Cgroup>,
+    /// Where a daemon writes its process id.
+    pub(crate) pidfile: Option<PathBuf>,
+    /// The file that it executes.
+    pub(crate) executable: PathBuf,
+    pub(crate) life: Life,
 }
 
-/// A child that is gone, with all of its group.
-#[derive(Debug)]
-pub(crate) struct Gone {
-    pub(crate) name: InstanceId,
-    pub(crate) pid: i32,
-    pub(crate) exit: Exit,
-    pub(crate) stderr_line: Option<String>,
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It lives.
+    Living,
+    /// It lives, and is expected to fork and to end.
+    Forking,
+    /// Its first process ended; the one that is left is looked for.
+    Searching(Exit, Usage),
+    /// It is reaped; what it started may take its time to end by itself.
+    Lingering(Exit, Usage),
+    /// It is reaped; what it started is being killed.
+    Ended(Exit, Usage),
 }
 
-/// What to start.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Start<'a> {
-    pub(crate) spec: &'a ProgramSpec,
-    /// Variables that tell the child who it is.
-    pub(crate) identity: &'a BTreeMap<&'static str, String>,
-    pub(crate) epoch: Epoch,
+/// A daemon whose main process was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) number: u64,
+    pub(crate) first: i32,
+    pub(crate) main: i32,
 }
 
 /// All children.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
-    living: BTreeMap<i32, Living>,
-    captures: HashMap<u64, Capture>,
-    pipes: u64,
+    living: BTreeMap<u64, Living>,
+    numbers: HashMap<i32, u64>,
+    /// Cgroups that could not be removed yet.
+    doomed: Vec<Cgroup>,
 }
 
 impl Children {
-    /// Starts a child of an instance.
-    ///
-    /// # Errors
-    /// Why it could not be started.
-    pub(crate) fn start(
-        &mut self,
-        home: &Home,
-        poller: &Poller,
-        name: &InstanceId,
-        what: &Start<'_>,
-    ) -> Result<Child, String> {
-        let Start { spec, identity, epoch } = *what;
-        let directory = home.instance(name);
-        std::fs::create_dir_all(&directory)
-            .map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
-        let spawned = spawn::child(spec, &directory, identity)?;
-        let pid = spawned.pid;
-        let start_time = process::start_time(pid).unwrap_or(0);
-        home.note(name, pid, start_time);
-        let lease = spec.exclusive.then(|| spec.touch_seconds());
-        let child = Child { name: name.clone(), epoch, pid, start_time, lease, cgroup: None };
-        let out = LogFile::open(
-            home.log(name, Channel::Stdout),
-            Rotation {
-                bytes_max: spec.stdout_logfile_maxbytes.0,
-                backups: spec.stdout_logfile_backups,
-                ..Rotation::default()
-            },
-        );
-        let stdout = self.capture(poller, spawned.stdout, out);
-        let stderr = spawned.stderr.map(|pipe| {
-            let err = LogFile::open(
-                home.log(name, Channel::Stderr),
-                Rotation {
-                    bytes_max: spec.stderr_logfile_maxbytes.0,
-                    backups: spec.stderr_logfile_backups,
-                    ..Rotation::default()
-                },
-            );
-            self.capture(poller, pipe, err)
-        });
-        self.living.insert(pid, Living { child: child.clone(), stdout, stderr, ended: None });
-        Ok(child)
+    pub(crate) fn add(&mut self, number: u64, living: Living) {
+        self.numbers.insert(living.child.pid, number);
+        self.living.insert(number, living);
     }
 
-    fn capture(&mut self, poller: &Poller, pipe: std::io::PipeReader, log: LogFile) -> u64 {
-        self.pipes += 1;
-        let number = self.pipes;
-        match Capture::new(pipe, log) {
-            Ok(capture) => {
-                let added = capture.fd().map(|fd| poller.add(Ready::Pipe(number), fd));
-                if let Some(Err(e)) = added {
-                    tracing::error!("cannot read a child's output: {e}");
-                }
-                self.captures.insert(number, capture);
-            }
-            Err(e) => tracing::error!("cannot read a child's output: {e}"),
-        }
-        number
+    pub(crate) fn number(&self, pid: i32) -> Option<u64> {
+        self.numbers.get(&pid).copied()
     }
 
-    /// There is something to read in a pipe.
-    pub(crate) fn read(&mut self, pipe: u64) {
-        if let Some(capture) = self.captures.get_mut(&pipe) {
-            capture.read();
-        }
+    pub(crate) fn get(&self, number: u64) -> Option<&Living> {
+        self.living.get(&number)
     }
 
-    /// Reaps whatever ended. Returns other processes' ends: the agent's, or an orphan's.
-    pub(crate) fn reap(&mut self) -> Vec<i32> {
-        let mut others = Vec::new();
-        while let Some((pid, exit)) = spawn::reap() {
-            match self.living.get_mut(&pid) {
-                Some(living) => {
-                    living.ended = Some(exit);
-                    // Whatever it left in its group ends with it.
-                    process::signal_group(pid, libc::SIGKILL);
-                }
-                None => others.push(pid),
-            }
-        }
-        others
-    }
-
-    /// Children that are reaped and whose process group is empty; each is told once.
-    pub(crate) fn gone(&mut self, home: &Home) -> Vec<Gone> {
-        let gone: Vec<_> = self
-            .living
-            .iter()
-            .filter(|(pid, living)| living.ended.is_some() && process::group_is_empty(**pid))
-            .map(|(pid, _)| *pid)
-            .collect();
-        gone.into_iter().filter_map(|pid| self.finish(home, pid)).collect()
-    }
-
-    fn finish(&mut self, home: &Home, pid: i32) -> Option<Gone> {
-        let living = self.living.remove(&pid)?;
-        let mut last_line = None;
-        for pipe in [Some(living.stdout), living.stderr].into_iter().flatten() {
-            if let Some(mut capture) = self.captures.remove(&pipe) {
-                capture.drain();
-                // Standard error comes last, and without one standard output holds both.
-                last_line = capture.log.last_line();
-            }
-        }
-        let name = living.child.name;
-        home.unnote(&name);
-        Some(Gone { name, pid, exit: living.ended?, stderr_line: last_line })
-    }
-
-    /// Whether a child is reaped whose group is not empty yet.
-    pub(crate) fn some_linger(&self) -> bool {
-        self.living.values().any(|living| living.ended.is_some())
-    }
-
-    /// Whether a child's group may still be signalled: its leader is not reaped.
-    pub(crate) fn signal(&self, pid: i32, signal: i32) {
-        if self.living.contains_key(&pid) {
-            process::signal_group(pid, signal);
-        }
+    pub(crate) fn by_pid(&mut self, pid: i32) -> Option<&mut Living> {
+        let number = self.number(pid)?;
+        self.living.get_mut(&number)
     }
 
     /// All that live.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Child> {
-        self.living.values().map(|living| &living.child)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Living> {
+        self.living.values()
     }
 
     /// Whether none lives.
     pub(crate) fn is_empty(&self) -> bool {
         self.living.is_empty()
+    }
+
+    /// Process ids that are not reaped yet.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = i32> {
+        self.living.values().filter_map(|living| match living.life {
+            Life::Living | Life::Forking => Some(living.child.pid),
+            Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => None,
+        })
+    }
+
+    /// Signals a child, or all of its group.
+    pub(crate) fn signal(&mut self, pid: i32, signal: i32, group: bool) {
+        let Some(living) = self.by_pid(pid) else { return };
+        match living.life {
+            _ if group => process::signal_group(pid, signal),
+            Life::Living | Life::Forking => process::signal_one(pid, signal),
+            Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => {}
+        }
+    }
+
+    /// SIGKILL to everything of a child.
+    pub(crate) fn kill(&mut self, pid: i32, others: &[i32]) {
+        let known = self.known(others);
+        let Some(living) = self.by_pid(pid) else { return };
+        if let Life::Lingering(exit, usage) | Life::Searching(exit, usage) = living.life {
+            living.life = Life::Ended(exit, usage);
+        }
+        match &living.cgroup {
+            Some(cgroup) => cgroup.kill(),
+            None => {
+                process::signal_group(pid, libc::SIGKILL);
+                tree::kill(&living.identity(), &known);
+            }
+        }
+    }
+
+    /// A process was reaped; says whether it was a child.
+    pub(crate) fn reaped(&mut self, pid: i32, exit: Exit, usage: Usage) -> bool {
+        let Some(living) = self.by_pid(pid) else { return false };
+        living.life = match living.life {
+            Life::Forking if exit.code == Some(0) => Life::Searching(exit, usage),
+            // Whoever asked the group to stop waits for all of it.
+            Life::Living if living.spec.stopasgroup => Life::Lingering(exit, usage),
+            Life::Living | Life::Forking => Life::Ended(exit, usage),
+            // Reaped already: the number belongs to somebody else now.
+            Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => return false,
+        };
+        true
+    }
+
+    /// Children that are reaped and of which nothing is left, so many at most; each is told once.
+    /// `others` are processes of this worker that are not children.
+    pub(crate) fn gone(&mut self, others: &[i32], most: usize) -> Vec<(u64, Living)> {
+        self.doomed.retain(|cgroup| cgroup.remove().is_err());
+        let mut empty = Vec::new();
+        let mut hunted = Vec::new();
+        for (number, living) in &mut self.living {
+            if let Life::Lingering(exit, usage) = living.life
+                && process::group_is_empty(living.child.pid)
+            {
+                living.life = Life::Ended(exit, usage);
+            }
+            match (&living.life, &living.cgroup) {
+                (Life::Living | Life::Forking | Life::Searching(..) | Life::Lingering(..), _) => {}
+                (Life::Ended(..), Some(cgroup)) if cgroup.populated() => cgroup.kill(),
+                (Life::Ended(..), Some(_)) => empty.push(*number),
+                (Life::Ended(..), None) => hunted.push((*number, living.identity())),
+            }
+        }
+        if !hunted.is_empty() {
+            let known = self.known(others);
+            let identities: Vec<_> = hunted.iter().map(|(_, identity)| identity.clone()).collect();
+            let left = tree::kill_all(&identities, &known);
+            let none = hunted.iter().zip(left).filter(|(_, left)| *left == 0);
+            empty.extend(none.map(|((number, _), _)| *number));
+        }
+        empty.into_iter().take(most).filter_map(|number| self.remove(number)).collect()
+    }
+
+    fn remove(&mut self, number: u64) -> Option<(u64, Living)> {
+        let living = self.living.remove(&number)?;
+        if self.numbers.get(&living.child.pid) == Some(&number) {
+            self.numbers.remove(&living.child.pid);
+        }
+        Some((number, living))
+    }
+
+    /// The cgroup of a child that is gone.
+    pub(crate) fn remove_cgroup(&mut self, cgroup: Cgroup) {
+        if cgroup.remove().is_err() {
+            self.doomed.push(cgroup);
+        }
+    }
+
+    /// Looks for the main processes of daemons; each is told once. One that left nothing has ended.
+    pub(crate) fn search(&mut self, others: &[i32]) -> Vec<Found> {
+        let searching = |living: &Living| matches!(living.life, Life::Searching(..));
+        if !self.living.values().any(searching) {
+            return Vec::new();
+        }
+        let known = self.known(others);
+        let mut found = Vec::new();
+        for (number, living) in self.living.iter_mut().filter(|(_, living)| searching(living)) {
+            let Life::Searching(exit, usage) = living.life else { continue };
+            let members = living.members(&known);
+            let first = living.child.pid;
+            match main_process(living.pidfile.as_ref(), &members) {
+                Some((main, start_time)) => {
+                    (living.child.pid, living.child.start_time) = (main, start_time);
+                    living.life = Life::Living;
+                    found.push(Found { number: *number, first, main });
+                }
+                None if members.is_empty() => living.life = Life::Ended(exit, usage),
+                None => {}
+            }
+        }
+        for Found { number, first, main } in &found {
+            self.numbers.remove(first);
+            self.numbers.insert(*main, *number);
+        }
+        found
+    }
+
+    /// Whether one is reaped, and something of it still lives or is looked for.
+    pub(crate) fn some_linger(&self) -> bool {
+        !self.doomed.is_empty()
+            || self.living.values().any(|living| match living.life {
+                Life::Living | Life::Forking => false,
+                Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => true,
+            })
+    }
+
+    fn known(&self, others: &[i32]) -> HashSet<i32> {
+        self.pids().chain(others.iter().copied()).collect()
+    }
+}
+
+impl Living {
+    fn identity(&self) -> ChildIdentity {
+        ChildIdentity { pid: self.child.pid, mark: self.mark.clone() }
+    }
+
+    /// The processes that are left of a daemon whose first process has ended.
+    fn members(&self, known: &HashSet<i32>) -> Vec<i32> {
+        match &self.cgroup {
+            Some(cgroup) => cgroup.members(),
+            None => tree::members(&self.identity(), known),
+        }
+    }
+}
+
+/// Of the processes that a daemon left: the one that its pidfile names, or else the oldest. It must
+/// be ours to reap.
+fn main_process(pidfile: Option<&PathBuf>, members: &[i32]) -> Option<(i32, u64)> {
+    let ours = |pid: &i32| process::is_own_child(*pid);
+    let known = |pid: i32| Some((pid, process::start_time(pid)?));
+    match pidfile {
+        Some(path) => {
+            let named: i32 = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
+            members.contains(&named).then_some(named).filter(ours).and_then(known)
+        }
+        None => {
+            let mut orphans: Vec<_> =
+                members.iter().copied().filter(ours).filter_map(known).collect();
+            orphans.sort_by_key(|(pid, start_time)| (*start_time, *pid));
+            orphans.first().copied()
+        }
     }
 }

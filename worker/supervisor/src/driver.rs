@@ -1,35 +1,50 @@
 //! The loop: sleep until something happens, tell the table, do the effects. No decisions here.
 
 mod agent_side;
+mod deaths;
+mod effects;
+mod orders;
+mod signals;
+mod start;
+mod telling;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use dsbus_schema::call::Channel;
-use dsbus_schema::event::{WorkerChange, WorkerFact};
-use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
+use dsbus_schema::event::WorkerChange;
+use dsbus_schema::ids::Incarnation;
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::program::ProgramSpec;
 use uuid::Uuid;
 
 use crate::agent_link::AgentLink;
-use crate::children::{Children, Start};
+use crate::binaries::Binaries;
+use crate::children::Children;
 use crate::clock::{self, Now};
+use crate::errands::Errands;
+use crate::facilities::Machine;
 use crate::home::Home;
-use crate::instance::{Effect, Files, Input};
+use crate::notify::NotifySocket;
+use crate::output::{self, Outputs};
 use crate::poller::{Poller, Ready};
-use crate::protocol::{ProcessEvent, Reported, ToAgent};
+use crate::protocol::ToAgent;
+use crate::questions::Questions;
 use crate::report::Reports;
-use crate::table::{Effects, Table};
+use crate::sockets::Sockets;
+use crate::streams::Streams;
+use crate::table::Table;
 use crate::{Config, Fatal, spawn};
+use orders::Orders;
 
 /// How long the agent may take to publish the last reports before the worker ends without it.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
-/// How often a process group is looked at that does not become empty; mostly the death of its last
-/// member is told earlier.
+/// How often one looks at what is left of a child that has ended; mostly the death of its last
+/// process is told earlier.
 const LINGER_LOOK: Duration = Duration::from_millis(20);
 /// When the loop was away for this much longer than it meant to, this process was frozen.
 const FROZEN: Duration = Duration::from_millis(500);
+/// How long one kind of work may keep the loop from looking at signals and the agent: deaths are
+/// repaired, and pings answered, within a few milliseconds whatever else there is to do.
+const TURN: Duration = Duration::from_millis(3);
 
 /// How far a worker is on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,18 +57,49 @@ enum Ending {
     Done,
 }
 
+/// What a number of [`Ready::Source`] is about.
+#[derive(Debug)]
+enum Source {
+    /// A pipe of output.
+    Output,
+    /// What the child of this number says of itself.
+    Notify(u64, NotifySocket),
+    /// Executable files.
+    Binaries,
+    /// What the agent logs.
+    Words,
+}
+
 /// A worker's process side.
 struct Driver {
     config: Config,
     incarnation: Incarnation,
     started: Now,
     home: Home,
+    machine: Machine,
     poller: Poller,
     table: Table,
     children: Children,
+    errands: Errands,
+    questions: Questions,
+    streams: Streams,
+    sockets: Sockets,
+    binaries: Binaries,
+    binaries_source: Option<u64>,
     reports: Reports,
     agent: AgentLink,
+    /// Placements that are not acted on yet.
+    orders: Orders,
+    /// How many children were started.
+    starts: u64,
+    sources: HashMap<u64, Source>,
+    last_source: u64,
+    /// Sources that are ready and had no turn yet; none twice.
+    backlog: VecDeque<u64>,
+    queued: HashSet<u64>,
     ending: Ending,
+    /// The program that the worker is for has ended.
+    end_asked: Option<(u8, String)>,
     exit_code: u8,
 }
 
@@ -63,26 +109,55 @@ struct Driver {
 /// When it cannot even begin: its state directory is in use, or cannot be written.
 pub fn run(config: Config) -> Result<u8, Fatal> {
     spawn::keep_descriptors_private();
-    let home = Home::open(&config.directory)?;
+    let incarnation = Incarnation(Uuid::now_v7());
+    let home = Home::open(&config.directory, incarnation)?;
     let poller = Poller::new()?;
     spawn::adopt_orphans();
-    let incarnation = Incarnation(Uuid::now_v7());
     tracing::info!("worker {} starts in {}", config.worker, home.path().display());
+    let machine = Machine::find(&config.settings, &config.fleet, &config.worker, home.path());
+    if let Some(trouble) = &machine.cgroup_trouble {
+        tracing::info!("{trouble}");
+    }
+    clean_up(&config);
     let mut driver = Driver {
         table: Table::new(config.worker.clone(), incarnation),
-        agent: AgentLink::new(config.agent.clone()),
+        agent: AgentLink::new(config.agent.clone(), config.log.clone()),
+        streams: Streams::new(Outputs::new(&config.settings)),
         config,
         incarnation,
         started: clock::now(),
         home,
+        machine,
         poller,
         children: Children::default(),
+        errands: Errands::default(),
+        questions: Questions::default(),
+        sockets: Sockets::default(),
+        binaries: Binaries::default(),
+        binaries_source: None,
         reports: Reports::default(),
+        orders: Orders::default(),
+        starts: 0,
+        sources: HashMap::new(),
+        last_source: 0,
+        backlog: VecDeque::new(),
+        queued: HashSet::new(),
         ending: Ending::Not,
+        end_asked: None,
         exit_code: 0,
     };
     driver.run();
     Ok(driver.exit_code)
+}
+
+/// Removes logs of earlier runs, where the owner wants that (Supervisor's rule for AUTO logs).
+fn clean_up(config: &Config) {
+    if let Some(directory) = config.settings.childlogdir.as_ref()
+        && !config.settings.nocleanup
+        && let Err(e) = output::place::clean_up(directory, config.worker.as_str())
+    {
+        tracing::warn!("{} cannot be cleaned up: {e}", directory.display());
+    }
 }
 
 impl Driver {
@@ -111,8 +186,24 @@ impl Driver {
     fn tend(&mut self, now: Now) {
         let effects = self.table.tick(now);
         self.perform(effects, now);
+        self.errands.tend(now.boot);
+        self.adopt_daemons(now);
         self.bury(now);
+        self.take_orders(now);
+        self.restart_changed(now);
         self.tend_agent(now);
+        if let Some((code, reason)) = self.end_asked.take()
+            && self.ending == Ending::Not
+        {
+            self.exit_code = code;
+            self.stop(&reason, false);
+        }
+        self.tend_ending(now);
+        let last_resort = if self.children.is_empty() { None } else { self.table.last_resort() };
+        self.poller.set_last_resort(last_resort);
+    }
+
+    fn tend_ending(&mut self, now: Now) {
         if self.ending == Ending::Stopping && self.table.childless() && self.children.is_empty() {
             tracing::info!("no child is left");
             self.worker_event(WorkerChange::Stopped, None);
@@ -125,8 +216,6 @@ impl Driver {
             tracing::warn!("the agent could not publish everything in time");
             self.ending = Ending::Done;
         }
-        let last_resort = if self.children.is_empty() { None } else { self.table.last_resort() };
-        self.poller.set_last_resort(last_resort);
     }
 
     fn deadline(&self, now: Now) -> Option<BootTime> {
@@ -135,8 +224,14 @@ impl Driver {
             Ending::Not | Ending::Stopping | Ending::Done => None,
         };
         let linger = self.children.some_linger().then(|| now.boot + LINGER_LOOK);
+        let busy = (!self.backlog.is_empty() || !self.orders.is_empty()).then_some(now.boot);
         let agent = Some(self.agent.deadline());
-        [self.table.deadline(), ending, linger, agent].into_iter().flatten().min()
+        let errands = self.errands.deadline();
+        let binaries = self.binaries.deadline();
+        [self.table.deadline(), ending, linger, busy, agent, errands, binaries]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn wake(&mut self, ready: &[Ready]) {
@@ -149,151 +244,53 @@ impl Driver {
                 Ready::Signal => {}
                 Ready::Timer => self.poller.timer_heard(),
                 Ready::Agent => self.hear_agent(),
-                Ready::Pipe(pipe) => self.children.read(*pipe),
-            }
-        }
-    }
-
-    fn heed_signals(&mut self) {
-        for signal in self.poller.signals() {
-            match signal {
-                libc::SIGCHLD => {
-                    let now = clock::now();
-                    for other in self.children.reap() {
-                        if self.agent.pid() == Some(other) {
-                            // Its last words may still be in the socket.
-                            self.hear_agent();
-                            if self.ending != Ending::Done {
-                                tracing::warn!("the agent (pid {other}) died");
-                            }
-                            self.agent_died(now);
-                        }
+                Ready::Source(number) => {
+                    if self.queued.insert(*number) {
+                        self.backlog.push_back(*number);
                     }
-                    self.bury(now);
                 }
-                libc::SIGTERM => self.stop("SIGTERM", false),
-                libc::SIGINT => self.stop("SIGINT", false),
-                _ => tracing::info!("signal {signal} is ignored"),
             }
         }
-    }
-
-    /// Tells the table of children that are gone.
-    fn bury(&mut self, now: Now) {
-        for gone in self.children.gone(&self.home) {
-            self.agent.send(&ToAgent::ChildGone { pid: gone.pid });
-            let input = Input::Ended(crate::instance::End {
-                pid: gone.pid,
-                exit: gone.exit,
-                usage: None,
-                stderr_line: gone.stderr_line,
-                oom: false,
-            });
-            let effects = self.table.handle(&gone.name, input, now);
-            self.perform(effects, now);
+        // What has no turn now comes before what is ready next time: none is starved.
+        let begin = clock::now();
+        let mut now = begin;
+        while now.boot.since(begin.boot) < TURN
+            && let Some(number) = self.backlog.pop_front()
+        {
+            self.queued.remove(&number);
+            self.read(number, now);
+            now = clock::now();
         }
     }
 
-    /// Begins to stop the worker; asked again, kills at once.
-    fn stop(&mut self, why: &str, fence: bool) {
-        let now = clock::now();
-        if self.ending != Ending::Not {
-            tracing::warn!("{why} again: killing what is left");
-            for child in self.children.iter() {
-                self.children.signal(child.pid, libc::SIGKILL);
+    fn read(&mut self, number: u64, now: Now) {
+        match self.sources.get(&number) {
+            Some(Source::Output) => {
+                let told = self.streams.read(number);
+                self.tell_output(told, now);
             }
-            return;
-        }
-        tracing::info!("stopping: {why}");
-        self.ending = Ending::Stopping;
-        self.worker_event(WorkerChange::Stopping, Some(why.to_owned()));
-        self.agent.send(&ToAgent::Stopping { reason: why.to_owned() });
-        let effects = self.table.shutdown(fence, now);
-        self.perform(effects, now);
-    }
-
-    /// Does what the table wants done, and what comes of it.
-    fn perform(&mut self, effects: Effects, now: Now) {
-        let mut left = VecDeque::from(effects);
-        while let Some((name, effect)) = left.pop_front() {
-            match effect {
-                Effect::Spawn { spec, epoch } => {
-                    let input = self.spawn(&name, &spec, epoch);
-                    left.extend(self.table.handle(&name, input, now));
-                }
-                Effect::Signal { pid, signal, .. } => self.children.signal(pid, signal.number()),
-                Effect::Kill { pid } => self.children.signal(pid, libc::SIGKILL),
-                Effect::Report { mut status, fact } => {
-                    let event = fact.map(|fact| {
-                        let id = Uuid::now_v7();
-                        status.event = Some(id);
-                        Box::new(ProcessEvent { id, time: now.wall, fact: *fact })
-                    });
-                    self.report(Reported::Instance { name, status, event });
-                }
-                Effect::Hook { .. }
-                | Effect::KillHook { .. }
-                | Effect::Ask { .. }
-                | Effect::Change { .. }
-                | Effect::Notice(_)
-                | Effect::EndWorker { .. } => {}
-                Effect::Gone { epoch } => self.report(Reported::Gone { name, epoch }),
-                Effect::Worker { change, reason } => self.worker_event(change, Some(reason)),
+            Some(Source::Notify(child, socket)) => {
+                let (child, said) = (*child, socket.recv());
+                self.heed_notices(child, said, now);
             }
+            Some(Source::Binaries) => self.binaries.read(now.boot),
+            Some(Source::Words) => self.agent.pass_on_words(),
+            // It was closed since it became ready.
+            None => {}
         }
     }
 
-    fn spawn(&mut self, name: &InstanceId, spec: &ProgramSpec, epoch: Epoch) -> Input {
-        // Before it lives: this process may be frozen right after.
-        self.poller.last_resort_by(self.table.last_resort_of(spec));
-        let identity = BTreeMap::from([
-            ("DSBUS_EPOCH", epoch.to_string()),
-            ("DSBUS_FLEET", self.config.fleet.to_string()),
-            ("DSBUS_INDEX", name.index.to_string()),
-            ("DSBUS_INSTANCE", name.to_string()),
-            ("DSBUS_PROGRAM", name.program.to_string()),
-            ("DSBUS_WORKER", self.config.worker.to_string()),
-        ]);
-        let start = Start { spec, identity: &identity, epoch };
-        match self.children.start(&self.home, &self.poller, name, &start) {
-            Ok(child) => {
-                let pid = child.pid;
-                self.agent.send(&ToAgent::Child(child));
-                Input::Spawned { pid }
-            }
-            Err(why) => Input::SpawnFailed { why },
-        }
+    /// A number for something that is to be waited for.
+    fn source(&mut self, source: Source) -> u64 {
+        self.last_source += 1;
+        self.sources.insert(self.last_source, source);
+        self.last_source
     }
 
-    fn files(home: &Home, name: &InstanceId, _: &ProgramSpec) -> Files {
-        let path = |channel| Some(home.log(name, channel).display().to_string());
-        Files { stdout: path(Channel::Stdout), stderr: path(Channel::Stderr) }
-    }
-
-    fn report(&mut self, what: Reported) {
-        self.agent.send_line(self.reports.push(what));
-    }
-
-    /// The bus has reports again; if some were dropped meanwhile, that is told after them.
-    fn published(&mut self, through: u64) {
-        self.reports.done(through);
-        let dropped = if self.reports.is_empty() { self.reports.take_dropped() } else { 0 };
-        if dropped > 0 {
-            let reason = format!("the bus was away for too long: {dropped} reports were dropped");
-            tracing::error!("{reason}");
-            self.worker_event(WorkerChange::EventsDropped, Some(reason));
-        }
-    }
-
-    fn worker_event(&mut self, change: WorkerChange, reason: Option<String>) {
-        let fact = WorkerFact {
-            worker: self.config.worker.clone(),
-            change,
-            reason,
-            incarnation: Some(self.incarnation),
-        };
-        let (id, time) = (Uuid::now_v7(), clock::now().wall);
-        self.report(Reported::Worker { id, time, fact });
+    /// Process ids that are ours to reap and no children's.
+    fn others(&self) -> Vec<i32> {
+        let agent = self.agent.pid().into_iter();
+        agent.chain(self.errands.pids()).chain(self.streams.outputs.compressing()).collect()
     }
 
     /// Nothing is left to do: the agent is told by the closing of its socket.

@@ -9,20 +9,28 @@
 
 mod agent_link;
 mod binaries;
+mod cgroup;
 mod children;
 pub mod clock;
 mod config;
 mod driver;
+mod errands;
+mod facilities;
 pub mod fence;
 mod home;
 pub mod instance;
+mod notify;
 mod output;
 mod poller;
 pub mod process;
 pub mod protocol;
+mod questions;
 pub mod report;
+mod sockets;
 mod spawn;
+mod streams;
 pub mod table;
+mod users;
 
 pub use config::{CgroupChoice, Config, Owner, Settings};
 pub use driver::run;

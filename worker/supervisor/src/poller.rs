@@ -1,4 +1,4 @@
-//! What the driver sleeps on: signals, a timer on CLOCK_BOOTTIME, the agent, and pipes.
+//! What the driver sleeps on: signals, a timer on CLOCK_BOOTTIME, the agent, pipes and sockets.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -15,14 +15,24 @@ use crate::{Fatal, fatal};
 /// Most wake-ups taken at once.
 const EVENTS_MAX: usize = 256;
 
+/// Signals that are read, and not acted on by the kernel.
+const SIGNALS: [Signal; 6] = [
+    Signal::SIGCHLD,
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    Signal::SIGUSR2,
+];
+
 /// Whose descriptor is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     Signal,
     Timer,
     Agent,
-    /// The pipe with this number.
-    Pipe(u64),
+    /// What has this number.
+    Source(u64),
 }
 
 impl Ready {
@@ -31,7 +41,7 @@ impl Ready {
             Ready::Signal => 0,
             Ready::Timer => 1,
             Ready::Agent => 2,
-            Ready::Pipe(n) => n + 3,
+            Ready::Source(n) => n + 3,
         }
     }
 
@@ -68,7 +78,7 @@ impl Poller {
 
     fn open() -> nix::Result<Poller> {
         let mut mask = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        for signal in SIGNALS {
             mask.add(signal);
         }
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;

@@ -64,6 +64,16 @@ impl Reports {
         self.waiting.is_empty()
     }
 
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Something was not added at all.
+    pub fn drop_one(&mut self) {
+        self.dropped += 1;
+    }
+
     /// How many were dropped since this was last asked; for one report about them.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)

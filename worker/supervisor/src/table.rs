@@ -43,35 +43,15 @@ impl Table {
         }
     }
 
-    /// All placements of this worker: what is not among them goes. What has the lower priority is
-    /// started first.
-    #[must_use]
-    pub fn sync(
-        &mut self,
-        mut orders: Vec<Order>,
-        files: impl Fn(&InstanceId, &ProgramSpec) -> Files,
-        now: Now,
-    ) -> Effects {
-        let named: BTreeSet<_> = orders.iter().map(|o| o.name.clone()).collect();
-        let gone: Vec<_> =
-            self.instances.keys().filter(|name| !named.contains(*name)).cloned().collect();
-        let mut effects: Effects =
-            gone.iter().flat_map(|name| self.handle(name, Input::Unplace, now)).collect();
-        orders.sort_by_key(|order| order.placement.spec.priority);
-        for order in orders {
-            effects.extend(self.place(order, &files, now));
-        }
-        effects
+    /// The instances that are not among all placements of this worker.
+    pub fn absent(&self, orders: &[Order]) -> Vec<InstanceId> {
+        let named: BTreeSet<_> = orders.iter().map(|order| &order.name).collect();
+        self.instances.keys().filter(|name| !named.contains(name)).cloned().collect()
     }
 
-    /// A placement is new or changed.
+    /// A placement is new or changed; `files` is where the output of its children can be read.
     #[must_use]
-    pub fn place(
-        &mut self,
-        order: Order,
-        files: impl Fn(&InstanceId, &ProgramSpec) -> Files,
-        now: Now,
-    ) -> Effects {
+    pub fn place(&mut self, order: Order, files: Files, now: Now) -> Effects {
         let Order { name, placement, seq } = order;
         let highest = self.epochs.entry(name.clone()).or_default();
         if placement.epoch < *highest {
@@ -89,7 +69,7 @@ impl Table {
             let worker = self.worker.clone();
             Instance::new(name.clone(), worker, self.incarnation, placed.clone(), now)
         });
-        instance.files(files(&name, &placed.spec));
+        instance.files(files);
         // Only a new epoch begins to count anew; the supervisor knows its own events better.
         instance.lease(lease);
         self.handle(&name, Input::Place { placed, seq }, now)

@@ -1,12 +1,18 @@
 //! What passes between the driver and the agent.
 
+use std::sync::Arc;
+
+use dsbus_schema::call::Channel;
+use dsbus_schema::event::WorkerChange;
+use dsbus_schema::ids::InstanceId;
+
 use crate::agent_link::Change;
 use crate::clock::{self, Now};
 use crate::poller::Ready;
 use crate::protocol::{Hello, ToAgent, ToSupervisor};
 
-use super::{Driver, Ending};
-use dsbus_schema::event::WorkerChange;
+use super::{Driver, Ending, Source};
+use crate::facilities::facilities;
 
 impl Driver {
     /// Starts the agent when there is none, and replaces one that does not answer.
@@ -26,6 +32,7 @@ impl Driver {
         {
             tracing::error!("cannot listen to the agent: {e}");
         }
+        self.hear_words();
         let hello = Hello {
             worker: self.config.worker.clone(),
             incarnation: self.incarnation,
@@ -35,16 +42,41 @@ impl Driver {
             directory: self.home.path().display().to_string(),
             stopping: self.ending != Ending::Not,
             children: self.children.iter().cloned().collect(),
-            facilities: Vec::new(),
+            facilities: facilities(&self.machine),
             leases: self.table.leases(),
         };
         self.agent.send(&ToAgent::Hello(hello));
         for line in self.reports.waiting() {
             self.agent.send_line(line);
         }
+        for said in self.questions.waiting() {
+            self.agent.send(&said);
+        }
         if matches!(self.ending, Ending::Bye(_)) {
             self.agent.send(&ToAgent::Bye);
         }
+    }
+
+    /// What the agent logs goes into the worker's own log file, where there is one.
+    fn hear_words(&mut self) {
+        let Some(words) = self.agent.words() else { return };
+        self.last_source += 1;
+        let number = self.last_source;
+        if let Err(e) = self.poller.add(Ready::Source(number), words) {
+            tracing::error!("cannot hear what the agent logs: {e}");
+        }
+        self.sources.retain(|_, source| !matches!(source, Source::Words));
+        self.sources.insert(number, Source::Words);
+    }
+
+    /// The agent was reaped.
+    pub(super) fn bury_agent(&mut self, pid: i32, now: Now) {
+        // Its last words may still be in the socket.
+        self.hear_agent();
+        if self.ending != Ending::Done {
+            tracing::warn!("the agent (pid {pid}) died");
+        }
+        self.agent_died(now);
     }
 
     /// The agent is dead; while the worker lives, a new one takes its place.
@@ -66,34 +98,46 @@ impl Driver {
     }
 
     fn heed(&mut self, message: ToSupervisor, now: Now) {
-        let effects = match message {
-            ToSupervisor::Sync { orders } => {
-                let home = &self.home;
-                self.table.sync(orders, |name, spec| Driver::files(home, name, spec), now)
+        match message {
+            ToSupervisor::Sync { orders } => self.sync(orders),
+            ToSupervisor::Place { order } => self.orders.place(order),
+            ToSupervisor::Unplace { name } => self.orders.unplace(name),
+            ToSupervisor::Lease { seconds, until } => {
+                let effects = self.table.lease(seconds, until, now);
+                self.perform(effects, now);
             }
-            ToSupervisor::Place { order } => {
-                let home = &self.home;
-                self.table.place(*order, |name, spec| Driver::files(home, name, spec), now)
+            ToSupervisor::Done { through } => self.published(through),
+            ToSupervisor::Ping { number } => self.agent.send(&ToAgent::Pong { number }),
+            ToSupervisor::Pong { .. } => {}
+            ToSupervisor::Probed { number, trouble } => {
+                if let Some((name, input)) = self.questions.answered(number, trouble) {
+                    let effects = self.table.handle(&name, input, now);
+                    self.perform(effects, now);
+                }
             }
-            ToSupervisor::Unplace { name } => {
-                self.table.handle(&name, crate::instance::Input::Unplace, now)
+            ToSupervisor::ClearLogs { number, name } => {
+                let trouble = self.clear_logs(&name).err();
+                self.agent.send(&ToAgent::Cleared { number, trouble });
             }
-            ToSupervisor::Lease { seconds, until } => self.table.lease(seconds, until, now),
-            ToSupervisor::Done { through } => return self.published(through),
-            ToSupervisor::Ping { number } => return self.agent.send(&ToAgent::Pong { number }),
-            ToSupervisor::Pong { .. }
-            | ToSupervisor::Probed { .. }
-            | ToSupervisor::ClearLogs { .. } => return,
-            ToSupervisor::NameTaken { by } => return self.name_taken(&by),
-            ToSupervisor::Unusable { why } => return self.give_up(&why, false),
+            ToSupervisor::NameTaken { by } => self.name_taken(&by),
+            ToSupervisor::Unusable { why } => self.give_up(&why, false),
             ToSupervisor::Finished => {
                 if matches!(self.ending, Ending::Bye(_)) {
                     self.ending = Ending::Done;
                 }
-                return;
             }
-        };
-        self.perform(effects, now);
+        }
+    }
+
+    /// Empties the logs of an instance, whether it has a child or not.
+    fn clear_logs(&mut self, name: &InstanceId) -> Result<(), String> {
+        let spec = self.table.get(name).map(|instance| Arc::clone(instance.spec()));
+        let spec = spec.ok_or_else(|| format!("{name} is not placed here"))?;
+        for channel in [Channel::Stdout, Channel::Stderr] {
+            let plan = self.plan(name, &spec, channel);
+            self.streams.outputs.clear(&plan)?;
+        }
+        Ok(())
     }
 
     fn name_taken(&mut self, by: &str) {

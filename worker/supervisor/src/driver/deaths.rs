@@ -1,0 +1,124 @@
+//! Children and their helpers that end.
+
+use dsbus_schema::state::{Exit, Usage};
+
+use super::{Driver, TURN};
+use crate::children::{Found, Life, Living};
+use crate::clock::{self, Now};
+use crate::instance::{End, Input, Word};
+use crate::notify::Message;
+use crate::protocol::ToAgent;
+use crate::spawn;
+
+/// Children that are told of before one looks at the clock: each may be started again at once.
+const BURIED_AT_ONCE: usize = 4;
+
+impl Driver {
+    /// Reaps whatever ended.
+    pub(super) fn reap(&mut self) {
+        let now = clock::now();
+        while let Some((pid, exit, usage)) = spawn::reap() {
+            if self.children.reaped(pid, exit, usage) {
+                continue;
+            }
+            if let Some(errand) = self.errands.reaped(pid) {
+                let (line, told) = self.streams.close(errand.output);
+                self.sources.remove(&errand.output);
+                self.tell_output(told, now);
+                let effects = self.table.handle(&errand.name, errand.outcome(exit, line), now);
+                self.perform(effects, now);
+            } else if self.agent.pid() == Some(pid) {
+                self.bury_agent(pid, now);
+            } else {
+                let well = exit.code == Some(0);
+                // What is none of ours was an orphan of a child.
+                self.streams.outputs.compressor_ended(pid, well);
+            }
+        }
+    }
+
+    /// Tells the table of children that are gone, for one turn.
+    pub(super) fn bury(&mut self, now: Now) {
+        if self.children.is_empty() {
+            return;
+        }
+        let others = self.others();
+        while clock::now().boot.since(now.boot) < TURN {
+            let gone = self.children.gone(&others, BURIED_AT_ONCE);
+            if gone.is_empty() {
+                return;
+            }
+            for (_, living) in gone {
+                self.bury_one(living, clock::now());
+            }
+        }
+    }
+
+    fn bury_one(&mut self, living: Living, now: Now) {
+        let pid = living.child.pid;
+        let (exit, usage) = match living.life {
+            Life::Ended(exit, usage)
+            | Life::Lingering(exit, usage)
+            | Life::Searching(exit, usage) => (exit, usage),
+            Life::Living | Life::Forking => (Exit::code(0), Usage::default()),
+        };
+        self.agent.send(&ToAgent::ChildGone { pid });
+        let mut last_line = None;
+        for source in [living.stdout, living.stderr].into_iter().flatten() {
+            let (line, told) = self.streams.close(source);
+            self.sources.remove(&source);
+            last_line = line;
+            self.tell_output(told, now);
+        }
+        living.notify.and_then(|source| self.sources.remove(&source));
+        let oom = living.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills() > 0);
+        living.cgroup.into_iter().for_each(|cgroup| self.children.remove_cgroup(cgroup));
+        self.binaries.forget(pid);
+        self.errands.forget_child(pid);
+        self.questions.forget_child(pid);
+        let end = End { pid, exit, usage: Some(usage), stderr_line: last_line, oom };
+        let effects = self.table.handle(&living.child.name, Input::Ended(end), now);
+        self.perform(effects, now);
+    }
+
+    /// Daemons whose first process has ended go on as what it left.
+    pub(super) fn adopt_daemons(&mut self, now: Now) {
+        let others = self.others();
+        for Found { number, first, main } in self.children.search(&others) {
+            self.adopted(number, first, main, now);
+        }
+    }
+
+    fn adopted(&mut self, number: u64, first: i32, main: i32, now: Now) {
+        let Some(living) = self.children.get(number) else { return };
+        self.agent.send(&ToAgent::ChildGone { pid: first });
+        self.agent.send(&ToAgent::Child(living.child.clone()));
+        for source in [living.stdout, living.stderr].into_iter().flatten() {
+            self.streams.rename(source, main);
+        }
+        let name = living.child.name.clone();
+        self.binaries.forget(first);
+        self.watch_binary(main);
+        let effects = self.table.handle(&name, Input::Adopted { pid: first, main }, now);
+        self.perform(effects, now);
+    }
+
+    /// A child said something of itself.
+    pub(super) fn heed_notices(&mut self, number: u64, said: Vec<Message>, now: Now) {
+        for message in said {
+            let Some(living) = self.children.get(number) else { return };
+            let (name, pid) = (living.child.name.clone(), living.child.pid);
+            let word = match message {
+                Message::Ready => Word::Ready,
+                Message::Watchdog => Word::Alive,
+                Message::WatchdogTrigger => Word::Unwell,
+                Message::Status(text) => Word::Status(text),
+                // A stop or a reload that it begins itself changes nothing of what is wanted; and
+                // the main process of a daemon is looked for, and not believed.
+                Message::Stopping | Message::Reloading | Message::MainPid(_) => continue,
+            };
+            let effects = self.table.handle(&name, Input::Notified { pid, word }, now);
+            self.perform(effects, now);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Signals to the worker itself.
+
+use dsbus_schema::event::WorkerChange;
+
+use super::{Driver, Ending};
+use crate::clock;
+use crate::protocol::ToAgent;
+
+impl Driver {
+    pub(super) fn heed_signals(&mut self) {
+        for signal in self.poller.signals() {
+            match signal {
+                libc::SIGCHLD => {
+                    self.reap();
+                    self.bury(clock::now());
+                }
+                libc::SIGTERM => self.stop("SIGTERM", false),
+                libc::SIGINT => self.stop("SIGINT", false),
+                libc::SIGQUIT => self.stop("SIGQUIT", false),
+                libc::SIGHUP => self.reload(),
+                libc::SIGUSR2 => {
+                    self.config.owner.reopen_log();
+                    self.streams.outputs.reopen_all();
+                    tracing::info!("SIGUSR2: all logs are opened again");
+                }
+                _ => tracing::info!("signal {signal} is ignored"),
+            }
+        }
+    }
+
+    /// Reads the worker's own configuration again. Children that live are left alone.
+    fn reload(&mut self) {
+        match self.config.owner.reload() {
+            Ok(settings) => {
+                self.streams.outputs.set_settings(&settings);
+                self.config.settings = settings;
+                tracing::info!("SIGHUP: the configuration is read again; new children obey it");
+            }
+            Err(why) => tracing::error!("SIGHUP: the old configuration stays: {why}"),
+        }
+    }
+
+    /// Begins to stop the worker; asked again, kills at once.
+    pub(super) fn stop(&mut self, why: &str, fence: bool) {
+        let now = clock::now();
+        if self.ending != Ending::Not {
+            tracing::warn!("{why} again: killing what is left");
+            let others = self.others();
+            let pids: Vec<i32> = self.children.iter().map(|living| living.child.pid).collect();
+            for pid in pids {
+                self.children.kill(pid, &others);
+            }
+            self.errands.kill_all();
+            return;
+        }
+        tracing::info!("stopping: {why}");
+        self.ending = Ending::Stopping;
+        self.worker_event(WorkerChange::Stopping, Some(why.to_owned()));
+        self.agent.send(&ToAgent::Stopping { reason: why.to_owned() });
+        let effects = self.table.shutdown(fence, now);
+        self.perform(effects, now);
+    }
+}

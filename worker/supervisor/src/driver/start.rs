@@ -1,0 +1,262 @@
+//! Starting children, and commands beside them.
+
+use std::io::PipeReader;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dsbus_schema::call::Channel;
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramId};
+use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::program::expand::{Variables, expand};
+use uuid::Uuid;
+
+use super::{Driver, Source};
+use crate::cgroup::Cgroup;
+use crate::children::{Life, Living};
+use crate::instance::{Files, Input};
+use crate::notify::NotifySocket;
+use crate::output::{Plan, place};
+use crate::poller::Ready;
+use crate::process;
+use crate::process::leftovers;
+use crate::protocol::{Child, ToAgent};
+use crate::spawn::{self, Who};
+use crate::streams::Speaker;
+use crate::users::Account;
+
+impl Driver {
+    /// Who a process is; `notify` is where it may say how it is.
+    fn who<'a>(
+        &'a self,
+        name: &'a InstanceId,
+        home: &'a std::path::Path,
+        notify: Option<&'a str>,
+    ) -> Who<'a> {
+        let instance = self.table.get(name);
+        Who {
+            name,
+            id: instance.map_or(ProgramId(Uuid::nil()), |instance| instance.program_id()),
+            epoch: instance.map_or(Epoch(0), |instance| instance.placed_epoch()),
+            worker: &self.config.worker,
+            fleet: &self.config.fleet,
+            incarnation: self.incarnation,
+            number: self.starts,
+            home,
+            settings: &self.config.settings,
+            machine: &self.machine,
+            notify,
+        }
+    }
+
+    pub(super) fn spawn(
+        &mut self,
+        name: &InstanceId,
+        spec: &Arc<ProgramSpec>,
+        epoch: Epoch,
+    ) -> Input {
+        // Before it lives: this process may be frozen right after.
+        self.poller.last_resort_by(self.table.last_resort_of(spec));
+        self.starts += 1;
+        match self.start(name, spec, epoch) {
+            Ok(pid) => Input::Spawned { pid },
+            Err(why) => Input::SpawnFailed { why },
+        }
+    }
+
+    fn start(
+        &mut self,
+        name: &InstanceId,
+        spec: &Arc<ProgramSpec>,
+        epoch: Epoch,
+    ) -> Result<i32, String> {
+        let number = self.starts;
+        let home = self.directory(name)?;
+        let notify = self.notify_socket(name, spec)?;
+        let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
+        let variables = spawn::variables(spec, &who)?;
+        let pidfile = spec.pidfile.as_ref().map(|path| expand(path, &variables)).transpose();
+        let pidfile = pidfile.map_err(|why| format!("pidfile: {why}"))?.map(PathBuf::from);
+        self.sockets.acquire(spec, name, &variables)?;
+        let root = self.machine.cgroups.as_ref();
+        let cgroup = root.map(|root| Cgroup::make(root, name, number, &spec.limits)).transpose()?;
+        let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
+        let spawned = match spawn::child(spec, &who, &self.sockets, cgroup.as_ref()) {
+            Ok(spawned) => spawned,
+            Err(why) => {
+                cgroup.into_iter().for_each(|cgroup| self.children.remove_cgroup(cgroup));
+                return Err(why);
+            }
+        };
+        let pid = spawned.pid;
+        let child = Child {
+            name: name.clone(),
+            epoch,
+            pid,
+            start_time: process::start_time(pid).unwrap_or(0),
+            lease: spec.exclusive.then(|| spec.touch_seconds()),
+            cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().display().to_string()),
+        };
+        self.agent.send(&ToAgent::Child(child.clone()));
+        let mut listen = |pipe: Option<PipeReader>, channel| {
+            let pipe = pipe?;
+            let plan = self.plan_with(name, spec, channel, &variables);
+            let source = self.source(Source::Output);
+            let speaker = Speaker { epoch, ..self.speaker(name, pid, channel) };
+            self.streams.open(&self.poller, source, pipe, plan, speaker);
+            Some(source)
+        };
+        let (stdout, stderr) = (
+            listen(spawned.stdout, Channel::Stdout),
+            listen(spawned.stderr, Channel::Stderr),
+        );
+        let notify = notify.map(|socket| self.hear_notices(number, socket));
+        let who_id = self.table.get(name).map(|instance| instance.program_id());
+        self.children.add(
+            number,
+            Living {
+                child,
+                id: who_id.unwrap_or(ProgramId(Uuid::nil())),
+                spec: Arc::clone(spec),
+                mark: leftovers::mark(&self.incarnation.to_string(), number),
+                stdout,
+                stderr,
+                notify,
+                cgroup,
+                pidfile,
+                executable: spawned.executable,
+                life: if spec.daemon { Life::Forking } else { Life::Living },
+            },
+        );
+        if spec.restart_when_binary_changed {
+            self.watch_binary(pid);
+        }
+        Ok(pid)
+    }
+
+    /// The directory of an instance, made if it is not there.
+    fn directory(&self, name: &InstanceId) -> Result<PathBuf, String> {
+        let directory = self.home.instance(name);
+        if !directory.is_dir() {
+            std::fs::create_dir_all(&directory)
+                .map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
+        }
+        Ok(directory)
+    }
+
+    fn notify_socket(
+        &self,
+        name: &InstanceId,
+        spec: &ProgramSpec,
+    ) -> Result<Option<NotifySocket>, String> {
+        if !spec.notify && spec.watchdog.is_none() {
+            return Ok(None);
+        }
+        let account = spec.user.as_ref().map(|user| Account::find(user)).transpose()?;
+        let uid = account.map_or(self.machine.uid, |account| account.uid);
+        let unique = format!("{}/{name}/{}", self.incarnation, self.starts);
+        let socket = NotifySocket::open(&unique, uid);
+        socket.map(Some).map_err(|e| format!("no socket for sd_notify: {e}"))
+    }
+
+    fn hear_notices(&mut self, child: u64, socket: NotifySocket) -> u64 {
+        self.last_source += 1;
+        let number = self.last_source;
+        if let Err(e) = self.poller.add(Ready::Source(number), socket.fd()) {
+            tracing::error!("cannot hear what a child says of itself: {e}");
+        }
+        self.sources.insert(number, Source::Notify(child, socket));
+        number
+    }
+
+    /// Starts a command beside a child, as its user, in its directory and environment.
+    pub(super) fn start_helper(
+        &self,
+        name: &InstanceId,
+        spec: &ProgramSpec,
+        argv: &[String],
+        extra: &[(&str, String)],
+    ) -> Result<(i32, PipeReader), String> {
+        let home = self.directory(name)?;
+        let who = self.who(name, &home, None);
+        let helper = spawn::helper(argv, spec, &who, None, extra)?;
+        Ok((helper.pid, helper.output))
+    }
+
+    pub(super) fn variables(
+        &self,
+        name: &InstanceId,
+        spec: &ProgramSpec,
+    ) -> Result<Variables, String> {
+        let home = self.home.instance(name);
+        spawn::variables(spec, &self.who(name, &home, None))
+    }
+
+    pub(super) fn expanded(
+        &self,
+        name: &InstanceId,
+        spec: &ProgramSpec,
+        text: &str,
+    ) -> Result<String, String> {
+        if !text.contains("%(") {
+            return Ok(text.to_owned());
+        }
+        expand(text, &self.variables(name, spec)?)
+    }
+
+    pub(super) fn speaker(&self, name: &InstanceId, pid: i32, channel: Channel) -> Speaker {
+        let instance = self.table.get(name);
+        Speaker {
+            name: name.clone(),
+            id: instance.map_or(ProgramId(Uuid::nil()), |instance| instance.program_id()),
+            epoch: instance.map_or(Epoch(0), |instance| instance.placed_epoch()),
+            pid,
+            channel,
+        }
+    }
+
+    /// What becomes of the output of an instance. Where a value cannot be expanded, no child
+    /// starts, and this is not asked for.
+    pub(super) fn plan(&self, name: &InstanceId, spec: &ProgramSpec, channel: Channel) -> Plan {
+        let variables = self.variables(name, spec).unwrap_or_default();
+        self.plan_with(name, spec, channel, &variables)
+    }
+
+    fn plan_with(
+        &self,
+        name: &InstanceId,
+        spec: &ProgramSpec,
+        channel: Channel,
+        variables: &Variables,
+    ) -> Plan {
+        let log = self.home.log(name, channel);
+        let tag = spec
+            .process_name(&name.program, variables)
+            .unwrap_or_else(|_| name.program.to_string());
+        let settings = &self.config.settings;
+        let auto = match &settings.childlogdir {
+            Some(directory) => {
+                place::auto(directory, self.config.worker.as_str(), &tag, channel, name)
+            }
+            None => log.clone(),
+        };
+        let expanded = |text: &str| expand(text, variables).unwrap_or_else(|_| text.to_owned());
+        let plan = Plan::of(spec, channel, auto, &tag, settings, expanded);
+        let elsewhere = spec.redirect_stderr && channel == Channel::Stderr;
+        if !elsewhere && let Err(e) = place::link(&log, plan.files.first().map(PathBuf::as_path)) {
+            tracing::warn!("{} cannot lead to the log: {e}", log.display());
+        }
+        plan
+    }
+
+    /// Where the output of an instance can be read.
+    pub(super) fn files(&self, name: &InstanceId, spec: &ProgramSpec) -> Files {
+        let variables = self.variables(name, spec).unwrap_or_default();
+        let file = |channel| {
+            let plan = self.plan_with(name, spec, channel, &variables);
+            plan.files.first().map(|path| path.display().to_string())
+        };
+        let stdout = file(Channel::Stdout);
+        let stderr = if spec.redirect_stderr { stdout.clone() } else { file(Channel::Stderr) };
+        Files { stdout, stderr }
+    }
+}
