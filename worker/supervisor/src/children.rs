@@ -8,10 +8,10 @@ use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::Exit;
 
 use crate::home::Home;
-use crate::output::{Capture, LogFile, Rotation};
+use crate::output::{Outlet, Outputs, Plan};
 use crate::poller::{Poller, Ready};
 use crate::protocol::Child;
-use crate::{process, spawn};
+use crate::{Settings, process, spawn};
 
 /// A child.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ pub(crate) struct Start<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Children {
     living: BTreeMap<i32, Living>,
-    captures: HashMap<u64, Capture>,
+    outlets: HashMap<u64, Outlet>,
+    outputs: Outputs,
     pipes: u64,
 }
 
@@ -71,40 +72,26 @@ impl Children {
         home.note(name, pid, start_time);
         let lease = spec.exclusive.then(|| spec.touch_seconds());
         let child = Child { name: name.clone(), epoch, pid, start_time, lease };
-        let out = LogFile::open(
-            home.log(name, Channel::Stdout),
-            Rotation {
-                bytes_max: spec.stdout_logfile_maxbytes.0,
-                backups: spec.stdout_logfile_backups,
-                ..Rotation::default()
-            },
-        );
-        let stdout = self.capture(poller, spawned.stdout, out);
-        let stderr = spawned.stderr.map(|pipe| {
-            let err = LogFile::open(
-                home.log(name, Channel::Stderr),
-                Rotation {
-                    bytes_max: spec.stderr_logfile_maxbytes.0,
-                    backups: spec.stderr_logfile_backups,
-                    ..Rotation::default()
-                },
-            );
-            self.capture(poller, pipe, err)
-        });
+        let plan = |channel| {
+            let (log, tag) = (home.log(name, channel), name.program.to_string());
+            Plan::of(spec, channel, &log, &tag, &Settings::default(), str::to_owned)
+        };
+        let stdout = self.attach(poller, spawned.stdout, plan(Channel::Stdout));
+        let stderr = spawned.stderr.map(|pipe| self.attach(poller, pipe, plan(Channel::Stderr)));
         self.living.insert(pid, Living { child: child.clone(), stdout, stderr, ended: None });
         Ok(child)
     }
 
-    fn capture(&mut self, poller: &Poller, pipe: std::io::PipeReader, log: LogFile) -> u64 {
+    fn attach(&mut self, poller: &Poller, pipe: std::io::PipeReader, plan: Plan) -> u64 {
         self.pipes += 1;
         let number = self.pipes;
-        match Capture::new(pipe, log) {
-            Ok(capture) => {
-                let added = capture.fd().map(|fd| poller.add(Ready::Pipe(number), fd));
+        match self.outputs.attach(pipe, plan) {
+            Ok(outlet) => {
+                let added = outlet.fd().map(|fd| poller.add(Ready::Pipe(number), fd));
                 if let Some(Err(e)) = added {
                     tracing::error!("cannot read a child's output: {e}");
                 }
-                self.captures.insert(number, capture);
+                self.outlets.insert(number, outlet);
             }
             Err(e) => tracing::error!("cannot read a child's output: {e}"),
         }
@@ -113,8 +100,8 @@ impl Children {
 
     /// There is something to read in a pipe.
     pub(crate) fn read(&mut self, pipe: u64) {
-        if let Some(capture) = self.captures.get_mut(&pipe) {
-            capture.read();
+        if let Some(outlet) = self.outlets.get_mut(&pipe) {
+            outlet.read(&mut self.outputs, &mut Vec::new());
         }
     }
 
@@ -149,10 +136,10 @@ impl Children {
         let living = self.living.remove(&pid)?;
         let mut last_line = None;
         for pipe in [Some(living.stdout), living.stderr].into_iter().flatten() {
-            if let Some(mut capture) = self.captures.remove(&pipe) {
-                capture.drain();
+            if let Some(mut outlet) = self.outlets.remove(&pipe) {
+                outlet.drain(&mut self.outputs, &mut Vec::new());
                 // Standard error comes last, and without one standard output holds both.
-                last_line = capture.log.last_line();
+                last_line = outlet.last_line();
             }
         }
         let name = living.child.name;
