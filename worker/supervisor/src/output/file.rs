@@ -1,48 +1,82 @@
-//! A log file that rotates by size.
+//! A log file that rotates by size. It is opened to append, so that others may write to it as
+//! well; only while output is moved by splice(2), which refuses that, the end is looked up.
+
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, PipeReader, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use dsbus_schema::status::STDERR_LINE_BYTES_MAX;
+use dsbus_schema::moment::BootTime;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 
-/// When a file is rotated, and what becomes of the rotated ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rotation {
-    /// Size at which it is rotated; 0 is never.
-    pub bytes_max: u64,
-    /// How many rotated files are kept; with 0 the file begins anew.
-    pub backups: u32,
-    /// Whether rotated files are compressed.
-    pub compress: bool,
-    /// Rotated files that are older are removed.
-    pub max_age: Option<Duration>,
-}
+use super::loss::Dropped;
+use super::rotation::{self, Rotation};
+use super::tail::{TAIL_BYTES, last_line};
+use crate::clock;
+
+/// Between two tries to open a file, or to rotate it, after one failed: each tries to make
+/// directories, and a child may write a thousand times a second.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A log file.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
-    file: Option<File>,
-    size: u64,
     rotation: Rotation,
-    /// The end of what was written, for the last line.
-    tail: Vec<u8>,
-    /// Why writing fails, told once.
+    open: Option<Open>,
+    /// When it may be opened or rotated again, after that failed.
+    retry_at: Option<BootTime>,
+    /// Why it could not be opened.
+    closed_by: String,
+    /// The end of what was in the file before it was rotated.
+    before: Vec<u8>,
+    /// It was rotated since somebody asked.
+    rotated: bool,
+    /// Why something else than writing fails, since somebody asked.
     trouble: Option<String>,
     dropped: u64,
 }
 
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// Pipes and devices are neither rotated nor cleared, and have no end.
+    regular: bool,
+    size: u64,
+    appends: bool,
+    /// False once the kernel refused to splice into it.
+    splices: bool,
+}
+
+/// What came of moving bytes out of a pipe.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    Bytes(usize),
+    /// There is nothing in the pipe now.
+    Nothing,
+    /// All writers have closed the pipe.
+    Closed,
+    /// They must be read and written instead, which also tells what the matter is.
+    Cannot,
+}
+
 impl LogFile {
-    /// Opens a log to append to.
+    /// Opens a log to append to. If that fails, it is tried again with each write, though not
+    /// more often than once a second.
     pub fn open(path: PathBuf, rotation: Rotation) -> LogFile {
         let mut log = LogFile {
             path,
-            file: None,
-            size: 0,
             rotation,
-            tail: Vec::new(),
+            open: None,
+            retry_at: None,
+            closed_by: String::new(),
+            before: Vec::new(),
+            rotated: false,
             trouble: None,
             dropped: 0,
         };
@@ -52,141 +86,251 @@ impl LogFile {
 
     /// Opens the file again: somebody else may have moved it.
     pub fn reopen(&mut self) {
-        match OpenOptions::new().create(true).append(true).open(&self.path) {
-            Ok(file) => {
-                self.size = file.metadata().map_or(0, |m| m.len());
-                self.file = Some(file);
-            }
-            Err(e) => self.fail(&e, 0),
-        }
+        self.open = None;
+        let now = clock::now();
+        self.retry_at = None;
+        self.try_open(now.boot);
+        self.remove_older();
     }
 
-    /// Appends. A disk that is full stops no child: what cannot be written is dropped, counted, and
-    /// told.
+    /// Appends, and rotates. What cannot be written is dropped, and counted.
     pub fn write(&mut self, bytes: &[u8]) {
-        self.tail.extend_from_slice(bytes);
-        let surplus = self.tail.len().saturating_sub(2 * STDERR_LINE_BYTES_MAX);
-        self.tail.drain(..surplus);
-        if self.file.is_none() {
-            self.reopen();
-        }
-        let Some(file) = &mut self.file else {
-            self.dropped += bytes.len() as u64;
-            return;
-        };
-        match file.write_all(bytes) {
-            Ok(()) => {
-                self.size += bytes.len() as u64;
-                self.recovered();
-            }
-            Err(e) => self.fail(&e, bytes.len()),
-        }
-        if self.rotation.bytes_max > 0 && self.size >= self.rotation.bytes_max {
-            self.rotate();
+        if let Err(Dropped { bytes, .. }) = self.append(bytes, clock::now().boot) {
+            self.dropped += bytes;
         }
     }
 
-    fn fail(&mut self, error: &io::Error, bytes: usize) {
-        self.dropped += bytes as u64;
-        let why = error.to_string();
-        if self.trouble.as_ref() != Some(&why) {
-            tracing::error!("{} cannot be written: {why}", self.path.display());
-            self.trouble = Some(why);
-        }
-    }
-
-    fn recovered(&mut self) {
-        if self.trouble.take().is_some() {
-            let path = self.path.display();
-            tracing::warn!("{path} can be written again; {} bytes were dropped", self.dropped);
-            self.dropped = 0;
-        }
-    }
-
-    /// `.N-1` becomes `.N`, and so on; without backups the file begins anew (Supervisor's rule).
-    fn rotate(&mut self) {
-        self.file = None;
-        if self.rotation.backups == 0 {
-            let _ = fs::remove_file(&self.path);
-        }
-        for n in (1..=self.rotation.backups).rev() {
-            let older = backup(&self.path, n);
-            let newer = if n == 1 { self.path.clone() } else { backup(&self.path, n - 1) };
-            if newer.exists()
-                && let Err(e) = fs::rename(&newer, &older)
-            {
-                self.fail(&e, 0);
-            }
-        }
-        self.reopen();
+    /// How many bytes [`LogFile::write`] could not write.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// The last line that is not empty.
     pub fn last_line(&self) -> Option<String> {
-        let text = String::from_utf8_lossy(&self.tail);
-        let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
-        let cut = line.len().saturating_sub(STDERR_LINE_BYTES_MAX);
-        let start = (cut..=line.len()).find(|at| line.is_char_boundary(*at))?;
-        Some(line[start..].to_owned())
+        last_line(&self.end(TAIL_BYTES))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn rotation(&self) -> Rotation {
+        self.rotation
+    }
+
+    pub(super) fn set_rotation(&mut self, rotation: Rotation) {
+        self.rotation = rotation;
+    }
+
+    /// Whether it was rotated since this was asked last.
+    pub(super) fn take_rotated(&mut self) -> bool {
+        std::mem::take(&mut self.rotated)
+    }
+
+    /// What failed beside writing, since this was asked last.
+    pub(super) fn take_trouble(&mut self) -> Option<String> {
+        self.trouble.take()
+    }
+
+    /// Appends, and rotates.
+    pub(super) fn append(&mut self, bytes: &[u8], now: BootTime) -> Result<(), Dropped> {
+        let mut left = bytes;
+        let written = self.opened(now).map_err(str::to_owned).and_then(|open| {
+            open.set_appending(true)
+                .and_then(|()| write_all(&open.file, &mut left))
+                .map_err(|e| e.to_string())
+        });
+        if let Some(open) = &mut self.open {
+            open.size += (bytes.len() - left.len()) as u64;
+        }
+        self.rotate_if_full(now);
+        written.map_err(|why| Dropped {
+            bytes: left.len() as u64,
+            why: format!("{} cannot be written: {why}", self.path.display()),
+        })
+    }
+
+    /// Moves at most so many bytes from a pipe to the end of the file, unseen, and rotates.
+    pub(super) fn splice(&mut self, pipe: &PipeReader, most: usize, now: BootTime) -> Moved {
+        let Ok(open) = self.opened(now) else { return Moved::Cannot };
+        if !open.regular || !open.splices || open.set_appending(false).is_err() {
+            return Moved::Cannot;
+        }
+        // Looked up each time: others may have appended to the file, or truncated it.
+        let Ok(metadata) = open.file.metadata() else { return Moved::Cannot };
+        let Ok(mut end) = i64::try_from(metadata.len()) else { return Moved::Cannot };
+        let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+        match splice(pipe, None, &open.file, Some(&mut end), most, flags) {
+            Ok(0) => Moved::Closed,
+            Ok(moved) => {
+                open.size = metadata.len() + moved as u64;
+                self.rotate_if_full(now);
+                Moved::Bytes(moved)
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Moved::Nothing,
+            Err(e) => {
+                open.splices = e != Errno::EINVAL;
+                Moved::Cannot
+            }
+        }
+    }
+
+    /// The last bytes that were written, also before a rotation.
+    pub(super) fn end(&self, most: usize) -> Vec<u8> {
+        let Some(open) = self.open.as_ref().filter(|open| open.regular) else { return Vec::new() };
+        let length = open.file.metadata().map_or(0, |metadata| metadata.len());
+        let here = usize::try_from(length).unwrap_or(usize::MAX).min(most);
+        let mut end = vec![0; here];
+        if open.file.read_exact_at(&mut end, length - here as u64).is_err() {
+            return Vec::new();
+        }
+        let earlier = self.before.len().min(most - here);
+        [&self.before[self.before.len() - earlier..], &end].concat()
+    }
+
+    /// Truncates it, and removes the rotated files; whoever writes goes on.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.before.clear();
+        match &mut self.open {
+            Some(open) if !open.regular => return Ok(()),
+            Some(open) => {
+                open.file.set_len(0)?;
+                open.size = 0;
+            }
+            None => {}
+        }
+        rotation::clear(&self.path)
+    }
+
+    fn opened(&mut self, now: BootTime) -> Result<&mut Open, &str> {
+        if self.open.is_none() && self.retry_at.is_none_or(|at| now >= at) {
+            self.try_open(now);
+        }
+        self.open.as_mut().ok_or(&self.closed_by)
+    }
+
+    /// Keeps what is open already if that fails.
+    fn try_open(&mut self, now: BootTime) -> bool {
+        match Open::new(&self.path) {
+            Ok(open) => {
+                self.open = Some(open);
+                self.retry_at = None;
+                true
+            }
+            Err(e) => {
+                self.closed_by = e.to_string();
+                self.retry_at = Some(now + RETRY_PAUSE);
+                false
+            }
+        }
+    }
+
+    /// Supervisor's rule: after a write that reached the limit.
+    fn rotate_if_full(&mut self, now: BootTime) {
+        let limit = self.rotation.bytes_max;
+        let Some(open) = self.open.as_mut().filter(|open| open.regular && limit > 0) else {
+            return;
+        };
+        if open.size < limit {
+            return;
+        }
+        // Somebody else may have truncated it meanwhile.
+        open.size = open.file.metadata().map_or(open.size, |metadata| metadata.len());
+        if open.size >= limit && self.retry_at.is_none_or(|at| now >= at) {
+            self.rotate(now);
+        }
+    }
+
+    fn rotate(&mut self, now: BootTime) {
+        let before = self.end(TAIL_BYTES);
+        let done = if self.rotation.backups == 0 {
+            self.truncate()
+        } else {
+            rotation::shift(&self.path, self.rotation.backups)
+        };
+        match done {
+            Ok(()) => {
+                // If the new file cannot be opened, the old one is written on, under its new name.
+                let opened = self.rotation.backups == 0 || self.try_open(now);
+                if opened {
+                    self.before = before;
+                    self.rotated = true;
+                } else {
+                    self.tell(&format!("opened again: {}", self.closed_by.clone()));
+                }
+                self.remove_older();
+            }
+            Err(e) => {
+                self.retry_at = Some(now + RETRY_PAUSE);
+                self.tell(&format!("rotated: {e}"));
+            }
+        }
+    }
+
+    fn truncate(&mut self) -> io::Result<()> {
+        if let Some(open) = &mut self.open {
+            open.file.set_len(0)?;
+            open.size = 0;
+        }
+        Ok(())
+    }
+
+    fn remove_older(&mut self) {
+        let Some(max_age) = self.rotation.max_age else { return };
+        let nanos = u64::try_from(clock::now().wall.unix_nanos()).unwrap_or(0);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
+        if let Err(e) = rotation::remove_older(&self.path, max_age, now) {
+            self.tell(&format!("freed of old rotated files: {e}"));
+        }
+    }
+
+    /// Not logged here: this may be the very file that is logged to.
+    fn tell(&mut self, what: &str) {
+        self.trouble = Some(format!("{} cannot be {what}", self.path.display()));
     }
 }
 
-fn backup(path: &Path, n: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{n}"));
-    name.into()
+impl Open {
+    fn new(path: &Path) -> io::Result<Open> {
+        let file = match append_to(path, true) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                fs::create_dir_all(path.parent().unwrap_or(path))?;
+                append_to(path, true)
+            }
+            // One that may only be written is a log without a last line.
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => append_to(path, false),
+            other => other,
+        }?;
+        let metadata = file.metadata()?;
+        let (regular, size) = (metadata.is_file(), metadata.len());
+        Ok(Open { file, regular, size, appends: true, splices: true })
+    }
+
+    fn set_appending(&mut self, appends: bool) -> io::Result<()> {
+        if self.appends != appends {
+            let append = if appends { OFlag::O_APPEND } else { OFlag::empty() };
+            fcntl(&self.file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK | append))?;
+            self.appends = appends;
+        }
+        Ok(())
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Without waiting, neither for the other end of a named pipe nor for a terminal.
+fn append_to(path: &Path, read: bool) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().create(true).append(true).read(read).custom_flags(flags).open(path)
+}
 
-    #[test]
-    fn rotation_loses_no_byte() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("stdout.log");
-        let mut log = LogFile::open(
-            path.clone(),
-            Rotation { bytes_max: 100, backups: 3, ..Rotation::default() },
-        );
-        let text: Vec<u8> = (0..37u8).cycle().take(350).map(|n| b'a' + n % 26).collect();
-        for piece in text.chunks(35) {
-            log.write(piece);
+/// Writes from the beginning of `left` on; what stays in it was not written.
+pub(super) fn write_all(mut file: impl Write, left: &mut &[u8]) -> io::Result<()> {
+    while !left.is_empty() {
+        match file.write(left) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => *left = &left[written..],
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
         }
-        let mut read = Vec::new();
-        for path in [backup(&path, 3), backup(&path, 2), backup(&path, 1), path] {
-            read.extend(fs::read(path).unwrap_or_default());
-        }
-        assert_eq!(read, text);
     }
-
-    #[test]
-    fn without_backups_it_begins_anew() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("stdout.log");
-        let mut log =
-            LogFile::open(path.clone(), Rotation { bytes_max: 10, ..Rotation::default() });
-        log.write(b"0123456789");
-        log.write(b"abc");
-        assert_eq!(fs::read(&path).unwrap(), b"abc");
-        assert!(!backup(&path, 1).exists());
-    }
-
-    #[test]
-    fn the_last_line_is_short_and_not_empty() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut log = LogFile::open(directory.path().join("x"), Rotation::default());
-        assert_eq!(log.last_line(), None);
-        log.write(b"first\nsecond \xff\n\n  \n");
-        assert_eq!(log.last_line().as_deref(), Some("second \u{fffd}"));
-        log.write("ä".repeat(5000).as_bytes());
-        assert!(log.last_line().unwrap().len() <= STDERR_LINE_BYTES_MAX);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_written_stops_nothing() {
-        let mut log = LogFile::open("/no/such/directory/x".into(), Rotation::default());
-        log.write(b"lost");
-        assert_eq!((log.dropped, log.last_line().as_deref()), (4, Some("lost")));
-    }
+    Ok(())
 }

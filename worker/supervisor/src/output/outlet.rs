@@ -1,0 +1,342 @@
+//! One channel of one child: a pipe, and where it goes.
+
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, PipeReader, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use dsbus_schema::moment::Timestamp;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::ansi::Strip;
+use super::capture::{Capture, Piece};
+use super::file::Moved;
+use super::loss::Loss;
+use super::pieces::Pieces;
+use super::registry::{CHUNK, Outputs, SharedLog};
+use super::syslog::Lines;
+use super::tail::{TAIL_BYTES, Tail, last_line};
+use super::{Plan, Said};
+use crate::clock::{self, Now};
+
+/// Bytes read from one pipe before others have their turn: 1 ms of copying (measured, with a slow
+/// build), so that with a rotation (4 ms) a flood delays the restart of another child by less than
+/// 10 ms.
+const TURN: usize = 4 * CHUNK;
+/// What the pipe of a flooder holds, so that the child writes on while others have their turn.
+const PIPE_MAX: libc::c_int = 1 << 20;
+/// Turns in a row that found what a usual pipe holds, before it is made greater.
+const FLOOD_TURNS: u32 = 8;
+/// Bytes read from a pipe after its child has ended: all that it can hold. What a grandchild that
+/// holds the pipe open writes later is not the child's.
+const REST_MAX: usize = (1 << 20) + CHUNK;
+
+/// A pipe that is read into where it goes.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    /// `None` once it is closed.
+    pipe: Option<PipeReader>,
+    plan: Plan,
+    files: Vec<(SharedLog, Loss)>,
+    stdout: Loss,
+    stderr: Loss,
+    syslog: Loss,
+    strip: Option<Strip>,
+    capture: Option<Capture>,
+    lines: Option<Lines>,
+    pieces: Pieces,
+    tail: Tail,
+    /// Bytes that went by unseen after those in `tail`.
+    unseen: usize,
+    full_turns: u32,
+}
+
+/// What came of one read.
+enum Step {
+    Read { bytes: usize, rotated: bool },
+    Nothing,
+    Closed,
+}
+
+impl Outlet {
+    pub(super) fn new(outputs: &mut Outputs, pipe: PipeReader, plan: Plan) -> io::Result<Outlet> {
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let mut outlet = Outlet {
+            pipe: Some(pipe),
+            files: Vec::new(),
+            stdout: Loss::default(),
+            stderr: Loss::default(),
+            syslog: Loss::default(),
+            strip: None,
+            capture: None,
+            lines: None,
+            pieces: Pieces::default(),
+            tail: Tail::default(),
+            unseen: 0,
+            full_turns: 0,
+            plan,
+        };
+        outlet.prepare(outputs);
+        Ok(outlet)
+    }
+
+    /// What to wait for; `None` once all writers have closed the pipe.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads for one turn, and closes the pipe when all its writers have.
+    pub(crate) fn read(&mut self, outputs: &mut Outputs, said: &mut Vec<Said>) {
+        let mut read = 0;
+        while read < TURN {
+            match self.step(outputs, said) {
+                Step::Read { bytes, rotated } => {
+                    read += bytes;
+                    if rotated {
+                        break;
+                    }
+                }
+                Step::Nothing => break,
+                Step::Closed => {
+                    self.pipe = None;
+                    return;
+                }
+            }
+        }
+        self.full_turns = if read < CHUNK { 0 } else { self.full_turns + 1 };
+        if let Some(pipe) = self.pipe.as_ref().filter(|_| self.full_turns == FLOOD_TURNS) {
+            // Refused to those that have too many; it is a pipe as before then.
+            let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_MAX));
+        }
+    }
+
+    /// Reads what is left after the child has ended, gives out what was held back, and closes the
+    /// pipe.
+    pub(crate) fn drain(&mut self, outputs: &mut Outputs, said: &mut Vec<Said>) {
+        let mut read = 0;
+        while read < REST_MAX
+            && let Step::Read { bytes, .. } = self.step(outputs, said)
+        {
+            read += bytes;
+        }
+        self.pipe = None;
+        self.end_capture(outputs, said);
+        self.end_pieces(said);
+        self.end_lines(outputs, said);
+        for (log, loss) in &mut self.files {
+            loss.end(&log.borrow().path().display().to_string(), said);
+        }
+        self.stdout.end("the worker's standard output", said);
+        self.stderr.end("the worker's standard error", said);
+        self.syslog.end("syslog", said);
+    }
+
+    /// Obeys another plan from now on. What was held back for the old one is given out.
+    pub(crate) fn change(&mut self, outputs: &mut Outputs, plan: Plan, said: &mut Vec<Said>) {
+        if plan == self.plan {
+            return;
+        }
+        self.see();
+        if plan.capture_max == 0 {
+            self.end_capture(outputs, said);
+        }
+        if !plan.events {
+            self.end_pieces(said);
+        }
+        if plan.syslog != self.plan.syslog {
+            self.end_lines(outputs, said);
+        }
+        self.plan = plan;
+        self.prepare(outputs);
+    }
+
+    /// Truncates the files, and removes rotated ones. The child writes on.
+    ///
+    /// # Errors
+    /// What could not be cleared, and why.
+    pub(crate) fn clear(&mut self) -> Result<(), String> {
+        self.see();
+        for (log, _) in &self.files {
+            let mut log = log.borrow_mut();
+            log.clear().map_err(|e| format!("{} cannot be cleared: {e}", log.path().display()))?;
+        }
+        Ok(())
+    }
+
+    /// The last line that is not empty.
+    pub(crate) fn last_line(&self) -> Option<String> {
+        last_line(&[self.tail.bytes(), &self.unseen()].concat())
+    }
+
+    /// Makes what the plan needs, and keeps what is there already.
+    fn prepare(&mut self, outputs: &mut Outputs) {
+        let mut old = std::mem::take(&mut self.files);
+        for path in &self.plan.files {
+            let log = outputs.file(path, self.plan.rotation);
+            let place = old.iter().position(|(other, _)| Rc::ptr_eq(other, &log));
+            let loss = place.map_or_else(Loss::default, |place| old.swap_remove(place).1);
+            self.files.push((log, loss));
+        }
+        self.strip = self.plan.strip_ansi.then(|| self.strip.take().unwrap_or_default());
+        let most = self.plan.capture_max;
+        self.capture =
+            (most > 0).then(|| self.capture.take().unwrap_or_else(|| Capture::new(most)));
+        if let Some(capture) = &mut self.capture {
+            capture.limit(most);
+        }
+        let lines = self.lines.take();
+        self.lines =
+            self.plan.syslog.as_ref().map(|tag| {
+                lines.filter(|lines| lines.tag() == tag).unwrap_or_else(|| Lines::new(tag))
+            });
+    }
+
+    fn step(&mut self, outputs: &mut Outputs, said: &mut Vec<Said>) -> Step {
+        let now = clock::now();
+        if let Some(step) = self.splice(outputs, now, said) {
+            return step;
+        }
+        let Some(pipe) = &mut self.pipe else { return Step::Closed };
+        let mut buffer = outputs.lend();
+        let step = match pipe.read(&mut buffer) {
+            Ok(0) => Step::Closed,
+            Ok(bytes) => {
+                let rotated = self.hear(&buffer[..bytes], outputs, now, said);
+                Step::Read { bytes, rotated }
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => Step::Read { bytes: 0, rotated: false },
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Step::Nothing,
+            Err(_) => Step::Closed,
+        };
+        outputs.give_back(buffer);
+        step
+    }
+
+    /// Moves bytes into the only file without looking at them. `None` when that cannot be done.
+    fn splice(&mut self, outputs: &mut Outputs, now: Now, said: &mut Vec<Said>) -> Option<Step> {
+        let (Some(pipe), [(log, loss)], true) =
+            (&self.pipe, self.files.as_mut_slice(), self.plan.is_blind())
+        else {
+            return None;
+        };
+        if Rc::strong_count(log) > 1 {
+            // What is at the end of a file of several is not always ours to report.
+            return None;
+        }
+        let moved = log.borrow_mut().splice(pipe, CHUNK, now.boot);
+        match moved {
+            Moved::Bytes(bytes) => {
+                loss.note(Ok(()), now.boot, said);
+                self.unseen = (self.unseen + bytes).min(TAIL_BYTES);
+                Some(Step::Read { bytes, rotated: outputs.look_after(log) })
+            }
+            Moved::Nothing => Some(Step::Nothing),
+            Moved::Closed => Some(Step::Closed),
+            Moved::Cannot => None,
+        }
+    }
+
+    /// The end of what went by unseen, which is still at the end of the file.
+    fn unseen(&self) -> Vec<u8> {
+        match self.files.as_slice() {
+            [(log, _)] if self.unseen > 0 => log.borrow().end(self.unseen),
+            _ => Vec::new(),
+        }
+    }
+
+    fn see(&mut self) {
+        let unseen = self.unseen();
+        self.tail.push(&unseen);
+        self.unseen = 0;
+    }
+
+    /// What the child said: without escapes, and without what was captured, it goes on.
+    fn hear(
+        &mut self,
+        bytes: &[u8],
+        outputs: &mut Outputs,
+        now: Now,
+        said: &mut Vec<Said>,
+    ) -> bool {
+        self.see();
+        let bytes = match &mut self.strip {
+            Some(strip) => Cow::Owned(strip.strip(bytes)),
+            None => Cow::Borrowed(bytes),
+        };
+        let Some(capture) = &mut self.capture else {
+            return self.log(&bytes, outputs, now, said);
+        };
+        let mut rotated = false;
+        for piece in capture.hear(&bytes) {
+            match piece {
+                Piece::Log(bytes) => rotated |= self.log(&bytes, outputs, now, said),
+                Piece::Between(bytes) => said.push(Said::Communication(bytes)),
+            }
+        }
+        rotated
+    }
+
+    /// Writes it wherever it goes. Says whether a file was rotated.
+    fn log(&mut self, bytes: &[u8], outputs: &mut Outputs, now: Now, said: &mut Vec<Said>) -> bool {
+        let in_a_line = self.tail.in_a_line();
+        self.tail.push(bytes);
+        if self.plan.events {
+            said.extend(self.pieces.hear(bytes).into_iter().map(Said::Log));
+        }
+        if let Some(lines) = &mut self.lines {
+            let messages = lines.hear(bytes);
+            if !messages.is_empty() {
+                self.syslog.note(outputs.syslog(&messages, now.boot), now.boot, said);
+            }
+        }
+        if self.plan.stdout {
+            self.stdout.note(outputs.stdout().write(bytes), now.boot, said);
+        }
+        if self.plan.stderr {
+            self.stderr.note(outputs.stderr().write(bytes), now.boot, said);
+        }
+        let stamped = if self.plan.timestamps && !self.files.is_empty() {
+            Cow::Owned(stamp(bytes, now.wall, in_a_line))
+        } else {
+            Cow::Borrowed(bytes)
+        };
+        let mut rotated = false;
+        for (log, loss) in &mut self.files {
+            let outcome = log.borrow_mut().append(&stamped, now.boot);
+            loss.note(outcome, now.boot, said);
+            rotated |= outputs.look_after(log);
+        }
+        rotated
+    }
+
+    fn end_capture(&mut self, outputs: &mut Outputs, said: &mut Vec<Said>) {
+        let left = self.capture.as_mut().map(Capture::end).unwrap_or_default();
+        if !left.is_empty() {
+            self.log(&left, outputs, clock::now(), said);
+        }
+    }
+
+    fn end_pieces(&mut self, said: &mut Vec<Said>) {
+        said.extend(self.pieces.end().map(Said::Log));
+    }
+
+    fn end_lines(&mut self, outputs: &mut Outputs, said: &mut Vec<Said>) {
+        let now = clock::now().boot;
+        if let Some(message) = self.lines.as_mut().and_then(Lines::end) {
+            self.syslog.note(outputs.syslog(&[message], now), now, said);
+        }
+    }
+}
+
+/// Begins each line with the time, and a blank.
+fn stamp(bytes: &[u8], time: Timestamp, in_a_line: bool) -> Vec<u8> {
+    let time = format!("{time} ");
+    let mut stamped = Vec::with_capacity(bytes.len() + bytes.len() / 2);
+    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        if number > 0 || !in_a_line {
+            stamped.extend_from_slice(time.as_bytes());
+        }
+        stamped.extend_from_slice(line);
+    }
+    stamped
+}

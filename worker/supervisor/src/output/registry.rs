@@ -1,0 +1,148 @@
+//! What all children's output has in common: the files, since several may write to one, the
+//! commands that compress, the sockets, and the buffer.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{self, PipeReader};
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+
+use dsbus_schema::moment::BootTime;
+
+use super::compress::Compressors;
+use super::loss::Dropped;
+use super::standard::Standard;
+use super::syslog::Syslog;
+use super::{LogFile, Outlet, Plan, Rotation};
+use crate::Settings;
+
+/// Bytes read at once: what a pipe holds, unless it was made greater.
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// A log file that may have several writers, who rotate it together.
+pub(super) type SharedLog = Rc<RefCell<LogFile>>;
+
+/// All output of children.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    files: BTreeMap<PathBuf, Weak<RefCell<LogFile>>>,
+    compressors: Compressors,
+    syslog: Syslog,
+    stdout: Option<Standard>,
+    stderr: Option<Standard>,
+    /// One for all pipes: they are read one after the other.
+    buffer: Vec<u8>,
+}
+
+impl Default for Outputs {
+    fn default() -> Outputs {
+        Outputs::new(&Settings::default())
+    }
+}
+
+impl Outputs {
+    /// Nothing is attached yet.
+    pub(crate) fn new(settings: &Settings) -> Outputs {
+        let mut compressors = Compressors::default();
+        compressors.set_command(&settings.compressor);
+        Outputs {
+            files: BTreeMap::new(),
+            compressors,
+            syslog: Syslog::new(&settings.syslog),
+            stdout: None,
+            stderr: None,
+            buffer: vec![0; CHUNK],
+        }
+    }
+
+    /// Obeys settings that were read again.
+    pub(crate) fn set_settings(&mut self, settings: &Settings) {
+        self.compressors.set_command(&settings.compressor);
+        if self.syslog.path() != settings.syslog {
+            self.syslog = Syslog::new(&settings.syslog);
+        }
+    }
+
+    /// Reads `pipe` as planned from now on.
+    ///
+    /// # Errors
+    /// When the pipe cannot be made non-blocking.
+    pub(crate) fn attach(&mut self, pipe: PipeReader, plan: Plan) -> io::Result<Outlet> {
+        Outlet::new(self, pipe, plan)
+    }
+
+    /// A process ended, by itself with code 0 or not. Says whether it compressed something.
+    pub(crate) fn compressor_ended(&mut self, pid: i32, well: bool) -> bool {
+        self.compressors.ended(pid, well)
+    }
+
+    /// The processes that compress something.
+    pub(crate) fn compressing(&self) -> impl Iterator<Item = i32> {
+        self.compressors.pids()
+    }
+
+    /// Opens all files again: somebody else may have moved them.
+    pub(crate) fn reopen_all(&mut self) {
+        let logs: Vec<SharedLog> = self.files.values().filter_map(Weak::upgrade).collect();
+        for log in logs {
+            log.borrow_mut().reopen();
+            self.look_after(&log);
+        }
+    }
+
+    /// The file of a path, shared by all that write to it. The rotation is that of whoever asked
+    /// last.
+    pub(super) fn file(&mut self, path: &Path, rotation: Rotation) -> SharedLog {
+        self.files.retain(|_, log| log.strong_count() > 0);
+        let key = normal(path);
+        if let Some(log) = self.files.get(&key).and_then(Weak::upgrade) {
+            log.borrow_mut().set_rotation(rotation);
+            return log;
+        }
+        let log = Rc::new(RefCell::new(LogFile::open(path.to_owned(), rotation)));
+        self.files.insert(key, Rc::downgrade(&log));
+        self.look_after(&log);
+        log
+    }
+
+    /// What follows a write: a rotated file is compressed. Says whether it was rotated.
+    pub(super) fn look_after(&mut self, log: &SharedLog) -> bool {
+        let mut log = log.borrow_mut();
+        if let Some(trouble) = log.take_trouble() {
+            tracing::warn!("{trouble}");
+        }
+        let rotated = log.take_rotated();
+        if rotated && log.rotation().compress {
+            self.compressors.want(log.path());
+        }
+        rotated
+    }
+
+    pub(super) fn syslog(&mut self, messages: &[Vec<u8>], now: BootTime) -> Result<(), Dropped> {
+        self.syslog.send(messages, now)
+    }
+
+    pub(super) fn stdout(&mut self) -> &Standard {
+        self.stdout.get_or_insert_with(Standard::output)
+    }
+
+    pub(super) fn stderr(&mut self) -> &Standard {
+        self.stderr.get_or_insert_with(Standard::error)
+    }
+
+    /// The buffer, until it is given back.
+    pub(super) fn lend(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    pub(super) fn give_back(&mut self, buffer: Vec<u8>) {
+        self.buffer = buffer;
+    }
+}
+
+/// One name for a file that has several: its directory may be reached in many ways. A directory
+/// that is not there yet has one name.
+fn normal(path: &Path) -> PathBuf {
+    let parts = path.parent().and_then(|parent| parent.canonicalize().ok()).zip(path.file_name());
+    parts.map_or_else(|| path.to_owned(), |(parent, name)| parent.join(name))
+}
