@@ -88,9 +88,9 @@ impl Surroundings {
         self.variable("DSBUS_LOG").or_else(|| self.variable("RUST_LOG"))
     }
 
-    /// What a daemon logs.
-    pub(crate) fn daemon_log(&self) -> &str {
-        self.log().unwrap_or(LOG_DEFAULT)
+    /// What a daemon logs, where the environment does not say it.
+    pub(crate) fn daemon_log<'a>(&'a self, otherwise: Option<&'a str>) -> &'a str {
+        self.log().or(otherwise).unwrap_or(LOG_DEFAULT)
     }
 }
 

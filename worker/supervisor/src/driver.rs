@@ -173,6 +173,11 @@ impl Driver {
                 }
                 libc::SIGTERM => self.stop("SIGTERM", false),
                 libc::SIGINT => self.stop("SIGINT", false),
+                libc::SIGHUP => match self.config.owner.reload() {
+                    Ok(settings) => self.config.settings = settings,
+                    Err(why) => tracing::error!("{why}"),
+                },
+                libc::SIGUSR2 => self.config.owner.reopen_log(),
                 _ => tracing::info!("signal {signal} is ignored"),
             }
         }

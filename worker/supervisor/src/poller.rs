@@ -68,7 +68,8 @@ impl Poller {
 
     fn open() -> nix::Result<Poller> {
         let mut mask = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        use Signal::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+        for signal in [SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2] {
             mask.add(signal);
         }
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
