@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<Code, Failure> {
-    if matches!(args.verb, Verb::Gzip) {
+    if let Verb::Gzip = args.verb {
         // It is run at each rotation of a log, and needs nothing of what follows.
         return commands::gzip();
     }
@@ -49,7 +49,21 @@ fn run(args: Args) -> Result<Code, Failure> {
         Verb::Worker(_) => {}
         Verb::Agent(agent) => logging::daemon(around.daemon_log(agent.log.as_deref())),
         Verb::Scheduler(_) => logging::daemon(around.daemon_log(None)),
-        _ => logging::verb(&around),
+        Verb::Apply(_)
+        | Verb::Create(_)
+        | Verb::Start(_)
+        | Verb::Stop(_)
+        | Verb::Restart(_)
+        | Verb::Reload(_)
+        | Verb::Remove(_)
+        | Verb::Status(_)
+        | Verb::Workers(_)
+        | Verb::Logs(_)
+        | Verb::Clear(_)
+        | Verb::Events(_)
+        | Verb::Dev(_)
+        | Verb::Tied(_)
+        | Verb::Gzip => logging::verb(&around),
     }
     let config = Config::resolve(&args.globals, around)?;
     commands::run(&config, args.verb)

@@ -68,8 +68,10 @@ impl Poller {
 
     fn open() -> nix::Result<Poller> {
         let mut mask = SigSet::empty();
-        use Signal::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR2};
-        for signal in [SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2] {
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
+            mask.add(signal);
+        }
+        for signal in [Signal::SIGHUP, Signal::SIGUSR2] {
             mask.add(signal);
         }
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;

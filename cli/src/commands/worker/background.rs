@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -65,7 +65,7 @@ pub(super) fn enter(directory: &Path) -> Result<Side, Failure> {
         ForkResult::Child => {
             drop(mine);
             let mut starter = Starter(theirs);
-            match detach() {
+            match detach(&starter) {
                 Ok(()) => Ok(Side::Background(starter)),
                 Err(e) => {
                     let failure = Failure::failed(format!("failed to go to the background: {e}"));
@@ -77,8 +77,17 @@ pub(super) fn enter(directory: &Path) -> Result<Side, Failure> {
     }
 }
 
-fn detach() -> std::io::Result<()> {
+fn detach(starter: &Starter) -> std::io::Result<()> {
     setsid()?;
+    // Whoever started it may wait for the end of a pipe that it was given.
+    let open = fs::read_dir("/proc/self/fd")?.flatten();
+    let numbers = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // Whole before one is closed: reading it takes a descriptor, too.
+    let numbers: Vec<RawFd> = numbers.collect();
+    for fd in numbers.into_iter().filter(|fd| *fd > 2 && *fd != starter.0.as_raw_fd()) {
+        // That descriptor is closed by now, and is one of the numbers.
+        let _ = nix::unistd::close(fd);
+    }
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;

@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::path::PathBuf;
 
+use dsbus_schema::lenient::Size;
+
 use super::choice::{Choice, FILE_DEFAULT};
 use crate::args;
 use crate::config::Config;
@@ -93,14 +95,13 @@ fn rows(choice: &Choice) -> Vec<Row> {
         syslog,
     } = &choice.file.keys;
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.display()));
-    let pairs =
-        environment.iter().map(|(key, value)| format!("{} = {}", quoted(key), quoted(value)));
-    let pairs: Vec<String> = pairs.collect();
+    let pairs: toml_edit::InlineTable =
+        environment.iter().map(|(key, value)| (key.clone(), value.as_str())).collect();
     vec![
         ("name", Some(quoted(&choice.worker)), ""),
         ("dir", Some(quoted(choice.directory.display())), ""),
         ("logfile", path(logfile), "standard error"),
-        ("logfile_maxbytes", Some(logfile_maxbytes.0.to_string()), ""),
+        ("logfile_maxbytes", Some(size(*logfile_maxbytes)), ""),
         ("logfile_backups", Some(logfile_backups.to_string()), ""),
         ("loglevel", Some(quoted(loglevel.name())), ""),
         ("silent", Some(silent.to_string()), ""),
@@ -111,7 +112,7 @@ fn rows(choice: &Choice) -> Vec<Row> {
         ("directory", path(directory), "as it is started"),
         ("minfds", Some(minfds.to_string()), ""),
         ("minprocs", Some(minprocs.to_string()), ""),
-        ("environment", Some(format!("{{ {} }}", pairs.join(", "))), ""),
+        ("environment", Some(pairs.to_string()), ""),
         ("serverurl", serverurl.as_ref().map(quoted), "none"),
         ("childlogdir", path(childlogdir), "below dir"),
         ("nocleanup", Some(nocleanup.to_string()), ""),
@@ -121,7 +122,40 @@ fn rows(choice: &Choice) -> Vec<Row> {
     ]
 }
 
+/// A size as a person would write it.
+fn size(size: Size) -> String {
+    match size.0 {
+        bytes if bytes > 0 && bytes % (1 << 20) == 0 => quoted(format_args!("{}MB", bytes >> 20)),
+        bytes => bytes.to_string(),
+    }
+}
+
 /// Text as TOML.
 fn quoted(text: impl Display) -> String {
     toml_edit::Value::from(text.to_string()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Surroundings;
+
+    #[test]
+    fn what_is_printed_is_a_file_that_says_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "name = \"a\"\ndir = \"s\"\nlogfile = \"l\"\nlogfile_maxbytes = 1000\n\
+                    environment = { A = 'x\"y', B = 2 }\numask = \"077\"\nnodaemon = false\n";
+        std::fs::write(directory.path().join("w.toml"), text).unwrap();
+        let around = Surroundings { directory: directory.path().into(), ..Surroundings::default() };
+        let choice = |words: &str| match args::parse(words.split(' ')).unwrap().verb {
+            args::Verb::Worker(args) => Choice::make(&args, &around).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let first = choice("dsbus worker -c w.toml");
+        let lines = rows(&first).into_iter().filter_map(|(key, value, _)| Some((key, value?)));
+        let printed: Vec<String> = lines.map(|(key, value)| format!("{key} = {value}")).collect();
+        std::fs::write(directory.path().join("again.toml"), printed.join("\n")).unwrap();
+        assert_eq!(choice("dsbus worker -c again.toml").file.keys, first.file.keys);
+        assert_eq!(rows(&first).len(), Keys::names().len() - 1, "every key but identifier");
+    }
 }

@@ -156,3 +156,35 @@ fn locked(log: &Mutex<LogFile>) -> MutexGuard<'_, LogFile> {
 pub(super) fn set_umask(mode: Mode) {
     umask(stat::Mode::from_bits_truncate(mode.0));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixed(account: Option<User>) -> Fixed {
+        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, account }
+    }
+
+    #[test]
+    fn a_user_that_the_worker_became_is_told_to_children_unless_the_file_says_otherwise() {
+        let account = User::from_uid(nix::unistd::Uid::from_raw(0)).unwrap().unwrap();
+        let mut keys = Keys::default();
+        keys.environment.insert("HOME".to_owned(), "/srv".to_owned());
+        let environment = fixed(Some(account)).settings(&keys).environment;
+        let pairs = [("HOME", "/srv"), ("LOGNAME", "root"), ("USER", "root")];
+        assert_eq!(environment, pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert!(fixed(None).settings(&Keys::default()).environment.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_what_a_worker_without_one_has() {
+        let settings = fixed(None).settings(&Keys::default());
+        let compressor = vec!["/usr/bin/dsbus".into(), "gzip".into()];
+        assert_eq!(settings, Settings { compressor, ..Settings::default() });
+    }
+
+    #[test]
+    fn what_waits_for_the_next_start_is_a_key() {
+        assert!(AT_START.iter().all(|key| Keys::names().contains(*key)));
+    }
+}

@@ -34,7 +34,7 @@ fn wrong(text: &str) -> Vec<String> {
 fn of_the_example() -> String {
     let lines = EXAMPLE.lines().filter_map(|line| line.strip_prefix('#'));
     let keys = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
-    keys.map(|line| format!("{line}\n")).collect()
+    keys.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -73,6 +73,7 @@ fn values_are_read_as_supervisor_reads_them() {
 
 #[test]
 fn paths_are_relative_to_the_file() {
+    assert_eq!(keys("logfile = \"none\"").logfile, None);
     let keys = keys(
         "logfile = \"log/w.log\"\npidfile = \"~/pid\"\ndir = \"%(here)s/state\"\n\
          directory = \"/srv\"\ncgroup = \"NONE\"\nserverurl = \"AUTO\"\n",
@@ -83,7 +84,6 @@ fn paths_are_relative_to_the_file() {
     assert_eq!(keys.dir, path("/etc/dsbus/state"));
     assert_eq!(keys.directory, path("/srv"));
     assert_eq!((keys.cgroup.as_str(), keys.serverurl), ("none", None));
-    assert_eq!(super::tests::keys("logfile = \"none\"").logfile, None);
 }
 
 #[test]
