@@ -109,3 +109,23 @@ impl<'a> MakeWriter<'a> for Writer {
         self.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsbus_supervisor::Rotation;
+
+    #[test]
+    fn a_log_that_speaks_of_itself_does_not_wait_for_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let log = Arc::new(Mutex::new(LogFile::open(path.clone(), Rotation::default())));
+        let mut writer = Writer { log: Some(log.clone()), copy: false };
+        writer.write_all(b"one\n").unwrap();
+        let writing = log.lock().unwrap();
+        writer.write_all(b"to standard error\n").unwrap();
+        drop(writing);
+        writer.write_all(b"two\n").unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "one\ntwo\n");
+    }
+}

@@ -204,19 +204,17 @@ fn a_file_with_mistakes_is_told_and_the_old_one_stays() {
     machine.wait_log("the old one stays");
     machine.wait_log("worker.toml:3: loglevl: unknown key (did you mean \"loglevel\"?)");
     machine.wait_log("worker.toml:4: childlogdir: there is no directory /no/such");
-    machine.write("loglevel = \"error\"\npidfile = \"log/pid\"\n");
+    machine.write("loglevel = \"error\"\numask = \"031\"\npidfile = \"log/pid\"\n");
     signal(&worker, Signal::SIGHUP);
-    // At the new level the log is silent, until mistakes are to be told, or the level is lower again.
-    machine.write("\nloglevl = 1\n");
-    wait_until("another mistake to be told", DEADLINE, || {
-        signal(&worker, Signal::SIGHUP);
-        let log = machine.read("log/w.log");
-        if log.contains("worker.toml:4: loglevl") { Ok(()) } else { Err(log) }
+    wait_until("the new umask", DEADLINE, || {
+        let status = fs::read_to_string(format!("/proc/{}/status", worker.id())).unwrap();
+        if status.contains("Umask:\t0031") { Ok(()) } else { Err(status) }
     });
-    assert!(!machine.read("log/w.log").contains("was read again"), "that is info");
+    let log = machine.read("log/w.log");
+    assert!(!log.contains("was read again"), "that is info, and no longer told: {log}");
     machine.write("loglevel = \"info\"\npidfile = \"log/another\"\n");
     signal(&worker, Signal::SIGHUP);
-    machine.wait_log("pidfile: takes effect when the worker is started anew");
+    machine.wait_log("takes effect when the worker is started anew: pidfile, umask");
     assert!(!machine.path("log/another").exists());
     signal(&worker, Signal::SIGTERM);
     assert_eq!(end(worker), Some(0));
@@ -267,4 +265,22 @@ fn root_is_given_up_for_the_user_of_the_file() {
     signal(&worker, Signal::SIGTERM);
     assert_eq!(end(worker), Some(0));
     assert!(!machine.path("log/pid").exists());
+}
+
+#[test]
+fn gzip_ends_quietly_when_nobody_reads_it() {
+    let machine = Machine::new("");
+    // More than fits in a pipe, compressed: random bytes do not shrink.
+    let words = format!("head -c 1000000 /dev/urandom | '{DSBUS}' gzip; echo $? >&2");
+    let mut command = Command::new("sh");
+    let mut child = command
+        .args(["-c", &words])
+        .current_dir(machine.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "0\n");
 }

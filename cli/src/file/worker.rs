@@ -59,7 +59,7 @@ impl LogLevel {
     }
 
     /// As tracing's filter. The client of the bus talks much, and rarely of what matters here.
-    pub(crate) fn filter(self) -> &'static str {
+    pub(crate) const fn filter(self) -> &'static str {
         match self {
             LogLevel::Critical | LogLevel::Error => "error",
             LogLevel::Warn => "warn",

@@ -123,7 +123,7 @@ impl Standing {
         }
         if !later.is_empty() {
             let keys = later.join(", ");
-            tracing::warn!("{keys}: takes effect when the worker is started anew");
+            tracing::warn!("takes effect when the worker is started anew: {keys}");
         }
         self.file = new;
     }
