@@ -84,6 +84,9 @@ pub(crate) enum Verb {
     /// Run a command that ends when the process that started this one does
     #[command(hide = true)]
     Tied(Tied),
+    /// Compress standard input to standard output; workers compress rotated logs by it
+    #[command(hide = true)]
+    Gzip,
 }
 
 /// How an answer is printed.
@@ -259,6 +262,14 @@ pub(crate) struct Worker {
     /// State directory; /var/lib/dsbus/NAME for root, else ~/.local/state/dsbus/NAME
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// The worker's own configuration, worker.toml: log, pidfile, user, limits, what all its children
+    /// get. Else DIR/worker.toml with --dir, else /etc/dsbus/worker.toml, where there is one. Options
+    /// given here win over it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only check the configuration, and print what a worker would use
+    #[arg(long)]
+    pub(crate) check_config: bool,
 }
 
 /// `dsbus agent`.
@@ -267,6 +278,9 @@ pub(crate) struct Agent {
     /// File descriptor of the socket to the supervisor
     #[arg(long)]
     pub(crate) fd: i32,
+    /// What to log; `DSBUS_LOG` and `RUST_LOG` win over it
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
 }
 
 /// `dsbus tied`.

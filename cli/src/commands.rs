@@ -7,6 +7,7 @@ mod clear;
 mod create;
 mod dev;
 mod events;
+mod gzip;
 mod logs;
 mod reload;
 mod remove;
@@ -25,12 +26,7 @@ use crate::connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 
-impl Verb {
-    /// Whether it runs on, and logs.
-    pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self, Verb::Scheduler(_) | Verb::Worker(_) | Verb::Agent(_))
-    }
-}
+pub(crate) use gzip::run as gzip;
 
 /// Runs a verb.
 ///
@@ -55,5 +51,6 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Worker(args) => worker::run(config, args),
         Verb::Agent(args) => agent::run(config, &args),
         Verb::Tied(args) => Err(tied::run(&args)),
+        Verb::Gzip => gzip(),
     }
 }

@@ -12,6 +12,7 @@ use dsbus_schema::ids::{FleetName, UserName};
 
 use crate::args::Globals;
 use crate::failure::Failure;
+use crate::file::worker::LogLevel;
 
 /// The bus unless anything names another one.
 const URL_DEFAULT: &str = "nats://127.0.0.1:4222";
@@ -20,7 +21,7 @@ const SCHEMES: [&str; 4] = ["nats", "tls", "ws", "wss"];
 /// Where `dsbus dev` writes its bus, below the directory it was started in.
 pub(crate) const URL_FILE: &str = ".dsbus/url";
 /// What is logged unless said otherwise.
-const LOG_DEFAULT: &str = "info,async_nats=warn";
+const LOG_DEFAULT: &str = LogLevel::Info.filter();
 
 /// Where the address of the bus comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,9 +89,9 @@ impl Surroundings {
         self.variable("DSBUS_LOG").or_else(|| self.variable("RUST_LOG"))
     }
 
-    /// What a daemon logs.
-    pub(crate) fn daemon_log(&self) -> &str {
-        self.log().unwrap_or(LOG_DEFAULT)
+    /// What a daemon logs, where the environment does not say it.
+    pub(crate) fn daemon_log<'a>(&'a self, otherwise: Option<&'a str>) -> &'a str {
+        self.log().or(otherwise).unwrap_or(LOG_DEFAULT)
     }
 }
 

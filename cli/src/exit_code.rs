@@ -1,26 +1,75 @@
 //! Exit codes: what a script learns without reading text. README lists them; they do not change.
 
+use std::num::NonZeroU8;
 use std::process::ExitCode;
 
 /// How a verb ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     /// What was asked for is the case.
-    Done = 0,
+    Done,
     /// It was refused, or it failed.
-    Failed = 1,
-    /// The command line itself is wrong.
-    Usage = 2,
+    Failed,
+    /// The command line itself is wrong, or the worker's file is.
+    Usage,
     /// `status`: something that should run does not.
-    NotRunning = 3,
+    NotRunning,
     /// The bus or the schedulers cannot be reached.
-    Unreachable = 4,
+    Unreachable,
     /// It was accepted, and was not the case in time.
-    TimedOut = 5,
+    TimedOut,
+    /// `worker`: what the program ended with that ended the worker (`on_fatal = "exit"`).
+    Program(NonZeroU8),
+}
+
+impl Code {
+    /// What a worker ended with.
+    pub(crate) fn of_worker(code: u8) -> Code {
+        NonZeroU8::new(code).map_or(Code::Done, Code::Program)
+    }
+
+    /// As a number.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Code::Done => 0,
+            Code::Failed => 1,
+            Code::Usage => 2,
+            Code::NotRunning => 3,
+            Code::Unreachable => 4,
+            Code::TimedOut => 5,
+            Code::Program(code) => code.get(),
+        }
+    }
 }
 
 impl From<Code> for ExitCode {
     fn from(code: Code) -> ExitCode {
-        ExitCode::from(code as u8)
+        ExitCode::from(code.number())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_a_worker_is_passed_on() {
+        assert_eq!(Code::of_worker(0), Code::Done);
+        for code in 1..=u8::MAX {
+            assert_eq!(Code::of_worker(code).number(), code);
+        }
+    }
+
+    #[test]
+    fn the_documented_codes_stay() {
+        let codes = [
+            Code::Done,
+            Code::Failed,
+            Code::Usage,
+            Code::NotRunning,
+            Code::Unreachable,
+            Code::TimedOut,
+        ];
+        assert_eq!(codes.map(Code::number), [0, 1, 2, 3, 4, 5]);
     }
 }

@@ -5,6 +5,7 @@ mod diagnostic;
 mod read;
 mod suggest;
 mod value;
+pub(crate) mod worker;
 
 use std::collections::BTreeMap;
 use std::fs;

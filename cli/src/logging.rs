@@ -1,14 +1,20 @@
-//! What daemons tell while they run, on standard error.
+//! What daemons tell while they run: on standard error, or in a worker's log.
 
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, TryLockError};
 
-use tracing_subscriber::EnvFilter;
+use dsbus_supervisor::LogFile;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::Surroundings;
 
 /// Turns logging on for a daemon.
-pub(crate) fn daemon(around: &Surroundings) {
-    start(around.daemon_log());
+pub(crate) fn daemon(filter: &str) {
+    start(filter);
 }
 
 /// Turns logging on for a verb, when the environment asks for it; a verb's own errors are plain.
@@ -20,11 +26,106 @@ pub(crate) fn verb(around: &Surroundings) {
 
 fn start(filter: &str) {
     let filter = EnvFilter::builder().parse_lossy(filter);
-    let colour = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     // A second start in one process is a mistake that costs nothing: the first one stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(colour)
+        .with_ansi(colourful())
         .try_init();
+}
+
+fn colourful() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// How much a worker tells, which can change while it runs.
+#[derive(Clone)]
+pub(crate) struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    /// Tells more or less from now on.
+    pub(crate) fn set(&self, filter: &str) {
+        if let Err(e) = self.0.reload(EnvFilter::builder().parse_lossy(filter)) {
+            tracing::error!("the log level cannot be changed: {e}");
+        }
+    }
+}
+
+impl fmt::Debug for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Level")
+    }
+}
+
+/// Turns logging on for a worker: to its log if it has one, else to standard error; with `copy` to
+/// both.
+pub(crate) fn worker(filter: &str, log: Option<Arc<Mutex<LogFile>>>, copy: bool) -> Level {
+    let (filter, handle) = reload::Layer::new(EnvFilter::builder().parse_lossy(filter));
+    let colour = log.is_none() && colourful();
+    let writer = Writer { log, copy };
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(writer);
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    Level(handle)
+}
+
+/// Where a worker's lines go.
+#[derive(Debug, Clone)]
+struct Writer {
+    log: Option<Arc<Mutex<LogFile>>>,
+    copy: bool,
+}
+
+impl Write for Writer {
+    /// One whole line at a time, as the subscriber gives it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let Some(log) = &self.log else { return io::stderr().write(line) };
+        let logged = match log.try_lock() {
+            Ok(mut log) => {
+                log.write(line);
+                true
+            }
+            Err(TryLockError::Poisoned(log)) => {
+                log.into_inner().write(line);
+                true
+            }
+            // The log itself says, while it is being written, that it cannot be.
+            Err(TryLockError::WouldBlock) => false,
+        };
+        if self.copy || !logged {
+            // The log has it; whoever watches may have gone away.
+            let _ = io::stderr().write_all(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Writer {
+    type Writer = Writer;
+    fn make_writer(&'a self) -> Writer {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsbus_supervisor::Rotation;
+
+    #[test]
+    fn a_log_that_speaks_of_itself_does_not_wait_for_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let log = Arc::new(Mutex::new(LogFile::open(path.clone(), Rotation::default())));
+        let mut writer = Writer { log: Some(log.clone()), copy: false };
+        writer.write_all(b"one\n").unwrap();
+        let writing = log.lock().unwrap();
+        writer.write_all(b"to standard error\n").unwrap();
+        drop(writing);
+        writer.write_all(b"two\n").unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "one\ntwo\n");
+    }
 }

@@ -16,7 +16,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use args::Args;
+use args::{Args, Verb};
 use config::{Config, Surroundings};
 use exit_code::Code;
 use failure::Failure;
@@ -39,11 +39,31 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<Code, Failure> {
+    if let Verb::Gzip = args.verb {
+        // It is run at each rotation of a log, and needs nothing of what follows.
+        return commands::gzip();
+    }
     let around = Surroundings::here();
-    if args.verb.is_daemon() {
-        logging::daemon(&around);
-    } else {
-        logging::verb(&around);
+    match &args.verb {
+        // Its file says where it logs.
+        Verb::Worker(_) => {}
+        Verb::Agent(agent) => logging::daemon(around.daemon_log(agent.log.as_deref())),
+        Verb::Scheduler(_) => logging::daemon(around.daemon_log(None)),
+        Verb::Apply(_)
+        | Verb::Create(_)
+        | Verb::Start(_)
+        | Verb::Stop(_)
+        | Verb::Restart(_)
+        | Verb::Reload(_)
+        | Verb::Remove(_)
+        | Verb::Status(_)
+        | Verb::Workers(_)
+        | Verb::Logs(_)
+        | Verb::Clear(_)
+        | Verb::Events(_)
+        | Verb::Dev(_)
+        | Verb::Tied(_)
+        | Verb::Gzip => logging::verb(&around),
     }
     let config = Config::resolve(&args.globals, around)?;
     commands::run(&config, args.verb)

@@ -97,13 +97,13 @@ fn hint(failure: &Failure) {
     }
 }
 
-/// Everything that is wrong with files, then how much that is.
-pub(crate) fn diagnostics(found: &[Diagnostic]) {
+/// Everything that is wrong with files, then how much that is, and what did not happen because of it.
+pub(crate) fn diagnostics(found: &[Diagnostic], so: &str) {
     for diagnostic in found {
         note(diagnostic);
     }
     let count = if found.len() == 1 { "1 error" } else { &format!("{} errors", found.len()) };
-    note(format_args!("{RED}{count}; nothing was applied{RED:#}"));
+    note(format_args!("{RED}{count}; {so}{RED:#}"));
 }
 
 /// What the parser of the command line says: help, the version, or what is wrong with it.

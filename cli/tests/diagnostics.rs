@@ -26,10 +26,14 @@ fn said(output: &Output) -> String {
 
 fn check(files: &[&str], name: &str) {
     let arguments: Vec<&str> = ["apply"].iter().chain(files).copied().collect();
-    let output = dsbus(&arguments);
+    check_all(&arguments, 1, name);
+}
+
+fn check_all(arguments: &[&str], code: i32, name: &str) {
+    let output = dsbus(arguments);
     let expected = std::fs::read_to_string(here().join("output").join(name)).expect("is there");
-    assert_eq!(said(&output), expected, "{files:?}");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(said(&output), expected, "{arguments:?}");
+    assert_eq!(output.status.code(), Some(code));
     assert!(output.stdout.is_empty());
 }
 
@@ -51,6 +55,29 @@ fn slips_inside_of_tables_are_told_where_they_stand() {
 #[test]
 fn files_without_a_program_and_missing_files_are_errors() {
     check(&["files/empty.toml", "files/missing.toml"], "empty.txt");
+}
+
+#[test]
+fn what_is_wrong_with_a_workers_file_is_told_the_same_way() {
+    for file in ["worker.toml", "supervisord.toml"] {
+        let path = format!("files/{file}");
+        let output = file.replace(".toml", ".txt");
+        check_all(&["worker", "--config", &path], 2, &output);
+    }
+}
+
+#[test]
+fn a_workers_file_that_is_right_is_printed_with_what_it_leaves_open() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/worker.toml");
+    let output = dsbus(&["worker", "-c", file, "--name", "w1", "--check-config"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let text = String::from_utf8(output.stdout).expect("it is text");
+    for (setting, from) in
+        [("name             = \"w1\"", "# --name"), ("loglevel         = \"info\"", "# default")]
+    {
+        let line = text.lines().find(|line| line.starts_with(setting));
+        assert!(line.is_some_and(|line| line.ends_with(from)), "{setting} {from} is not in {text}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) async fn run(config: &Config, args: &args::Apply) -> Result<Code, Fai
 /// When anything in any of them is wrong; it has been told then.
 pub(super) fn read(files: &[PathBuf]) -> Result<Programs, Failure> {
     file::read_all(files).map_err(|found| {
-        output::diagnostics(&found);
+        output::diagnostics(&found, "nothing was applied");
         Failure::told(Code::Failed)
     })
 }

@@ -1,115 +1,133 @@
 //! `dsbus worker`: the supervisor. It is one thread, and no runtime is around it: the agent that
 //! it starts is the one that speaks on the bus.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+mod background;
+mod check;
+mod choice;
+mod limits;
+mod owner;
+mod pidfile;
+mod user;
 
-use dsbus_schema::ids::{NAME_LEN_MAX, WorkerName};
-use dsbus_supervisor::{Owner, Settings};
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use dsbus_supervisor::{LogFile, Rotation};
 
 use crate::args;
-use crate::config::{Config, Surroundings};
+use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
+use crate::file::worker::Keys;
+use crate::{logging, output};
+use background::Side;
+use choice::Choice;
+use owner::{Fixed, Standing};
 
 /// Runs a worker until it is told to stop.
 ///
 /// # Errors
-/// When it cannot start: its directory is in use, or cannot be written.
+/// When it cannot start: its file has mistakes, its directory is in use, or cannot be written.
 pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> {
-    let worker = match args.name {
-        Some(name) => name,
-        None => host_name()?,
+    let choice = Choice::make(&args, &config.around).map_err(|wrong| match wrong {
+        choice::Wrong::File(found) => {
+            let checked = "this file cannot be used";
+            let so = if args.check_config { checked } else { "the worker was not started" };
+            output::diagnostics(&found, so);
+            Failure::told(Code::Usage)
+        }
+        choice::Wrong::Other(failure) => failure,
+    })?;
+    if args.check_config {
+        return check::run(config, &args, &choice);
+    }
+    if choice.file.keys.nodaemon {
+        return serve(config, args, choice);
+    }
+    match background::enter(&choice.directory)? {
+        Side::Terminal(code) => Ok(code),
+        Side::Background(mut starter) => {
+            let ended = serve(config, args, choice);
+            if let Err(failure) = &ended {
+                starter.tell(failure);
+            }
+            ended
+        }
+    }
+}
+
+/// Becomes what the file says, step by step: what needs root first.
+fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Failure> {
+    let Choice { worker, directory, file } = choice;
+    let keys = &file.keys;
+    let given = |key: &str| file.lines.contains_key(key);
+    let nofile = limits::files(keys.minfds, given("minfds"))?;
+    limits::processes(keys.minprocs, given("minprocs"))?;
+    if let Some(mode) = keys.umask {
+        owner::set_umask(mode);
+    }
+    let account = match &keys.user {
+        Some(name) => user::become_user(name, &directory)?,
+        None => None,
     };
-    let directory = match args.dir {
-        // The supervisor runs on from `/`, so that it holds no file system.
-        Some(dir) => config.around.directory.join(dir),
-        None => default_directory(&config.around, &worker, nix::unistd::geteuid().is_root())?,
-    };
-    let mut agent: Vec<OsString> = vec![std::env::current_exe()?.into()];
+    if let Some(directory) = &keys.directory {
+        std::env::set_current_dir(directory).map_err(|e| {
+            Failure::failed(format!("failed to enter {}: {e}", directory.display()))
+        })?;
+    }
+    let log = open_log(keys)?;
+    let filter = config.around.daemon_log(Some(keys.loglevel.filter()));
+    let level = logging::worker(filter, log.clone(), keys.nodaemon && !keys.silent);
+    let pidfile = keys.pidfile.as_deref().map(pidfile::PidFile::write).transpose()?;
+    if let Some(path) = &file.path {
+        tracing::info!("configuration: {}", path.display());
+    }
+    let binary = std::env::current_exe()?;
+    let mut agent: Vec<OsString> = vec![binary.clone().into()];
     agent.extend(config.as_arguments());
     agent.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
-    let fleet = config.fleet.clone();
-    let settings = Settings::default();
-    let config = dsbus_supervisor::Config {
+    agent.extend(["--log", keys.loglevel.filter()].map(OsString::from));
+    let fixed = Fixed { binary, nofile, account };
+    let settings = fixed.settings(keys);
+    let has_log = log.is_some();
+    let standing = Standing::new(&config.around, args, file, fixed, level, log.clone());
+    let ended = dsbus_supervisor::run(dsbus_supervisor::Config {
         worker,
-        fleet,
+        fleet: config.fleet.clone(),
         directory,
         agent,
         settings,
-        owner: Box::new(Unchanging),
-        log: None,
-    };
-    match dsbus_supervisor::run(config) {
-        Ok(0) => Ok(Code::Done),
-        Ok(_) => Err(Failure::told(Code::Failed)),
-        Err(e) => Err(Failure::failed(format!("the worker ends: {e}"))),
+        owner: Box::new(standing),
+        log,
+    });
+    if let Some(pidfile) = pidfile {
+        pidfile.remove();
     }
-}
-
-/// Keeps its settings, and has no log.
-#[derive(Debug)]
-struct Unchanging;
-
-impl Owner for Unchanging {
-    fn reload(&mut self) -> Result<Settings, String> {
-        Ok(Settings::default())
-    }
-    fn reopen_log(&mut self) {}
-}
-
-fn host_name() -> Result<WorkerName, Failure> {
-    let host = nix::unistd::gethostname().map_err(std::io::Error::from)?;
-    WorkerName::parse(&legal(&host.to_string_lossy())).map_err(|e| {
-        Failure::usage(format!("the host's name cannot be a worker's: {e}"))
-            .hint("give one: --name")
-    })
-}
-
-/// A host's name as a worker's: what is before the first dot, other characters as `-`.
-fn legal(host: &str) -> String {
-    let first = host.split('.').next().unwrap_or_default();
-    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
-    first.trim_start_matches('_').chars().map(legal).take(NAME_LEN_MAX).collect()
-}
-
-fn default_directory(
-    around: &Surroundings,
-    worker: &WorkerName,
-    root: bool,
-) -> Result<PathBuf, Failure> {
-    if root {
-        return Ok(PathBuf::from("/var/lib/dsbus").join(worker.as_str()));
-    }
-    let home = around.variable("HOME").ok_or_else(|| {
-        Failure::usage("there is no HOME for the worker's state").hint("give a directory: --dir")
-    })?;
-    Ok(PathBuf::from(home).join(".local/state/dsbus").join(worker.as_str()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_become_workers() {
-        for (host, name) in
-            [("db1", "db1"), ("db1.example.org", "db1"), ("_a b", "a-b"), ("größe", "gr--e")]
-        {
-            assert_eq!(legal(host), name);
+    match ended {
+        Ok(code) => Ok(Code::of_worker(code)),
+        Err(e) => {
+            if has_log {
+                tracing::error!("the worker ends: {e}");
+            }
+            Err(Failure::failed(format!("the worker ends: {e}")))
         }
     }
+}
 
-    #[test]
-    fn state_is_kept_where_the_user_may_write() {
-        let name = WorkerName::parse("w1").unwrap();
-        let around = Surroundings {
-            variables: [("HOME".into(), "/home/ann".into())].into(),
-            directory: "/".into(),
-        };
-        let directory = |root| default_directory(&around, &name, root).unwrap();
-        assert_eq!(directory(true), PathBuf::from("/var/lib/dsbus/w1"));
-        assert_eq!(directory(false), PathBuf::from("/home/ann/.local/state/dsbus/w1"));
-        assert!(default_directory(&Surroundings::default(), &name, false).is_err());
-    }
+/// Opens the worker's own log. That it cannot be is told now, and not in the log.
+fn open_log(keys: &Keys) -> Result<Option<Arc<Mutex<LogFile>>>, Failure> {
+    let Some(path) = &keys.logfile else { return Ok(None) };
+    OpenOptions::new().create(true).append(true).open(path).map_err(|e| {
+        let who = keys.user.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
+        Failure::failed(format!("failed to open the logfile {}{who}: {e}", path.display()))
+    })?;
+    Ok(Some(Arc::new(Mutex::new(LogFile::open(path.clone(), rotation(keys, path))))))
+}
+
+/// When the worker's own log is rotated. What is no plain file, such as `/dev/stdout`, never is.
+fn rotation(keys: &Keys, path: &Path) -> Rotation {
+    let bytes_max = if path.is_file() { keys.logfile_maxbytes.0 } else { 0 };
+    Rotation { bytes_max, backups: keys.logfile_backups, ..Rotation::default() }
 }

@@ -93,6 +93,14 @@ impl Diagnostic {
         self
     }
 
+    /// On one line and without colours, for a log.
+    pub(crate) fn one_line(&self) -> String {
+        let line = self.place.as_ref().map_or_else(String::new, |p| format!(":{}", p.line));
+        let key = self.key.as_ref().map_or_else(String::new, |key| format!("{key}: "));
+        let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+        visible(&format!("{}{line}: {key}{}{hint}", self.file, self.message))
+    }
+
     /// Adds what to do about it.
     pub(super) fn hint(mut self, hint: Option<String>) -> Diagnostic {
         self.hint = hint;

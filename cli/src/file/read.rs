@@ -170,12 +170,12 @@ fn section_hint(section: &str) -> Option<String> {
 }
 
 /// Where a key stands.
-fn key_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
+pub(super) fn key_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
     table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span()).unwrap_or(0..0)
 }
 
 /// Where the value of a key stands; the key, where the value is a section of its own.
-fn value_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
+pub(super) fn value_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
     match item {
         Item::Value(value) => value.span().unwrap_or_else(|| key_span(table, key, item)),
         _ => key_span(table, key, item),

@@ -1,0 +1,165 @@
+//! What a worker is: the command line, then its file, then what the machine says.
+
+use std::path::{Path, PathBuf};
+
+use dsbus_schema::ids::{NAME_LEN_MAX, WorkerName};
+
+use crate::args;
+use crate::config::Surroundings;
+use crate::failure::Failure;
+use crate::file::Diagnostic;
+use crate::file::worker::{self, WorkerFile};
+
+/// Where a worker's file is looked for that was given neither a file nor a directory.
+pub(super) const FILE_DEFAULT: &str = "/etc/dsbus/worker.toml";
+/// Name of the file in a state directory that was given.
+const FILE_NAME: &str = "worker.toml";
+
+/// A worker, before it starts.
+#[derive(Debug, Clone)]
+pub(super) struct Choice {
+    /// Its name.
+    pub(super) worker: WorkerName,
+    /// Its state directory.
+    pub(super) directory: PathBuf,
+    /// Its file.
+    pub(super) file: WorkerFile,
+}
+
+/// Why there is none.
+#[derive(Debug, Clone)]
+pub(super) enum Wrong {
+    /// The file has these mistakes.
+    File(Vec<Diagnostic>),
+    /// Something else.
+    Other(Failure),
+}
+
+impl Choice {
+    /// Reads the file, and adds what it leaves open.
+    pub(super) fn make(args: &args::Worker, around: &Surroundings) -> Result<Choice, Wrong> {
+        let file = read(args, around).map_err(Wrong::File)?;
+        let keys = &file.keys;
+        let named = args.name.as_ref().or(keys.name.as_ref()).or(keys.identifier.as_ref());
+        let worker = match named {
+            Some(name) => name.clone(),
+            None => host_name().map_err(Wrong::Other)?,
+        };
+        let directory = match (&args.dir, &keys.dir) {
+            (Some(dir), _) => around.directory.join(dir),
+            (None, Some(dir)) => dir.clone(),
+            (None, None) => default_directory(around, &worker, nix::unistd::geteuid().is_root())
+                .map_err(Wrong::Other)?,
+        };
+        Ok(Choice { worker, directory, file })
+    }
+}
+
+/// Reads the worker's file, if it has one.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(super) fn read(
+    args: &args::Worker,
+    around: &Surroundings,
+) -> Result<WorkerFile, Vec<Diagnostic>> {
+    if let Some(path) = &args.config {
+        return worker::read(path, around);
+    }
+    // A worker whose directory was given has that directory's file, and never that of another
+    // worker on the machine.
+    let path = match &args.dir {
+        Some(dir) => around.directory.join(dir).join(FILE_NAME),
+        None => PathBuf::from(FILE_DEFAULT),
+    };
+    if exists(&path) { worker::read(&path, around) } else { Ok(WorkerFile::default()) }
+}
+
+/// Whether there is a file, also one that cannot be read: that is a mistake to be told.
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn host_name() -> Result<WorkerName, Failure> {
+    let host = nix::unistd::gethostname().map_err(std::io::Error::from)?;
+    WorkerName::parse(&legal(&host.to_string_lossy())).map_err(|e| {
+        Failure::usage(format!("the host's name cannot be a worker's: {e}"))
+            .hint("give one: --name, or name in the worker's file")
+    })
+}
+
+/// A host's name as a worker's: what is before the first dot, other characters as `-`.
+fn legal(host: &str) -> String {
+    let first = host.split('.').next().unwrap_or_default();
+    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    first.trim_start_matches('_').chars().map(legal).take(NAME_LEN_MAX).collect()
+}
+
+fn default_directory(
+    around: &Surroundings,
+    worker: &WorkerName,
+    root: bool,
+) -> Result<PathBuf, Failure> {
+    if root {
+        return Ok(PathBuf::from("/var/lib/dsbus").join(worker.as_str()));
+    }
+    let home = around.variable("HOME").ok_or_else(|| {
+        Failure::usage("there is no HOME for the worker's state").hint("give a directory: --dir")
+    })?;
+    Ok(PathBuf::from(home).join(".local/state/dsbus").join(worker.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_become_workers() {
+        for (host, name) in
+            [("db1", "db1"), ("db1.example.org", "db1"), ("_a b", "a-b"), ("größe", "gr--e")]
+        {
+            assert_eq!(legal(host), name);
+        }
+    }
+
+    #[test]
+    fn state_is_kept_where_the_user_may_write() {
+        let name = WorkerName::parse("w1").unwrap();
+        let around = Surroundings {
+            variables: [("HOME".into(), "/home/ann".into())].into(),
+            directory: "/".into(),
+        };
+        let directory = |root| default_directory(&around, &name, root).unwrap();
+        assert_eq!(directory(true), PathBuf::from("/var/lib/dsbus/w1"));
+        assert_eq!(directory(false), PathBuf::from("/home/ann/.local/state/dsbus/w1"));
+        assert!(default_directory(&Surroundings::default(), &name, false).is_err());
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file_and_the_file_over_the_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        std::fs::write(here.join("worker.toml"), "name = \"f\"\ndir = \"state\"\n").unwrap();
+        let around = Surroundings { directory: here.into(), ..Surroundings::default() };
+        let make = |words: &str| {
+            let args = match args::parse(words.split(' ')).unwrap().verb {
+                args::Verb::Worker(args) => args,
+                other => panic!("{other:?}"),
+            };
+            let choice = Choice::make(&args, &around).unwrap();
+            (choice.worker.to_string(), choice.directory, choice.file.path.is_some())
+        };
+        let named = "dsbus worker --config worker.toml";
+        assert_eq!(make(named), ("f".to_owned(), here.join("state"), true));
+        assert_eq!(
+            make(&format!("{named} --name x --dir y")),
+            ("x".to_owned(), here.join("y"), true)
+        );
+        assert_eq!(
+            make("dsbus worker --name x --dir ."),
+            ("x".to_owned(), here.join("."), true),
+            "a directory's own file"
+        );
+        assert!(!make("dsbus worker --name x --dir y").2, "and no other one");
+    }
+}

@@ -1,0 +1,190 @@
+//! Who answers the signals about the worker itself: HUP reads its file again, USR2 opens its log
+//! again.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dsbus_schema::program::{Mode, Rlimit};
+use dsbus_supervisor::{CgroupChoice, LogFile, Owner, Settings};
+use nix::sys::stat::{self, umask};
+use nix::unistd::User;
+
+use super::{choice, rotation};
+use crate::args;
+use crate::config::Surroundings;
+use crate::file::Diagnostic;
+use crate::file::worker::{Keys, WorkerFile};
+use crate::logging::Level;
+
+/// Keys of which a worker that runs keeps the old value.
+const AT_START: [&str; 10] = [
+    "dir",
+    "directory",
+    "identifier",
+    "minfds",
+    "minprocs",
+    "name",
+    "nodaemon",
+    "pidfile",
+    "silent",
+    "user",
+];
+
+/// What does not change while the worker runs.
+#[derive(Debug, Clone)]
+pub(super) struct Fixed {
+    /// This binary, as it was at the start.
+    pub(super) binary: PathBuf,
+    /// Limit of open files of children, where the worker's own was raised.
+    pub(super) nofile: Option<Rlimit>,
+    /// Whom the worker became.
+    pub(super) account: Option<User>,
+}
+
+impl Fixed {
+    /// What the file says for all children.
+    pub(super) fn settings(&self, keys: &Keys) -> Settings {
+        let mut environment = keys.environment.clone();
+        if let Some(user) = &self.account {
+            // The worker's own variables are still root's.
+            let home = user.dir.display().to_string();
+            for (key, value) in [("HOME", &home), ("USER", &user.name), ("LOGNAME", &user.name)] {
+                environment.entry(key.to_owned()).or_insert_with(|| value.clone());
+            }
+        }
+        Settings {
+            environment,
+            serverurl: keys.serverurl.clone(),
+            strip_ansi: keys.strip_ansi,
+            umask: keys.umask,
+            childlogdir: keys.childlogdir.clone(),
+            nocleanup: keys.nocleanup,
+            cgroup: match keys.cgroup.as_str() {
+                "auto" => CgroupChoice::Auto,
+                "none" => CgroupChoice::None,
+                path => CgroupChoice::Path(path.into()),
+            },
+            syslog: keys.syslog.clone(),
+            compressor: vec![self.binary.clone().into(), "gzip".into()],
+            nofile: self.nofile,
+        }
+    }
+}
+
+/// The owner of a worker that runs.
+#[derive(Debug)]
+pub(super) struct Standing {
+    around: Surroundings,
+    args: args::Worker,
+    file: WorkerFile,
+    fixed: Fixed,
+    level: Level,
+    log: Option<Arc<Mutex<LogFile>>>,
+}
+
+impl Standing {
+    pub(super) fn new(
+        around: &Surroundings,
+        args: args::Worker,
+        file: WorkerFile,
+        fixed: Fixed,
+        level: Level,
+        log: Option<Arc<Mutex<LogFile>>>,
+    ) -> Standing {
+        Standing { around: around.clone(), args, file, fixed, level, log }
+    }
+
+    /// Lets the new keys take effect that are about the worker itself.
+    fn adopt(&mut self, new: WorkerFile) {
+        let changed = self.file.keys.changed(&new.keys);
+        let is = |key: &str| changed.iter().any(|changed| changed == key);
+        let keys = &new.keys;
+        let mut later: Vec<&str> = AT_START.into_iter().filter(|key| is(key)).collect();
+        if is("loglevel") && self.around.log().is_none() {
+            self.level.set(keys.loglevel.filter());
+        }
+        match (&self.log, &keys.logfile) {
+            (Some(log), Some(path)) if changed.iter().any(|key| key.starts_with("logfile")) => {
+                *locked(log) = LogFile::open(path.clone(), rotation(keys, path));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+            (Some(_), None) | (None, Some(_)) => later.push("logfile"),
+        }
+        match keys.umask {
+            Some(mode) => set_umask(mode),
+            None if is("umask") => later.push("umask"),
+            None => {}
+        }
+        let name =
+            new.path.as_ref().map_or("no file".to_owned(), |path| path.display().to_string());
+        match changed.as_slice() {
+            [] => tracing::info!("{name} was read again: nothing has changed"),
+            changed => tracing::info!("{name} was read again; changed: {}", changed.join(", ")),
+        }
+        if !later.is_empty() {
+            let keys = later.join(", ");
+            tracing::warn!("takes effect when the worker is started anew: {keys}");
+        }
+        self.file = new;
+    }
+}
+
+impl Owner for Standing {
+    fn reload(&mut self) -> Result<Settings, String> {
+        let new = choice::read(&self.args, &self.around).map_err(|found| {
+            let told: Vec<String> = found.iter().map(Diagnostic::one_line).collect();
+            format!("the worker's file is not read again, the old one stays:\n{}", told.join("\n"))
+        })?;
+        self.adopt(new);
+        Ok(self.fixed.settings(&self.file.keys))
+    }
+
+    fn reopen_log(&mut self) {
+        if let Some(log) = &self.log {
+            locked(log).reopen();
+            tracing::info!("the log was opened again");
+        }
+    }
+}
+
+/// A log is whole after every write, also one that panicked.
+fn locked(log: &Mutex<LogFile>) -> MutexGuard<'_, LogFile> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets which permission bits files do not get.
+pub(super) fn set_umask(mode: Mode) {
+    umask(stat::Mode::from_bits_truncate(mode.0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixed(account: Option<User>) -> Fixed {
+        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, account }
+    }
+
+    #[test]
+    fn a_user_that_the_worker_became_is_told_to_children_unless_the_file_says_otherwise() {
+        let account = User::from_uid(nix::unistd::Uid::from_raw(0)).unwrap().unwrap();
+        let mut keys = Keys::default();
+        keys.environment.insert("HOME".to_owned(), "/srv".to_owned());
+        let environment = fixed(Some(account)).settings(&keys).environment;
+        let pairs = [("HOME", "/srv"), ("LOGNAME", "root"), ("USER", "root")];
+        assert_eq!(environment, pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert!(fixed(None).settings(&Keys::default()).environment.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_what_a_worker_without_one_has() {
+        let settings = fixed(None).settings(&Keys::default());
+        let compressor = vec!["/usr/bin/dsbus".into(), "gzip".into()];
+        assert_eq!(settings, Settings { compressor, ..Settings::default() });
+    }
+
+    #[test]
+    fn what_waits_for_the_next_start_is_a_key() {
+        assert!(AT_START.iter().all(|key| Keys::names().contains(*key)));
+    }
+}

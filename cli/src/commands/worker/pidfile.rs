@@ -1,0 +1,119 @@
+//! The file with the supervisor's process id.
+//!
+//! It is locked as long as its worker lives. So one that is not locked is stale, whichever process
+//! has its number by now.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::failure::Failure;
+
+/// How often the file may vanish between its opening and its locking, because a worker ends.
+const TRIES: usize = 10;
+/// Longest text that is taken for a process id.
+const TEXT_BYTES_MAX: u64 = 32;
+
+/// A pidfile that was written.
+#[derive(Debug)]
+pub(super) struct PidFile {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl PidFile {
+    /// Writes this process's id, in the place of one that is stale.
+    ///
+    /// # Errors
+    /// When a worker lives whose file it is, or it cannot be written.
+    pub(super) fn write(path: &Path) -> Result<PidFile, Failure> {
+        let shown = path.display();
+        let wrong =
+            |e: io::Error| Failure::failed(format!("failed to write the pidfile {shown}: {e}"));
+        for _ in 0..TRIES {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false);
+            let file = options.open(path).map_err(wrong)?;
+            let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => lock,
+                Err((file, _)) => {
+                    let holder = text(&file).map_err(wrong)?;
+                    return Err(Failure::failed(format!(
+                        "another worker (pid {}) lives, and has the pidfile {shown}",
+                        holder.trim()
+                    ))
+                    .hint("give each worker of this machine a pidfile of its own"));
+                }
+            };
+            let old = text(&lock).map_err(wrong)?;
+            if !old.trim().is_empty() && old.trim().parse::<u32>().is_err() {
+                return Err(Failure::failed(format!(
+                    "{shown} is not overwritten: what it holds is no process id"
+                ))
+                .hint("is it really the pidfile?"));
+            }
+            if !same(&lock, path) {
+                continue;
+            }
+            lock.set_len(0)
+                .and_then(|()| lock.rewind())
+                .and_then(|()| writeln!(lock, "{}", std::process::id()))
+                .map_err(wrong)?;
+            return Ok(PidFile { path: path.to_owned(), _lock: lock });
+        }
+        Err(Failure::failed(format!("the pidfile {shown} vanishes again and again")))
+    }
+
+    /// Removes it: the worker ends.
+    pub(super) fn remove(self) {
+        if let Err(e) = fs::remove_file(&self.path) {
+            tracing::warn!("the pidfile {} cannot be removed: {e}", self.path.display());
+        }
+    }
+}
+
+fn text(file: &File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(TEXT_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether the path still leads to this file: who had it may have removed it.
+fn same(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        (Ok(_) | Err(_), _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_has_it_at_a_time_and_a_stale_one_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        // A number that lives, and has no lock: it was given to another process meanwhile.
+        fs::write(&path, "1\n").unwrap();
+        let mine = PidFile::write(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        let said = PidFile::write(&path).unwrap_err().message;
+        assert!(said.contains(&format!("pid {}", std::process::id())), "{said}");
+        mine.remove();
+        assert!(!path.exists());
+        PidFile::write(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_pidfile_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("letter");
+        fs::write(&path, "Dear Ann, this is long enough to be none.\n").unwrap();
+        assert!(PidFile::write(&path).unwrap_err().message.contains("no process id"));
+        assert!(fs::read_to_string(&path).unwrap().starts_with("Dear Ann"));
+    }
+}
