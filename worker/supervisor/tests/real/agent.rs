@@ -87,7 +87,7 @@ fn agents_that_die_young_are_still_replaced() {
 fn a_directory_has_one_worker() {
     let mut stage = Stage::open();
     let pid = stage.run(&sleeper("web"));
-    let mut second = Stage::open_in(stage.directory(), &[]);
+    let mut second = Stage::open_in(stage.directory(), &[], &[]);
     let (code, _, said) = second.ended();
     assert_eq!(code, Some(1));
     assert!(said.contains(&format!("another worker (pid {})", stage.pid())), "{said}");
@@ -105,7 +105,7 @@ fn what_a_killed_worker_leaves_is_gone_before_the_next_one_speaks() {
     stage.signal(Signal::SIGKILL);
     stage.wait_for("the death of the children", || !alive(pid) && !alive(other));
     assert!(alive(left), "the parent-death signal does not reach it");
-    let mut next = Stage::open_in(stage.directory(), &[]);
+    let mut next = Stage::open_in(stage.directory(), &[], &[]);
     let hello = next.hello(1);
     assert!(hello.children.is_empty() && !alive(left));
     next.run(&order);

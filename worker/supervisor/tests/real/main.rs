@@ -4,7 +4,17 @@
 
 mod agent;
 mod children;
+mod daemons;
+mod faults;
 mod fencing;
+mod hooks;
+mod logs;
 mod output;
+mod reloads;
+mod rights;
+mod sockets;
 mod stage;
 mod stopping;
+mod trees;
+mod wellness;
+mod worker;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use dsbus_schema::event::{ProcessFact, WorkerChange, WorkerFact};
+use dsbus_schema::event::{Fact, Notice, NoticeFact, ProcessFact, WorkerChange, WorkerFact};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, ProgramId};
 use dsbus_schema::moment::BootTime;
@@ -60,11 +60,20 @@ pub(crate) struct Stage {
 impl Stage {
     /// A worker in a directory of its own.
     pub(crate) fn open() -> Stage {
-        Stage::open_in(Arc::new(tempfile::tempdir().unwrap()), &[])
+        Stage::open_with(&[])
+    }
+
+    /// The same with these settings; see `examples/stage.rs`.
+    pub(crate) fn open_with(settings: &[&str]) -> Stage {
+        Stage::open_in(Arc::new(tempfile::tempdir().unwrap()), &[], settings)
     }
 
     /// A worker in this directory, started through `through`, which gets its words.
-    pub(crate) fn open_in(directory: Arc<TempDir>, through: &[&str]) -> Stage {
+    pub(crate) fn open_in(
+        directory: Arc<TempDir>,
+        through: &[&str],
+        settings: &[&str],
+    ) -> Stage {
         let socket = directory.path().join(format!("agent-{}", Uuid::now_v7().simple()));
         let listener = UnixListener::bind(&socket).unwrap();
         let shared = Arc::new(Shared::default());
@@ -84,6 +93,7 @@ impl Stage {
             None => Command::new(binary()),
         };
         command.arg("worker").arg(directory.path().join("state")).arg(&socket);
+        command.args(settings);
         command.env("NOTIFY_SOCKET", "/none").env("DSBUS_NATS", "none").env("KEPT", "yes");
         let process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         Stage { directory, process, shared, seen: 0 }
@@ -185,6 +195,33 @@ impl Stage {
         self.place(order);
         let name = order.name.program.to_string();
         self.change(&name, State::Running).0.pid.unwrap()
+    }
+
+    /// Waits for a notice about the instance of index 0 of this program.
+    pub(crate) fn notice(&mut self, name: &str, change: Notice) -> NoticeFact {
+        self.hear(&format!("{name} {change:?}"), |message| match reported(message)? {
+            Reported::Event { fact, .. } => match &**fact {
+                Fact::Notice(fact)
+                    if fact.change == change && fact.name.program.as_str() == name =>
+                {
+                    Some(fact.clone())
+                }
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// Waits until a status of this instance is as wanted.
+    pub(crate) fn status(&mut self, name: &str, is: impl Fn(&Status) -> bool) -> Status {
+        self.hear(&format!("a status of {name}"), |message| match reported(message)? {
+            Reported::Instance { name: of, status, .. }
+                if of.program.as_str() == name && is(status) =>
+            {
+                Some((**status).clone())
+            }
+            _ => None,
+        })
     }
 
     pub(crate) fn worker_fact(&mut self, change: WorkerChange) -> WorkerFact {
@@ -326,6 +363,13 @@ pub(crate) fn order(name: &str, words: &[&str], edit: impl FnOnce(&mut ProgramSp
 /// The same for a script of a shell.
 pub(crate) fn script(name: &str, text: &str, edit: impl FnOnce(&mut ProgramSpec)) -> Order {
     order(name, &["/bin/sh", "-c", text], edit)
+}
+
+/// The same placement, to be stopped.
+pub(crate) fn stopped(order: &Order) -> Order {
+    let mut order = order.clone();
+    order.placement.wanted.run = false;
+    order
 }
 
 pub(crate) fn sleeper(name: &str) -> Order {

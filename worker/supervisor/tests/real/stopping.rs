@@ -6,19 +6,13 @@ use dsbus_schema::event::WorkerChange;
 use dsbus_schema::program::Signal as Named;
 use dsbus_schema::state::{Exit, State};
 use dsbus_supervisor::process::group_is_empty;
-use dsbus_supervisor::protocol::{Order, ToAgent, ToSupervisor};
+use dsbus_supervisor::protocol::{ToAgent, ToSupervisor};
 use nix::sys::signal::Signal;
 
-use crate::stage::{Stage, alive, change, script, signal_one, sleeper};
+use crate::stage::{Stage, alive, change, script, signal_one, sleeper, stopped};
 
 /// Ignores SIGTERM, and says when it does.
 const STUBBORN: &str = "trap '' TERM; echo yes > ready; while :; do sleep 1; done";
-
-fn stopped(order: &Order) -> Order {
-    let mut order = order.clone();
-    order.placement.wanted.run = false;
-    order
-}
 
 #[test]
 fn a_child_that_ignores_the_signal_is_killed() {
@@ -38,7 +32,7 @@ fn the_stop_signal_is_the_declared_one_even_if_the_worker_ignores_it() {
     let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
     // As a shell starts what runs in its background.
     let through = ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh"];
-    let mut stage = Stage::open_in(directory, &through);
+    let mut stage = Stage::open_in(directory, &through, &[]);
     let mut order = sleeper("web");
     order.placement.spec.stopsignal = "INT".parse::<Named>().unwrap().into();
     stage.run(&order);

@@ -1,0 +1,65 @@
+//! Programs that fork into the background.
+
+use dsbus_schema::state::{Exit, State};
+use nix::sys::signal::Signal;
+
+use crate::stage::{Stage, alive, script, signal_one, stopped};
+
+/// Forks twice, as daemons do; the one that stays writes its process id.
+const DAEMON: &str = "import os, sys, time
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+open('pid', 'w').write('%d\\n' % os.getpid())
+time.sleep(1000)";
+
+fn daemon(stage: &Stage, named: bool) -> dsbus_supervisor::protocol::Order {
+    let pidfile = stage.file("web", "pid").display().to_string();
+    script("web", &format!("exec python3 -c \"{DAEMON}\""), |spec| {
+        spec.daemon = true;
+        spec.pidfile = named.then_some(pidfile);
+    })
+}
+
+fn supervised(settings: &[&str], named: bool) {
+    let mut stage = Stage::open_with(settings);
+    let order = daemon(&stage, named);
+    stage.place(&order);
+    let first = stage.change("web", State::Starting).0.pid.unwrap();
+    let main = stage.change("web", State::Running).0.pid.unwrap();
+    let written: i32 = stage.read(&stage.file("web", "pid")).trim().parse().unwrap();
+    assert_eq!(main, written);
+    assert!(main != first && alive(main) && !alive(first));
+    // Its death is seen, and repaired.
+    std::fs::remove_file(stage.file("web", "pid")).unwrap();
+    signal_one(main, Signal::SIGKILL);
+    assert_eq!(stage.change("web", State::Exited).0.exit, Some(Exit::signal(9)));
+    let next = stage.change("web", State::Running).0.pid.unwrap();
+    stage.place(&stopped(&order));
+    assert_eq!(stage.change("web", State::Stopped).0.exit, Some(Exit::signal(15)));
+    assert!(!alive(next));
+}
+
+#[test]
+fn the_process_that_is_left_is_supervised() {
+    supervised(&[], false);
+}
+
+#[test]
+fn the_process_of_the_pidfile_is_supervised() {
+    supervised(&[], true);
+}
+
+#[test]
+fn the_same_without_cgroups() {
+    supervised(&["no-cgroups"], false);
+    supervised(&["no-cgroups"], true);
+}
+
+#[test]
+fn one_that_leaves_nothing_has_failed() {
+    let mut stage = Stage::open();
+    stage.place(&script("web", "exit 0", |spec| spec.daemon = true));
+    let (backoff, _) = stage.change("web", State::Backoff);
+    assert!(backoff.reason.unwrap().contains("before it was ready"));
+}
