@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
-use dsbus_supervisor::{
-    AGENT_FD, CgroupChoice, Config, LogFile, Owner, Rotation, Settings,
-};
+use dsbus_supervisor::{AGENT_FD, CgroupChoice, Config, LogFile, Owner, Rotation, Settings};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -23,9 +21,8 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             let agent = [words[0].clone(), "agent".into(), words[3].clone()];
             let words: Vec<String> =
                 words[4..].iter().map(|word| word.to_string_lossy().into_owned()).collect();
-            let log = value(&words, "log").map(|path| {
-                Arc::new(Mutex::new(LogFile::open(path.into(), Rotation::default())))
-            });
+            let log = value(&words, "log")
+                .map(|path| Arc::new(Mutex::new(LogFile::open(path.into(), Rotation::default()))));
             let code = dsbus_supervisor::run(Config {
                 worker: WorkerName::parse("w1")?,
                 fleet: FleetName::default(),

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dsbus_schema::ids::ProgramId;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, Usage};
 
@@ -18,7 +17,6 @@ use crate::protocol::Child;
 #[derive(Debug)]
 pub(crate) struct Living {
     pub(crate) child: Child,
-    pub(crate) id: ProgramId,
     pub(crate) spec: Arc<ProgramSpec>,
     /// By which what it started is recognised.
     pub(crate) mark: String,

@@ -49,12 +49,7 @@ pub(crate) struct Errands {
 }
 
 impl Errand {
-    pub(crate) fn new(
-        name: InstanceId,
-        purpose: Purpose,
-        until: BootTime,
-        output: u64,
-    ) -> Errand {
+    pub(crate) fn new(name: InstanceId, purpose: Purpose, until: BootTime, output: u64) -> Errand {
         Errand { name, purpose, until, output, fate: None }
     }
 
@@ -116,9 +111,7 @@ impl Errands {
 
     /// Kills the questions of a child that is gone.
     pub(crate) fn forget_child(&mut self, child: i32) {
-        self.kill(
-            |e| matches!(e.purpose, Purpose::Question { pid, .. } if pid == child),
-        );
+        self.kill(|e| matches!(e.purpose, Purpose::Question { pid, .. } if pid == child));
     }
 
     /// Kills all that run.

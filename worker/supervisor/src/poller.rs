@@ -50,7 +50,7 @@ impl Ready {
             0 => Ready::Signal,
             1 => Ready::Timer,
             2 => Ready::Agent,
-            n => Ready::Pipe(n - 3),
+            n => Ready::Source(n - 3),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Driver {
             supervisor_pid: i32::try_from(std::process::id()).unwrap_or(0),
             directory: self.home.path().display().to_string(),
             stopping: self.ending != Ending::Not,
-            children: self.children.iter().cloned().collect(),
+            children: self.children.iter().map(|living| living.child.clone()).collect(),
             facilities: facilities(&self.machine),
             leases: self.table.leases(),
         };

@@ -8,7 +8,7 @@ use crate::clock::{self, Now};
 use crate::instance::{End, Input, Word};
 use crate::notify::Message;
 use crate::protocol::ToAgent;
-use crate::spawn;
+use crate::spawn::{self, Reaped};
 
 /// Children that are told of before one looks at the clock: each may be started again at once.
 const BURIED_AT_ONCE: usize = 4;
@@ -17,7 +17,7 @@ impl Driver {
     /// Reaps whatever ended.
     pub(super) fn reap(&mut self) {
         let now = clock::now();
-        while let Some((pid, exit, usage)) = spawn::reap() {
+        while let Some(Reaped { pid, exit, usage }) = spawn::reap() {
             if self.children.reaped(pid, exit, usage) {
                 continue;
             }

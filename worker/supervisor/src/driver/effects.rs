@@ -48,7 +48,8 @@ impl Driver {
                 extra.extend(signal.map(|signal| ("DSBUS_EXIT_SIGNAL", signal.to_string())));
                 let until = now.boot + hook.timeout.0;
                 let purpose = Purpose::Hook(point);
-                let why = argv.and_then(|argv| self.run_errand(name, &spec, purpose, &argv, &extra, until));
+                let why = argv
+                    .and_then(|argv| self.run_errand(name, &spec, purpose, &argv, &extra, until));
                 let failed = |why| HookOutcome::Failed { why, exit: None };
                 return why.err().map(|why| Input::HookEnded { point, outcome: failed(why) });
             }
@@ -97,8 +98,7 @@ impl Driver {
         if let Some((address, ask)) = network {
             return match self.expanded(name, spec, address) {
                 Ok(address) => {
-                    let said =
-                        self.questions.add(name.clone(), pid, question, ask(address), probe);
+                    let said = self.questions.add(name.clone(), pid, question, ask(address), probe);
                     self.agent.send(&said);
                     None
                 }

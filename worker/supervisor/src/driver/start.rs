@@ -1,6 +1,7 @@
 //! Starting children, and commands beside them.
 
 use std::io::PipeReader;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,7 +36,6 @@ impl Driver {
         let instance = self.table.get(name);
         Who {
             name,
-            id: instance.map_or(ProgramId(Uuid::nil()), |instance| instance.program_id()),
             epoch: instance.map_or(Epoch(0), |instance| instance.placed_epoch()),
             worker: &self.config.worker,
             fleet: &self.config.fleet,
@@ -106,16 +106,14 @@ impl Driver {
             Some(source)
         };
         let (stdout, stderr) = (
-            listen(spawned.stdout, Channel::Stdout),
+            listen(Some(spawned.stdout), Channel::Stdout),
             listen(spawned.stderr, Channel::Stderr),
         );
         let notify = notify.map(|socket| self.hear_notices(number, socket));
-        let who_id = self.table.get(name).map(|instance| instance.program_id());
         self.children.add(
             number,
             Living {
                 child,
-                id: who_id.unwrap_or(ProgramId(Uuid::nil())),
                 spec: Arc::clone(spec),
                 mark: leftovers::mark(&self.incarnation.to_string(), number),
                 stdout,
@@ -161,7 +159,7 @@ impl Driver {
     fn hear_notices(&mut self, child: u64, socket: NotifySocket) -> u64 {
         self.last_source += 1;
         let number = self.last_source;
-        if let Err(e) = self.poller.add(Ready::Source(number), socket.fd()) {
+        if let Err(e) = self.poller.add(Ready::Source(number), socket.as_fd()) {
             tracing::error!("cannot hear what a child says of itself: {e}");
         }
         self.sources.insert(number, Source::Notify(child, socket));
@@ -240,7 +238,7 @@ impl Driver {
             None => log.clone(),
         };
         let expanded = |text: &str| expand(text, variables).unwrap_or_else(|_| text.to_owned());
-        let plan = Plan::of(spec, channel, auto, &tag, settings, expanded);
+        let plan = Plan::of(spec, channel, &auto, &tag, settings, expanded);
         let elsewhere = spec.redirect_stderr && channel == Channel::Stderr;
         if !elsewhere && let Err(e) = place::link(&log, plan.files.first().map(PathBuf::as_path)) {
             tracing::warn!("{} cannot lead to the log: {e}", log.display());

@@ -9,7 +9,7 @@ use super::Rotation;
 use crate::Settings;
 
 /// How one channel of a child's output is treated; made of the declaration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key that people switch on or off")]
 pub(crate) struct Plan {
     /// Files that it is written to; none twice.

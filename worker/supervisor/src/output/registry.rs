@@ -90,6 +90,19 @@ impl Outputs {
         }
     }
 
+    /// Truncates the files of a plan, and removes rotated ones. Whoever writes to them writes on.
+    ///
+    /// # Errors
+    /// What could not be cleared, and why.
+    pub(crate) fn clear(&mut self, plan: &Plan) -> Result<(), String> {
+        for path in &plan.files {
+            let log = self.file(path, plan.rotation);
+            let done = log.borrow_mut().clear();
+            done.map_err(|e| format!("{} cannot be cleared: {e}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// The file of a path, shared by all that write to it. The rotation is that of whoever asked
     /// last.
     pub(super) fn file(&mut self, path: &Path, rotation: Rotation) -> SharedLog {

@@ -18,7 +18,8 @@ fn hooked(edit: impl FnOnce(&mut ProgramSpec)) -> Order {
         spec.pre_start = hook("echo pre_start >> story", "30s");
         spec.post_start = hook("echo post_start of $DSBUS_PID >> story", "30s");
         spec.pre_stop = hook("echo pre_stop of $DSBUS_PID >> story", "30s");
-        spec.post_stop = hook("echo post_stop $DSBUS_EXIT_SIGNAL >> story; echo end >> done", "30s");
+        spec.post_stop =
+            hook("echo post_stop $DSBUS_EXIT_SIGNAL >> story; echo end >> done", "30s");
         edit(spec);
     })
 }
@@ -79,9 +80,10 @@ fn a_hook_that_cannot_be_run_has_failed() {
 #[test]
 fn after_a_crash_the_last_hook_runs_before_the_next_child() {
     let mut stage = Stage::open();
-    let order = script("web", "echo child >> story; [ -e done ] || exit 7; exec sleep 1000", |spec| {
-        spec.post_stop = hook("echo post_stop $DSBUS_EXIT_CODE >> story; echo > done", "30s");
-    });
+    let order =
+        script("web", "echo child >> story; [ -e done ] || exit 7; exec sleep 1000", |spec| {
+            spec.post_stop = hook("echo post_stop $DSBUS_EXIT_CODE >> story; echo > done", "30s");
+        });
     stage.place(&order);
     stage.change("web", State::Exited);
     stage.change("web", State::Running);

@@ -119,8 +119,8 @@ fn rotated_files_are_compressed() {
     });
     let mut all = String::new();
     for n in (1..=10).rev().filter(|n| path(&format!(".{n}.gz")).exists()) {
-        let unzip = std::process::Command::new("gzip").arg("-dc").arg(path(&format!(".{n}.gz")));
-        let unzip = { unzip }.output().unwrap();
+        let mut gzip = std::process::Command::new("gzip");
+        let unzip = gzip.arg("-dc").arg(path(&format!(".{n}.gz"))).output().unwrap();
         all.push_str(&String::from_utf8(unzip.stdout).unwrap());
     }
     all.push_str(&fs::read_to_string(path("")).unwrap());
@@ -222,7 +222,8 @@ fn output_goes_on_while_there_is_no_agent() {
     let log = stage.file("web", "stdout.log");
     stage.wait_for("the end", || {
         let all = [".1", ""].map(|suffix| {
-            fs::read_to_string(log.with_file_name(format!("stdout.log{suffix}"))).unwrap_or_default()
+            fs::read_to_string(log.with_file_name(format!("stdout.log{suffix}")))
+                .unwrap_or_default()
         });
         all.concat().ends_with("end\n")
     });

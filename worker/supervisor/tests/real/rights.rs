@@ -71,13 +71,15 @@ fn a_directory_that_its_user_may_not_enter_is_told() {
 
 #[test]
 fn a_mask_and_limits() {
-    let told = said("umask; ulimit -n; ulimit -c; nice; cat /proc/self/oom_score_adj", |_, spec| {
-        let one = |n| Rlimit { soft: Some(n), hard: Some(n) };
-        spec.umask = Some(Mode(0o27));
-        spec.rlimits = BTreeMap::from([("nofile".to_owned(), one(77)), ("core".to_owned(), one(0))]);
-        spec.nice = Some(5);
-        spec.oom_score_adj = Some(300);
-    });
+    let told =
+        said("umask; ulimit -n; ulimit -c; nice; cat /proc/self/oom_score_adj", |_, spec| {
+            let one = |n| Rlimit { soft: Some(n), hard: Some(n) };
+            spec.umask = Some(Mode(0o27));
+            spec.rlimits =
+                BTreeMap::from([("nofile".to_owned(), one(77)), ("core".to_owned(), one(0))]);
+            spec.nice = Some(5);
+            spec.oom_score_adj = Some(300);
+        });
     assert_eq!(told, "0027\n77\n0\n5\n300\n");
 }
 
@@ -111,16 +113,22 @@ s = socket.socket(); s.bind((\"127.0.0.1\", 81)); print(os.getuid() != 0, s.gets
 #[test]
 fn an_environment_arrives_as_it_was_given() {
     let odd = "a=b, c; \"d\" 'e' 100% \\ $HOME\nnext";
-    let told = said("printf %s \"$ODD\"; echo; echo $FILED $BOTH $QUOTED; echo $SUPERVISOR_ENABLED \
-                     $SUPERVISOR_PROCESS_NAME $SUPERVISOR_GROUP_NAME $SUPERVISOR_SERVER_URL", |stage, spec| {
-        let path = stage.directory().path().join("web.env");
-        std::fs::write(&path, "# a comment\nexport FILED=yes\nBOTH=file\nQUOTED=\"x y\"\n").unwrap();
-        spec.env_file = vec![path.display().to_string()];
-        spec.environment =
-            BTreeMap::from([("ODD".to_owned(), odd.to_owned()), ("BOTH".to_owned(), "own".to_owned())]);
-        spec.process_name = Some("web_%(process_num)02d".to_owned());
-        spec.serverurl = Some("http://here:1".to_owned());
-    });
+    let told = said(
+        "printf %s \"$ODD\"; echo; echo $FILED $BOTH $QUOTED; echo $SUPERVISOR_ENABLED \
+                     $SUPERVISOR_PROCESS_NAME $SUPERVISOR_GROUP_NAME $SUPERVISOR_SERVER_URL",
+        |stage, spec| {
+            let path = stage.directory().path().join("web.env");
+            std::fs::write(&path, "# a comment\nexport FILED=yes\nBOTH=file\nQUOTED=\"x y\"\n")
+                .unwrap();
+            spec.env_file = vec![path.display().to_string()];
+            spec.environment = BTreeMap::from([
+                ("ODD".to_owned(), odd.to_owned()),
+                ("BOTH".to_owned(), "own".to_owned()),
+            ]);
+            spec.process_name = Some("web_%(process_num)02d".to_owned());
+            spec.serverurl = Some("http://here:1".to_owned());
+        },
+    );
     assert_eq!(told, format!("{odd}\nyes own x y\n1 web_00 web http://here:1\n"));
 }
 

@@ -69,11 +69,7 @@ impl Stage {
     }
 
     /// A worker in this directory, started through `through`, which gets its words.
-    pub(crate) fn open_in(
-        directory: Arc<TempDir>,
-        through: &[&str],
-        settings: &[&str],
-    ) -> Stage {
+    pub(crate) fn open_in(directory: Arc<TempDir>, through: &[&str], settings: &[&str]) -> Stage {
         let socket = directory.path().join(format!("agent-{}", Uuid::now_v7().simple()));
         let listener = UnixListener::bind(&socket).unwrap();
         let shared = Arc::new(Shared::default());

@@ -24,8 +24,10 @@ fn saying(text: &str) -> String {
 #[test]
 fn it_runs_when_it_says_that_it_is_ready() {
     let mut stage = Stage::open();
-    let text = saying("until [ -e go ]; do sleep 0.02; done; say 'STATUS=at work
-READY=1'; exec sleep 1000");
+    let text = saying(
+        "until [ -e go ]; do sleep 0.02; done; say 'STATUS=at work
+READY=1'; exec sleep 1000",
+    );
     stage.place(&script("web", &text, |spec| spec.notify = true));
     let (starting, _) = stage.change("web", State::Starting);
     // Nothing but its word makes it RUNNING, though its startsecs are over.
@@ -50,8 +52,10 @@ fn one_that_is_not_ready_in_time_has_failed() {
 #[test]
 fn one_that_does_not_feed_its_watchdog_is_restarted() {
     let mut stage = Stage::open();
-    let text = saying("say READY=1; while [ ! -e hang ]; do say WATCHDOG=1; sleep 0.1; done; \
-                       rm hang; exec sleep 1000");
+    let text = saying(
+        "say READY=1; while [ ! -e hang ]; do say WATCHDOG=1; sleep 0.1; done; \
+                       rm hang; exec sleep 1000",
+    );
     stage.place(&script("web", &text, |spec| {
         spec.notify = true;
         spec.watchdog = Some("5s".parse().unwrap());
