@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use dsbus_schema::call::Channel;
-use dsbus_schema::ids::{Epoch, InstanceId};
+use dsbus_schema::ids::InstanceId;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::Exit;
 
@@ -11,6 +11,8 @@ use crate::home::Home;
 use crate::output::{Capture, LogFile, Rotation};
 use crate::poller::{Poller, Ready};
 use crate::protocol::Child;
+use crate::sockets::Sockets;
+use crate::spawn::Who;
 use crate::{process, spawn};
 
 /// A child.
@@ -36,9 +38,7 @@ pub(crate) struct Gone {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start<'a> {
     pub(crate) spec: &'a ProgramSpec,
-    /// Variables that tell the child who it is.
-    pub(crate) identity: &'a BTreeMap<&'static str, String>,
-    pub(crate) epoch: Epoch,
+    pub(crate) who: &'a Who<'a>,
 }
 
 /// All children.
@@ -61,11 +61,12 @@ impl Children {
         name: &InstanceId,
         what: &Start<'_>,
     ) -> Result<Child, String> {
-        let Start { spec, identity, epoch } = *what;
+        let Start { spec, who } = *what;
+        let epoch = who.epoch;
         let directory = home.instance(name);
         std::fs::create_dir_all(&directory)
             .map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
-        let spawned = spawn::child(spec, &directory, identity)?;
+        let spawned = spawn::child(spec, who, &Sockets::default(), None)?;
         let pid = spawned.pid;
         let start_time = process::start_time(pid).unwrap_or(0);
         home.note(name, pid, start_time);
@@ -121,7 +122,7 @@ impl Children {
     /// Reaps whatever ended. Returns other processes' ends: the agent's, or an orphan's.
     pub(crate) fn reap(&mut self) -> Vec<i32> {
         let mut others = Vec::new();
-        while let Some((pid, exit)) = spawn::reap() {
+        while let Some(spawn::Reaped { pid, exit, .. }) = spawn::reap() {
             match self.living.get_mut(&pid) {
                 Some(living) => {
                     living.ended = Some(exit);

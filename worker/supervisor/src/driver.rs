@@ -2,7 +2,7 @@
 
 mod agent_side;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use dsbus_schema::call::Channel;
@@ -15,11 +15,13 @@ use uuid::Uuid;
 use crate::agent_link::AgentLink;
 use crate::children::{Children, Start};
 use crate::clock::{self, Now};
+use crate::facilities::Machine;
 use crate::home::Home;
 use crate::instance::{Effect, Files, Input};
 use crate::poller::{Poller, Ready};
 use crate::protocol::{ProcessEvent, Reported, ToAgent};
 use crate::report::Reports;
+use crate::spawn::Who;
 use crate::table::{Effects, Table};
 use crate::{Config, Fatal, spawn};
 
@@ -46,6 +48,8 @@ enum Ending {
 struct Driver {
     config: Config,
     incarnation: Incarnation,
+    machine: Machine,
+    starts: u64,
     started: Now,
     home: Home,
     poller: Poller,
@@ -73,6 +77,8 @@ pub fn run(config: Config) -> Result<u8, Fatal> {
         agent: AgentLink::new(config.agent.clone()),
         config,
         incarnation,
+        machine: Machine::without_cgroups(),
+        starts: 0,
         started: clock::now(),
         home,
         poller,
@@ -234,15 +240,21 @@ impl Driver {
     fn spawn(&mut self, name: &InstanceId, spec: &ProgramSpec, epoch: Epoch) -> Input {
         // Before it lives: this process may be frozen right after.
         self.poller.last_resort_by(self.table.last_resort_of(spec));
-        let identity = BTreeMap::from([
-            ("DSBUS_EPOCH", epoch.to_string()),
-            ("DSBUS_FLEET", self.config.fleet.to_string()),
-            ("DSBUS_INDEX", name.index.to_string()),
-            ("DSBUS_INSTANCE", name.to_string()),
-            ("DSBUS_PROGRAM", name.program.to_string()),
-            ("DSBUS_WORKER", self.config.worker.to_string()),
-        ]);
-        let start = Start { spec, identity: &identity, epoch };
+        self.starts += 1;
+        let directory = self.home.instance(name);
+        let who = Who {
+            name,
+            epoch,
+            worker: &self.config.worker,
+            fleet: &self.config.fleet,
+            home: &directory,
+            settings: &self.config.settings,
+            machine: &self.machine,
+            notify: None,
+            incarnation: self.incarnation,
+            number: self.starts,
+        };
+        let start = Start { spec, who: &who };
         match self.children.start(&self.home, &self.poller, name, &start) {
             Ok(child) => {
                 let pid = child.pid;

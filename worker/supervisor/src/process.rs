@@ -1,5 +1,16 @@
 //! Processes by what the kernel says of them.
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the driver that uses all of it is being written")
+)]
+pub(crate) mod leftovers;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the driver that uses all of it is being written")
+)]
+pub(crate) mod tree;
+
 use dsbus_schema::ids::InstanceId;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -13,13 +24,15 @@ pub fn start_time(pid: i32) -> Option<u64> {
 
 /// What `/proc/<pid>/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stat {
-    alive: bool,
-    group: i32,
+pub(crate) struct Stat {
+    pub(crate) alive: bool,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    pub(crate) session: i32,
     start_time: u64,
 }
 
-fn stat(pid: i32) -> Option<Stat> {
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -32,23 +45,46 @@ fn parse(stat: &str) -> Option<Stat> {
     let threads: u32 = field(20)?.parse().ok()?;
     Some(Stat {
         alive: !zombie || threads > 1,
+        parent: field(4)?.parse().ok()?,
         group: field(5)?.parse().ok()?,
+        session: field(6)?.parse().ok()?,
         start_time: field(22)?.parse().ok()?,
     })
 }
 
-/// The living processes of a group, as far as they can be seen.
-fn living_members(pgid: i32) -> impl Iterator<Item = i32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(move |pid| stat(*pid).is_some_and(|stat| stat.alive && stat.group == pgid))
+/// The parent of a process; 0 when it has none that can be seen.
+pub(crate) fn parent_of(pid: i32) -> Option<i32> {
+    stat(pid).map(|stat| stat.parent)
 }
 
-/// Whether a process was started with this variable in its environment.
-fn has_variable(pid: i32, name: &str, value: &str) -> bool {
-    let wanted = format!("{name}={value}");
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+/// Every process that can be seen, kernel threads among them.
+pub(crate) fn all() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The living processes of a group, as far as they can be seen.
+fn living_members(pgid: i32) -> impl Iterator<Item = i32> {
+    all().filter(move |pid| stat(*pid).is_some_and(|stat| stat.alive && stat.group == pgid))
+}
+
+/// How often an environment is read again that is empty: it is for a moment while a process
+/// executes another program.
+const ENVIRONMENT_READS_MAX: u32 = 3;
+
+/// A variable in the environment that a process was started with, if that can be read.
+pub(crate) fn variable_of(pid: i32, name: &str) -> Option<String> {
+    let mut environment = Vec::new();
+    for _ in 0..ENVIRONMENT_READS_MAX {
+        environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        if !environment.is_empty() {
+            break;
+        }
+    }
+    let value = environment.split(|byte| *byte == 0).find_map(|variable| {
+        variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec)
+    })?;
+    String::from_utf8(value).ok()
 }
 
 /// Kills what is left of a child: its process group, if the child itself lives, or if the group has
@@ -58,9 +94,9 @@ pub fn kill_leftovers(instance: &InstanceId, pid: i32, started: u64) -> bool {
     if killpg(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return false;
     }
-    let name = instance.to_string();
+    let name = Some(instance.to_string());
     let lives = start_time(pid) == Some(started);
-    if !lives && !living_members(pid).any(|member| has_variable(member, "DSBUS_INSTANCE", &name)) {
+    if !lives && !living_members(pid).any(|member| variable_of(member, "DSBUS_INSTANCE") == name) {
         return false;
     }
     signal_group(pid, libc::SIGKILL);
@@ -79,10 +115,30 @@ pub fn group_is_empty(pgid: i32) -> bool {
 
 /// Signals a whole process group; one that is gone needs no signal.
 pub fn signal_group(pgid: i32, signal: i32) {
-    let Ok(signal) = Signal::try_from(signal) else { return };
-    match killpg(Pid::from_raw(pgid), signal) {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(e) => tracing::warn!("signal {signal} to process group {pgid}: {e}"),
+    send(-pgid, signal);
+}
+
+/// Signals one process; one that is gone needs no signal.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the driver that uses all of it is being written")
+)]
+pub(crate) fn signal_one(pid: i32, signal: i32) {
+    send(pid, signal);
+}
+
+#[expect(unsafe_code, reason = "nix knows no real-time signals, which a program may ask for")]
+fn send(to: i32, signal: i32) {
+    // To 0 and -1 would be to ourselves and to everybody.
+    if matches!(to, -1..=1) {
+        return;
+    }
+    // SAFETY: kill takes two numbers and touches no memory.
+    if unsafe { libc::kill(to, signal) } < 0 {
+        let error = std::io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::ESRCH) {
+            tracing::warn!("signal {signal} to {to}: {error}");
+        }
     }
 }
 
@@ -107,7 +163,10 @@ mod tests {
     #[test]
     fn a_strange_name_is_no_trouble_and_a_zombie_is_not_alive() {
         let line = "42 (a) b) S (c) Z 1 41 40 0 -1 4 5 6 7 8 9 10 11 12 20 0 1 0 777 0 0";
-        assert_eq!(parse(line), Some(Stat { alive: false, group: 41, start_time: 777 }));
+        assert_eq!(
+            parse(line),
+            Some(Stat { alive: false, parent: 1, group: 41, session: 40, start_time: 777 })
+        );
         let threads = line.replace("20 0 1 0 777", "20 0 2 0 777");
         assert!(parse(&threads).unwrap().alive);
     }

@@ -1,21 +1,63 @@
-//! Starting processes: the one place of the worker with unsafe code, because what runs between
-//! fork and exec cannot be checked by the compiler.
+//! Starting processes. What runs between a process's birth and exec cannot be checked by the
+//! compiler; it is in [`inside`] and [`launch`], and all that it needs is made here before.
 
-#![expect(unsafe_code, reason = "pre_exec, close_range and prctl; each use says why it is sound")]
+#![expect(unsafe_code, reason = "clone, exec and wait4; each use says why it is sound")]
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::io::{self, PipeReader};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
+mod agent;
+mod env_file;
+mod environment;
+mod executable;
+mod failure;
+mod inside;
+mod launch;
+mod plan;
+mod reap;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use dsbus_schema::program::ProgramSpec;
-use dsbus_schema::state::Exit;
+use dsbus_schema::ids::{Epoch, FleetName, Incarnation, InstanceId, WorkerName};
+use dsbus_schema::program::expand::{Variables, expand};
+use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec, Rlimit};
 
-/// Descriptor under which the agent finds its socket.
-pub const AGENT_FD: RawFd = 3;
+use crate::cgroup::Cgroup;
+use crate::config::Settings;
+use crate::facilities::Machine;
+use crate::sockets::Sockets;
+use crate::users::Account;
+use environment::{Environment, environment};
+use failure::About;
+use plan::{Plan, Switch, Words};
+
+pub use agent::AGENT_FD;
+pub(crate) use agent::agent;
+pub(crate) use environment::variables;
+pub(crate) use reap::{Reaped, reap};
+
+/// Whose process it is, and what its worker knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Who<'a> {
+    pub(crate) name: &'a InstanceId,
+    pub(crate) epoch: Epoch,
+    pub(crate) worker: &'a WorkerName,
+    pub(crate) fleet: &'a FleetName,
+    /// Directory of the instance.
+    pub(crate) home: &'a Path,
+    pub(crate) settings: &'a Settings,
+    pub(crate) machine: &'a Machine,
+    /// What the child finds as `NOTIFY_SOCKET`.
+    pub(crate) notify: Option<&'a str>,
+    pub(crate) incarnation: Incarnation,
+    /// Number of this start, unique in this incarnation; a child and its hooks share one.
+    pub(crate) number: u64,
+}
 
 /// A child that was started.
 #[derive(Debug)]
@@ -24,6 +66,20 @@ pub(crate) struct Spawned {
     pub(crate) stdout: PipeReader,
     /// `None` when it goes where standard output goes.
     pub(crate) stderr: Option<PipeReader>,
+    /// The file that was executed.
+    pub(crate) executable: PathBuf,
+    /// That file has a set-user-ID or set-group-ID bit: the kernel takes the parent-death signal
+    /// from such a process, so it outlives a supervisor that is killed until its agent kills it, or
+    /// the next worker sweeps it. A cgroup kill reaches it; nothing prevents it.
+    pub(crate) setid: bool,
+}
+
+/// A hook or an exec probe that was started.
+#[derive(Debug)]
+pub(crate) struct HelperProcess {
+    pub(crate) pid: i32,
+    /// All that it says.
+    pub(crate) output: PipeReader,
 }
 
 /// Marks every inherited descriptor so that no child gets it.
@@ -39,137 +95,221 @@ pub(crate) fn adopt_orphans() {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
 }
 
-/// Reaps one process that has ended, if there is one. nix cannot: it loses a process that was
-/// ended by a real-time signal.
-pub(crate) fn reap() -> Option<(i32, Exit)> {
-    let mut status = 0;
-    // SAFETY: `status` is a place for one integer, and nothing else is written.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-    let exit = if libc::WIFSIGNALED(status) {
-        Exit::signal(libc::WTERMSIG(status))
-    } else {
-        Exit::code(libc::WEXITSTATUS(status))
-    };
-    (pid > 0).then_some((pid, exit))
-}
-
-/// Starts a child: a session and process group of its own, killed when this process dies, with
-/// nothing of this process but its environment.
+/// Starts the child of an instance, whose sockets are acquired.
 ///
 /// # Errors
 /// Why it could not be started, for people.
 pub(crate) fn child(
     spec: &ProgramSpec,
-    home: &Path,
-    identity: &BTreeMap<&'static str, String>,
+    who: &Who<'_>,
+    sockets: &Sockets,
+    cgroup: Option<&Cgroup>,
 ) -> Result<Spawned, String> {
-    let argv = spec.argv()?;
-    let directory = spec.directory.as_ref().map_or_else(|| home.to_owned(), PathBuf::from);
-    let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).current_dir(&directory).stdin(Stdio::null());
-    for (key, _) in std::env::vars_os() {
-        if inherited_no_further(&key) {
-            command.env_remove(key);
-        }
+    let draft = Draft::new(spec, who, &spec.argv().map_err(|why| format!("command {why}"))?)?;
+    let (stdout, out) = pipe()?;
+    let (stderr, err) = if spec.redirect_stderr { None } else { Some(pipe()?) }.unzip();
+    let (null, files) = (null()?, draft.extra_files()?);
+    let passed = sockets.passed(who.name);
+    let names: Vec<&str> = passed.iter().map(|one| one.name.as_str()).collect();
+    let given = sockets.stdin(who.name).unwrap_or(null.as_fd());
+    let err = err.as_ref().unwrap_or(&out);
+    let mut sources = standard(given, &out, err);
+    sources.extend(passed.iter().map(|one| (one.socket, format!("listen {}", one.name))));
+    sources.extend(files.iter().map(|(file, path)| (file.as_fd(), format!("extra file {path}"))));
+    let mut variables = Vec::new();
+    if !names.is_empty() {
+        variables.push(("LISTEN_FDS", names.len().to_string()));
+        variables.push(("LISTEN_FDNAMES", names.join(":")));
     }
-    command.envs(&spec.environment).envs(identity);
-    let pipes = || -> io::Result<_> {
-        let (stdout, out) = io::pipe()?;
-        let (stderr, err) = if spec.redirect_stderr {
-            (None, out.try_clone()?)
-        } else {
-            let (stderr, err) = io::pipe()?;
-            (Some(stderr), err)
-        };
-        Ok((stdout, out, stderr, err))
-    };
-    let (stdout, out, stderr, err) = pipes().map_err(|e| format!("no pipe for its output: {e}"))?;
-    command.stdout(out).stderr(err);
-    let parent = nix::unistd::getpid().as_raw();
-    // SAFETY: between fork and exec only async-signal-safe calls are made, and nothing is
-    // allocated.
-    unsafe {
-        command.pre_exec(move || {
-            reset_signals()?;
-            libc::setsid();
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            // The parent may have died before the line above.
-            if libc::getppid() != parent {
-                return Err(io::Error::from_raw_os_error(libc::ESRCH));
-            }
-            Ok(())
-        });
+    variables.extend(who.notify.map(|socket| ("NOTIFY_SOCKET", socket.to_owned())));
+    let mut pids = Vec::new();
+    pids.extend((!names.is_empty()).then_some("LISTEN_PID"));
+    if let Some(span) = spec.watchdog {
+        variables.push(("WATCHDOG_USEC", span.0.as_micros().to_string()));
+        pids.push("WATCHDOG_PID");
     }
-    let child = command.spawn().map_err(|e| explain(&e, &argv[0], &directory))?;
-    let pid = i32::try_from(child.id()).map_err(|e| e.to_string())?;
-    Ok(Spawned { pid, stdout, stderr })
+    let (pid, executable) = draft.start(&sources, &variables, &pids, cgroup)?;
+    Ok(Spawned { pid, stdout, stderr, executable: executable.path, setid: executable.setid })
 }
 
-/// Nothing ignored, nothing blocked: the supervisor blocks the signals that it reads from its
-/// signalfd, and the standard library lets a child inherit the mask. A child that keeps it cannot
-/// be asked to stop.
-fn reset_signals() -> io::Result<()> {
-    for number in 1..=64 {
-        // SAFETY: SIG_DFL is valid for every number; those that cannot be set are refused.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
-    }
-    // SAFETY: the set is written before it is read, and the old mask is not asked for.
-    let done = unsafe {
-        let mut none = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
-    };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// What belongs to this process and not to its children.
-fn inherited_no_further(key: &OsString) -> bool {
-    let key = key.to_string_lossy();
-    key.starts_with("DSBUS_") || key == "NOTIFY_SOCKET"
-}
-
-fn explain(error: &io::Error, program: &str, directory: &Path) -> String {
-    if !directory.is_dir() {
-        return format!("directory {} does not exist", directory.display());
-    }
-    match error.raw_os_error() {
-        Some(libc::ENOENT) => format!("no such file or directory: {program}"),
-        Some(libc::EACCES) => format!("permission denied: {program}"),
-        Some(libc::ENOEXEC) => {
-            format!("{program} is no program: it has no #! line and no format the kernel knows")
-        }
-        Some(libc::EAGAIN) => {
-            "the machine or this user may have no more processes (fork: EAGAIN)".to_owned()
-        }
-        _ => format!("{program}: {error}"),
-    }
-}
-
-/// Starts the agent, with its end of the socket as descriptor [`AGENT_FD`]. It outlives this
-/// process by the moment that it needs to kill what is left.
+/// Starts a command beside a child: as the same user, in the same directory and environment, with
+/// the same limits.
 ///
 /// # Errors
-/// When it cannot be started.
-pub(crate) fn agent(argv: &[OsString], socket: &OwnedFd) -> io::Result<i32> {
-    let Some((program, words)) = argv.split_first() else {
-        return Err(io::Error::other("the agent has no command"));
-    };
-    let mut command = Command::new(program);
-    command.args(words).stdin(Stdio::null()).process_group(0);
-    let socket = socket.as_raw_fd();
-    // SAFETY: dup2 and fcntl are async-signal-safe; dup2 leaves the copy open over exec, unless
-    // both numbers are one, where the flag is cleared by hand.
-    unsafe {
-        command.pre_exec(move || {
-            reset_signals()?;
-            let done = if socket == AGENT_FD {
-                libc::fcntl(AGENT_FD, libc::F_SETFD, 0)
-            } else {
-                libc::dup2(socket, AGENT_FD)
-            };
-            if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-        });
+/// Why it could not be started, for people.
+pub(crate) fn helper(
+    argv: &[String],
+    spec: &ProgramSpec,
+    who: &Who<'_>,
+    cgroup: Option<&Cgroup>,
+    extra_environment: &[(&str, String)],
+) -> Result<HelperProcess, String> {
+    let draft = Draft::new(spec, who, argv)?;
+    let (output, out) = pipe()?;
+    let null = null()?;
+    let sources = standard(null.as_fd(), &out, &out);
+    let (pid, _) = draft.start(&sources, extra_environment, &[], cgroup)?;
+    Ok(HelperProcess { pid, output })
+}
+
+/// A descriptor for a child, and what it is for.
+type Source<'a> = (BorrowedFd<'a>, String);
+
+fn standard<'a>(
+    stdin: BorrowedFd<'a>,
+    out: &'a PipeWriter,
+    err: &'a PipeWriter,
+) -> Vec<Source<'a>> {
+    vec![
+        (stdin, "standard input".to_owned()),
+        (out.as_fd(), "standard output".to_owned()),
+        (err.as_fd(), "standard error".to_owned()),
+    ]
+}
+
+fn pipe() -> Result<(PipeReader, PipeWriter), String> {
+    io::pipe().map_err(|e| format!("no pipe for its output: {e}"))
+}
+
+fn null() -> Result<File, String> {
+    File::open("/dev/null").map_err(|e| format!("/dev/null cannot be opened: {e}"))
+}
+
+/// A process that is being prepared.
+struct Draft<'a> {
+    spec: &'a ProgramSpec,
+    who: &'a Who<'a>,
+    known: Variables,
+    account: Option<Account>,
+    environment: Environment,
+    argv: Vec<String>,
+    directory: PathBuf,
+}
+
+impl<'a> Draft<'a> {
+    fn new(spec: &'a ProgramSpec, who: &'a Who<'a>, argv: &[String]) -> Result<Draft<'a>, String> {
+        let known = variables(spec, who)?;
+        let words = argv.iter().map(|word| expand(word, &known));
+        let argv = words.collect::<Result<Vec<_>, _>>().map_err(|why| format!("command: {why}"))?;
+        let account = spec.user.as_deref().map(Account::find).transpose()?;
+        let environment = environment(spec, who, &known, account.as_ref())?;
+        let directory = match &spec.directory {
+            Some(text) => expand(text, &known).map_err(|why| format!("directory: {why}"))?.into(),
+            None => who.home.to_owned(),
+        };
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
+        Ok(Draft { spec, who, known, account, environment, argv, directory })
     }
-    let child = command.spawn()?;
-    i32::try_from(child.id()).map_err(io::Error::other)
+
+    fn start(
+        mut self,
+        sources: &[Source<'_>],
+        variables: &[(&str, String)],
+        pids: &[&str],
+        cgroup: Option<&Cgroup>,
+    ) -> Result<(i32, executable::Executable), String> {
+        let given = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        self.environment.extend(given);
+        for name in pids {
+            self.environment.remove(OsStr::new(name));
+        }
+        let word = self.argv.first().ok_or("command is missing: say what to run")?;
+        let path = self.environment.get(OsStr::new("PATH")).map(AsRef::as_ref);
+        let executable = executable::find(word, path, &self.directory)?;
+        // Behind the three that every process has come those of `listen`, from 3 on as
+        // sd_listen_fds(3) wants it, and then other files.
+        let numbered: Vec<_> = sources.iter().map(|(fd, _)| *fd).zip(0..).collect();
+        let (places, _held) = launch::out_of_the_way(&numbered)
+            .map_err(|e| format!("too many open files: {}", e.desc()))?;
+        let plan = self.plan(&executable.path, pids, places)?;
+        let launched = launch::launch(&plan, cgroup.map(Cgroup::directory));
+        let descriptors: Vec<_> = sources.iter().map(|(_, what)| what.clone()).collect();
+        let about = About {
+            spec: self.spec,
+            plan: &plan,
+            executable: &executable.path,
+            directory: &self.directory,
+            descriptors: &descriptors,
+        };
+        let pid = launched.map_err(|failure| about.explain(failure))?;
+        Ok((pid, executable))
+    }
+
+    fn plan(&self, path: &Path, pids: &[&str], places: Vec<(i32, i32)>) -> Result<Plan, String> {
+        let text = |what: &str, bytes: &[u8]| {
+            CString::new(bytes).map_err(|_| format!("{what} holds a NUL byte"))
+        };
+        let (spec, settings) = (self.spec, self.who.settings);
+        let oom_score_adj = spec.oom_score_adj.map(|wanted| wanted.to_string());
+        Ok(Plan {
+            path: text("command", path.as_os_str().as_bytes())?,
+            argv: Words::of(&self.argv),
+            environment: Words::environment(&self.environment, pids),
+            directory: text("directory", self.directory.as_os_str().as_bytes())?,
+            umask: spec.umask.or(settings.umask).map(|mode| mode.0),
+            places,
+            oom_score_adj: oom_score_adj
+                .map(|t| text("oom_score_adj", t.as_bytes()))
+                .transpose()?,
+            nice: spec.nice,
+            rlimits: rlimits(spec, settings)?,
+            switch: self.account.as_ref().and_then(|account| self.switch(account)),
+            capabilities: spec.capabilities.iter().map(|capability| capability.number()).collect(),
+            parent: nix::unistd::getpid().as_raw(),
+        })
+    }
+
+    /// A worker that may not become anybody still runs children as who it is.
+    fn switch(&self, account: &Account) -> Option<Switch> {
+        let machine = self.who.machine;
+        let same = (account.uid, account.gid) == (machine.uid, machine.gid);
+        let needed = !same || machine.switches_users();
+        let Account { uid, gid, ref groups, .. } = *account;
+        needed.then(|| Switch { uid, gid, groups: groups.clone() })
+    }
+
+    /// Opened by the worker, with its rights.
+    fn extra_files(&self) -> Result<Vec<(File, String)>, String> {
+        let open = |file: &ExtraFile| {
+            let path = expand(&file.path, &self.known)?;
+            let opened = open(Path::new(&path), file.mode).map_err(|e| match e.raw_os_error() {
+                Some(libc::ENXIO) => "is a pipe that nobody reads, or no device".to_owned(),
+                _ => e.to_string(),
+            });
+            Ok::<_, String>((opened.map_err(|why| format!("{path}: {why}"))?, path))
+        };
+        let files = self.spec.extra_files.iter().map(open).collect::<Result<_, _>>();
+        files.map_err(|why| format!("extra_files: {why}"))
+    }
+}
+
+/// The limits of the worker's owner, and those of the program, which win.
+fn rlimits(spec: &ProgramSpec, settings: &Settings) -> Result<Vec<(u32, libc::rlimit)>, String> {
+    let own = spec.rlimits.iter().map(|(name, limit)| (name.as_str(), *limit));
+    let nofile = settings.nofile.filter(|_| !spec.rlimits.contains_key("nofile"));
+    let all = nofile.map(|limit| ("nofile", limit)).into_iter().chain(own);
+    let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
+    all.map(|(name, Rlimit { soft, hard })| {
+        let resource = failure::resource(name);
+        let resource = resource.ok_or_else(|| format!("rlimits.{name} is not known here"))?;
+        Ok((resource, libc::rlimit { rlim_cur: number(soft), rlim_max: number(hard) }))
+    })
+    .collect()
+}
+
+/// Opens a file for a child. Neither a pipe without another end nor a terminal may hold this
+/// process up; the child finds the file without `O_NONBLOCK`.
+fn open(path: &Path, mode: FileMode) -> io::Result<File> {
+    let mut options = File::options();
+    match mode {
+        FileMode::Read => options.read(true),
+        FileMode::Write => options.write(true).create(true).truncate(true),
+        FileMode::Append => options.append(true).create(true),
+        FileMode::ReadWrite => options.read(true).write(true).create(true),
+    };
+    let file = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let flags = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETFL)?;
+    let blocking = nix::fcntl::OFlag::from_bits_retain(flags & !libc::O_NONBLOCK);
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(blocking))?;
+    Ok(file)
 }

@@ -1,0 +1,128 @@
+//! All that a child started, where it has no cgroup: its process group and session, what descends
+//! from it, and what descended from it once. A process whose parent ends becomes a child of the
+//! worker, which is the subreaper of all that it ever started; so whatever hides from its parent
+//! (double fork, setsid) is found among the worker's own children, and none of it can end unseen.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+
+use crate::process::{self, Stat};
+
+/// The variable by which a process is known to belong to one start of one instance; its value is
+/// unique to that.
+pub(crate) const MARK: &str = "DSBUS_CHILD";
+
+/// A child, as what it started is told from what others started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChildIdentity {
+    pub(crate) pid: i32,
+    /// The value of [`MARK`] in its environment.
+    pub(crate) mark: String,
+}
+
+/// Sends SIGKILL once to everything that is found of a child. Returns how many of it live still,
+/// as far as can be seen: to be called again, until that is 0, when something was reaped or a
+/// moment has passed.
+///
+/// `known` are all children that are not reaped yet, hooks and the agent among them; it holds
+/// `child.pid` as long as that is not reaped.
+pub(crate) fn kill(child: &ChildIdentity, known: &HashSet<i32>) -> usize {
+    let found = Look::new(known).find(child, known);
+    for pid in &found {
+        process::kill_one(*pid);
+    }
+    found.len()
+}
+
+/// The same for many at once, which looks only once.
+pub(crate) fn kill_all(children: &[ChildIdentity], known: &HashSet<i32>) -> Vec<usize> {
+    if children.is_empty() {
+        return Vec::new();
+    }
+    let look = Look::new(known);
+    let found: Vec<_> = children.iter().map(|child| look.find(child, known)).collect();
+    for pid in found.iter().flatten() {
+        process::kill_one(*pid);
+    }
+    found.iter().map(HashSet::len).collect()
+}
+
+/// One look at the processes that are there.
+#[derive(Debug)]
+struct Look {
+    /// Children of this process that are not known to it, and live.
+    orphans: Vec<(i32, Stat)>,
+    /// Children by their parent, where that had to be found by reading all of /proc.
+    families: Option<HashMap<i32, Vec<i32>>>,
+}
+
+impl Look {
+    fn new(known: &HashSet<i32>) -> Look {
+        let seen = |pid: i32| Some((pid, process::stat(pid).filter(|stat| stat.alive)?));
+        if let Some(own) = own_children() {
+            let strange = own.into_iter().filter(|pid| !known.contains(pid));
+            return Look { orphans: strange.filter_map(seen).collect(), families: None };
+        }
+        // A kernel without CONFIG_PROC_CHILDREN. Those that are known are not looked at, which is
+        // most of them where many instances run.
+        let me = nix::unistd::getpid().as_raw();
+        let (mut orphans, mut families) = (Vec::new(), HashMap::<i32, Vec<i32>>::new());
+        for (pid, stat) in process::all().filter(|pid| !known.contains(pid)).filter_map(seen) {
+            if stat.parent == me {
+                orphans.push((pid, stat));
+            } else {
+                families.entry(stat.parent).or_default().push(pid);
+            }
+        }
+        Look { orphans, families: Some(families) }
+    }
+
+    /// The living processes of a child.
+    fn find(&self, child: &ChildIdentity, known: &HashSet<i32>) -> HashSet<i32> {
+        let mut found = HashSet::new();
+        let lives = known.contains(&child.pid);
+        if lives && process::stat(child.pid).is_some_and(|stat| stat.alive) {
+            found.insert(child.pid);
+        }
+        for (pid, stat) in &self.orphans {
+            // A number that was given to another child since is no sign of this one.
+            let near = stat.group == child.pid || stat.session == child.pid;
+            let mark = process::variable_of(*pid, MARK);
+            if mark.map_or(near, |mark| mark == child.mark) {
+                found.insert(*pid);
+            }
+        }
+        let mut unseen: Vec<i32> = found.iter().copied().collect();
+        unseen.extend(lives.then_some(child.pid));
+        while let Some(pid) = unseen.pop() {
+            for below in self.children_of(pid) {
+                if !known.contains(&below) && found.insert(below) {
+                    unseen.push(below);
+                }
+            }
+        }
+        found
+    }
+
+    fn children_of(&self, pid: i32) -> Vec<i32> {
+        match &self.families {
+            Some(families) => families.get(&pid).cloned().unwrap_or_default(),
+            None => children_by_kernel(pid).unwrap_or_default(),
+        }
+    }
+}
+
+fn own_children() -> Option<Vec<i32>> {
+    children_by_kernel(nix::unistd::getpid().as_raw())
+}
+
+/// The children of all threads of a process, zombies among them; `None` when the kernel does not
+/// tell.
+fn children_by_kernel(pid: i32) -> Option<Vec<i32>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let text = fs::read_to_string(thread.path().join("children")).ok()?;
+        children.extend(text.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    Some(children)
+}

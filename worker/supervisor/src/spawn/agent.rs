@@ -1,0 +1,43 @@
+//! The agent: the worker's other side, started as a process of its own.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use super::inside;
+
+/// Descriptor under which the agent finds its socket.
+pub const AGENT_FD: RawFd = 3;
+
+/// Starts the agent, with its end of the socket as descriptor [`AGENT_FD`]. It outlives this
+/// process by the moment that it needs to kill what is left.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn agent(argv: &[OsString], socket: &OwnedFd) -> io::Result<i32> {
+    let Some((program, words)) = argv.split_first() else {
+        return Err(io::Error::other("the agent has no command"));
+    };
+    let mut command = Command::new(program);
+    command.args(words).stdin(Stdio::null()).process_group(0);
+    let socket = socket.as_raw_fd();
+    // SAFETY: dup2 and fcntl are async-signal-safe; dup2 leaves the copy open over exec, unless
+    // both numbers are one, where the flag is cleared by hand.
+    unsafe {
+        command.pre_exec(move || {
+            if !inside::reset_signals() {
+                return Err(io::Error::last_os_error());
+            }
+            let done = if socket == AGENT_FD {
+                libc::fcntl(AGENT_FD, libc::F_SETFD, 0)
+            } else {
+                libc::dup2(socket, AGENT_FD)
+            };
+            if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        });
+    }
+    let child = command.spawn()?;
+    i32::try_from(child.id()).map_err(io::Error::other)
+}

@@ -1,0 +1,110 @@
+//! The environment of a child, and what can be expanded in the values of its declaration.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::program::expand::{Variables, expand};
+
+use super::{Who, env_file};
+use crate::process::{leftovers, tree};
+use crate::users::Account;
+
+/// Variables by name; a worker may have inherited some that are no UTF-8.
+pub(super) type Environment = BTreeMap<OsString, OsString>;
+
+/// What can be expanded in the values of a program: its own facts, and as `ENV_X` the environment
+/// of the worker, what its owner gives to all children, and what the program gives to this one.
+///
+/// # Errors
+/// When a value of an environment asks for what is not there.
+pub(crate) fn variables(spec: &ProgramSpec, who: &Who<'_>) -> Result<Variables, String> {
+    let mut known = spec.variables(who.name, who.worker, &who.machine.host);
+    for (name, value) in inherited() {
+        if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
+            known.insert(format!("ENV_{name}"), value.to_owned());
+        }
+    }
+    // The program's values see those of the owner, but not each other: whoever writes
+    // PATH = "/x:%(ENV_PATH)s" means the PATH from before.
+    for given in [&who.settings.environment, &spec.environment] {
+        let values = given
+            .iter()
+            .map(|(name, value)| Ok((format!("ENV_{name}"), expanded(name, value, &known)?)));
+        let values: Vec<_> = values.collect::<Result<_, String>>()?;
+        known.extend(values);
+    }
+    Ok(known)
+}
+
+fn expanded(name: &str, value: &str, known: &Variables) -> Result<String, String> {
+    expand(value, known).map_err(|why| format!("environment {name}: {why}"))
+}
+
+/// The environment of a child of `spec`, but for what names descriptors and pids. Later ones win.
+pub(super) fn environment(
+    spec: &ProgramSpec,
+    who: &Who<'_>,
+    known: &Variables,
+    account: Option<&Account>,
+) -> Result<Environment, String> {
+    let mut all: Environment = inherited().collect();
+    let mut set = |name: &str, value: &OsStr| {
+        all.insert(OsString::from(name), value.to_owned());
+    };
+    set("SUPERVISOR_ENABLED", "1".as_ref());
+    set("SUPERVISOR_GROUP_NAME", who.name.program.to_string().as_ref());
+    set("SUPERVISOR_PROCESS_NAME", spec.process_name(&who.name.program, known)?.as_ref());
+    if let Some(url) = spec.serverurl.as_ref().or(who.settings.serverurl.as_ref()) {
+        let url = expand(url, known).map_err(|why| format!("serverurl: {why}"))?;
+        set("SUPERVISOR_SERVER_URL", url.as_ref());
+    }
+    if let Some(Account { name: Some(name), home, .. }) = account {
+        set("USER", name.as_ref());
+        set("LOGNAME", name.as_ref());
+        set("HOME", home.as_deref().unwrap_or("/".as_ref()));
+    }
+    // `known` has the owner's values as they are expanded, unless the program's hide them, which
+    // win anyway.
+    let value = |name: &String| known.get(&format!("ENV_{name}")).map(String::as_str);
+    for name in who.settings.environment.keys() {
+        set(name, value(name).unwrap_or_default().as_ref());
+    }
+    for path in &spec.env_file {
+        let path = expand(path, known).map_err(|why| format!("env_file {path}: {why}"))?;
+        for (name, value) in env_file::read(Path::new(&path))? {
+            set(&name, value.as_ref());
+        }
+    }
+    for name in spec.environment.keys() {
+        set(name, value(name).unwrap_or_default().as_ref());
+    }
+    for (name, value) in identity(who) {
+        set(name, value.as_ref());
+    }
+    Ok(all)
+}
+
+/// What tells a child who it is.
+fn identity(who: &Who<'_>) -> [(&'static str, String); 7] {
+    [
+        (tree::MARK, leftovers::mark(&who.incarnation.to_string(), who.number)),
+        ("DSBUS_EPOCH", who.epoch.to_string()),
+        ("DSBUS_FLEET", who.fleet.to_string()),
+        ("DSBUS_INDEX", who.name.index.to_string()),
+        ("DSBUS_INSTANCE", who.name.to_string()),
+        ("DSBUS_PROGRAM", who.name.program.to_string()),
+        ("DSBUS_WORKER", who.worker.to_string()),
+    ]
+}
+
+/// What children have of the worker's own environment: all but what was meant for the worker.
+fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| {
+        let name = name.as_encoded_bytes();
+        let prefixes = ["DSBUS_", "LISTEN_", "WATCHDOG_"];
+        name != b"NOTIFY_SOCKET"
+            && !prefixes.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+    })
+}

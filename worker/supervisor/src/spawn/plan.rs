@@ -1,0 +1,170 @@
+//! Everything that a new process needs, made before it exists: between its birth and exec nothing
+//! may be allocated, looked up or decided.
+
+use std::ffi::{CString, OsStr, c_char};
+use std::os::fd::RawFd;
+
+use super::environment::Environment;
+
+/// Digits of the greatest pid that any kernel gives (`PID_MAX_LIMIT` is four million).
+const PID_DIGITS: usize = 10;
+
+/// What the new process does, in the order of [`Step`].
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) path: CString,
+    pub(super) argv: Words,
+    pub(super) environment: Words,
+    pub(super) directory: CString,
+    pub(super) umask: Option<u32>,
+    /// Each descriptor, and the number that it gets.
+    pub(super) places: Vec<(RawFd, RawFd)>,
+    /// What is written to `/proc/self/oom_score_adj`.
+    pub(super) oom_score_adj: Option<CString>,
+    pub(super) nice: Option<i32>,
+    /// Number of the resource, and the limit.
+    pub(super) rlimits: Vec<(u32, libc::rlimit)>,
+    pub(super) switch: Option<Switch>,
+    /// Kept over the switch, by number.
+    pub(super) capabilities: Vec<u8>,
+    /// This process, without which the new one must not live.
+    pub(super) parent: i32,
+}
+
+/// Another user.
+#[derive(Debug)]
+pub(super) struct Switch {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) groups: Vec<u32>,
+}
+
+/// What a new process was doing when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Start,
+    Session,
+    Cgroup,
+    /// The descriptor with this place in [`Plan::places`].
+    Descriptor(usize),
+    OomScoreAdj,
+    Nice,
+    /// The limit with this place in [`Plan::rlimits`].
+    Rlimit(usize),
+    User,
+    /// The capability with this place in [`Plan::capabilities`].
+    Capability(usize),
+    Directory,
+    Parent,
+    Signals,
+    Exec,
+}
+
+/// Why a new process could not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) step: Step,
+    pub(super) errno: i32,
+}
+
+/// Text as exec wants it: pointers to strings that end with NUL, and a null pointer last.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    #[cfg_attr(not(test), expect(dead_code, reason = "it keeps what the pointers point to"))]
+    texts: Vec<Vec<u8>>,
+    pointers: Vec<*const c_char>,
+    /// Where the process writes its own pid, which only it knows.
+    pids: Vec<*mut u8>,
+}
+
+impl Words {
+    pub(super) fn of(words: &[String]) -> Words {
+        let texts = words.iter().map(|word| terminated(word.as_bytes(), 0)).collect();
+        Words::new(texts, Vec::new())
+    }
+
+    /// The environment; `pids` are the names of variables that hold the process's own pid.
+    pub(super) fn environment(environment: &Environment, pids: &[&str]) -> Words {
+        let joined = |name: &OsStr, value: &OsStr, room: usize| {
+            let mut text = name.as_encoded_bytes().to_vec();
+            text.push(b'=');
+            text.extend_from_slice(value.as_encoded_bytes());
+            terminated(&text, room)
+        };
+        let fixed = environment.iter().map(|(name, value)| joined(name, value, 0));
+        let late = pids.iter().map(|name| joined(name.as_ref(), "".as_ref(), PID_DIGITS));
+        let at = pids.iter().enumerate().map(|(i, name)| (environment.len() + i, name.len() + 1));
+        Words::new(fixed.chain(late).collect(), at.collect())
+    }
+
+    fn new(mut texts: Vec<Vec<u8>>, pids: Vec<(usize, usize)>) -> Words {
+        let pids = pids.into_iter().map(|(index, offset)| texts[index][offset..].as_mut_ptr());
+        let pids = pids.collect();
+        let pointers = texts.iter().map(|text| text.as_ptr().cast()).chain([std::ptr::null()]);
+        let pointers = pointers.collect();
+        Words { texts, pointers, pids }
+    }
+
+    pub(super) fn pointers(&self) -> *const *const c_char {
+        self.pointers.as_ptr()
+    }
+
+    /// Writes the pid where it belongs. Allocates nothing.
+    pub(super) fn write_pid(&self, pid: i32) {
+        let mut digits = [0_u8; PID_DIGITS];
+        let mut rest = pid.unsigned_abs();
+        let mut count = 0;
+        for digit in &mut digits {
+            *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        for place in &self.pids {
+            for (offset, digit) in digits.iter().take(count).rev().enumerate() {
+                // SAFETY: `place` points to PID_DIGITS bytes and a NUL within one of `texts`,
+                // which live as long as `self`, are not moved, and are read only by the exec of
+                // the one process that writes here.
+                unsafe { place.add(offset).write(*digit) };
+            }
+        }
+    }
+
+    /// Text by its place; for tests and errors.
+    #[cfg(test)]
+    fn text(&self, index: usize) -> String {
+        let text = self.texts[index].split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    }
+}
+
+/// With room for more, and a NUL behind it. What is behind an earlier NUL is not seen by exec.
+fn terminated(text: &[u8], room: usize) -> Vec<u8> {
+    let mut all = text.to_vec();
+    all.resize(text.len() + room + 1, 0);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_is_written_where_it_belongs() {
+        let environment = [("A", "1"), ("B", "x=y")].map(|(k, v)| (k.into(), v.into())).into();
+        for pid in [1, 10, 32767, i32::MAX] {
+            let words = Words::environment(&environment, &["LISTEN_PID", "WATCHDOG_PID"]);
+            words.write_pid(pid);
+            let texts: Vec<_> = (0..4).map(|index| words.text(index)).collect();
+            let expected = [
+                "A=1".to_owned(),
+                "B=x=y".to_owned(),
+                format!("LISTEN_PID={pid}"),
+                format!("WATCHDOG_PID={pid}"),
+            ];
+            assert_eq!(texts, expected);
+        }
+    }
+}
