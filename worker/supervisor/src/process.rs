@@ -149,7 +149,9 @@ pub(crate) fn kill_one(pid: i32) {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+#[cfg(test)]
+mod unit {
     use super::*;
 
     #[test]

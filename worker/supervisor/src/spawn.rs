@@ -13,7 +13,7 @@ mod launch;
 mod plan;
 mod reap;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;

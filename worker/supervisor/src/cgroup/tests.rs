@@ -1,1 +1,143 @@
-//! Real processes.
+//! Children in real cgroups. Where the machine gives none, or no controllers, the tests say so and
+//! end; `./run vm` has all of them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use dsbus_schema::lenient::Size;
+use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::state::Exit;
+
+use super::*;
+use crate::config::CgroupChoice;
+use crate::spawn::tests::{Place, end_of, script};
+use crate::spawn::{self, Spawned};
+
+/// A directory for cgroups of its own, which goes with the test.
+struct Root(CgroupRoot);
+
+impl Root {
+    /// `None` where there is none to be had.
+    fn open(test: &str) -> Option<Root> {
+        let base = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from);
+        let base = base.into_iter().find(|base| base.join("cgroup.controllers").exists())?;
+        let home = format!("/{test}/{}", std::process::id());
+        let (fleet, worker) = ("f".parse().unwrap(), "w".parse().unwrap());
+        let (root, trouble) =
+            super::place(&CgroupChoice::Path(base), &fleet, &worker, Path::new(&home));
+        if root.is_none() {
+            eprintln!("nothing is tested: {trouble:?}");
+        }
+        root.map(Root)
+    }
+
+    fn start(&self, place: &Place, spec: &ProgramSpec) -> (Cgroup, Result<Spawned, String>) {
+        let cgroup = Cgroup::make(&self.0, &place.name, 1, &spec.limits).unwrap();
+        let spawned = spawn::child(spec, &place.who(), &place.sockets, Some(&cgroup));
+        (cgroup, spawned)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        kill_all(&self.0.path);
+        for _ in 0..10_000 {
+            if remove_all(&self.0.path).is_ok() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn until(mut is: impl FnMut() -> bool) {
+    while !is() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_kill_leaves_nobody_and_the_end_is_an_event() {
+    use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+    let Some(root) = Root::open("kill") else { return };
+    let place = Place::new();
+    let mark = place.home.path().join("mark");
+    let text = format!("(setsid env -i sleep 1000 &) ; echo > {}; sleep 1000", mark.display());
+    let (cgroup, spawned) = root.start(&place, &script(&text));
+    let pid = spawned.unwrap().pid;
+    let line = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(
+        line.lines().any(|line| line.starts_with("0::") && line.ends_with("/web.3.1")),
+        "{line}"
+    );
+    until(|| mark.exists() && members(cgroup.path()).len() > 2);
+    assert!(cgroup.populated() && cgroup.remove().is_err());
+    let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
+    epoll.add(cgroup.events(), EpollEvent::new(EpollFlags::EPOLLPRI, 5)).unwrap();
+    cgroup.kill();
+    assert_eq!(end_of(pid), Exit::signal(9));
+    let mut events = [EpollEvent::empty()];
+    while cgroup.populated() {
+        assert_eq!(epoll.wait(&mut events, EpollTimeout::NONE), Ok(1));
+    }
+    cgroup.remove().unwrap();
+    assert!(!cgroup.populated() && !cgroup.path().exists());
+    assert_eq!(cgroup.oom_kills(), 0);
+}
+
+#[test]
+fn what_an_earlier_run_left_is_killed_and_removed() {
+    let Some(root) = Root::open("sweep") else { return };
+    let place = Place::new();
+    let (cgroup, spawned) = root.start(&place, &script("sleep 1000"));
+    fs::create_dir(cgroup.path().join("of-its-own")).unwrap();
+    let pid = spawned.unwrap().pid;
+    let again = Root::open("sweep").unwrap();
+    assert_eq!(again.0, root.0);
+    assert_eq!(end_of(pid), Exit::signal(9));
+    assert!(!cgroup.path().exists() && again.0.path.exists());
+}
+
+#[test]
+fn a_limit_without_its_controller_is_an_error_of_the_start() {
+    let Some(root) = Root::open("without") else { return };
+    let poor = CgroupRoot { memory: false, cpu: false, pids: false, ..root.0.clone() };
+    for (limits, told) in [
+        (
+            Limits { memory: Some(Size(1 << 20)), ..Limits::default() },
+            "limits.memory cannot be kept",
+        ),
+        (Limits { cpu: Some(1.0), ..Limits::default() }, "limits.cpu cannot be kept"),
+        (Limits { pids: Some(1), ..Limits::default() }, "limits.pids cannot be kept"),
+    ] {
+        let why = Cgroup::make(&poor, &"web:0".parse().unwrap(), 1, &limits).unwrap_err();
+        assert!(why.starts_with(told), "{why}");
+        assert!(!root.0.path.join("web.0.1").exists());
+    }
+}
+
+#[test]
+fn limits_are_kept_where_the_controllers_are() {
+    let Some(root) = Root::open("limits") else { return };
+    if !(root.0.memory && root.0.cpu && root.0.pids) {
+        eprintln!("this machine has no controllers of cgroup version 2: nothing is tested");
+        return;
+    }
+    let place = Place::new();
+    let mut spec = script("x=a; while :; do x=$x$x; done");
+    spec.limits = Limits { memory: Some(Size(16 << 20)), cpu: Some(0.5), pids: Some(5) };
+    let (cgroup, spawned) = root.start(&place, &spec);
+    let pid = spawned.unwrap().pid;
+    let file = |name: &str| fs::read_to_string(cgroup.path().join(name)).unwrap();
+    assert_eq!(file("cpu.max").trim(), "50000 100000");
+    assert_eq!(file("pids.max").trim(), "5");
+    assert_eq!(end_of(pid), Exit::signal(9));
+    assert!(cgroup.oom_kills() > 0);
+    until(|| cgroup.remove().is_ok());
+    spec.limits = Limits { pids: Some(1), ..Limits::default() };
+    let busy = script("sleep 1000 & wait");
+    let (cgroup, spawned) = root.start(&place, &ProgramSpec { limits: spec.limits, ..busy });
+    assert_ne!(end_of(spawned.unwrap().pid), Exit::code(0), "its fork is refused");
+    until(|| cgroup.remove().is_ok());
+    assert!(Command::new("true").status().is_ok());
+}
