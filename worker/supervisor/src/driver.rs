@@ -71,6 +71,7 @@ pub fn run(config: Config) -> Result<u8, Fatal> {
     let poller = Poller::new()?;
     spawn::adopt_orphans();
     let incarnation = Incarnation(Uuid::now_v7());
+    home.note_run(incarnation);
     tracing::info!("worker {} starts in {}", config.worker, home.path().display());
     let mut driver = Driver {
         table: Table::new(config.worker.clone(), incarnation),

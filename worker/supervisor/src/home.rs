@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dsbus_schema::call::Channel;
-use dsbus_schema::ids::InstanceId;
+use dsbus_schema::ids::{Incarnation, InstanceId};
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollTimeout, poll};
 
-use crate::process;
+use crate::process::{self, leftovers};
 use crate::{Fatal, fatal};
 
 /// How long a leftover may take to die of SIGKILL before it is reported and left.
@@ -90,7 +90,27 @@ impl Home {
         let _ = fs::remove_file(self.instance(name).join("child"));
     }
 
+    /// Notes this run, whose processes a later one finds by it.
+    pub(crate) fn note_run(&self, incarnation: Incarnation) {
+        if let Err(e) = fs::write(self.path.join("run"), format!("{incarnation}\n")) {
+            tracing::warn!("cannot note this run: {e}");
+        }
+    }
+
+    /// Whatever has the mark of the last run, wherever it went, and whosever it is now.
+    fn sweep_run(&self) {
+        let run = fs::read_to_string(self.path.join("run")).unwrap_or_default();
+        match leftovers::sweep(run.trim()) {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!("killed {count} processes, left by an earlier worker"),
+            Err(left) => {
+                tracing::error!("processes left by an earlier worker do not die: {left:?}");
+            }
+        }
+    }
+
     fn sweep(&self) {
+        self.sweep_run();
         for entry in fs::read_dir(self.path.join("instances")).into_iter().flatten().flatten() {
             let note = entry.path().join("child");
             if let Some((pid, start_time)) = read_note(&note) {

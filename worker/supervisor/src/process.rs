@@ -1,9 +1,5 @@
 //! Processes by what the kernel says of them.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the driver that uses all of it is being written")
-)]
 pub(crate) mod leftovers;
 #[cfg_attr(
     not(test),

@@ -23,17 +23,16 @@ impl Root {
         let base = base.into_iter().find(|base| base.join("cgroup.controllers").exists())?;
         let home = format!("/{test}/{}", std::process::id());
         let (fleet, worker) = ("f".parse().unwrap(), "w".parse().unwrap());
-        let (root, trouble) =
-            super::place(&CgroupChoice::Path(base), &fleet, &worker, Path::new(&home));
+        let (root, trouble) = place(&CgroupChoice::Path(base), &fleet, &worker, Path::new(&home));
         if root.is_none() {
             eprintln!("nothing is tested: {trouble:?}");
         }
         root.map(Root)
     }
 
-    fn start(&self, place: &Place, spec: &ProgramSpec) -> (Cgroup, Result<Spawned, String>) {
-        let cgroup = Cgroup::make(&self.0, &place.name, 1, &spec.limits).unwrap();
-        let spawned = spawn::child(spec, &place.who(), &place.sockets, Some(&cgroup));
+    fn start(&self, desk: &Place, spec: &ProgramSpec) -> (Cgroup, Result<Spawned, String>) {
+        let cgroup = Cgroup::make(&self.0, &desk.name, 1, &spec.limits).unwrap();
+        let spawned = spawn::child(spec, &desk.who(), &desk.sockets, Some(&cgroup));
         (cgroup, spawned)
     }
 }
@@ -60,10 +59,10 @@ fn until(mut is: impl FnMut() -> bool) {
 fn a_kill_leaves_nobody_and_the_end_is_an_event() {
     use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
     let Some(root) = Root::open("kill") else { return };
-    let place = Place::new();
-    let mark = place.home.path().join("mark");
+    let desk = Place::new();
+    let mark = desk.home.path().join("mark");
     let text = format!("(setsid env -i sleep 1000 &) ; echo > {}; sleep 1000", mark.display());
-    let (cgroup, spawned) = root.start(&place, &script(&text));
+    let (cgroup, spawned) = root.start(&desk, &script(&text));
     let pid = spawned.unwrap().pid;
     let line = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     assert!(
@@ -88,8 +87,8 @@ fn a_kill_leaves_nobody_and_the_end_is_an_event() {
 #[test]
 fn what_an_earlier_run_left_is_killed_and_removed() {
     let Some(root) = Root::open("sweep") else { return };
-    let place = Place::new();
-    let (cgroup, spawned) = root.start(&place, &script("sleep 1000"));
+    let desk = Place::new();
+    let (cgroup, spawned) = root.start(&desk, &script("sleep 1000"));
     fs::create_dir(cgroup.path().join("of-its-own")).unwrap();
     let pid = spawned.unwrap().pid;
     let again = Root::open("sweep").unwrap();
@@ -123,10 +122,10 @@ fn limits_are_kept_where_the_controllers_are() {
         eprintln!("this machine has no controllers of cgroup version 2: nothing is tested");
         return;
     }
-    let place = Place::new();
+    let desk = Place::new();
     let mut spec = script("x=a; while :; do x=$x$x; done");
     spec.limits = Limits { memory: Some(Size(16 << 20)), cpu: Some(0.5), pids: Some(5) };
-    let (cgroup, spawned) = root.start(&place, &spec);
+    let (cgroup, spawned) = root.start(&desk, &spec);
     let pid = spawned.unwrap().pid;
     let file = |name: &str| fs::read_to_string(cgroup.path().join(name)).unwrap();
     assert_eq!(file("cpu.max").trim(), "50000 100000");
@@ -136,7 +135,7 @@ fn limits_are_kept_where_the_controllers_are() {
     until(|| cgroup.remove().is_ok());
     spec.limits = Limits { pids: Some(1), ..Limits::default() };
     let busy = script("sleep 1000 & wait");
-    let (cgroup, spawned) = root.start(&place, &ProgramSpec { limits: spec.limits, ..busy });
+    let (cgroup, spawned) = root.start(&desk, &ProgramSpec { limits: spec.limits, ..busy });
     assert_ne!(end_of(spawned.unwrap().pid), Exit::code(0), "its fork is refused");
     until(|| cgroup.remove().is_ok());
     assert!(Command::new("true").status().is_ok());

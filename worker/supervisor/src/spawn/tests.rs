@@ -89,11 +89,12 @@ fn read(mut pipe: PipeReader) -> String {
 
 /// Waits for one child, and for no other test's.
 pub(crate) fn end_of(pid: i32) -> Exit {
-    match waitpid(Pid::from_raw(pid), None).unwrap() {
-        WaitStatus::Exited(_, code) => Exit::code(code),
-        WaitStatus::Signaled(_, signal, _) => Exit::signal(signal as i32),
-        other => panic!("{other:?}"),
+    let status = waitpid(Pid::from_raw(pid), None).unwrap();
+    if let WaitStatus::Signaled(_, signal, _) = status {
+        return Exit::signal(signal as i32);
     }
+    let WaitStatus::Exited(_, code) = status else { panic!("{status:?}") };
+    Exit::code(code)
 }
 
 /// Whether this worker may do what only root may; says so when not.
@@ -115,9 +116,9 @@ pub(crate) fn alone(test: &str) -> bool {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--test-threads=1", "--nocapture"]).env(ALONE, "1");
     let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stdout);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}{told}");
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{told}");
     false
 }
 
@@ -136,6 +137,33 @@ fn a_helper_is_as_its_child_and_speaks_in_one_pipe() {
     let started = helper(&hook.argv().unwrap(), &spec, &place.who(), None, &extra).unwrap();
     assert_eq!(read(started.output), "b y web:3\nerr\n0027\n");
     assert_eq!(end_of(started.pid), Exit::code(4));
+}
+
+#[test]
+fn what_a_child_says_of_itself_is_heard_and_its_barrier_does_not_hold_it_up() {
+    use crate::notify::{Message, NotifySocket};
+    let tool = Path::new("/usr/bin/systemd-notify");
+    if !tool.exists() {
+        eprintln!("no systemd-notify on this machine: nothing is tested");
+        return;
+    }
+    let place = Place::new();
+    let socket = NotifySocket::open(&Uuid::now_v7().to_string(), place.machine.uid).unwrap();
+    let who = Who { notify: Some(socket.name()), ..place.who() };
+    // It waits until the barrier's descriptor is closed, or five seconds, and then fails.
+    let spec = script("systemd-notify --ready --status='all is well'");
+    let spawned = child(&spec, &who, &place.sockets, None).unwrap();
+    let mut heard = Vec::new();
+    let reaped = loop {
+        heard.extend(socket.recv());
+        match reap::reap_of(spawned.pid) {
+            Some(reaped) => break reaped,
+            None => std::thread::yield_now(),
+        }
+    };
+    assert_eq!(reaped.exit, Exit::code(0));
+    assert!(heard.contains(&Message::Ready), "{heard:?}");
+    assert!(heard.contains(&Message::Status("all is well".into())), "{heard:?}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn files_and_directories() {
     let long = word("true");
     let long =
         ProgramSpec { command: Command::Words(vec!["true".into(), "x".repeat(1 << 20)]), ..long };
-    for (spec, told) in [
+    for (spec, told) in vec![
         (word("/no/such"), "/no/such does not exist".to_owned()),
         (word("./no"), format!("{home}/./no does not exist")),
         (word("no-such-word"), "no file no-such-word is in any directory of PATH (".to_owned()),

@@ -87,7 +87,10 @@ fn a_command_is_found_by_the_path_of_the_child_and_expanded() {
     };
     spec.environment.insert("PATH".into(), format!("/nowhere:{}", place.home.path().display()));
     assert_eq!(place.said(&spec), format!("{} 3 a  b\n", tool.display()));
-    assert_eq!(place.start(&spec).unwrap().executable, tool);
+    let started = place.start(&spec).unwrap();
+    assert_eq!((started.executable, started.setid), (tool.clone(), false));
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
+    assert!(place.start(&spec).unwrap().setid);
     spec.command = Command::Words(vec!["./tool-web".to_owned()]);
     assert_eq!(place.start(&spec).unwrap().executable, place.home.path().join("./tool-web"));
 }
