@@ -239,6 +239,11 @@ impl<'a> Draft<'a> {
         let text = |what: &str, bytes: &[u8]| {
             CString::new(bytes).map_err(|_| format!("{what} holds a NUL byte"))
         };
+        // Exec would take the rest of such a value for nothing.
+        let cut = |text: &OsStr| text.as_bytes().contains(&0);
+        if let Some((name, _)) = self.environment.iter().find(|(k, v)| cut(k) || cut(v)) {
+            return Err(format!("environment {} holds a NUL byte", name.display()));
+        }
         let (spec, settings) = (self.spec, self.who.settings);
         let oom_score_adj = spec.oom_score_adj.map(|wanted| wanted.to_string());
         Ok(Plan {

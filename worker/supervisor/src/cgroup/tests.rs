@@ -10,7 +10,7 @@ use dsbus_schema::state::Exit;
 
 use super::*;
 use crate::config::CgroupChoice;
-use crate::spawn::tests::{Place, end_of, script};
+use crate::spawn::tests::{Place, alone, end_of, script};
 use crate::spawn::{self, Spawned};
 
 /// A directory for cgroups of its own, which goes with the test.
@@ -139,4 +139,43 @@ fn limits_are_kept_where_the_controllers_are() {
     assert_ne!(end_of(spawned.unwrap().pid), Exit::code(0), "its fork is refused");
     until(|| cgroup.remove().is_ok());
     assert!(Command::new("true").status().is_ok());
+}
+
+#[test]
+fn a_worker_makes_room_for_controllers_below_its_own_cgroup() {
+    const NAME: &str = "cgroup::tests::a_worker_makes_room_for_controllers_below_its_own_cgroup";
+    let Some(root) = Root::open("aside") else { return };
+    if !root.0.memory {
+        eprintln!("this machine has no controllers of cgroup version 2: nothing is tested");
+        return;
+    }
+    if !alone(NAME) {
+        return;
+    }
+    // Now this process is a worker in a cgroup of its own, as in a unit of systemd.
+    let own = root.0.path.join("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("cgroup.procs"), "0").unwrap();
+    let (fleet, worker) = ("f".parse().unwrap(), "w".parse().unwrap());
+    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    let (below, trouble) = place(&CgroupChoice::Auto, &fleet, &worker, Path::new("/x"));
+    assert!(trouble.is_some_and(|why| why.contains("besides this worker")));
+    assert!(!below.unwrap().memory);
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    let (below, trouble) = place(&CgroupChoice::Auto, &fleet, &worker, Path::new("/x"));
+    assert_eq!(trouble, None);
+    let below = below.unwrap();
+    assert!(below.memory && below.cpu && below.pids && below.path.starts_with(&own));
+    assert_eq!(members(&own.join("worker")), [nix::unistd::getpid().as_raw()]);
+    // Its children are beside it, and it can end them without ending itself.
+    let desk = Place::new();
+    let cgroup = Cgroup::make(&below, &desk.name, 1, &Limits::default()).unwrap();
+    let spec = script("sleep 1000");
+    let spawned = spawn::child(&spec, &desk.who(), &desk.sockets, Some(&cgroup)).unwrap();
+    cgroup.kill();
+    assert_eq!(end_of(spawned.pid), Exit::signal(9));
+    // The test's root is removed from outside of it.
+    let top = root.0.path.parent().unwrap().join("cgroup.procs");
+    fs::write(top, "0").unwrap();
 }

@@ -28,6 +28,8 @@ fn files_and_directories() {
     let long = word("true");
     let long =
         ProgramSpec { command: Command::Words(vec!["true".into(), "x".repeat(1 << 20)]), ..long };
+    let mut nul = word("true");
+    nul.environment.insert("A".into(), "x\0y".into());
     for (spec, told) in vec![
         (word("/no/such"), "/no/such does not exist".to_owned()),
         (word("./no"), format!("{home}/./no does not exist")),
@@ -41,6 +43,7 @@ fn files_and_directories() {
         (env_file, "env_file /no/env: does not exist".to_owned()),
         (word("%(ENV_NO_SUCH)s"), "command: the worker has no variable NO_SUCH".to_owned()),
         (long, "/".to_owned()),
+        (nul, "environment A holds a NUL byte".to_owned()),
     ] {
         let why = place.start(&spec).unwrap_err();
         assert!(why.starts_with(&told), "{why:?} does not begin with {told:?}");
