@@ -14,11 +14,11 @@ use crate::spawn::tests::{Place, alone, end_of, script};
 use crate::spawn::{self, Spawned};
 
 /// A directory for cgroups of its own, which goes with the test.
-struct Root(CgroupRoot);
+pub(crate) struct Root(pub(crate) CgroupRoot);
 
 impl Root {
     /// `None` where there is none to be had.
-    fn open(test: &str) -> Option<Root> {
+    pub(crate) fn open(test: &str) -> Option<Root> {
         let base = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from);
         let base = base.into_iter().find(|base| base.join("cgroup.controllers").exists())?;
         let home = format!("/{test}/{}", std::process::id());

@@ -32,6 +32,12 @@ fn it_runs_as_its_user_with_all_groups() {
 
 #[test]
 fn a_parent_death_signal_survives_the_change_of_user_and_the_worker_stays_dumpable() {
+    const NAME: &str = "spawn::tests::identity::\
+        a_parent_death_signal_survives_the_change_of_user_and_the_worker_stays_dumpable";
+    // A worker has one thread; here other tests start children at the same time.
+    if !alone(NAME) {
+        return;
+    }
     let place = Place::new();
     if !root(&place) {
         return;
