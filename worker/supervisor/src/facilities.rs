@@ -157,7 +157,10 @@ mod tests {
 
     #[test]
     fn this_machine_is_seen_as_it_is() {
-        let machine = Machine::without_cgroups();
+        let settings = Settings { cgroup: crate::CgroupChoice::None, ..Settings::default() };
+        let (fleet, worker) = ("f".parse().unwrap(), "w".parse().unwrap());
+        let machine = Machine::find(&settings, &fleet, &worker, Path::new("/x"));
+        assert_eq!(machine.cgroup_trouble, None);
         assert!(!machine.host.is_empty());
         let found = facilities(&machine);
         assert_eq!(found.iter().any(|name| name == "user"), machine.uid == 0);

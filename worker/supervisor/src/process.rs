@@ -1,9 +1,5 @@
 //! Processes by what the kernel says of them.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the driver that uses all of it is being written")
-)]
 pub(crate) mod leftovers;
 #[cfg_attr(
     not(test),
@@ -124,6 +120,10 @@ pub fn signal_group(pgid: i32, signal: i32) {
 }
 
 /// Signals one process; one that is gone needs no signal.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the driver that uses all of it is being written")
+)]
 pub(crate) fn signal_one(pid: i32, signal: i32) {
     send(pid, signal);
 }
@@ -150,7 +150,9 @@ pub(crate) fn kill_one(pid: i32) {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+#[cfg(test)]
+mod unit {
     use super::*;
 
     #[test]

@@ -13,7 +13,7 @@ mod launch;
 mod plan;
 mod reap;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
@@ -40,10 +40,6 @@ pub use agent::AGENT_FD;
 pub(crate) use agent::agent;
 pub(crate) use environment::variables;
 pub(crate) use reap::{Reaped, reap};
-
-/// The first descriptor that a child finds besides the three that every process has; as
-/// `SD_LISTEN_FDS_START`.
-const PASSED_FROM: i32 = 3;
 
 /// Whose process it is, and what its worker knows.
 #[derive(Debug, Clone, Copy)]
@@ -220,8 +216,9 @@ impl<'a> Draft<'a> {
         let word = self.argv.first().ok_or("command is missing: say what to run")?;
         let path = self.environment.get(OsStr::new("PATH")).map(AsRef::as_ref);
         let executable = executable::find(word, path, &self.directory)?;
-        let numbered: Vec<_> =
-            sources.iter().map(|(fd, _)| *fd).zip(0..).collect::<Vec<(BorrowedFd<'_>, i32)>>();
+        // Behind the three that every process has come those of `listen`, from 3 on as
+        // sd_listen_fds(3) wants it, and then other files.
+        let numbered: Vec<_> = sources.iter().map(|(fd, _)| *fd).zip(0..).collect();
         let (places, _held) = launch::out_of_the_way(&numbered)
             .map_err(|e| format!("too many open files: {}", e.desc()))?;
         let plan = self.plan(&executable.path, pids, places)?;
@@ -242,6 +239,11 @@ impl<'a> Draft<'a> {
         let text = |what: &str, bytes: &[u8]| {
             CString::new(bytes).map_err(|_| format!("{what} holds a NUL byte"))
         };
+        // Exec would take the rest of such a value for nothing.
+        let cut = |text: &OsStr| text.as_bytes().contains(&0);
+        if let Some((name, _)) = self.environment.iter().find(|(k, v)| cut(k) || cut(v)) {
+            return Err(format!("environment {} holds a NUL byte", name.display()));
+        }
         let (spec, settings) = (self.spec, self.who.settings);
         let oom_score_adj = spec.oom_score_adj.map(|wanted| wanted.to_string());
         Ok(Plan {

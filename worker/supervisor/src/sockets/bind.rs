@@ -104,8 +104,8 @@ fn make_way(path: &Path) -> Result<(), String> {
     let caller = caller.map_err(|e| e.desc().to_owned())?;
     let stale = match connect(caller.as_raw_fd(), &address) {
         Ok(()) => false,
-        Err(e) if e == Errno::EAGAIN => false,
-        Err(e) if e == Errno::ECONNREFUSED => true,
+        Err(Errno::EAGAIN) => false,
+        Err(Errno::ECONNREFUSED) => true,
         Err(e) => return Err(format!("whether somebody listens there is not known: {}", e.desc())),
     };
     if !stale {

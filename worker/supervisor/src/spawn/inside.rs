@@ -14,6 +14,9 @@ use super::plan::{Failure, Plan, Step, Switch};
 
 /// Version 3 of capset(2): two words of 32 capabilities each.
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
+/// The kernel's signals are 1 to 64, and a set of them has 8 bytes.
+const SIGNAL_MAX: c_int = 64;
+const SIGNAL_BYTES: usize = 8;
 /// Exit code of a process that could not begin; it is reaped at once, and nobody sees it.
 const EXIT: c_int = 127;
 
@@ -210,15 +213,19 @@ unsafe fn keep(capabilities: &[u8]) -> Result<(), Failure> {
 /// Nothing ignored, nothing blocked: the supervisor blocks the signals that it reads from its
 /// signalfd, and a child that inherits that cannot be asked to stop.
 pub(super) fn reset_signals() -> bool {
+    // What sigaction(2) and sigprocmask(2) take at the kernel: the C library would keep its hands
+    // on two numbers that it uses itself, and those may have been ignored by whoever started us.
+    let default = [0_u64; 4];
+    let none = 0_u64;
     // SAFETY: all-zero is SIG_DFL without flags, which is valid for every number; those that
-    // cannot be set are refused. The set is made empty before it is read.
+    // cannot be set are refused. Both are read only, and as long as the kernel's.
     unsafe {
-        let default = std::mem::zeroed::<libc::sigaction>();
-        for number in 1..=libc::SIGRTMAX() {
-            libc::sigaction(number, &raw const default, std::ptr::null_mut());
+        for number in 1..=SIGNAL_MAX {
+            let unasked = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), unasked, SIGNAL_BYTES);
         }
-        let mut none = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) == 0
+        let unasked = std::ptr::null_mut::<u64>();
+        let set = libc::SIG_SETMASK;
+        libc::syscall(libc::SYS_rt_sigprocmask, set, &raw const none, unasked, SIGNAL_BYTES) == 0
     }
 }

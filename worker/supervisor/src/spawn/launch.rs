@@ -49,13 +49,25 @@ pub(super) fn out_of_the_way(
 
 /// Starts the process of a plan, in a cgroup when there is one. Returns once it executes.
 pub(super) fn launch(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<i32, Failure> {
+    launch_by(plan, cgroup, born_inside)
+}
+
+/// A birth within a cgroup; `None` when it must be done in another way.
+type Birth = fn(&Errand<'_>, &mut [MaybeUninit<u128>], i32) -> Option<Result<i32, i32>>;
+
+/// The same with another way to be born in a cgroup, for tests of where that is refused.
+pub(super) fn launch_by(
+    plan: &Plan,
+    cgroup: Option<BorrowedFd<'_>>,
+    birth: Birth,
+) -> Result<i32, Failure> {
     let mut errand = Errand { plan, cgroup: -1, failure: Cell::new(None) };
     let mut stack: Box<[MaybeUninit<u128>]> = Box::new_uninit_slice(STACK_PIECES);
     let before = block_signals();
     let dumpable = dumpable();
     let mut born = None;
     if let Some(directory) = cgroup {
-        born = born_inside(&errand, &mut stack, directory.as_raw_fd());
+        born = birth(&errand, &mut stack, directory.as_raw_fd());
         // Where the kernel or a container's filter knows no clone3, it moves there by itself.
         errand.cgroup = directory.as_raw_fd();
     }

@@ -70,6 +70,7 @@ pub(super) struct Failure {
 /// Text as exec wants it: pointers to strings that end with NUL, and a null pointer last.
 #[derive(Debug, Default)]
 pub(super) struct Words {
+    #[cfg_attr(not(test), expect(dead_code, reason = "it keeps what the pointers point to"))]
     texts: Vec<Vec<u8>>,
     pointers: Vec<*const c_char>,
     /// Where the process writes its own pid, which only it knows.

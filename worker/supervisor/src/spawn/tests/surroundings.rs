@@ -1,0 +1,121 @@
+//! Environment, directory, session and signals of a child.
+
+use super::*;
+
+#[test]
+fn later_variables_win_and_values_stay_as_they_are() {
+    let mut place = Place::new();
+    let file = place.home.path().join("web.env");
+    std::fs::write(&file, "FILE=f\nexport OVER='file $x'\nSETTING=file\nDSBUS_EPOCH=1\n").unwrap();
+    let strange = "a=b, c;d \"q\" 'p' %h 100% \\ \n$x #y é";
+    for (name, value) in [("SETTING", "s"), ("GIVEN", "g"), ("MINE", "%(ENV_PATH)s")] {
+        place.settings.environment.insert(name.into(), value.into());
+    }
+    place.settings.serverurl = Some("http://h/".into());
+    let mut spec = script("env -0");
+    spec.process_name = Some("%(program_name)s_%(process_num)02d".into());
+    spec.env_file = vec!["%(ENV_HERE)s/web.env".into()];
+    let here = place.home.path().display().to_string();
+    for (name, value) in [
+        ("OVER", "program"),
+        ("STRANGE", strange),
+        ("NUMBER", "%(process_num)03d of %(program_name)s on %(worker)s"),
+        ("PATH", "/extra:%(ENV_PATH)s"),
+        ("DSBUS_INSTANCE", "forged"),
+        ("HERE", &here),
+    ] {
+        spec.environment.insert(name.into(), value.into());
+    }
+    let said = place.said(&spec);
+    let path = std::env::vars().find(|(name, _)| name == "PATH").unwrap().1;
+    let longer = format!("/extra:{path}");
+    for (name, value) in [
+        ("SUPERVISOR_ENABLED", "1"),
+        ("SUPERVISOR_SERVER_URL", "http://h/"),
+        ("SUPERVISOR_PROCESS_NAME", "web_03"),
+        ("SUPERVISOR_GROUP_NAME", "web"),
+        ("FILE", "f"),
+        ("SETTING", "file"),
+        ("GIVEN", "g"),
+        ("MINE", &path),
+        ("OVER", "program"),
+        ("STRANGE", strange),
+        ("NUMBER", "003 of web on w1"),
+        ("PATH", &longer),
+        ("DSBUS_INSTANCE", "web:3"),
+        ("DSBUS_PROGRAM", "web"),
+        ("DSBUS_INDEX", "3"),
+        ("DSBUS_EPOCH", "7"),
+        ("DSBUS_FLEET", "f1"),
+        ("DSBUS_WORKER", "w1"),
+    ] {
+        let line = format!("{name}={value}");
+        assert!(said.split('\0').any(|one| one == line), "{line} is not in {said:?}");
+    }
+    for absent in ["NOTIFY_SOCKET=", "LISTEN_", "WATCHDOG_"] {
+        assert!(!said.split('\0').any(|one| one.starts_with(absent)), "{absent}");
+    }
+}
+
+#[test]
+fn it_begins_in_its_directory_in_a_session_of_its_own_with_no_signal_held_back() {
+    let place = Place::new();
+    let text = "pwd -P; cut -d' ' -f6 /proc/self/stat; echo $$; \
+                exec grep -E '^Sig(Blk|Ign)|^ShdPnd' /proc/self/status";
+    let said = place.said(&script(text));
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(Path::new(lines[0]), place.home.path().canonicalize().unwrap());
+    assert_eq!(lines[1], lines[2]);
+    assert_eq!(said.matches("0000000000000000").count(), 3, "{said}");
+    let mut spec = script("pwd -P");
+    spec.directory = Some("%(ENV_D)s/x".into());
+    std::fs::create_dir(place.home.path().join("x")).unwrap();
+    spec.environment.insert("D".into(), place.home.path().display().to_string());
+    assert!(place.said(&spec).ends_with("/x\n"));
+}
+
+#[test]
+fn a_command_is_found_by_the_path_of_the_child_and_expanded() {
+    let place = Place::new();
+    let tool = place.home.path().join("tool-web");
+    std::fs::write(&tool, "#!/bin/sh\necho \"$0\" \"$@\"\n").unwrap();
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let words = ["tool-%(program_name)s", "%(process_num)d", "a  b"];
+    let mut spec = ProgramSpec {
+        command: Command::Words(words.map(str::to_owned).to_vec()),
+        ..ProgramSpec::default()
+    };
+    spec.environment.insert("PATH".into(), format!("/nowhere:{}", place.home.path().display()));
+    assert_eq!(place.said(&spec), format!("{} 3 a  b\n", tool.display()));
+    let started = place.start(&spec).unwrap();
+    assert_eq!((started.executable, started.setid), (tool.clone(), false));
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
+    assert!(place.start(&spec).unwrap().setid);
+    spec.command = Command::Words(vec!["./tool-web".to_owned()]);
+    assert_eq!(place.start(&spec).unwrap().executable, place.home.path().join("./tool-web"));
+}
+
+/// Docker's filter of system calls answers ENOSYS to clone3.
+#[test]
+fn where_clone3_is_refused_it_moves_into_its_cgroup_by_itself() {
+    use std::os::fd::AsRawFd;
+    let Some(root) = crate::cgroup::tests::Root::open("refused") else { return };
+    let place = Place::new();
+    let spec = script("exec grep ^0:: /proc/self/cgroup");
+    let who = place.who();
+    let draft = Draft::new(&spec, &who, &spec.argv().unwrap()).unwrap();
+    let (reader, writer) = pipe().unwrap();
+    let null = null().unwrap();
+    let places = vec![(null.as_raw_fd(), 0), (writer.as_raw_fd(), 1), (writer.as_raw_fd(), 2)];
+    let plan = draft.plan(Path::new("/bin/sh"), &[], places).unwrap();
+    let cgroup = Cgroup::make(&root.0, &place.name, 1, &spec.limits).unwrap();
+    let pid = launch::launch_by(&plan, Some(cgroup.directory()), |_, _, _| None).unwrap();
+    drop(writer);
+    let said = read(reader);
+    assert!(said.ends_with("/web.3.1\n"), "{said}");
+    assert_eq!(end_of(pid), Exit::code(0));
+    // One that is gone refuses both ways.
+    cgroup.remove().unwrap();
+    let why = child(&script("true"), &who, &place.sockets, Some(&cgroup)).unwrap_err();
+    assert!(why.starts_with("it cannot enter its cgroup: "), "{why}");
+}
