@@ -2,6 +2,7 @@
 
 mod changing;
 mod sinks;
+mod speed;
 
 use std::fs;
 use std::io::{self, PipeWriter, Write};
