@@ -14,6 +14,7 @@ use dsbus_schema::moment::BootTime;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 
+use super::doomed::Doomed;
 use super::loss::Dropped;
 use super::rotation::{self, Rotation};
 use super::tail::{TAIL_BYTES, last_line};
@@ -40,6 +41,9 @@ pub struct LogFile {
     /// Why something else than writing fails, since somebody asked.
     trouble: Option<String>,
     dropped: u64,
+    /// All bytes that were written here.
+    total: u64,
+    doomed: Doomed,
 }
 
 #[derive(Debug)]
@@ -79,6 +83,8 @@ impl LogFile {
             rotated: false,
             trouble: None,
             dropped: 0,
+            total: 0,
+            doomed: Doomed::default(),
         };
         log.reopen();
         log
@@ -107,7 +113,7 @@ impl LogFile {
 
     /// The last line that is not empty.
     pub fn last_line(&self) -> Option<String> {
-        last_line(&self.end(TAIL_BYTES))
+        last_line(&self.end(TAIL_BYTES, 0))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -134,14 +140,17 @@ impl LogFile {
 
     /// Appends, and rotates.
     pub(super) fn append(&mut self, bytes: &[u8], now: BootTime) -> Result<(), Dropped> {
+        self.doomed.free_some();
         let mut left = bytes;
         let written = self.opened(now).map_err(str::to_owned).and_then(|open| {
             open.set_appending(true)
                 .and_then(|()| write_all(&open.file, &mut left))
                 .map_err(|e| e.to_string())
         });
+        let done = (bytes.len() - left.len()) as u64;
+        self.total += done;
         if let Some(open) = &mut self.open {
-            open.size += (bytes.len() - left.len()) as u64;
+            open.size += done;
         }
         self.rotate_if_full(now);
         written.map_err(|why| Dropped {
@@ -164,6 +173,8 @@ impl LogFile {
             Ok(0) => Moved::Closed,
             Ok(moved) => {
                 open.size = metadata.len() + moved as u64;
+                self.total += moved as u64;
+                self.doomed.free_some();
                 self.rotate_if_full(now);
                 Moved::Bytes(moved)
             }
@@ -175,10 +186,17 @@ impl LogFile {
         }
     }
 
-    /// The last bytes that were written, also before a rotation.
-    pub(super) fn end(&self, most: usize) -> Vec<u8> {
+    /// How many bytes were written here, by whomever of this process.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The last bytes that were written, also before a rotation, without `later` ones after them.
+    pub(super) fn end(&self, most: usize, later: u64) -> Vec<u8> {
         let Some(open) = self.open.as_ref().filter(|open| open.regular) else { return Vec::new() };
         let length = open.file.metadata().map_or(0, |metadata| metadata.len());
+        // Some were written before a rotation: too long ago.
+        let Some(length) = length.checked_sub(later) else { return Vec::new() };
         let here = usize::try_from(length).unwrap_or(usize::MAX).min(most);
         let mut end = vec![0; here];
         if open.file.read_exact_at(&mut end, length - here as u64).is_err() {
@@ -199,7 +217,7 @@ impl LogFile {
             }
             None => {}
         }
-        rotation::clear(&self.path)
+        rotation::clear(&self.path, &mut self.doomed)
     }
 
     fn opened(&mut self, now: BootTime) -> Result<&mut Open, &str> {
@@ -242,11 +260,11 @@ impl LogFile {
     }
 
     fn rotate(&mut self, now: BootTime) {
-        let before = self.end(TAIL_BYTES);
+        let before = self.end(TAIL_BYTES, 0);
         let done = if self.rotation.backups == 0 {
             self.truncate()
         } else {
-            rotation::shift(&self.path, self.rotation.backups)
+            rotation::shift(&self.path, self.rotation.backups, &mut self.doomed)
         };
         match done {
             Ok(()) => {
@@ -279,7 +297,7 @@ impl LogFile {
         let Some(max_age) = self.rotation.max_age else { return };
         let nanos = u64::try_from(clock::now().wall.unix_nanos()).unwrap_or(0);
         let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
-        if let Err(e) = rotation::remove_older(&self.path, max_age, now) {
+        if let Err(e) = rotation::remove_older(&self.path, max_age, now, &mut self.doomed) {
             self.tell(&format!("freed of old rotated files: {e}"));
         }
     }

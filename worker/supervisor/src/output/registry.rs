@@ -107,6 +107,7 @@ impl Outputs {
 
     /// What follows a write: a rotated file is compressed. Says whether it was rotated.
     pub(super) fn look_after(&mut self, log: &SharedLog) -> bool {
+        self.compressors.free_some();
         let mut log = log.borrow_mut();
         if let Some(trouble) = log.take_trouble() {
             tracing::warn!("{trouble}");

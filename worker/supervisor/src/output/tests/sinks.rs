@@ -11,12 +11,17 @@ use super::*;
 fn two_outlets_on_one_file_rotate_it_together() {
     let mut stage = Stage::new(|plan| plan.rotation.bytes_max = 50);
     let (pipe, mut other) = io::pipe().unwrap();
+    // What was spliced by one before is still its last line.
+    stage.say("only first\n");
     // Another name of the same file.
     let alias =
         stage.directory.path().join("../").join(stage.directory.path().file_name().unwrap());
     let mut second = plan(&[alias.join("out")]);
     second.rotation.bytes_max = 50;
     let mut outlet = stage.outputs.attach(pipe, second).unwrap();
+    writeln!(other, "only second").unwrap();
+    outlet.read(&mut stage.outputs, &mut stage.said);
+    assert_eq!(stage.outlet.last_line().as_deref(), Some("only first"));
     let mut lines = Vec::new();
     for number in 0..30 {
         stage.say(format!("first {number}\n"));

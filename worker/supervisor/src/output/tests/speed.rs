@@ -64,7 +64,7 @@ fn a_flood_passes_whichever_way() {
     let plain = cat(&directory.path().join("cat"));
     fs::remove_file(directory.path().join("cat")).unwrap();
     println!("cat > file: {plain:?}");
-    let ways: [(&str, fn(&mut Plan)); 5] = [
+    let ways: [(&str, Way); 5] = [
         ("spliced", |_| {}),
         ("copied", |plan| plan.files.push("/dev/null".into())),
         ("events", |plan| plan.events = true),
