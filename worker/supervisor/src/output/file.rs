@@ -16,7 +16,7 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 
 use super::doomed::Doomed;
 use super::loss::Dropped;
-use super::rotation::{self, Rotation};
+use super::rotation::{self, Rotation, unless_missing};
 use super::tail::{TAIL_BYTES, last_line};
 use crate::clock;
 
@@ -40,6 +40,8 @@ pub struct LogFile {
     rotated: bool,
     /// Why something else than writing fails, since somebody asked.
     trouble: Option<String>,
+    /// That was told, and it did not go well since.
+    troubled: bool,
     dropped: u64,
     /// All bytes that were written here.
     total: u64,
@@ -82,6 +84,7 @@ impl LogFile {
             before: Vec::new(),
             rotated: false,
             trouble: None,
+            troubled: false,
             dropped: 0,
             total: 0,
             doomed: Doomed::default(),
@@ -262,22 +265,20 @@ impl LogFile {
     fn rotate(&mut self, now: BootTime) {
         let before = self.end(TAIL_BYTES, 0);
         let done = if self.rotation.backups == 0 {
-            self.truncate()
+            self.begin_anew(now)
         } else {
+            // If the new file cannot be opened, the old one is written on, under its new name.
             rotation::shift(&self.path, self.rotation.backups, &mut self.doomed)
+                .map(|()| self.try_open(now))
         };
         match done {
-            Ok(()) => {
-                // If the new file cannot be opened, the old one is written on, under its new name.
-                let opened = self.rotation.backups == 0 || self.try_open(now);
-                if opened {
-                    self.before = before;
-                    self.rotated = true;
-                } else {
-                    self.tell(&format!("opened again: {}", self.closed_by.clone()));
-                }
+            Ok(true) => {
+                self.before = before;
+                self.rotated = true;
+                self.troubled = false;
                 self.remove_older();
             }
+            Ok(false) => self.tell(&format!("opened again: {}", self.closed_by)),
             Err(e) => {
                 self.retry_at = Some(now + RETRY_PAUSE);
                 self.tell(&format!("rotated: {e}"));
@@ -285,12 +286,24 @@ impl LogFile {
         }
     }
 
-    fn truncate(&mut self) -> io::Result<()> {
-        if let Some(open) = &mut self.open {
-            open.file.set_len(0)?;
-            open.size = 0;
+    /// The file begins anew, as another one, so that nobody who follows it reads on in the middle
+    /// of it. One that cannot be removed, and one that a link leads to, is truncated.
+    fn begin_anew(&mut self, now: BootTime) -> io::Result<bool> {
+        let link = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_symlink());
+        if link || unless_missing(fs::remove_file(&self.path)).is_err() {
+            if let Some(open) = &mut self.open {
+                open.file.set_len(0)?;
+                open.size = 0;
+            }
+            return Ok(true);
         }
-        Ok(())
+        // Kept until the new one is there, which could else get the same inode.
+        let old = self.open.take();
+        let opened = self.try_open(now);
+        if let Some(old) = old {
+            self.doomed.adopt(old.file);
+        }
+        Ok(opened)
     }
 
     fn remove_older(&mut self) {
@@ -304,7 +317,10 @@ impl LogFile {
 
     /// Not logged here: this may be the very file that is logged to.
     fn tell(&mut self, what: &str) {
-        self.trouble = Some(format!("{} cannot be {what}", self.path.display()));
+        if !self.troubled {
+            self.trouble = Some(format!("{} cannot be {what}", self.path.display()));
+            self.troubled = true;
+        }
     }
 }
 

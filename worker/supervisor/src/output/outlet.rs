@@ -19,10 +19,13 @@ use super::tail::{TAIL_BYTES, Tail, last_line};
 use super::{Plan, Said};
 use crate::clock::{self, Now};
 
-/// Bytes read from one pipe before others have their turn, which takes 0.2 ms spliced and 0.4 ms
-/// with everything switched on (measured), and ends with a rotation: a restart of another child
-/// comes long before 10 ms, also when several flood.
+/// Bytes read from one pipe before others have their turn, which takes 0.2 ms spliced, 0.5 ms with
+/// everything switched on, and 1 ms with a rotation, which ends it (measured, `tests/speed.rs`): a
+/// restart of another child comes before 10 ms, also when several flood.
 const TURN: usize = 4 * CHUNK;
+/// Limit of a file that is moved a turn at once, a sixth cheaper (measured); a smaller one would
+/// overshoot its limit by too much.
+const TURNED_MIN: u64 = 4 << 20;
 /// What the pipe of a flooder holds, so that the child writes on while others have their turn.
 const PIPE_MAX: libc::c_int = 1 << 20;
 /// Turns in a row that found what a usual pipe holds, before it is made greater.
@@ -226,7 +229,9 @@ impl Outlet {
             // What is at the end of a file of several is not always ours to report.
             return None;
         }
-        let moved = log.borrow_mut().splice(pipe, CHUNK, now.boot);
+        let bytes_max = log.borrow().rotation().bytes_max;
+        let most = if (1..TURNED_MIN).contains(&bytes_max) { CHUNK } else { TURN };
+        let moved = log.borrow_mut().splice(pipe, most, now.boot);
         match moved {
             Moved::Bytes(bytes) => {
                 loss.note(Ok(()), now.boot, said);

@@ -54,7 +54,8 @@ fn chain(log: &Path) -> u32 {
         .unwrap_or(0)
 }
 
-fn unless_missing(done: io::Result<()>) -> io::Result<()> {
+/// What is not there any more needs no removal.
+pub(super) fn unless_missing(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,

@@ -55,9 +55,18 @@ fn the_limits_that_are_zero() {
     anew.write(b"0123456789");
     anew.write(b"abc");
     assert_eq!(fs::read(&path).unwrap(), b"abc");
-    assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+    assert_ne!(fs::metadata(&path).unwrap().ino(), inode, "who follows it must find out");
     assert!(!plain(&path, 1).exists());
-    assert_eq!(anew.last_line().as_deref(), Some("0123456789abc"), "also what was truncated");
+    assert_eq!(anew.last_line().as_deref(), Some("0123456789abc"), "also what is gone");
+    // The link stays, and so does the file it leads to.
+    let (directory, target, _) = log(rotation(0, 0));
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let mut linked = LogFile::open(link.clone(), rotation(10, 0));
+    linked.write(b"0123456789");
+    linked.write(b"abc");
+    assert!(link.is_symlink());
+    assert_eq!(fs::read(&target).unwrap(), b"abc");
 }
 
 #[test]
@@ -95,6 +104,11 @@ fn whoever_moves_or_truncates_it_is_followed() {
     log.write(b"0123456789");
     log.write(b"new");
     assert_eq!(fs::read(&path).unwrap(), b"new");
+    log.set_rotation(rotation(10, 0));
+    fs::rename(&path, directory.path().join("moved")).unwrap();
+    log.write(b"0123456789");
+    assert_eq!(fs::read(directory.path().join("moved")).unwrap(), b"new0123456789");
+    assert_eq!(fs::read(&path).unwrap(), b"");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
 
 use super::*;
 use crate::clock;
@@ -35,8 +36,13 @@ fn cat(path: &Path) -> Duration {
     clock::now().boot.since(began)
 }
 
-/// How long an outlet takes, and its longest turn.
-fn outlet(path: &Path, change: impl FnOnce(&mut Plan)) -> (Duration, Duration) {
+/// What this thread has worked, without what others took from it.
+fn worked() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+}
+
+/// How long an outlet takes, what it works for that, and in its longest turn.
+fn outlet(path: &Path, change: impl FnOnce(&mut Plan)) -> [Duration; 3] {
     let mut outputs = Outputs::default();
     let mut plan = plan(&[path.to_owned()]);
     plan.rotation = Rotation { bytes_max: (MIB << 20) / FILES, backups: 10, ..plan.rotation };
@@ -44,18 +50,19 @@ fn outlet(path: &Path, change: impl FnOnce(&mut Plan)) -> (Duration, Duration) {
     let began = clock::now().boot;
     let (pipe, mut head) = flood();
     let mut outlet = outputs.attach(pipe, plan).unwrap();
-    let mut longest = Duration::ZERO;
+    let (mut longest, mut all) = (Duration::ZERO, Duration::ZERO);
     let mut said = Vec::new();
     while let Some(pipe) = outlet.fd() {
         let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
         poll(&mut ready, PollTimeout::NONE).unwrap();
-        let turn = clock::now().boot;
+        let turn = worked();
         outlet.read(&mut outputs, &mut said);
-        longest = longest.max(clock::now().boot.since(turn));
+        let turn = worked().saturating_sub(turn);
+        (longest, all) = (longest.max(turn), all + turn);
         said.clear();
     }
     head.wait().unwrap();
-    (clock::now().boot.since(began), longest)
+    [clock::now().boot.since(began), all, longest]
 }
 
 #[test]
@@ -75,8 +82,8 @@ fn a_flood_passes_whichever_way() {
     ];
     for (name, way) in ways {
         let path = directory.path().join(name);
-        let (took, longest) = outlet(&path, way);
-        println!("{name}: {took:?}, the longest turn {longest:?}");
+        let [took, worked, longest] = outlet(&path, way);
+        println!("{name}: {took:?}, of work {worked:?}, in the longest turn {longest:?}");
         let whole = (0..=10).map(|number| match number {
             0 => path.clone(),
             _ => rotation::plain(&path, number),
