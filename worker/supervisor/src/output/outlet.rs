@@ -12,7 +12,7 @@ use super::ansi::Strip;
 use super::capture::{Capture, Piece};
 use super::file::Moved;
 use super::loss::Loss;
-use super::pieces::Pieces;
+use super::pieces::{Pieces, cut};
 use super::registry::{CHUNK, Outputs, SharedLog};
 use super::syslog::Lines;
 use super::tail::{TAIL_BYTES, Tail, last_line};
@@ -82,7 +82,7 @@ impl Outlet {
             full_turns: 0,
             plan,
         };
-        outlet.prepare(outputs);
+        outlet.prepare(outputs, &mut Vec::new());
         Ok(outlet)
     }
 
@@ -153,7 +153,7 @@ impl Outlet {
             self.end_lines(outputs, said);
         }
         self.plan = plan;
-        self.prepare(outputs);
+        self.prepare(outputs, said);
     }
 
     /// Truncates the files, and removes rotated ones. The child writes on.
@@ -175,13 +175,16 @@ impl Outlet {
     }
 
     /// Makes what the plan needs, and keeps what is there already.
-    fn prepare(&mut self, outputs: &mut Outputs) {
+    fn prepare(&mut self, outputs: &mut Outputs, said: &mut Vec<Said>) {
         let mut old = std::mem::take(&mut self.files);
         for path in &self.plan.files {
             let log = outputs.file(path, self.plan.rotation);
             let place = old.iter().position(|(other, _)| Rc::ptr_eq(other, &log));
             let loss = place.map_or_else(Loss::default, |place| old.swap_remove(place).1);
             self.files.push((log, loss));
+        }
+        for (log, mut loss) in old {
+            loss.end(&log.borrow().path().display().to_string(), said);
         }
         self.strip = self.plan.strip_ansi.then(|| self.strip.take().unwrap_or_default());
         let most = self.plan.capture_max;
@@ -284,7 +287,9 @@ impl Outlet {
         for piece in capture.hear(&bytes) {
             match piece {
                 Piece::Log(bytes) => rotated |= self.log(&bytes, outputs, now, said),
-                Piece::Between(bytes) => said.push(Said::Communication(bytes)),
+                Piece::Between(bytes) => {
+                    said.extend(cut(&bytes).into_iter().map(Said::Communication));
+                }
             }
         }
         rotated

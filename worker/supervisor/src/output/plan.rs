@@ -8,6 +8,10 @@ use dsbus_schema::program::{LogTarget, ProgramSpec};
 use super::Rotation;
 use crate::Settings;
 
+/// Most bytes that are kept between the marks of capture mode, whatever is declared: it is memory
+/// of the worker, and Supervisor's manual has 1 MB as its example.
+const CAPTURE_BYTES_MAX: u64 = 1 << 20;
+
 /// How one channel of a child's output is treated; made of the declaration.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key that people switch on or off")]
@@ -87,7 +91,7 @@ impl Plan {
                 compress: spec.log_compress,
                 max_age: spec.log_max_age.map(|span| span.0),
             },
-            capture_max: usize::try_from(capture.0).unwrap_or(usize::MAX),
+            capture_max: usize::try_from(capture.0.min(CAPTURE_BYTES_MAX)).unwrap_or(0),
             events,
             timestamps: spec.log_timestamps,
             strip_ansi: spec.strip_ansi || settings.strip_ansi,
