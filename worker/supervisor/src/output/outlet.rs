@@ -10,22 +10,18 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::ansi::Strip;
 use super::capture::{Capture, Piece};
-use super::file::Moved;
 use super::loss::Loss;
 use super::pieces::{Pieces, cut};
 use super::registry::{CHUNK, Outputs, SharedLog};
 use super::syslog::Lines;
-use super::tail::{TAIL_BYTES, Tail, last_line};
+use super::tail::{Tail, last_line};
 use super::{Plan, Said};
 use crate::clock::{self, Now};
 
-/// Bytes read from one pipe before others have their turn, which takes 0.2 ms spliced, 0.5 ms with
+/// Bytes read from one pipe before others have their turn, which takes 0.2 ms, 0.5 ms with
 /// everything switched on, and 1 ms with a rotation, which ends it (measured, `tests/speed.rs`): a
 /// restart of another child comes before 10 ms, also when several flood.
 const TURN: usize = 4 * CHUNK;
-/// Limit of a file that is moved a turn at once, a sixth cheaper (measured); a smaller one would
-/// overshoot its limit by too much.
-const TURNED_MIN: u64 = 4 << 20;
 /// What the pipe of a flooder holds, so that the child writes on while others have their turn.
 const PIPE_MAX: libc::c_int = 1 << 20;
 /// Turns in a row that found what a usual pipe holds, before it is made greater.
@@ -49,10 +45,6 @@ pub(crate) struct Outlet {
     lines: Option<Lines>,
     pieces: Pieces,
     tail: Tail,
-    /// Bytes that went by unseen after those in `tail`.
-    unseen: usize,
-    /// How much had been written to their file when they were.
-    unseen_until: u64,
     full_turns: u32,
 }
 
@@ -77,8 +69,6 @@ impl Outlet {
             lines: None,
             pieces: Pieces::default(),
             tail: Tail::default(),
-            unseen: 0,
-            unseen_until: 0,
             full_turns: 0,
             plan,
         };
@@ -142,7 +132,6 @@ impl Outlet {
         if plan == self.plan {
             return;
         }
-        self.see();
         if plan.capture_max == 0 {
             self.end_capture(outputs, said);
         }
@@ -161,7 +150,6 @@ impl Outlet {
     /// # Errors
     /// What could not be cleared, and why.
     pub(crate) fn clear(&mut self) -> Result<(), String> {
-        self.see();
         for (log, _) in &self.files {
             let mut log = log.borrow_mut();
             log.clear().map_err(|e| format!("{} cannot be cleared: {e}", log.path().display()))?;
@@ -171,7 +159,7 @@ impl Outlet {
 
     /// The last line that is not empty.
     pub(crate) fn last_line(&self) -> Option<String> {
-        last_line(&[self.tail.bytes(), &self.unseen()].concat())
+        last_line(self.tail.bytes())
     }
 
     /// Makes what the plan needs, and keeps what is there already.
@@ -202,9 +190,6 @@ impl Outlet {
 
     fn step(&mut self, outputs: &mut Outputs, said: &mut Vec<Said>) -> Step {
         let now = clock::now();
-        if let Some(step) = self.splice(outputs, now, said) {
-            return step;
-        }
         let Some(pipe) = &mut self.pipe else { return Step::Closed };
         let mut buffer = outputs.lend();
         let step = match pipe.read(&mut buffer) {
@@ -221,52 +206,6 @@ impl Outlet {
         step
     }
 
-    /// Moves bytes into the only file without looking at them. `None` when that cannot be done.
-    fn splice(&mut self, outputs: &mut Outputs, now: Now, said: &mut Vec<Said>) -> Option<Step> {
-        let (Some(pipe), [(log, loss)], true) =
-            (&self.pipe, self.files.as_mut_slice(), self.plan.is_blind())
-        else {
-            return None;
-        };
-        if Rc::strong_count(log) > 1 {
-            // What is at the end of a file of several is not always ours to report.
-            return None;
-        }
-        let bytes_max = log.borrow().rotation().bytes_max;
-        let most = if (1..TURNED_MIN).contains(&bytes_max) { CHUNK } else { TURN };
-        let moved = log.borrow_mut().splice(pipe, most, now.boot);
-        match moved {
-            Moved::Bytes(bytes) => {
-                loss.note(Ok(()), now.boot, said);
-                self.unseen = (self.unseen + bytes).min(TAIL_BYTES);
-                self.unseen_until = log.borrow().total();
-                Some(Step::Read { bytes, rotated: outputs.look_after(log) })
-            }
-            Moved::Nothing => Some(Step::Nothing),
-            Moved::Closed => Some(Step::Closed),
-            Moved::Cannot => None,
-        }
-    }
-
-    /// The end of what went by unseen, which is still at the end of the file.
-    fn unseen(&self) -> Vec<u8> {
-        match self.files.as_slice() {
-            [(log, _)] if self.unseen > 0 => {
-                let log = log.borrow();
-                // Another writer may have come meanwhile.
-                let later = log.total().saturating_sub(self.unseen_until);
-                log.end(self.unseen, later)
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn see(&mut self) {
-        let unseen = self.unseen();
-        self.tail.push(&unseen);
-        self.unseen = 0;
-    }
-
     /// What the child said: without escapes, and without what was captured, it goes on.
     fn hear(
         &mut self,
@@ -275,7 +214,6 @@ impl Outlet {
         now: Now,
         said: &mut Vec<Said>,
     ) -> bool {
-        self.see();
         let bytes = match &mut self.strip {
             Some(strip) => Cow::Owned(strip.strip(bytes)),
             None => Cow::Borrowed(bytes),

@@ -97,14 +97,6 @@ impl Plan {
             strip_ansi: spec.strip_ansi || settings.strip_ansi,
         }
     }
-
-    /// Whether nothing needs to see the bytes on their way into the one file.
-    pub(super) fn is_blind(&self) -> bool {
-        self.files.len() == 1
-            && !(self.stdout || self.stderr || self.events || self.timestamps || self.strip_ansi)
-            && self.syslog.is_none()
-            && self.capture_max == 0
-    }
 }
 
 #[cfg(test)]
@@ -167,7 +159,6 @@ mod tests {
         assert_eq!((out.events, err.events), (true, false));
         assert_eq!((&out.syslog, err.syslog.as_deref()), (&None, Some("web_07")));
         assert!(out.timestamps && out.strip_ansi && err.timestamps && err.strip_ansi);
-        assert!(plan(&ProgramSpec::default(), Channel::Stdout).is_blind() && !out.is_blind());
     }
 
     #[test]
