@@ -1,10 +1,13 @@
 //! Reading the files that the supervisor writes children's output to:
-//! `<directory>/instances/<program>.<index>/<channel>.log`, rotated to `.1`, `.2` and so on.
+//! `<directory>/instances/<program>.<index>/<channel>.log`, rotated to `.1`, `.2` and so on. Where a
+//! program wants its log elsewhere, that is a link to it, and one to `/dev/null` when there is none.
+//!
+//! Compressed files (`.1.gz`) are not read: whoever asks is told that something was skipped.
 
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -24,14 +27,27 @@ struct Part {
     len: u64,
 }
 
-/// Reads what was asked for; `None` when there is no such instance here.
+/// The files of a log that can be read, oldest first.
+#[derive(Default)]
+struct Parts {
+    files: Vec<Part>,
+    /// Older ones are compressed.
+    more_before: bool,
+}
+
+/// Reads what was asked for; `None` when there is no such instance here, or it has no log.
 pub(crate) fn read(directory: &Path, ask: &LogAsk) -> io::Result<Option<LogPart>> {
     let name = format!("{}.{}", ask.name.program, ask.name.index);
     let directory = directory.join("instances").join(name);
     if !directory.is_dir() {
         return Ok(None);
     }
-    let parts = open(&directory.join(format!("{}.log", ask.channel.name())))?;
+    let log = followed(directory.join(format!("{}.log", ask.channel.name())));
+    // One that is not there yet has nothing in it yet.
+    if fs::metadata(&log).is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(None);
+    }
+    let parts = open(&log)?;
     // Output that is all escapes may need several tries.
     let mut most = LOG_BYTES_MAX;
     loop {
@@ -46,9 +62,18 @@ pub(crate) fn read(directory: &Path, ask: &LogAsk) -> io::Result<Option<LogPart>
     }
 }
 
+/// Where the files are: rotated ones are beside the log itself, not beside the link to it.
+fn followed(log: PathBuf) -> PathBuf {
+    match fs::read_link(&log) {
+        Ok(target) => log.parent().map_or(target.clone(), |directory| directory.join(target)),
+        Err(_) => log,
+    }
+}
+
 /// The files, oldest first. One that a rotation moves meanwhile may be met twice.
-fn open(current: &Path) -> io::Result<Vec<Part>> {
+fn open(current: &Path) -> io::Result<Parts> {
     let mut parts: Vec<Part> = Vec::new();
+    let mut more_before = false;
     for number in 0..=FILES_MAX {
         let path = match number {
             0 => current.to_owned(),
@@ -58,7 +83,10 @@ fn open(current: &Path) -> io::Result<Vec<Part>> {
             Ok(file) => file,
             // While a rotation runs, the current one is not there for a moment.
             Err(e) if e.kind() == io::ErrorKind::NotFound && number == 0 => continue,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                more_before = PathBuf::from(format!("{}.gz", path.display())).exists();
+                break;
+            }
             Err(e) => return Err(e),
         };
         let metadata = file.metadata()?;
@@ -68,7 +96,7 @@ fn open(current: &Path) -> io::Result<Vec<Part>> {
         }
     }
     parts.reverse();
-    Ok(parts)
+    Ok(Parts { files: parts, more_before })
 }
 
 fn end(parts: &[Part]) -> LogPlace {
@@ -80,7 +108,8 @@ fn end(parts: &[Part]) -> LogPlace {
 
 /// The last `lines` lines, of at most `most` bytes, over as many files as it takes; `skipped` when
 /// that was not room enough.
-fn last(parts: &[Part], lines: u32, most: usize) -> io::Result<LogPart> {
+fn last(parts: &Parts, lines: u32, most: usize) -> io::Result<LogPart> {
+    let Parts { files: parts, more_before } = parts;
     let mut found: Vec<u8> = Vec::new();
     for part in parts.iter().rev() {
         let want = (most - found.len()).min(usize::try_from(part.len).unwrap_or(usize::MAX));
@@ -94,8 +123,9 @@ fn last(parts: &[Part], lines: u32, most: usize) -> io::Result<LogPart> {
     }
     let mut begin = begin_of_last(&found, lines);
     let all: u64 = parts.iter().map(|part| part.len).sum();
-    let skipped = lines > 0 && begin == 0 && (found.len() as u64) < all;
-    if skipped {
+    let cut = lines > 0 && begin == 0 && (found.len() as u64) < all;
+    let missing = *more_before && count_lines(&found) < lines as usize;
+    if cut {
         // Cut in the middle of a line: what is left of it goes. A line longer than the answer is
         // shown from the begin of a character.
         let line = found.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
@@ -107,7 +137,11 @@ fn last(parts: &[Part], lines: u32, most: usize) -> io::Result<LogPart> {
     let held = incomplete(&found[begin..]).min(usize::try_from(next.offset).unwrap_or(0));
     next.offset -= held as u64;
     let text = String::from_utf8_lossy(&found[begin..found.len() - held]).into_owned();
-    Ok(LogPart { text, next, more: false, skipped })
+    Ok(LogPart { text, next, more: false, skipped: cut || missing })
+}
+
+fn count_lines(bytes: &[u8]) -> usize {
+    bytes.split_inclusive(|byte| *byte == b'\n').count()
 }
 
 /// Where the last `lines` lines begin; 0 when there are no more than that.
@@ -121,12 +155,13 @@ fn begin_of_last(bytes: &[u8], lines: u32) -> usize {
 }
 
 /// What follows a place.
-fn from(parts: &[Part], place: LogPlace, most: usize) -> io::Result<LogPart> {
+fn from(parts: &Parts, place: LogPlace, most: usize) -> io::Result<LogPart> {
+    let Parts { files: parts, more_before } = parts;
     let found = parts.iter().position(|part| part.inode == place.file);
     // A file that is shorter than it was is another one that got the same inode.
     let known = found.filter(|&at| place.offset <= parts[at].len);
     let nothing_yet = place.file == 0 && place.offset == 0;
-    let skipped = known.is_none() && !nothing_yet;
+    let skipped = known.is_none() && (!nothing_yet || *more_before);
     let (mut at, mut offset) = match (known, found) {
         (Some(at), _) => (at, place.offset),
         (None, at) => (at.unwrap_or(0), 0),

@@ -5,6 +5,7 @@
 mod ansi;
 mod capture;
 mod compress;
+mod doomed;
 mod file;
 mod loss;
 mod outlet;

@@ -173,6 +173,56 @@ fn bytes_that_are_no_text_are_shown_as_such() {
 }
 
 #[test]
+fn a_log_that_is_elsewhere_is_followed_with_its_rotated_files() {
+    let log = Log::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("web.out");
+    // What was logged here before belongs to an older declaration.
+    fs::write(log.path(".1"), "old\n").unwrap();
+    std::os::unix::fs::symlink(&target, log.path("")).unwrap();
+    assert_eq!(log.last(9), "", "nothing was written yet");
+    fs::write(&target, "b\n").unwrap();
+    fs::write(elsewhere.path().join("web.out.1"), "a\n").unwrap();
+    let mut place = log.ask(LogFrom::Last(0)).next;
+    assert_eq!(log.last(9), "a\nb\n");
+    fs::rename(&target, elsewhere.path().join("web.out.1")).unwrap();
+    fs::write(&target, "c\n").unwrap();
+    assert_eq!(log.follow(&mut place), ("c\n".to_owned(), 0));
+}
+
+#[test]
+fn an_instance_without_a_log_has_none() {
+    let log = Log::new();
+    std::os::unix::fs::symlink("/dev/null", log.path("")).unwrap();
+    let name = "web:0".parse().unwrap();
+    let ask = LogAsk { name, channel: Channel::Stdout, from: LogFrom::Last(1) };
+    assert_eq!(read(log.directory.path(), &ask).unwrap(), None);
+}
+
+#[test]
+fn compressed_files_are_skipped_and_that_is_told() {
+    let log = Log::new();
+    log.write("a\n");
+    let mut place = log.ask(LogFrom::Last(0)).next;
+    log.rotate();
+    log.write("b\nc\n");
+    fs::rename(log.path(".1"), log.path(".2.gz")).unwrap();
+    fs::copy(log.path(""), log.path(".1")).unwrap();
+    fs::write(log.path(""), "d\n").unwrap();
+    for (lines, text, skipped) in
+        [(0, "", false), (1, "d\n", false), (3, "b\nc\nd\n", false), (4, "b\nc\nd\n", true)]
+    {
+        let part = log.ask(LogFrom::Last(lines));
+        assert_eq!((part.text.as_str(), part.skipped), (text, skipped), "{lines} lines");
+    }
+    // Not repeated, and not silent.
+    place.file += 1_000_000_000;
+    assert_eq!(log.follow(&mut place), ("b\nc\nd\n".to_owned(), 1));
+    let mut begin = LogPlace { file: 0, offset: 0 };
+    assert_eq!(log.follow(&mut begin), ("b\nc\nd\n".to_owned(), 1));
+}
+
+#[test]
 fn an_unknown_instance_is_told() {
     let log = Log::new();
     let name = "web:1".parse().unwrap();

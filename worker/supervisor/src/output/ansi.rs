@@ -69,6 +69,9 @@ impl Strip {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const TABLE: &[(&str, &str)] = &[
@@ -106,6 +109,19 @@ mod tests {
     fn bytes_that_are_no_text_stay_as_they_are() {
         let bytes: Vec<u8> = (0..=255).filter(|byte| *byte != 0x1b).collect();
         assert_eq!(Strip::default().strip(&bytes), bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn it_makes_no_difference_where_output_is_cut(
+            bytes in vec(prop_oneof![Just(0x1b), Just(b'['), Just(b']'), Just(b'm'), any::<u8>()], 0..60),
+            cut in 0..60usize,
+        ) {
+            let (a, b) = bytes.split_at(cut.min(bytes.len()));
+            let mut strip = Strip::default();
+            let pieces = [strip.strip(a), strip.strip(b)].concat();
+            prop_assert_eq!(pieces, Strip::default().strip(&bytes));
+        }
     }
 
     #[test]

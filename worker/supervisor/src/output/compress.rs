@@ -18,6 +18,7 @@ use std::time::SystemTime;
 
 use nix::sys::signal::SigSet;
 
+use super::doomed::Doomed;
 use super::rotation;
 
 /// Most commands at once: logs that rotate together must not take the processors from children.
@@ -33,6 +34,7 @@ pub(super) struct Compressors {
     command: Vec<OsString>,
     running: BTreeMap<i32, Running>,
     waiting: VecDeque<PathBuf>,
+    doomed: Doomed,
 }
 
 /// A command that runs; at most one for each log.
@@ -54,6 +56,11 @@ impl Compressors {
         self.running.keys().copied()
     }
 
+    /// Gives back some room of what was compressed.
+    pub(super) fn free_some(&mut self) {
+        self.doomed.free_some();
+    }
+
     /// This log was rotated: its rotated files are compressed, one after the other.
     pub(super) fn want(&mut self, log: &Path) {
         let new = !self.waiting.iter().any(|waiting| waiting == log);
@@ -66,7 +73,7 @@ impl Compressors {
     /// A process ended, by itself with code 0 or not. Says whether it was one of these.
     pub(super) fn ended(&mut self, pid: i32, well: bool) -> bool {
         let Some(done) = self.running.remove(&pid) else { return false };
-        match finish(&done, well) {
+        match finish(&done, well, &mut self.doomed) {
             // Older ones that are not compressed yet come next.
             Ok(()) => self.want(&done.log),
             Err(e) => {
@@ -135,7 +142,7 @@ impl Compressors {
 }
 
 /// Puts the compressed file into the place of the rotated one.
-fn finish(done: &Running, well: bool) -> io::Result<()> {
+fn finish(done: &Running, well: bool, doomed: &mut Doomed) -> io::Result<()> {
     if !well {
         return Err(io::Error::other("the command failed"));
     }
@@ -149,7 +156,7 @@ fn finish(done: &Running, well: bool) -> io::Result<()> {
         temporary.set_modified(written)?;
     }
     fs::rename(&done.temporary, rotation::packed(&done.log, number))?;
-    fs::remove_file(rotation::plain(&done.log, number))
+    doomed.remove(&rotation::plain(&done.log, number))
 }
 
 #[cfg(test)]
@@ -202,7 +209,7 @@ mod tests {
         gzip.want(&log);
         assert_eq!(gzip.pids().count(), 1, "one for each log");
         let old = fs::metadata(rotation::plain(&log, 1)).unwrap().modified().unwrap();
-        rotation::shift(&log, 9).unwrap();
+        rotation::shift(&log, 9, &mut Doomed::default()).unwrap();
         wait(&mut gzip);
         assert_eq!(unpacked(&rotation::packed(&log, 2)), "a.1");
         assert_eq!(fs::metadata(rotation::packed(&log, 2)).unwrap().modified().unwrap(), old);
@@ -218,7 +225,7 @@ mod tests {
         let (directory, log) = logs(&["a", "a.1"]);
         let mut gzip = compressors(&["gzip", "-c"]);
         gzip.want(&log);
-        rotation::clear(&log).unwrap();
+        rotation::clear(&log, &mut Doomed::default()).unwrap();
         wait(&mut gzip);
         assert_eq!(names(directory.path()), ["a"]);
     }

@@ -10,18 +10,17 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::ansi::Strip;
 use super::capture::{Capture, Piece};
-use super::file::Moved;
 use super::loss::Loss;
-use super::pieces::Pieces;
+use super::pieces::{Pieces, cut};
 use super::registry::{CHUNK, Outputs, SharedLog};
 use super::syslog::Lines;
-use super::tail::{TAIL_BYTES, Tail, last_line};
+use super::tail::{Tail, last_line};
 use super::{Plan, Said};
 use crate::clock::{self, Now};
 
-/// Bytes read from one pipe before others have their turn: 1 ms of copying (measured, with a slow
-/// build), so that with a rotation (4 ms) a flood delays the restart of another child by less than
-/// 10 ms.
+/// Bytes read from one pipe before others have their turn, which takes 0.2 ms, 0.5 ms with
+/// everything switched on, and 1 ms with a rotation, which ends it (measured, `tests/speed.rs`): a
+/// restart of another child comes before 10 ms, also when several flood.
 const TURN: usize = 4 * CHUNK;
 /// What the pipe of a flooder holds, so that the child writes on while others have their turn.
 const PIPE_MAX: libc::c_int = 1 << 20;
@@ -46,8 +45,6 @@ pub(crate) struct Outlet {
     lines: Option<Lines>,
     pieces: Pieces,
     tail: Tail,
-    /// Bytes that went by unseen after those in `tail`.
-    unseen: usize,
     full_turns: u32,
 }
 
@@ -72,11 +69,10 @@ impl Outlet {
             lines: None,
             pieces: Pieces::default(),
             tail: Tail::default(),
-            unseen: 0,
             full_turns: 0,
             plan,
         };
-        outlet.prepare(outputs);
+        outlet.prepare(outputs, &mut Vec::new());
         Ok(outlet)
     }
 
@@ -136,7 +132,6 @@ impl Outlet {
         if plan == self.plan {
             return;
         }
-        self.see();
         if plan.capture_max == 0 {
             self.end_capture(outputs, said);
         }
@@ -147,7 +142,7 @@ impl Outlet {
             self.end_lines(outputs, said);
         }
         self.plan = plan;
-        self.prepare(outputs);
+        self.prepare(outputs, said);
     }
 
     /// Truncates the files, and removes rotated ones. The child writes on.
@@ -155,7 +150,6 @@ impl Outlet {
     /// # Errors
     /// What could not be cleared, and why.
     pub(crate) fn clear(&mut self) -> Result<(), String> {
-        self.see();
         for (log, _) in &self.files {
             let mut log = log.borrow_mut();
             log.clear().map_err(|e| format!("{} cannot be cleared: {e}", log.path().display()))?;
@@ -165,17 +159,20 @@ impl Outlet {
 
     /// The last line that is not empty.
     pub(crate) fn last_line(&self) -> Option<String> {
-        last_line(&[self.tail.bytes(), &self.unseen()].concat())
+        last_line(self.tail.bytes())
     }
 
     /// Makes what the plan needs, and keeps what is there already.
-    fn prepare(&mut self, outputs: &mut Outputs) {
+    fn prepare(&mut self, outputs: &mut Outputs, said: &mut Vec<Said>) {
         let mut old = std::mem::take(&mut self.files);
         for path in &self.plan.files {
             let log = outputs.file(path, self.plan.rotation);
             let place = old.iter().position(|(other, _)| Rc::ptr_eq(other, &log));
             let loss = place.map_or_else(Loss::default, |place| old.swap_remove(place).1);
             self.files.push((log, loss));
+        }
+        for (log, mut loss) in old {
+            loss.end(&log.borrow().path().display().to_string(), said);
         }
         self.strip = self.plan.strip_ansi.then(|| self.strip.take().unwrap_or_default());
         let most = self.plan.capture_max;
@@ -193,9 +190,6 @@ impl Outlet {
 
     fn step(&mut self, outputs: &mut Outputs, said: &mut Vec<Said>) -> Step {
         let now = clock::now();
-        if let Some(step) = self.splice(outputs, now, said) {
-            return step;
-        }
         let Some(pipe) = &mut self.pipe else { return Step::Closed };
         let mut buffer = outputs.lend();
         let step = match pipe.read(&mut buffer) {
@@ -212,44 +206,6 @@ impl Outlet {
         step
     }
 
-    /// Moves bytes into the only file without looking at them. `None` when that cannot be done.
-    fn splice(&mut self, outputs: &mut Outputs, now: Now, said: &mut Vec<Said>) -> Option<Step> {
-        let (Some(pipe), [(log, loss)], true) =
-            (&self.pipe, self.files.as_mut_slice(), self.plan.is_blind())
-        else {
-            return None;
-        };
-        if Rc::strong_count(log) > 1 {
-            // What is at the end of a file of several is not always ours to report.
-            return None;
-        }
-        let moved = log.borrow_mut().splice(pipe, CHUNK, now.boot);
-        match moved {
-            Moved::Bytes(bytes) => {
-                loss.note(Ok(()), now.boot, said);
-                self.unseen = (self.unseen + bytes).min(TAIL_BYTES);
-                Some(Step::Read { bytes, rotated: outputs.look_after(log) })
-            }
-            Moved::Nothing => Some(Step::Nothing),
-            Moved::Closed => Some(Step::Closed),
-            Moved::Cannot => None,
-        }
-    }
-
-    /// The end of what went by unseen, which is still at the end of the file.
-    fn unseen(&self) -> Vec<u8> {
-        match self.files.as_slice() {
-            [(log, _)] if self.unseen > 0 => log.borrow().end(self.unseen),
-            _ => Vec::new(),
-        }
-    }
-
-    fn see(&mut self) {
-        let unseen = self.unseen();
-        self.tail.push(&unseen);
-        self.unseen = 0;
-    }
-
     /// What the child said: without escapes, and without what was captured, it goes on.
     fn hear(
         &mut self,
@@ -258,7 +214,6 @@ impl Outlet {
         now: Now,
         said: &mut Vec<Said>,
     ) -> bool {
-        self.see();
         let bytes = match &mut self.strip {
             Some(strip) => Cow::Owned(strip.strip(bytes)),
             None => Cow::Borrowed(bytes),
@@ -270,7 +225,9 @@ impl Outlet {
         for piece in capture.hear(&bytes) {
             match piece {
                 Piece::Log(bytes) => rotated |= self.log(&bytes, outputs, now, said),
-                Piece::Between(bytes) => said.push(Said::Communication(bytes)),
+                Piece::Between(bytes) => {
+                    said.extend(cut(&bytes).into_iter().map(Said::Communication));
+                }
             }
         }
         rotated

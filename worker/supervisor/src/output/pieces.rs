@@ -14,15 +14,7 @@ impl Pieces {
         let mut all = mem::take(&mut self.0);
         all.extend_from_slice(bytes);
         self.0 = all.split_off(all.len() - incomplete(&all));
-        let mut pieces = Vec::new();
-        let mut rest = all.as_slice();
-        while !rest.is_empty() {
-            let most = &rest[..rest.len().min(OUTPUT_BYTES_MAX)];
-            let cut = most.len() - if most.len() < rest.len() { incomplete(most) } else { 0 };
-            pieces.push(rest[..cut].to_owned());
-            rest = &rest[cut..];
-        }
-        pieces
+        if all.is_empty() { Vec::new() } else { cut(&all) }
     }
 
     /// What waits.
@@ -30,6 +22,19 @@ impl Pieces {
         let left = mem::take(&mut self.0);
         (!left.is_empty()).then_some(left)
     }
+}
+
+/// As many pieces as it takes, at least one.
+pub(super) fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut pieces = Vec::new();
+    let mut rest = bytes;
+    while rest.len() > OUTPUT_BYTES_MAX {
+        let end = OUTPUT_BYTES_MAX - incomplete(&rest[..OUTPUT_BYTES_MAX]);
+        pieces.push(rest[..end].to_owned());
+        rest = &rest[end..];
+    }
+    pieces.push(rest.to_owned());
+    pieces
 }
 
 /// How many bytes at the end begin a character that is not complete: at most 3.

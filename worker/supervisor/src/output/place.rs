@@ -9,6 +9,7 @@ use dsbus_schema::call::Channel;
 use dsbus_schema::ids::InstanceId;
 use uuid::Uuid;
 
+use super::doomed::Doomed;
 use super::rotation;
 
 /// What stands for a log that has no file; an agent that finds it says so.
@@ -91,7 +92,7 @@ pub(crate) fn link(log: &Path, actual: Option<&Path>) -> io::Result<()> {
         return Ok(());
     }
     if found.is_some() && !is_link {
-        rotation::shift(log, u32::MAX)?;
+        rotation::shift(log, u32::MAX, &mut Doomed::default())?;
     }
     // Renamed into its place, so that it is never missing.
     let new = rotation::with_suffix(log, ".new");

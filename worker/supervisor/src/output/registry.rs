@@ -120,6 +120,7 @@ impl Outputs {
 
     /// What follows a write: a rotated file is compressed. Says whether it was rotated.
     pub(super) fn look_after(&mut self, log: &SharedLog) -> bool {
+        self.compressors.free_some();
         let mut log = log.borrow_mut();
         if let Some(trouble) = log.take_trouble() {
             tracing::warn!("{trouble}");
@@ -158,4 +159,54 @@ impl Outputs {
 fn normal(path: &Path) -> PathBuf {
     let parts = path.parent().and_then(|parent| parent.canonicalize().ok()).zip(path.file_name());
     parts.map_or_else(|| path.to_owned(), |(parent, name)| parent.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use dsbus_schema::call::Channel;
+    use dsbus_schema::program::ProgramSpec;
+
+    use super::*;
+    use crate::output::Said;
+
+    #[test]
+    fn the_workers_own_output_is_a_place_that_may_be_slow() {
+        let targets = r#"["/dev/stdout", "/dev/stderr"]"#;
+        let stdout_logfile = serde_json::from_str(targets).unwrap();
+        let spec = ProgramSpec { stdout_logfile, ..ProgramSpec::default() };
+        let settings = Settings::default();
+        let auto = Path::new("/no/auto");
+        let plan = Plan::of(&spec, Channel::Stdout, auto, "x", &settings, str::to_owned);
+        let mut outputs = Outputs::new(&settings);
+        let ((mut out, to_out), (mut err, to_err)) = (io::pipe().unwrap(), io::pipe().unwrap());
+        outputs.stdout = Some(Standard::of("standard output", Some(to_out.into())));
+        outputs.stderr = Some(Standard::of("standard error", Some(to_err.into())));
+        let (pipe, mut child) = io::pipe().unwrap();
+        let mut outlet = outputs.attach(pipe, plan).unwrap();
+        let mut said = Vec::new();
+        child.write_all(b"hello").unwrap();
+        outlet.read(&mut outputs, &mut said);
+        let mut heard = [0; 5];
+        for pipe in [&mut out, &mut err] {
+            pipe.read_exact(&mut heard).unwrap();
+            assert_eq!(&heard, b"hello");
+        }
+        // One reader goes on, and the other is gone.
+        drop(err);
+        child.write_all(b"again").unwrap();
+        outlet.read(&mut outputs, &mut said);
+        out.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"again");
+        assert!(matches!(said.as_slice(), [Said::Lost(why)] if why.contains("standard error")));
+        // And now nobody reads.
+        let chunk = vec![b'x'; 60_000];
+        while said.len() < 2 {
+            child.write_all(&chunk).unwrap();
+            outlet.read(&mut outputs, &mut said);
+        }
+        assert!(matches!(&said[1], Said::Lost(why) if why.contains("too slow")), "{said:?}");
+        assert!(outlet.last_line().is_some_and(|line| line.starts_with("xxx")));
+    }
 }

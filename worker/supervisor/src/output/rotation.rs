@@ -7,11 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::doomed::Doomed;
+
 /// Most rotated files of one log: all are renamed at each rotation, and as many are read by an
 /// agent.
 const CHAIN_MAX: u32 = 1000;
-/// Most files removed at once. The kernel takes 3 ms for one of 50 MB (measured), in which no other
-/// child is restarted; and more than one, so that a surplus shrinks while one is added.
+/// Most files removed at once, since each takes time in which no child is restarted; and more than
+/// one, so that a surplus shrinks while one is added.
 const REMOVALS_MAX: u32 = 2;
 
 /// When a file is rotated, and what becomes of the rotated ones.
@@ -52,21 +54,22 @@ fn chain(log: &Path) -> u32 {
         .unwrap_or(0)
 }
 
-fn unless_missing(done: io::Result<()>) -> io::Result<()> {
+/// What is not there any more needs no removal.
+pub(super) fn unless_missing(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
     }
 }
 
-fn remove(log: &Path, number: u32) -> io::Result<()> {
-    unless_missing(fs::remove_file(plain(log, number)))?;
-    unless_missing(fs::remove_file(packed(log, number)))
+fn remove(log: &Path, number: u32, doomed: &mut Doomed) -> io::Result<()> {
+    unless_missing(doomed.remove(&plain(log, number)))?;
+    unless_missing(doomed.remove(&packed(log, number)))
 }
 
 /// The log becomes `.1`, `.1` becomes `.2`, and so on, so that `backups` (at least 1) are left.
 /// Nothing is lost when it stops half-way: whatever is moved goes to a free number.
-pub(super) fn shift(log: &Path, backups: u32) -> io::Result<()> {
+pub(super) fn shift(log: &Path, backups: u32, doomed: &mut Doomed) -> io::Result<()> {
     if fs::symlink_metadata(log).is_err() {
         // Somebody else has moved it already.
         return Ok(());
@@ -75,7 +78,7 @@ pub(super) fn shift(log: &Path, backups: u32) -> io::Result<()> {
     let mut kept = chain(log);
     let mut removed = 0;
     while kept >= backups && removed < REMOVALS_MAX {
-        remove(log, kept)?;
+        remove(log, kept, doomed)?;
         kept -= 1;
         removed += 1;
     }
@@ -88,13 +91,18 @@ pub(super) fn shift(log: &Path, backups: u32) -> io::Result<()> {
 }
 
 /// Removes the oldest while they are older than `max_age`.
-pub(super) fn remove_older(log: &Path, max_age: Duration, now: SystemTime) -> io::Result<()> {
+pub(super) fn remove_older(
+    log: &Path,
+    max_age: Duration,
+    now: SystemTime,
+    doomed: &mut Doomed,
+) -> io::Result<()> {
     let last = chain(log);
     for number in (1..=last).rev().take(REMOVALS_MAX as usize) {
         let metadata = fs::metadata(plain(log, number));
         let written = metadata.or_else(|_| fs::metadata(packed(log, number)))?.modified()?;
         if now.duration_since(written).is_ok_and(|age| age > max_age) {
-            remove(log, number)?;
+            remove(log, number, doomed)?;
         } else {
             break;
         }
@@ -103,8 +111,8 @@ pub(super) fn remove_older(log: &Path, max_age: Duration, now: SystemTime) -> io
 }
 
 /// Removes all rotated files.
-pub(super) fn clear(log: &Path) -> io::Result<()> {
-    (1..=chain(log)).rev().try_for_each(|number| remove(log, number))
+pub(super) fn clear(log: &Path, doomed: &mut Doomed) -> io::Result<()> {
+    (1..=chain(log)).rev().try_for_each(|number| remove(log, number, doomed))
 }
 
 /// The newest rotated file that is not compressed.
@@ -164,7 +172,7 @@ mod tests {
             (vec!["a.log", "a.log.1"], u32::MAX, vec!["a.log.1=a.log", "a.log.2=a.log.1"]),
         ] {
             let (directory, log) = with(&there);
-            shift(&log, backups).unwrap();
+            shift(&log, backups, &mut Doomed::default()).unwrap();
             assert_eq!(names(&directory), left, "{there:?}");
         }
     }
@@ -178,13 +186,13 @@ mod tests {
             let file = fs::File::options().write(true).open(directory.path().join(name)).unwrap();
             file.set_modified(now - hours * hour).unwrap();
         }
-        remove_older(&log, 6 * hour, now).unwrap();
+        remove_older(&log, 6 * hour, now, &mut Doomed::default()).unwrap();
         assert_eq!(names(&directory).len(), 4);
-        remove_older(&log, 4 * hour, now).unwrap();
+        remove_older(&log, 4 * hour, now, &mut Doomed::default()).unwrap();
         assert_eq!(names(&directory).len(), 3);
-        remove_older(&log, 2 * hour, now).unwrap();
+        remove_older(&log, 2 * hour, now, &mut Doomed::default()).unwrap();
         assert_eq!(names(&directory), ["a.log.1=a.log.1", "a.log=a.log"]);
-        clear(&log).unwrap();
+        clear(&log, &mut Doomed::default()).unwrap();
         assert_eq!(names(&directory), ["a.log=a.log"]);
     }
 
@@ -193,10 +201,10 @@ mod tests {
         let (_directory, log) = with(&["a.log", "a.log.1.gz", "a.log.2"]);
         assert_eq!(next_to_compress(&log), Some(plain(&log, 2)));
         let inode = fs::metadata(plain(&log, 2)).unwrap().ino();
-        shift(&log, 9).unwrap();
+        shift(&log, 9, &mut Doomed::default()).unwrap();
         assert_eq!(number_of(&log, inode), Some(3));
         assert_eq!(next_to_compress(&log), Some(plain(&log, 1)));
-        clear(&log).unwrap();
+        clear(&log, &mut Doomed::default()).unwrap();
         assert_eq!((number_of(&log, inode), next_to_compress(&log)), (None, None));
     }
 }

@@ -47,7 +47,7 @@ impl Standard {
         Standard::of("standard error", io::stderr().as_fd().try_clone_to_owned().ok())
     }
 
-    fn of(name: &'static str, descriptor: Option<OwnedFd>) -> Standard {
+    pub(super) fn of(name: &'static str, descriptor: Option<OwnedFd>) -> Standard {
         let Some(file) = descriptor.map(File::from) else {
             return Standard { name, how: How::Closed };
         };

@@ -2,6 +2,7 @@
 
 mod changing;
 mod sinks;
+mod speed;
 
 use std::fs;
 use std::io::{self, PipeWriter, Write};
@@ -93,8 +94,11 @@ fn whole(path: &Path) -> Vec<u8> {
     rotated.chain([path.to_owned()]).flat_map(|path| fs::read(path).unwrap_or_default()).collect()
 }
 
+/// A change of a plan.
+type Way = fn(&mut Plan);
+
 /// Keys that make no difference to what is in the file, but to how it gets there.
-const WAYS: &[fn(&mut Plan)] = &[|_| {}, |plan| plan.events = true, |plan| plan.capture_max = 10];
+const WAYS: &[Way] = &[|_| {}, |plan| plan.events = true, |plan| plan.capture_max = 10];
 
 #[test]
 fn every_byte_arrives_over_rotations_whichever_way_it_goes() {

@@ -23,16 +23,6 @@ fn whole(path: &Path) -> Vec<u8> {
     rotated.chain([path.to_owned()]).flat_map(|path| fs::read(path).unwrap_or_default()).collect()
 }
 
-/// Moves all that is in a pipe.
-fn move_all(log: &mut LogFile, pipe: &PipeReader) -> Moved {
-    loop {
-        match log.splice(pipe, 1000, NOW) {
-            Moved::Bytes(_) => {}
-            end @ (Moved::Nothing | Moved::Closed | Moved::Cannot) => return end,
-        }
-    }
-}
-
 #[test]
 fn rotation_loses_no_byte() {
     let (_directory, path, mut log) = log(rotation(100, 3));
@@ -55,9 +45,18 @@ fn the_limits_that_are_zero() {
     anew.write(b"0123456789");
     anew.write(b"abc");
     assert_eq!(fs::read(&path).unwrap(), b"abc");
-    assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+    assert_ne!(fs::metadata(&path).unwrap().ino(), inode, "who follows it must find out");
     assert!(!plain(&path, 1).exists());
-    assert_eq!(anew.last_line().as_deref(), Some("0123456789abc"), "also what was truncated");
+    assert_eq!(anew.last_line().as_deref(), Some("0123456789abc"), "also what is gone");
+    // The link stays, and so does the file it leads to.
+    let (directory, target, _) = log(rotation(0, 0));
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let mut linked = LogFile::open(link.clone(), rotation(10, 0));
+    linked.write(b"0123456789");
+    linked.write(b"abc");
+    assert!(link.is_symlink());
+    assert_eq!(fs::read(&target).unwrap(), b"abc");
 }
 
 #[test]
@@ -95,6 +94,11 @@ fn whoever_moves_or_truncates_it_is_followed() {
     log.write(b"0123456789");
     log.write(b"new");
     assert_eq!(fs::read(&path).unwrap(), b"new");
+    log.set_rotation(rotation(10, 0));
+    fs::rename(&path, directory.path().join("moved")).unwrap();
+    log.write(b"0123456789");
+    assert_eq!(fs::read(directory.path().join("moved")).unwrap(), b"new0123456789");
+    assert_eq!(fs::read(&path).unwrap(), b"");
 }
 
 #[test]
@@ -156,42 +160,6 @@ fn clearing_leaves_an_empty_file_and_the_writer_in_it() {
     assert_eq!((fs::read(&path).unwrap(), log.last_line()), (vec![], None));
     log.write(b"1");
     assert_eq!(fs::read(&path).unwrap(), b"1");
-}
-
-#[test]
-fn splicing_is_writing_without_looking() {
-    let (_directory, path, mut log) = log(rotation(3000, 9));
-    let (pipe, mut writer) = io::pipe().unwrap();
-    let mut said = Vec::new();
-    for round in 0..4u32 {
-        let bytes: Vec<u8> = (0..5003u32).map(|n| (n * 7 + round).to_le_bytes()[0]).collect();
-        writer.write_all(&bytes).unwrap();
-        said.extend(bytes);
-        assert_eq!(move_all(&mut log, &pipe), Moved::Nothing);
-        // Both ways follow each other.
-        log.write(b"written\n");
-        said.extend(b"written\n");
-    }
-    assert!(whole(&path) == said && plain(&path, 4).exists());
-    assert!(fs::metadata(plain(&path, 1)).unwrap().len() < 3000 + 1000);
-    drop(writer);
-    assert_eq!(move_all(&mut log, &pipe), Moved::Closed);
-    assert_eq!(log.end(12), said[said.len() - 12..]);
-}
-
-#[test]
-fn splicing_leaves_no_hole_and_is_not_for_everything() {
-    let (_directory, path, mut log) = log(rotation(0, 9));
-    let (pipe, mut writer) = io::pipe().unwrap();
-    for _ in 0..2 {
-        writer.write_all(b"one\n").unwrap();
-        assert_eq!(move_all(&mut log, &pipe), Moved::Nothing);
-        assert_eq!(fs::read(&path).unwrap(), b"one\n");
-        File::create(&path).unwrap();
-    }
-    let mut full = LogFile::open("/dev/full".into(), Rotation::default());
-    writer.write_all(b"x").unwrap();
-    assert_eq!(move_all(&mut full, &pipe), Moved::Cannot);
 }
 
 #[test]
