@@ -80,11 +80,11 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     let log = open_log(keys)?;
     let filter = config.around.daemon_log(Some(keys.loglevel.filter()));
     let level = logging::worker(filter, log.clone(), keys.nodaemon && !keys.silent);
+    let binary = std::env::current_exe()?;
     let pidfile = keys.pidfile.as_deref().map(pidfile::PidFile::write).transpose()?;
     if let Some(path) = &file.path {
         tracing::info!("configuration: {}", path.display());
     }
-    let binary = std::env::current_exe()?;
     let mut agent: Vec<OsString> = vec![binary.clone().into()];
     agent.extend(config.as_arguments());
     agent.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
