@@ -1,0 +1,53 @@
+//! The clock of the bench and of its witnesses: one for all processes of the machine.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::Outcome;
+
+/// A moment on CLOCK_MONOTONIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(pub(crate) Duration);
+
+impl Moment {
+    pub(crate) fn since(self, earlier: Moment) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+pub(crate) fn now() -> Moment {
+    // The clock is always there.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Moment(Duration::ZERO), |t| Moment(t.into()))
+}
+
+/// Rests: what is measured comes between rests, not in them.
+pub(crate) fn rest(length: Duration) {
+    let begun = now();
+    while let Some(left) = length.checked_sub(now().since(begun)).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
+}
+
+/// Looks every `pause` until `is` gives something.
+pub(crate) fn look<T>(
+    what: &str,
+    within: Duration,
+    pause: Duration,
+    mut is: impl FnMut() -> Outcome<Option<T>>,
+) -> Outcome<T> {
+    let begun = now();
+    loop {
+        if let Some(seen) = is()? {
+            return Ok(seen);
+        }
+        if now().since(begun) > within {
+            return Err(format!("waited {within:?} for {what}").into());
+        }
+        rest(pause);
+    }
+}
+
+pub(crate) fn millis(length: Duration) -> f64 {
+    length.as_secs_f64() * 1e3
+}
