@@ -75,12 +75,6 @@ impl Cgroup {
         self.directory.as_fd()
     }
 
-    /// Wakes epoll by `EPOLLPRI` when [`Cgroup::populated`] changes; level-triggered until that is
-    /// called.
-    pub(crate) fn events(&self) -> BorrowedFd<'_> {
-        self.events.as_fd()
-    }
-
     /// Whether a process lives in it, or in one below it.
     pub(crate) fn populated(&self) -> bool {
         let mut text = [0; EVENTS_BYTES_MAX];

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, Usage};
 
@@ -13,6 +15,10 @@ use crate::process;
 use crate::process::tree::{self, ChildIdentity};
 use crate::protocol::Child;
 
+/// How long the oldest process of a daemon must have been the same before it is taken for the main
+/// one: a daemon that forks twice has one in between, which ends at once.
+const SETTLED: Duration = Duration::from_millis(200);
+
 /// A child.
 #[derive(Debug)]
 pub(crate) struct Living {
@@ -20,6 +26,9 @@ pub(crate) struct Living {
     pub(crate) spec: Arc<ProgramSpec>,
     /// By which what it started is recognised.
     pub(crate) mark: String,
+    /// What it had started when it was asked to stop, where there is no cgroup: with the time of
+    /// their start, so that nobody else is meant who gets the same number.
+    pub(crate) seen: Vec<(i32, u64)>,
     /// Sources of its output, and of what it says of itself.
     pub(crate) stdout: Option<u64>,
     pub(crate) stderr: Option<u64>,
@@ -39,8 +48,9 @@ pub(crate) enum Life {
     Living,
     /// It lives, and is expected to fork and to end.
     Forking,
-    /// Its first process ended; the one that is left is looked for.
-    Searching(Exit, Usage),
+    /// Its first process ended; the one that is left is looked for, and was thought to be this
+    /// since then.
+    Searching(Exit, Usage, Option<(i32, BootTime)>),
     /// It is reaped; what it started may take its time to end by itself.
     Lingering(Exit, Usage),
     /// It is reaped; what it started is being killed.
@@ -102,8 +112,14 @@ impl Children {
     }
 
     /// Signals a child, or all of its group.
-    pub(crate) fn signal(&mut self, pid: i32, signal: i32, group: bool) {
+    pub(crate) fn signal(&mut self, pid: i32, signal: i32, group: bool, others: &[i32]) {
+        let uncaged = self.by_pid(pid).is_some_and(|living| living.cgroup.is_none());
+        let known = if uncaged { self.known(others) } else { HashSet::new() };
         let Some(living) = self.by_pid(pid) else { return };
+        if uncaged {
+            let members = tree::members(&living.identity(), &known).into_iter();
+            living.seen = members.filter_map(|p| Some((p, process::start_time(p)?))).collect();
+        }
         match living.life {
             _ if group => process::signal_group(pid, signal),
             Life::Living | Life::Forking => process::signal_one(pid, signal),
@@ -115,7 +131,7 @@ impl Children {
     pub(crate) fn kill(&mut self, pid: i32, others: &[i32]) {
         let known = self.known(others);
         let Some(living) = self.by_pid(pid) else { return };
-        if let Life::Lingering(exit, usage) | Life::Searching(exit, usage) = living.life {
+        if let Life::Lingering(exit, usage) | Life::Searching(exit, usage, _) = living.life {
             living.life = Life::Ended(exit, usage);
         }
         match &living.cgroup {
@@ -131,7 +147,7 @@ impl Children {
     pub(crate) fn reaped(&mut self, pid: i32, exit: Exit, usage: Usage) -> bool {
         let Some(living) = self.by_pid(pid) else { return false };
         living.life = match living.life {
-            Life::Forking if exit.code == Some(0) => Life::Searching(exit, usage),
+            Life::Forking if exit.code == Some(0) => Life::Searching(exit, usage, None),
             // Whoever asked the group to stop waits for all of it.
             Life::Living if living.spec.stopasgroup => Life::Lingering(exit, usage),
             Life::Living | Life::Forking => Life::Ended(exit, usage),
@@ -157,7 +173,10 @@ impl Children {
                 (Life::Living | Life::Forking | Life::Searching(..) | Life::Lingering(..), _) => {}
                 (Life::Ended(..), Some(cgroup)) if cgroup.populated() => cgroup.kill(),
                 (Life::Ended(..), Some(_)) => empty.push(*number),
-                (Life::Ended(..), None) => hunted.push((*number, living.identity())),
+                (Life::Ended(..), None) => {
+                    living.kill_seen();
+                    hunted.push((*number, living.identity()));
+                }
             }
         }
         if !hunted.is_empty() {
@@ -165,7 +184,9 @@ impl Children {
             let identities: Vec<_> = hunted.iter().map(|(_, identity)| identity.clone()).collect();
             let left = tree::kill_all(&identities, &known);
             let none = hunted.iter().zip(left).filter(|(_, left)| *left == 0);
-            empty.extend(none.map(|((number, _), _)| *number));
+            let none = none.map(|((number, _), _)| *number);
+            let dead = |number: &u64| self.living.get(number).is_none_or(|l| l.seen.is_empty());
+            empty.extend(none.filter(dead));
         }
         empty.into_iter().take(most).filter_map(|number| self.remove(number)).collect()
     }
@@ -186,26 +207,33 @@ impl Children {
     }
 
     /// Looks for the main processes of daemons; each is told once. One that left nothing has ended.
-    pub(crate) fn search(&mut self, others: &[i32]) -> Vec<Found> {
+    pub(crate) fn search(&mut self, others: &[i32], now: BootTime) -> Vec<Found> {
         let searching = |living: &Living| matches!(living.life, Life::Searching(..));
         if !self.living.values().any(searching) {
             return Vec::new();
         }
         let known = self.known(others);
         let mut found = Vec::new();
-        for (number, living) in self.living.iter_mut().filter(|(_, living)| searching(living)) {
-            let Life::Searching(exit, usage) = living.life else { continue };
+        for (number, living) in &mut self.living {
+            let Life::Searching(exit, usage, thought) = living.life else { continue };
             let members = living.members(&known);
-            let first = living.child.pid;
-            match main_process(living.pidfile.as_ref(), &members) {
-                Some((main, start_time)) => {
+            let candidate = main_process(living.pidfile.as_ref(), &members);
+            let since = match (candidate, thought) {
+                (Some((pid, _)), Some((same, since))) if pid == same => since,
+                _ => now,
+            };
+            let sure = living.pidfile.is_some() || now.since(since) >= SETTLED;
+            living.life = match candidate {
+                Some((main, start_time)) if sure => {
+                    let first = living.child.pid;
                     (living.child.pid, living.child.start_time) = (main, start_time);
-                    living.life = Life::Living;
                     found.push(Found { number: *number, first, main });
+                    Life::Living
                 }
-                None if members.is_empty() => living.life = Life::Ended(exit, usage),
-                None => {}
-            }
+                Some((pid, _)) => Life::Searching(exit, usage, Some((pid, since))),
+                None if members.is_empty() => Life::Ended(exit, usage),
+                None => Life::Searching(exit, usage, None),
+            };
         }
         for Found { number, first, main } in &found {
             self.numbers.remove(first);
@@ -229,6 +257,12 @@ impl Children {
 }
 
 impl Living {
+    /// Kills what was seen of it and lives still, and forgets the rest.
+    fn kill_seen(&mut self) {
+        self.seen.retain(|(pid, start_time)| process::start_time(*pid) == Some(*start_time));
+        self.seen.iter().for_each(|(pid, _)| process::kill_one(*pid));
+    }
+
     fn identity(&self) -> ChildIdentity {
         ChildIdentity { pid: self.child.pid, mark: self.mark.clone() }
     }

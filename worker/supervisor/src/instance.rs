@@ -302,7 +302,7 @@ impl Instance {
             Input::Adopted { pid, main } => self.adopted(pid, main, &mut out),
             Input::Ended(end) => self.ended(end, now, &mut out),
             Input::Lease { until } => self.lease = until,
-            Input::HookEnded { point, outcome } => self.hook_ended(point, outcome, now, &mut out),
+            Input::HookEnded { point, outcome } => self.hook_ended(point, &outcome, now, &mut out),
             Input::Probed { pid, question, trouble } => {
                 self.probed(pid, question, trouble, now, &mut out);
             }

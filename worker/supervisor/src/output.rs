@@ -1,7 +1,5 @@
 //! A child's output: out of a pipe, and wherever its declaration wants it.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the driver does not use all of it yet"))]
-
 mod ansi;
 mod capture;
 mod compress;

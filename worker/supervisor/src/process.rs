@@ -1,10 +1,6 @@
 //! Processes by what the kernel says of them.
 
 pub(crate) mod leftovers;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the driver that uses all of it is being written")
-)]
 pub(crate) mod tree;
 
 use dsbus_schema::ids::InstanceId;
@@ -120,10 +116,6 @@ pub fn signal_group(pgid: i32, signal: i32) {
 }
 
 /// Signals one process; one that is gone needs no signal.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the driver that uses all of it is being written")
-)]
 pub(crate) fn signal_one(pid: i32, signal: i32) {
     send(pid, signal);
 }

@@ -59,7 +59,7 @@ impl Driver {
         let (exit, usage) = match living.life {
             Life::Ended(exit, usage)
             | Life::Lingering(exit, usage)
-            | Life::Searching(exit, usage) => (exit, usage),
+            | Life::Searching(exit, usage, _) => (exit, usage),
             Life::Living | Life::Forking => (Exit::code(0), Usage::default()),
         };
         self.agent.send(&ToAgent::ChildGone { pid });
@@ -72,7 +72,9 @@ impl Driver {
         }
         living.notify.and_then(|source| self.sources.remove(&source));
         let oom = living.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills() > 0);
-        living.cgroup.into_iter().for_each(|cgroup| self.children.remove_cgroup(cgroup));
+        if let Some(cgroup) = living.cgroup {
+            self.children.remove_cgroup(cgroup);
+        }
         self.binaries.forget(pid);
         self.errands.forget_child(pid);
         self.questions.forget_child(pid);
@@ -84,7 +86,7 @@ impl Driver {
     /// Daemons whose first process has ended go on as what it left.
     pub(super) fn adopt_daemons(&mut self, now: Now) {
         let others = self.others();
-        for Found { number, first, main } in self.children.search(&others) {
+        for Found { number, first, main } in self.children.search(&others, now.boot) {
             self.adopted(number, first, main, now);
         }
     }

@@ -6,16 +6,41 @@ use std::sync::Arc;
 use dsbus_schema::call::Channel;
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::program::{Probe, ProgramSpec};
+use dsbus_schema::program::{HookPoint, Probe, ProgramSpec};
+use dsbus_schema::state::Exit;
 use uuid::Uuid;
 
 use super::{Driver, Source};
 use crate::clock::Now;
 use crate::errands::{Errand, Purpose};
 use crate::instance::{Effect, HookOutcome, Input, Question};
+use crate::output::Plan;
 use crate::poller::Ready;
 use crate::protocol::{Asked, ProcessEvent, Reported};
 use crate::table::Effects;
+
+/// A command that is to run beside a child.
+#[derive(Debug, Clone, Copy)]
+struct Beside<'a> {
+    name: &'a InstanceId,
+    spec: &'a Arc<ProgramSpec>,
+    purpose: Purpose,
+    until: BootTime,
+}
+
+/// What a hook finds in its environment: which one it is, which child it is about, and how that
+/// ended.
+fn facts_for_a_hook(
+    point: HookPoint,
+    pid: Option<i32>,
+    exit: Option<Exit>,
+) -> Vec<(&'static str, String)> {
+    let (code, signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
+    let fact = |name, value: Option<i32>| value.map(|value| (name, value.to_string()));
+    let facts =
+        [fact("DSBUS_PID", pid), fact("DSBUS_EXIT_CODE", code), fact("DSBUS_EXIT_SIGNAL", signal)];
+    facts.into_iter().flatten().chain([("DSBUS_HOOK", point.to_string())]).collect()
+}
 
 impl Driver {
     /// Does what the table wants done, and what comes of it.
@@ -33,29 +58,29 @@ impl Driver {
         match effect {
             Effect::Spawn { spec, epoch } => return Some(self.spawn(name, &spec, epoch)),
             Effect::Signal { pid, signal, group } => {
-                self.children.signal(pid, signal.number(), group);
+                let others = self.others();
+                self.children.signal(pid, signal.number(), group, &others);
             }
             Effect::Kill { pid } => {
                 let others = self.others();
                 self.children.kill(pid, &others);
             }
             Effect::Hook { point, hook, spec, pid, exit } => {
-                let argv = hook.argv();
-                let mut extra = vec![("DSBUS_HOOK", point.to_string())];
-                extra.extend(pid.map(|pid| ("DSBUS_PID", pid.to_string())));
-                let (code, signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
-                extra.extend(code.map(|code| ("DSBUS_EXIT_CODE", code.to_string())));
-                extra.extend(signal.map(|signal| ("DSBUS_EXIT_SIGNAL", signal.to_string())));
                 let until = now.boot + hook.timeout.0;
-                let purpose = Purpose::Hook(point);
-                let why = argv
-                    .and_then(|argv| self.run_errand(name, &spec, purpose, &argv, &extra, until));
+                let beside = Beside { name, spec: &spec, purpose: Purpose::Hook(point), until };
+                let run = hook.argv().and_then(|argv| {
+                    self.run_errand(&beside, &argv, &facts_for_a_hook(point, pid, exit))
+                });
                 let failed = |why| HookOutcome::Failed { why, exit: None };
-                return why.err().map(|why| Input::HookEnded { point, outcome: failed(why) });
+                return run.err().map(|why| Input::HookEnded { point, outcome: failed(why) });
             }
             Effect::KillHook { point } => self.errands.kill_hook(name, point),
             Effect::Ask { pid, question, probe, spec } => {
-                return self.ask(name, pid, question, &probe, &spec, now);
+                let until = now.boot + probe.timeout.0;
+                let purpose = Purpose::Question { pid, question };
+                let beside = Beside { name, spec: &spec, purpose, until };
+                let why = self.ask(&beside, pid, question, &probe).err()?;
+                return Some(Input::Probed { pid, question, trouble: Some(why) });
             }
             Effect::Change { pid, spec } => self.change(pid, &spec, now),
             Effect::Report { mut status, fact } => {
@@ -82,52 +107,40 @@ impl Driver {
     /// Asks a child; a command is run here, and the network is the agent's.
     fn ask(
         &mut self,
-        name: &InstanceId,
+        beside: &Beside<'_>,
         pid: i32,
         question: Question,
         probe: &Probe,
-        spec: &Arc<ProgramSpec>,
-        now: Now,
-    ) -> Option<Input> {
-        let failed = |why| Some(Input::Probed { pid, question, trouble: Some(why) });
+    ) -> Result<(), String> {
+        let Beside { name, spec, .. } = *beside;
         let network = match (&probe.http, &probe.tcp) {
-            (Some(address), _) => Some((address, Asked::Http as fn(String) -> Asked)),
-            (None, Some(address)) => Some((address, Asked::Tcp as fn(String) -> Asked)),
+            (Some(address), _) => Some(Asked::Http(self.expanded(name, spec, address)?)),
+            (None, Some(address)) => Some(Asked::Tcp(self.expanded(name, spec, address)?)),
             (None, None) => None,
         };
-        if let Some((address, ask)) = network {
-            return match self.expanded(name, spec, address) {
-                Ok(address) => {
-                    let said = self.questions.add(name.clone(), pid, question, ask(address), probe);
-                    self.agent.send(&said);
-                    None
-                }
-                Err(why) => failed(why),
-            };
+        if let Some(ask) = network {
+            let said = self.questions.add(name.clone(), pid, question, ask, probe);
+            self.agent.send(&said);
+            return Ok(());
         }
-        let argv = probe.exec.as_ref().map(|command| command.argv(false))?;
-        let purpose = Purpose::Question { pid, question };
-        let until = now.boot + probe.timeout.0;
-        let run = argv.and_then(|argv| self.run_errand(name, spec, purpose, &argv, &[], until));
-        run.err().and_then(failed)
+        let command = probe.exec.as_ref().ok_or("there is no question")?;
+        self.run_errand(beside, &command.argv(false)?, &[])
     }
 
     /// Runs a command beside a child.
     fn run_errand(
         &mut self,
-        name: &InstanceId,
-        spec: &Arc<ProgramSpec>,
-        purpose: Purpose,
+        beside: &Beside<'_>,
         argv: &[String],
         extra: &[(&str, String)],
-        until: BootTime,
     ) -> Result<(), String> {
+        let Beside { name, spec, purpose, until } = *beside;
         let (pid, pipe) = self.start_helper(name, spec, argv, extra)?;
         let output = self.source(Source::Output);
         let plan = match purpose {
             // What it says goes where the child's words go.
             Purpose::Hook(_) => self.plan(name, spec, Channel::Stdout),
-            Purpose::Question { .. } => crate::output::Plan::default(),
+            Purpose::Question { .. } => Plan::default(),
         };
         let speaker = self.speaker(name, pid, Channel::Stdout);
         self.streams.open(&self.poller, output, pipe, plan, speaker);

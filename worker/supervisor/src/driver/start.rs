@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{Driver, Source};
 use crate::cgroup::Cgroup;
 use crate::children::{Life, Living};
-use crate::instance::{Files, Input};
+use crate::instance::{Files, Input, Instance};
 use crate::notify::NotifySocket;
 use crate::output::{Plan, place};
 use crate::poller::Ready;
@@ -36,7 +36,7 @@ impl Driver {
         let instance = self.table.get(name);
         Who {
             name,
-            epoch: instance.map_or(Epoch(0), |instance| instance.placed_epoch()),
+            epoch: instance.map_or(Epoch(0), Instance::placed_epoch),
             worker: &self.config.worker,
             fleet: &self.config.fleet,
             incarnation: self.incarnation,
@@ -83,11 +83,19 @@ impl Driver {
         let spawned = match spawn::child(spec, &who, &self.sockets, cgroup.as_ref()) {
             Ok(spawned) => spawned,
             Err(why) => {
-                cgroup.into_iter().for_each(|cgroup| self.children.remove_cgroup(cgroup));
+                if let Some(cgroup) = cgroup {
+                    self.children.remove_cgroup(cgroup);
+                }
                 return Err(why);
             }
         };
         let pid = spawned.pid;
+        if spawned.setid && cgroup.is_none() {
+            let file = spawned.executable.display();
+            tracing::warn!(
+                "{name}: {file} changes its rights: a supervisor that dies leaves it to its agent to kill"
+            );
+        }
         let child = Child {
             name: name.clone(),
             epoch,
@@ -115,6 +123,7 @@ impl Driver {
             Living {
                 child,
                 spec: Arc::clone(spec),
+                seen: Vec::new(),
                 mark: leftovers::mark(&self.incarnation.to_string(), number),
                 stdout,
                 stderr,
@@ -205,8 +214,8 @@ impl Driver {
         let instance = self.table.get(name);
         Speaker {
             name: name.clone(),
-            id: instance.map_or(ProgramId(Uuid::nil()), |instance| instance.program_id()),
-            epoch: instance.map_or(Epoch(0), |instance| instance.placed_epoch()),
+            id: instance.map_or(ProgramId(Uuid::nil()), Instance::program_id),
+            epoch: instance.map_or(Epoch(0), Instance::placed_epoch),
             pid,
             channel,
         }
@@ -240,7 +249,11 @@ impl Driver {
         let expanded = |text: &str| expand(text, variables).unwrap_or_else(|_| text.to_owned());
         let plan = Plan::of(spec, channel, &auto, &tag, settings, expanded);
         let elsewhere = spec.redirect_stderr && channel == Channel::Stderr;
-        if !elsewhere && let Err(e) = place::link(&log, plan.files.first().map(PathBuf::as_path)) {
+        // Where AUTO is one of several, it is here itself.
+        let here = plan.files.contains(&log);
+        let actual =
+            if here { Some(log.as_path()) } else { plan.files.first().map(PathBuf::as_path) };
+        if !elsewhere && let Err(e) = place::link(&log, actual) {
             tracing::warn!("{} cannot lead to the log: {e}", log.display());
         }
         plan

@@ -51,12 +51,12 @@ impl Instance {
     pub(super) fn hook_ended(
         &mut self,
         point: HookPoint,
-        outcome: HookOutcome,
+        outcome: &HookOutcome,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
         self.hooks.retain(|running| *running != point);
-        let (change, exit, reason) = match &outcome {
+        let (change, exit, reason) = match outcome {
             HookOutcome::Done => {
                 (Notice::HookDone, Some(Exit::code(0)), format!("{point} is done"))
             }
@@ -71,7 +71,7 @@ impl Instance {
         };
         self.notice(change, (None, Some(point), exit), &reason, out);
         match point {
-            HookPoint::PreStart => self.prepared(outcome == HookOutcome::Done, &reason, now, out),
+            HookPoint::PreStart => self.prepared(*outcome == HookOutcome::Done, &reason, now, out),
             HookPoint::PreStop => self.announced(now, out),
             HookPoint::PostStart | HookPoint::PostStop => {}
         }

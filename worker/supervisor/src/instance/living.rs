@@ -189,7 +189,9 @@ impl Instance {
             (_, Reload::Failing { child, .. }) if child.pid == pid => child.pid = main,
             _ => {
                 let retiring = self.retiring.iter_mut().find(|(child, _)| child.pid == pid);
-                retiring.into_iter().for_each(|(child, _)| child.pid = main);
+                if let Some((child, _)) = retiring {
+                    child.pid = main;
+                }
             }
         }
     }

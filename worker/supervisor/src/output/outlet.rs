@@ -145,18 +145,6 @@ impl Outlet {
         self.prepare(outputs, said);
     }
 
-    /// Truncates the files, and removes rotated ones. The child writes on.
-    ///
-    /// # Errors
-    /// What could not be cleared, and why.
-    pub(crate) fn clear(&mut self) -> Result<(), String> {
-        for (log, _) in &self.files {
-            let mut log = log.borrow_mut();
-            log.clear().map_err(|e| format!("{} cannot be cleared: {e}", log.path().display()))?;
-        }
-        Ok(())
-    }
-
     /// The last line that is not empty.
     pub(crate) fn last_line(&self) -> Option<String> {
         last_line(self.tail.bytes())

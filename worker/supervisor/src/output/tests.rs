@@ -77,6 +77,13 @@ impl Stage {
         std::mem::take(&mut self.said)
     }
 
+    /// Clears the files of such a plan.
+    fn clear(&mut self, change: impl FnOnce(&mut Plan)) -> Result<(), String> {
+        let mut plan = plan(&[self.path("out")]);
+        change(&mut plan);
+        self.outputs.clear(&plan)
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Plan)) {
         let mut plan = plan(&[self.path("out")]);
         change(&mut plan);

@@ -7,19 +7,22 @@ use dsbus_supervisor::protocol::Order;
 
 use crate::stage::{Stage, alive, script, stopped};
 
-fn hook(text: &str, timeout: &str) -> Option<Hook> {
+fn hook(text: &str, timeout: &str) -> Hook {
     let json = serde_json::json!({ "command": text, "shell": true, "timeout": timeout });
-    Some(serde_json::from_value(json).unwrap())
+    serde_json::from_value(json).unwrap()
 }
 
 /// A child that writes `child`, with hooks that write their names into the same file.
 fn hooked(edit: impl FnOnce(&mut ProgramSpec)) -> Order {
     script("web", "echo child >> story; exec sleep 1000", |spec| {
-        spec.pre_start = hook("echo pre_start >> story", "30s");
-        spec.post_start = hook("echo post_start of $DSBUS_PID >> story", "30s");
-        spec.pre_stop = hook("echo pre_stop of $DSBUS_PID >> story", "30s");
+        spec.pre_start = Some(hook("echo pre_start >> story", "30s"));
+        // It may run before the child says its first word.
+        let text = "until grep -q child story; do sleep 0.02; done; \
+                    echo post_start of $DSBUS_PID >> story";
+        spec.post_start = Some(hook(text, "30s"));
+        spec.pre_stop = Some(hook("echo pre_stop of $DSBUS_PID >> story", "30s"));
         spec.post_stop =
-            hook("echo post_stop $DSBUS_EXIT_SIGNAL >> story; echo end >> done", "30s");
+            Some(hook("echo post_stop $DSBUS_EXIT_SIGNAL >> story; echo end >> done", "30s"));
         edit(spec);
     })
 }
@@ -43,7 +46,7 @@ fn hooks_run_in_order_and_know_the_child() {
 fn a_hook_that_takes_too_long_is_killed_with_all_it_started() {
     let mut stage = Stage::open();
     let order = hooked(|spec| {
-        spec.pre_stop = hook("sleep 1000 & echo $! > sleeper; wait", "300ms");
+        spec.pre_stop = Some(hook("sleep 1000 & echo $! > sleeper; wait", "300ms"));
     });
     stage.run(&order);
     stage.notice("web", Notice::HookDone);
@@ -59,7 +62,7 @@ fn a_hook_that_takes_too_long_is_killed_with_all_it_started() {
 #[test]
 fn a_start_whose_hook_fails_says_why() {
     let mut stage = Stage::open();
-    stage.place(&hooked(|spec| spec.pre_start = hook("echo no database >&2; exit 3", "30s")));
+    stage.place(&hooked(|spec| spec.pre_start = Some(hook("echo no database >&2; exit 3", "30s"))));
     let failed = stage.notice("web", Notice::HookFailed);
     assert_eq!(failed.exit, Some(Exit::code(3)));
     let (backoff, _) = stage.change("web", State::Backoff);
@@ -82,10 +85,14 @@ fn after_a_crash_the_last_hook_runs_before_the_next_child() {
     let mut stage = Stage::open();
     let order =
         script("web", "echo child >> story; [ -e done ] || exit 7; exec sleep 1000", |spec| {
-            spec.post_stop = hook("echo post_stop $DSBUS_EXIT_CODE >> story; echo > done", "30s");
+            spec.post_stop =
+                Some(hook("echo post_stop $DSBUS_EXIT_CODE >> story; echo > done", "30s"));
         });
     stage.place(&order);
     stage.change("web", State::Exited);
     stage.change("web", State::Running);
-    assert_eq!(stage.read(&stage.file("web", "story")), "child\npost_stop 7\nchild\n");
+    let story = stage.file("web", "story");
+    stage.wait_for("the second child", || {
+        std::fs::read_to_string(&story).unwrap() == "child\npost_stop 7\nchild\n"
+    });
 }

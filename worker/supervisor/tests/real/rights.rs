@@ -59,6 +59,8 @@ fn a_directory_that_its_user_may_not_enter_is_told() {
     }
     let mut stage = Stage::open();
     let closed = tempfile::tempdir().unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(closed.path(), mode).unwrap();
     stage.place(&script("web", "true", |spec| {
         spec.user = Some("daemon".to_owned());
         spec.directory = Some(closed.path().display().to_string());

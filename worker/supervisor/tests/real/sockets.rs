@@ -1,6 +1,6 @@
 //! Sockets that the worker holds for its children.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
@@ -69,9 +69,7 @@ fn fastcgi_finds_its_socket_as_standard_input() {
     let pid = stage.run(&order);
     let mode = std::fs::metadata(&path).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
-    let mut stream = UnixStream::connect(&path).unwrap();
-    stream.write_all(b"hello").unwrap();
-    assert_eq!(ask(stream), (pid, "-".to_owned()));
+    assert_eq!(ask(UnixStream::connect(&path).unwrap()), (pid, "-".to_owned()));
     stage.say(&dsbus_supervisor::protocol::ToSupervisor::Unplace { name: order.name });
     stage.wait_for("the socket to be closed", || UnixStream::connect(&path).is_err());
 }

@@ -13,8 +13,8 @@ const SAY: &str = "say() { python3 -c 'import os, socket, sys
 address = os.environ[\"NOTIFY_SOCKET\"].replace(\"@\", \"\\0\")
 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(sys.argv[1].encode(), address)' \"$1\"; }; ";
 
-fn probe(json: serde_json::Value) -> Option<Probe> {
-    Some(serde_json::from_value(json).unwrap())
+fn probe(json: serde_json::Value) -> Probe {
+    serde_json::from_value(json).unwrap()
 }
 
 fn saying(text: &str) -> String {
@@ -32,9 +32,9 @@ READY=1'; exec sleep 1000",
     let (starting, _) = stage.change("web", State::Starting);
     // Nothing but its word makes it RUNNING, though its startsecs are over.
     std::fs::write(stage.file("web", "go"), "").unwrap();
-    let (running, _) = stage.change("web", State::Running);
+    let (running, status) = stage.change("web", State::Running);
     assert_eq!(running.pid, starting.pid);
-    assert_eq!(stage.status("web", |s| s.note.is_some()).note.as_deref(), Some("at work"));
+    assert_eq!(status.note.as_deref(), Some("at work"));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_command_tells_when_it_is_ready() {
     let mut stage = Stage::open();
     stage.place(&order("web", &["sleep", "1000"], |spec| {
         let json = serde_json::json!({"exec": ["cat", "ready"], "interval": "50ms"});
-        spec.readiness = probe(json);
+        spec.readiness = Some(probe(json));
     }));
     let why = |s: &dsbus_schema::status::Status| {
         s.reason.as_deref().is_some_and(|reason| reason.contains("No such file"))
@@ -92,7 +92,7 @@ fn a_question_that_hangs_is_a_bad_answer() {
             "exec": ["sh", "-c", "[ -e hang ] && exec sleep 1000; exit 0"],
             "interval": "50ms", "timeout": "200ms", "failures": 2,
         });
-        spec.liveness = probe(json);
+        spec.liveness = Some(probe(json));
     }));
     std::fs::write(stage.file("web", "hang"), "").unwrap();
     let told = stage.notice("web", Notice::ProbeFailed);
@@ -110,9 +110,9 @@ fn a_question_that_hangs_is_a_bad_answer() {
 fn the_network_is_asked_by_the_agent_and_again_by_the_next_one() {
     let mut stage = Stage::open();
     stage.place(&order("web", &["sleep", "1000"], |spec| {
-        spec.readiness = probe(serde_json::json!({
+        spec.readiness = Some(probe(serde_json::json!({
             "http": "http://localhost:80%(process_num)02d/ok", "timeout": "250ms"
-        }));
+        })));
     }));
     let asked = |message: &ToAgent| match message {
         ToAgent::Probe { number, ask, timeout_ms } => Some((*number, ask.clone(), *timeout_ms)),

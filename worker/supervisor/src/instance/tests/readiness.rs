@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn probe(json: serde_json::Value) -> Option<dsbus_schema::program::Probe> {
-    Some(serde_json::from_value(json).unwrap())
+fn probe(json: serde_json::Value) -> dsbus_schema::program::Probe {
+    serde_json::from_value(json).unwrap()
 }
 
 fn answer(s: &mut Scene, question: Question, trouble: Option<&str>, millis: u64) -> Vec<String> {
@@ -19,7 +19,7 @@ fn says(s: &mut Scene, word: Word, millis: u64) -> Vec<String> {
 #[test]
 fn it_runs_when_its_probe_is_answered_well() {
     let p = placement(1, |p| {
-        p.spec.readiness = probe(serde_json::json!({"exec": "x", "interval": 2}));
+        p.spec.readiness = Some(probe(serde_json::json!({"exec": "x", "interval": 2})));
     });
     let mut s = Scene::new(&p);
     assert_eq!(s.put(&p, 0), ["spawn e1", "STOPPED -> STARTING", "ask Readiness"]);
@@ -77,7 +77,7 @@ fn it_says_ready_and_feeds_its_watchdog() {
 #[test]
 fn bad_answers_in_a_row_restart_it() {
     let p = placement(1, |p| {
-        p.spec.liveness = probe(serde_json::json!({"tcp": "a:1", "failures": 2, "delay": 4}));
+        p.spec.liveness = Some(probe(serde_json::json!({"tcp": "a:1", "failures": 2, "delay": 4})));
     });
     let mut s = running(&p, 2000);
     assert_eq!(s.instance.deadline(), Some(at(6000).boot));
@@ -98,7 +98,7 @@ fn bad_answers_in_a_row_restart_it() {
 
 #[test]
 fn an_answer_about_a_child_that_is_gone_means_nothing() {
-    let p = placement(1, |p| p.spec.liveness = probe(serde_json::json!({"tcp": "a:1"})));
+    let p = placement(1, |p| p.spec.liveness = Some(probe(serde_json::json!({"tcp": "a:1"}))));
     let mut s = running(&p, 2000);
     s.end(Exit::code(1), 9000);
     let trouble = Some("late".to_owned());
@@ -112,7 +112,7 @@ fn a_probe_that_is_declared_later_begins_then() {
     let mut s = running(&placement(1, |_| {}), 2000);
     let p = placement(1, |p| {
         p.revision = 2;
-        p.spec.liveness = probe(serde_json::json!({"tcp": "a:1"}));
+        p.spec.liveness = Some(probe(serde_json::json!({"tcp": "a:1"})));
     });
     s.put(&p, 9000);
     assert_eq!(s.status().revision, 2);

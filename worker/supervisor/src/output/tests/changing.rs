@@ -86,7 +86,7 @@ fn clearing_keeps_the_child_attached_and_its_last_line_known() {
         });
         stage.say("before\n");
         stage.say("b2");
-        stage.outlet.clear().unwrap();
+        stage.clear(way).unwrap();
         assert_eq!(stage.file("out"), "");
         assert!(!stage.path("out.1").exists());
         assert_eq!(stage.outlet.last_line().as_deref(), Some("b2"));
@@ -95,9 +95,8 @@ fn clearing_keeps_the_child_attached_and_its_last_line_known() {
         assert_eq!(stage.outlet.last_line().as_deref(), Some("z"));
     }
     let mut stage = Stage::new(|plan| plan.files.clear());
-    assert_eq!(stage.outlet.clear(), Ok(()));
-    stage.change(|plan| plan.files = vec!["/dev/null".into()]);
-    assert_eq!(stage.outlet.clear(), Ok(()));
+    assert_eq!(stage.clear(|plan| plan.files.clear()), Ok(()));
+    assert_eq!(stage.clear(|plan| plan.files = vec!["/dev/null".into()]), Ok(()));
 }
 
 #[test]
