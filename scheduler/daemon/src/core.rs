@@ -236,10 +236,12 @@ impl Core {
         }
     }
 
-    /// Judges every lease. Returns those that are lost from now on, and those whose workers are to
-    /// be asked now.
-    pub(crate) fn judge_all(&mut self, now: BootTime) -> (Vec<LeaseKey>, BTreeSet<LeaseKey>) {
+    /// Judges every lease. Returns those that are lost from now on, those whose workers are to be
+    /// asked now, and whether any verdict changed.
+    pub(crate) fn judge_all(&mut self, now: BootTime) -> (Vec<LeaseKey>, BTreeSet<LeaseKey>, bool) {
         let (mut lost, mut ask) = (Vec::new(), BTreeSet::new());
+        let lives = |view: &View| view.leases.values().map(|lease| lease.life).collect::<Vec<_>>();
+        let before = lives(&self.view);
         let held = self.held();
         for (key, lease) in &mut self.view.leases {
             if !held.contains(key) {
@@ -270,7 +272,8 @@ impl Core {
         for key in &ask {
             self.judge.asked(key, now);
         }
-        (lost, ask)
+        let changed = before != lives(&self.view);
+        (lost, ask, changed)
     }
 
     /// Leases that somebody lives by: every worker's presence, and those of placements.

@@ -315,3 +315,23 @@ fn placed(
 fn gone(bucket: Bucket, key: String, seq: u64) -> Folded {
     (bucket, Entry { key, seq, value: Value::Deleted, time: clock::wall() })
 }
+
+/// What an action is about: one that was refused is held back under this name.
+pub(crate) fn hold_key(action: &Action) -> String {
+    let about = match action {
+        Action::Forget { program, .. } => program.to_string(),
+        Action::DropStatus { name, worker, .. } => format!("{name}@{worker}"),
+        other => other.instance().map(ToString::to_string).unwrap_or_default(),
+    };
+    let bucket = match action {
+        Action::Place { .. }
+        | Action::Update { .. }
+        | Action::Move { .. }
+        | Action::Remove { .. } => "fleet",
+        Action::CountFailure { .. } => "goal",
+        Action::SetFleetStatus { .. } | Action::ClearFleetStatus { .. } => "said",
+        Action::DropStatus { .. } => "status",
+        Action::Forget { .. } => "program",
+    };
+    format!("{bucket} {about}")
+}

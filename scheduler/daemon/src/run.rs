@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::commands;
 use crate::config::Config;
 use crate::core::{Core, LeaseKey, News};
-use crate::enact::{Enactor, Folded};
+use crate::enact::{Enactor, Folded, hold_key};
 use crate::own_touch::{self, OwnTouch};
 use crate::pulse::Pulse;
 use crate::{clock, observe, verify};
@@ -32,6 +32,11 @@ const HOLD_AFTER_REFUSAL: Duration = Duration::from_millis(250);
 const WRITES_AT_ONCE: usize = 64;
 /// Most items folded before planning: beyond it, planning once per item would be the bottleneck.
 const FOLDS_BEFORE_PLAN_MAX: usize = 2048;
+/// After a plan one rests for so many times as long as it took: a thousand instances that start at
+/// once tell three thousand things, and each asks for a plan over all of them.
+const RESTS_AFTER_PLAN: u32 = 3;
+/// But not for longer than this.
+const REST_MAX: Duration = Duration::from_millis(50);
 /// Pause after the buckets could not be created or checked.
 const PROVISION_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
@@ -56,6 +61,8 @@ enum Wake {
     Answered(WorkerName),
     OwnTouch(OwnTouch),
     Judge,
+    /// It is time to plan again.
+    Rested,
     Shutdown,
 }
 
@@ -89,6 +96,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         shortest,
         held: BTreeMap::new(),
         fleet_awaited: None,
+        news: true,
+        rests_until: BootTime(0),
     };
     let mut served = None;
     let mut ticks = tokio::time::interval(JUDGE_EVERY);
@@ -103,6 +112,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             Some(worker) = answered.recv() => Wake::Answered(worker),
             _ = ticks.tick() => Wake::Judge,
             Some((bucket, item)) = heard.recv() => Wake::Heard(bucket, item),
+            () = tokio::time::sleep(scheduler.rest()), if scheduler.news => Wake::Rested,
         };
         if matches!(wake, Wake::Shutdown) {
             return Ok(());
@@ -119,7 +129,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
                 served = Some(commands::serve(&bus, shared, pulse.clone(), &scheduler.id).await?);
                 tracing::info!("scheduler {} is ready", scheduler.id);
             }
-            scheduler.plan_and_enact().await;
+            scheduler.plan_if_due().await;
         }
     }
 }
@@ -146,11 +156,15 @@ struct Scheduler {
     held: BTreeMap<String, BootTime>,
     /// Up to where touches and placements must be heard before anything is enacted.
     fleet_awaited: Option<u64>,
+    /// Something is known that was not planned with yet.
+    news: bool,
+    rests_until: BootTime,
 }
 
 impl Scheduler {
     fn fold(&mut self, wake: Wake) {
         let now = clock::now();
+        self.news |= matches!(wake, Wake::Heard(..) | Wake::Answered(_));
         match wake {
             Wake::Heard(bucket, Item::Entry(entry)) => {
                 let folded = {
@@ -182,7 +196,29 @@ impl Scheduler {
             Wake::Answered(worker) => self.shared.lock().answered(&worker),
             Wake::OwnTouch((sent, acked)) => self.shared.lock().judge.own_touch(sent, acked),
             Wake::Judge => self.judge(now),
-            Wake::Shutdown => {}
+            Wake::Rested | Wake::Shutdown => {}
+        }
+    }
+
+    /// How long until one may plan again.
+    fn rest(&self) -> Duration {
+        self.rests_until.since(clock::now())
+    }
+
+    async fn plan_if_due(&mut self) {
+        let begin = clock::now();
+        let held = self.held.len();
+        self.held.retain(|_, until| *until > begin);
+        self.news |= self.held.len() < held;
+        if !self.news || begin < self.rests_until {
+            return;
+        }
+        self.news = false;
+        let actions = self.plan();
+        let now = clock::now();
+        self.rests_until = now + (now.since(begin) * RESTS_AFTER_PLAN).min(REST_MAX);
+        if !actions.is_empty() {
+            self.enact_all(actions).await;
         }
     }
 
@@ -192,7 +228,8 @@ impl Scheduler {
             if !core.ready() {
                 return;
             }
-            let (lost, ask) = core.judge_all(now);
+            let (lost, ask, changed) = core.judge_all(now);
+            self.news |= changed;
             (lost, ask, core.shortest_lease())
         };
         self.shortest.send_if_modified(|s| std::mem::replace(s, shortest) != shortest);
@@ -215,33 +252,32 @@ impl Scheduler {
         }
     }
 
-    async fn plan_and_enact(&mut self) {
-        let now = clock::now();
-        self.held.retain(|_, until| *until > now);
-        let actions: Vec<_> = {
-            let core = self.shared.lock();
-            for broken in invariants::broken(&core.view) {
-                tracing::error!("invariant broken: {broken}");
-            }
-            plan(&core.view)
-                .into_iter()
-                .filter(|action| !self.held.contains_key(&hold_key(action)))
-                .map(|action| {
-                    let id = action
-                        .instance()
-                        .and_then(|name| core.view.programs.get(&name.program))
-                        .map(|program| program.value.id);
-                    (action, id)
-                })
-                .collect()
-        };
-        if actions.is_empty() {
-            return;
+    /// What is to be done now, with the identity of the program that it is about.
+    fn plan(&self) -> Vec<(Action, Option<ProgramId>)> {
+        let core = self.shared.lock();
+        for broken in invariants::broken(&core.view) {
+            tracing::error!("invariant broken: {broken}");
         }
+        plan(&core.view)
+            .into_iter()
+            .filter(|action| !self.held.contains_key(&hold_key(action)))
+            .map(|action| {
+                let id = action
+                    .instance()
+                    .and_then(|name| core.view.programs.get(&name.program))
+                    .map(|program| program.value.id);
+                (action, id)
+            })
+            .collect()
+    }
+
+    async fn enact_all(&mut self, actions: Vec<(Action, Option<ProgramId>)>) {
         if !self.view_is_current().await {
             // What is missing is on its way, and wakes this loop up.
             return;
         }
+        // Whatever comes of it, it is planned again.
+        self.news = true;
         let mut actions = actions.into_iter();
         loop {
             let some: Vec<_> = actions.by_ref().take(WRITES_AT_ONCE).collect();
@@ -343,23 +379,4 @@ impl Scheduler {
             }
         }
     }
-}
-
-fn hold_key(action: &Action) -> String {
-    let about = match action {
-        Action::Forget { program, .. } => program.to_string(),
-        Action::DropStatus { name, worker, .. } => format!("{name}@{worker}"),
-        other => other.instance().map(ToString::to_string).unwrap_or_default(),
-    };
-    let bucket = match action {
-        Action::Place { .. }
-        | Action::Update { .. }
-        | Action::Move { .. }
-        | Action::Remove { .. } => "fleet",
-        Action::CountFailure { .. } => "goal",
-        Action::SetFleetStatus { .. } | Action::ClearFleetStatus { .. } => "said",
-        Action::DropStatus { .. } => "status",
-        Action::Forget { .. } => "program",
-    };
-    format!("{bucket} {about}")
 }

@@ -91,9 +91,9 @@ fn a_lease_goes_from_live_over_silent_to_lost_and_back() {
     fold(&mut core, Bucket::Fleet, &touch(5), 1_000);
     let key: LeaseKey = (WorkerName::parse("w1").unwrap(), 5);
     let life = |core: &Core| core.view.leases[&key].life;
-    assert_eq!(core.judge_all(at(3_000)), (vec![], BTreeSet::new()));
+    assert_eq!(core.judge_all(at(3_000)), (vec![], BTreeSet::new(), false));
     assert_eq!(life(&core), Life::Live);
-    let (lost, ask) = core.judge_all(at(3_600));
+    let (lost, ask, _) = core.judge_all(at(3_600));
     assert_eq!((lost.len(), ask.len(), life(&core)), (0, 1, Life::Silent));
     assert_eq!(core.judge_all(at(3_650)).1.len(), 0, "asked again only after a while");
     fold(&mut core, Bucket::Fleet, &entry("w1._touch.5", 6, Value::Expired), 6_100);
@@ -113,7 +113,7 @@ fn an_answer_is_a_sign_of_life() {
     fold(&mut core, Bucket::Fleet, &touch(5), 1_000);
     fold(&mut core, Bucket::Fleet, &entry("w1._touch.5", 6, Value::Expired), 6_000);
     for t in (6_000..9_000).step_by(150) {
-        let (lost, _) = core.judge_all(at(t));
+        let (lost, ..) = core.judge_all(at(t));
         assert!(lost.is_empty());
         core.answered(&WorkerName::parse("w1").unwrap());
     }
