@@ -2,10 +2,11 @@
 //! process id is another one once it has forked into the background.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, Usage};
@@ -18,6 +19,14 @@ use crate::protocol::Child;
 /// How long the oldest process of a daemon must have been the same before it is taken for the main
 /// one: a daemon that forks twice has one in between, which ends at once.
 const SETTLED: Duration = Duration::from_millis(200);
+/// How often one looks at what is left of a child that has ended; mostly the death of its last
+/// process is told earlier.
+const LINGER_LOOK: Duration = Duration::from_millis(20);
+/// How long what a child started may take to die of SIGKILL before that is told.
+const DEATH_MAX: Duration = Duration::from_secs(5);
+/// Between two tries to remove a cgroup that could not be removed: the kernel lets go of it a moment
+/// after its last process.
+const DOOMED_LOOK: Duration = Duration::from_secs(1);
 
 /// A child.
 #[derive(Debug)]
@@ -26,6 +35,8 @@ pub(crate) struct Living {
     pub(crate) spec: Arc<ProgramSpec>,
     /// By which what it started is recognised.
     pub(crate) mark: String,
+    /// Its process group: its own pid, until it forks into the background.
+    pub(crate) group: i32,
     /// What it had started when it was asked to stop, where there is no cgroup: with the time of
     /// their start, so that nobody else is meant who gets the same number.
     pub(crate) seen: Vec<(i32, u64)>,
@@ -38,7 +49,11 @@ pub(crate) struct Living {
     pub(crate) pidfile: Option<PathBuf>,
     /// The file that it executes.
     pub(crate) executable: PathBuf,
+    /// Its whole group was asked to stop.
+    pub(crate) group_asked: bool,
     pub(crate) life: Life,
+    /// Since when it is reaped; `None` once it was told that something of it does not die.
+    pub(crate) reaped: Option<BootTime>,
 }
 
 /// How far it is.
@@ -51,10 +66,19 @@ pub(crate) enum Life {
     /// Its first process ended; the one that is left is looked for, and was thought to be this
     /// since then.
     Searching(Exit, Usage, Option<(i32, BootTime)>),
-    /// It is reaped; what it started may take its time to end by itself.
+    /// It is reaped; what it started was asked to stop with it, and may take its time.
     Lingering(Exit, Usage),
     /// It is reaped; what it started is being killed.
     Ended(Exit, Usage),
+}
+
+impl Life {
+    fn is_reaped(self) -> bool {
+        match self {
+            Life::Living | Life::Forking => false,
+            Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => true,
+        }
+    }
 }
 
 /// A daemon whose main process was found.
@@ -69,9 +93,11 @@ pub(crate) struct Found {
 #[derive(Debug, Default)]
 pub(crate) struct Children {
     living: BTreeMap<u64, Living>,
+    /// Those that are not reaped, by process id: a number that is reaped may be given to another.
     numbers: HashMap<i32, u64>,
-    /// Cgroups that could not be removed yet.
+    /// Cgroups that could not be removed yet, and when that is tried again.
     doomed: Vec<Cgroup>,
+    doomed_at: BootTime,
 }
 
 impl Children {
@@ -80,17 +106,27 @@ impl Children {
         self.living.insert(number, living);
     }
 
-    pub(crate) fn number(&self, pid: i32) -> Option<u64> {
-        self.numbers.get(&pid).copied()
-    }
-
     pub(crate) fn get(&self, number: u64) -> Option<&Living> {
         self.living.get(&number)
     }
 
+    /// A child that is not reaped.
     pub(crate) fn by_pid(&mut self, pid: i32) -> Option<&mut Living> {
-        let number = self.number(pid)?;
-        self.living.get_mut(&number)
+        self.living.get_mut(self.numbers.get(&pid)?)
+    }
+
+    /// The child of an instance, reaped or not.
+    fn of(&mut self, name: &InstanceId, pid: i32) -> Option<&mut Living> {
+        let number = self.numbers.get(&pid).copied();
+        if let Some(number) = number.filter(|n| self.is_of(*n, name)) {
+            return self.living.get_mut(&number);
+        }
+        let reaped = |l: &&mut Living| l.child.pid == pid && l.child.name == *name;
+        self.living.values_mut().filter(|l| l.life.is_reaped()).find(reaped)
+    }
+
+    fn is_of(&self, number: u64, name: &InstanceId) -> bool {
+        self.living.get(&number).is_some_and(|living| living.child.name == *name)
     }
 
     /// All that live.
@@ -103,69 +139,82 @@ impl Children {
         self.living.is_empty()
     }
 
-    /// Process ids that are not reaped yet.
-    pub(crate) fn pids(&self) -> impl Iterator<Item = i32> {
-        self.living.values().filter_map(|living| match living.life {
-            Life::Living | Life::Forking => Some(living.child.pid),
-            Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => None,
-        })
-    }
-
-    /// Signals a child, or all of its group.
-    pub(crate) fn signal(&mut self, pid: i32, signal: i32, group: bool, others: &[i32]) {
-        let uncaged = self.by_pid(pid).is_some_and(|living| living.cgroup.is_none());
+    /// Signals a child, or all of its group. One that is reaped hears nothing.
+    pub(crate) fn signal(
+        &mut self,
+        name: &InstanceId,
+        pid: i32,
+        signal: i32,
+        group: bool,
+        others: &[i32],
+    ) {
+        let uncaged = self.of(name, pid).is_some_and(|living| living.cgroup.is_none());
         let known = if uncaged { self.known(others) } else { HashSet::new() };
-        let Some(living) = self.by_pid(pid) else { return };
+        let Some(living) = self.of(name, pid) else { return };
         if uncaged {
             let members = tree::members(&living.identity(), &known).into_iter();
             living.seen = members.filter_map(|p| Some((p, process::start_time(p)?))).collect();
         }
-        match living.life {
-            _ if group => process::signal_group(pid, signal),
-            Life::Living | Life::Forking => process::signal_one(pid, signal),
-            Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => {}
+        living.group_asked |= group;
+        if !living.life.is_reaped() {
+            if group {
+                process::signal_group(living.group, signal);
+            } else {
+                process::signal_one(pid, signal);
+            }
+        } else if group && !process::group_is_empty(living.group) {
+            // The number of a group that has members is given to nobody else.
+            process::signal_group(living.group, signal);
         }
     }
 
     /// SIGKILL to everything of a child.
-    pub(crate) fn kill(&mut self, pid: i32, others: &[i32]) {
+    pub(crate) fn kill(&mut self, name: &InstanceId, pid: i32, others: &[i32]) {
         let known = self.known(others);
-        let Some(living) = self.by_pid(pid) else { return };
-        if let Life::Lingering(exit, usage) | Life::Searching(exit, usage, _) = living.life {
-            living.life = Life::Ended(exit, usage);
-        }
-        match &living.cgroup {
-            Some(cgroup) => cgroup.kill(),
-            None => {
-                process::signal_group(pid, libc::SIGKILL);
-                tree::kill(&living.identity(), &known);
-            }
+        if let Some(living) = self.of(name, pid) {
+            living.kill(&known);
         }
     }
 
+    /// The same for all of them.
+    pub(crate) fn kill_all(&mut self, others: &[i32]) {
+        let known = self.known(others);
+        self.living.values_mut().for_each(|living| living.kill(&known));
+    }
+
     /// A process was reaped; says whether it was a child.
-    pub(crate) fn reaped(&mut self, pid: i32, exit: Exit, usage: Usage) -> bool {
-        let Some(living) = self.by_pid(pid) else { return false };
+    pub(crate) fn reaped(&mut self, pid: i32, exit: Exit, usage: Usage, now: BootTime) -> bool {
+        let Some(number) = self.numbers.remove(&pid) else {
+            // Perhaps what was thought to be a daemon: then that is how the daemon ended.
+            for living in self.living.values_mut() {
+                if let Life::Searching(_, _, Some((thought, _))) = living.life
+                    && thought == pid
+                {
+                    living.life = Life::Searching(exit, usage, None);
+                }
+            }
+            return false;
+        };
+        let Some(living) = self.living.get_mut(&number) else { return false };
+        living.reaped = Some(now);
         living.life = match living.life {
             Life::Forking if exit.code == Some(0) => Life::Searching(exit, usage, None),
             // Whoever asked the group to stop waits for all of it.
-            Life::Living if living.spec.stopasgroup => Life::Lingering(exit, usage),
+            life if living.group_asked && !life.is_reaped() => Life::Lingering(exit, usage),
             Life::Living | Life::Forking => Life::Ended(exit, usage),
-            // Reaped already: the number belongs to somebody else now.
-            Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => return false,
+            reaped @ (Life::Searching(..) | Life::Lingering(..) | Life::Ended(..)) => reaped,
         };
         true
     }
 
     /// Children that are reaped and of which nothing is left, so many at most; each is told once.
     /// `others` are processes of this worker that are not children.
-    pub(crate) fn gone(&mut self, others: &[i32], most: usize) -> Vec<(u64, Living)> {
-        self.doomed.retain(|cgroup| cgroup.remove().is_err());
+    pub(crate) fn gone(&mut self, others: &[i32], most: usize) -> Vec<Living> {
         let mut empty = Vec::new();
         let mut hunted = Vec::new();
         for (number, living) in &mut self.living {
             if let Life::Lingering(exit, usage) = living.life
-                && process::group_is_empty(living.child.pid)
+                && process::group_is_empty(living.group)
             {
                 living.life = Life::Ended(exit, usage);
             }
@@ -188,21 +237,28 @@ impl Children {
             let dead = |number: &u64| self.living.get(number).is_none_or(|l| l.seen.is_empty());
             empty.extend(none.filter(dead));
         }
-        empty.into_iter().take(most).filter_map(|number| self.remove(number)).collect()
+        empty.into_iter().take(most).filter_map(|number| self.living.remove(&number)).collect()
     }
 
-    fn remove(&mut self, number: u64) -> Option<(u64, Living)> {
-        let living = self.living.remove(&number)?;
-        if self.numbers.get(&living.child.pid) == Some(&number) {
-            self.numbers.remove(&living.child.pid);
+    /// Children that are reaped since long, and something of which does not die; each is told once.
+    pub(crate) fn immortal(&mut self, now: BootTime) -> Vec<(InstanceId, i32)> {
+        let mut found = Vec::new();
+        for living in self.living.values_mut() {
+            if matches!(living.life, Life::Ended(..))
+                && living.reaped.is_some_and(|at| now.since(at) > DEATH_MAX)
+            {
+                living.reaped = None;
+                found.push((living.child.name.clone(), living.child.pid));
+            }
         }
-        Some((number, living))
+        found
     }
 
-    /// The cgroup of a child that is gone.
-    pub(crate) fn remove_cgroup(&mut self, cgroup: Cgroup) {
+    /// Removes the cgroup of a child that is gone; later, if it cannot be removed now.
+    pub(crate) fn remove_cgroup(&mut self, cgroup: Cgroup, now: BootTime) {
         if cgroup.remove().is_err() {
             self.doomed.push(cgroup);
+            self.doomed_at = now + DOOMED_LOOK;
         }
     }
 
@@ -215,44 +271,32 @@ impl Children {
         let known = self.known(others);
         let mut found = Vec::new();
         for (number, living) in &mut self.living {
-            let Life::Searching(exit, usage, thought) = living.life else { continue };
-            let members = living.members(&known);
-            let candidate = main_process(living.pidfile.as_ref(), &members);
-            let since = match (candidate, thought) {
-                (Some((pid, _)), Some((same, since))) if pid == same => since,
-                _ => now,
-            };
-            let sure = living.pidfile.is_some() || now.since(since) >= SETTLED;
-            living.life = match candidate {
-                Some((main, start_time)) if sure => {
-                    let first = living.child.pid;
-                    (living.child.pid, living.child.start_time) = (main, start_time);
-                    found.push(Found { number: *number, first, main });
-                    Life::Living
-                }
-                Some((pid, _)) => Life::Searching(exit, usage, Some((pid, since))),
-                None if members.is_empty() => Life::Ended(exit, usage),
-                None => Life::Searching(exit, usage, None),
-            };
+            let first = living.child.pid;
+            if living.search(&known, now) {
+                found.push(Found { number: *number, first, main: living.child.pid });
+            }
         }
-        for Found { number, first, main } in &found {
-            self.numbers.remove(first);
-            self.numbers.insert(*main, *number);
-        }
+        self.numbers.extend(found.iter().map(|found| (found.main, found.number)));
         found
     }
 
-    /// Whether one is reaped, and something of it still lives or is looked for.
-    pub(crate) fn some_linger(&self) -> bool {
-        !self.doomed.is_empty()
-            || self.living.values().any(|living| match living.life {
-                Life::Living | Life::Forking => false,
-                Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => true,
-            })
+    /// When one looks again at what is left of those that are reaped.
+    pub(crate) fn deadline(&self, now: BootTime) -> Option<BootTime> {
+        let linger = self.living.values().any(|living| living.life.is_reaped());
+        let doomed = (!self.doomed.is_empty()).then_some(self.doomed_at);
+        linger.then(|| now + LINGER_LOOK).into_iter().chain(doomed).min()
+    }
+
+    /// Tries again to remove cgroups.
+    pub(crate) fn tend(&mut self, now: BootTime) {
+        if !self.doomed.is_empty() && now >= self.doomed_at {
+            self.doomed.retain(|cgroup| cgroup.remove().is_err());
+            self.doomed_at = now + DOOMED_LOOK;
+        }
     }
 
     fn known(&self, others: &[i32]) -> HashSet<i32> {
-        self.pids().chain(others.iter().copied()).collect()
+        self.numbers.keys().chain(others).copied().collect()
     }
 }
 
@@ -261,6 +305,43 @@ impl Living {
     fn kill_seen(&mut self) {
         self.seen.retain(|(pid, start_time)| process::start_time(*pid) == Some(*start_time));
         self.seen.iter().for_each(|(pid, _)| process::kill_one(*pid));
+    }
+
+    fn kill(&mut self, known: &HashSet<i32>) {
+        if let Life::Lingering(exit, usage) | Life::Searching(exit, usage, _) = self.life {
+            self.life = Life::Ended(exit, usage);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            return cgroup.kill();
+        }
+        if !self.life.is_reaped() {
+            process::signal_group(self.group, libc::SIGKILL);
+        }
+        tree::kill(&self.identity(), known);
+    }
+
+    /// Looks for the main process of a daemon; says whether it was found.
+    fn search(&mut self, known: &HashSet<i32>, now: BootTime) -> bool {
+        let Life::Searching(exit, usage, thought) = self.life else { return false };
+        let members = self.members(known);
+        let candidate = main_process(self.pidfile.as_deref(), &members);
+        let since = match (candidate, thought) {
+            (Some((pid, _)), Some((same, since))) if pid == same => since,
+            _ => now,
+        };
+        let sure = self.pidfile.is_some() || now.since(since) >= SETTLED;
+        self.life = match candidate {
+            Some((main, start_time)) if sure => {
+                (self.child.pid, self.child.start_time) = (main, start_time);
+                self.group = process::group_of(main).unwrap_or(main);
+                self.reaped = None;
+                Life::Living
+            }
+            Some((pid, _)) => Life::Searching(exit, usage, Some((pid, since))),
+            None if members.is_empty() => Life::Ended(exit, usage),
+            None => Life::Searching(exit, usage, None),
+        };
+        self.life == Life::Living
     }
 
     fn identity(&self) -> ChildIdentity {
@@ -278,19 +359,14 @@ impl Living {
 
 /// Of the processes that a daemon left: the one that its pidfile names, or else the oldest. It must
 /// be ours to reap.
-fn main_process(pidfile: Option<&PathBuf>, members: &[i32]) -> Option<(i32, u64)> {
+fn main_process(pidfile: Option<&Path>, members: &[i32]) -> Option<(i32, u64)> {
     let ours = |pid: &i32| process::is_own_child(*pid);
     let known = |pid: i32| Some((pid, process::start_time(pid)?));
-    match pidfile {
-        Some(path) => {
-            let named: i32 = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
-            members.contains(&named).then_some(named).filter(ours).and_then(known)
-        }
-        None => {
-            let mut orphans: Vec<_> =
-                members.iter().copied().filter(ours).filter_map(known).collect();
-            orphans.sort_by_key(|(pid, start_time)| (*start_time, *pid));
-            orphans.first().copied()
-        }
+    if let Some(path) = pidfile {
+        let named = process::read_pidfile(path)?;
+        return members.contains(&named).then_some(named).filter(ours).and_then(known);
     }
+    let mut orphans: Vec<_> = members.iter().copied().filter(ours).filter_map(known).collect();
+    orphans.sort_by_key(|(pid, start_time)| (*start_time, *pid));
+    orphans.first().copied()
 }

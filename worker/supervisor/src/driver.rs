@@ -33,14 +33,12 @@ use crate::sockets::Sockets;
 use crate::streams::Streams;
 use crate::table::Table;
 use crate::{Config, Fatal, spawn};
+use effects::Wanted;
 use orders::Orders;
 
 /// How long the agent may take to publish the last reports before the worker ends without it.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
-/// How often one looks at what is left of a child that has ended; mostly the death of its last
-/// process is told earlier.
-const LINGER_LOOK: Duration = Duration::from_millis(20);
-/// When the loop was away for this much longer than it meant to, this process was frozen.
+/// When a sleep took so much longer than it was meant to, this process was frozen.
 const FROZEN: Duration = Duration::from_millis(500);
 /// How long one kind of work may keep the loop from looking at signals and the agent: deaths are
 /// repaired, and pings answered, within a few milliseconds whatever else there is to do.
@@ -90,6 +88,8 @@ struct Driver {
     agent: AgentLink,
     /// Placements that are not acted on yet.
     orders: Orders,
+    /// Children that are to be started: each instance asks for one at a time.
+    wanted: VecDeque<Wanted>,
     /// How many children were started.
     starts: u64,
     sources: HashMap<u64, Source>,
@@ -137,6 +137,7 @@ pub fn run(config: Config) -> Result<u8, Fatal> {
         binaries_source: None,
         reports: Reports::default(),
         orders: Orders::default(),
+        wanted: VecDeque::new(),
         starts: 0,
         sources: HashMap::new(),
         last_source: 0,
@@ -162,13 +163,8 @@ fn clean_up(config: &Config) {
 
 impl Driver {
     fn run(&mut self) {
-        let mut slept_until = None;
         loop {
             let now = clock::now();
-            if slept_until.is_some_and(|at| now.boot.since(at) > FROZEN) {
-                tracing::warn!("this process was frozen for a while");
-                self.agent.forgive(now.boot);
-            }
             self.tend(now);
             if self.ending == Ending::Done {
                 self.end();
@@ -177,7 +173,11 @@ impl Driver {
             let deadline = self.deadline(now);
             let asleep = clock::now().boot;
             let ready = self.poller.wait(deadline, asleep);
-            slept_until = deadline.map(|at| at.max(asleep));
+            let woken = clock::now().boot;
+            if deadline.is_some_and(|at| woken.since(at.max(asleep)) > FROZEN) {
+                tracing::warn!("this process was frozen for a while");
+                self.agent.forgive(woken);
+            }
             self.wake(&ready);
         }
     }
@@ -186,9 +186,11 @@ impl Driver {
     fn tend(&mut self, now: Now) {
         let effects = self.table.tick(now);
         self.perform(effects, now);
-        self.errands.tend(now.boot);
+        self.tend_errands(now);
         self.adopt_daemons(now);
         self.bury(now);
+        self.children.tend(now.boot);
+        self.start_children();
         self.take_orders(now);
         self.restart_changed(now);
         self.tend_agent(now);
@@ -199,7 +201,8 @@ impl Driver {
             self.stop(&reason, false);
         }
         self.tend_ending(now);
-        let last_resort = if self.children.is_empty() { None } else { self.table.last_resort() };
+        let idle = self.children.is_empty() && self.errands.is_empty();
+        let last_resort = if idle { None } else { self.table.last_resort() };
         self.poller.set_last_resort(last_resort);
     }
 
@@ -223,8 +226,9 @@ impl Driver {
             Ending::Bye(until) => Some(until),
             Ending::Not | Ending::Stopping | Ending::Done => None,
         };
-        let linger = self.children.some_linger().then(|| now.boot + LINGER_LOOK);
-        let busy = (!self.backlog.is_empty() || !self.orders.is_empty()).then_some(now.boot);
+        let linger = self.children.deadline(now.boot);
+        let busy = !self.backlog.is_empty() || !self.orders.is_empty() || !self.wanted.is_empty();
+        let busy = busy.then_some(now.boot);
         let agent = Some(self.agent.deadline());
         let errands = self.errands.deadline();
         let binaries = self.binaries.deadline();

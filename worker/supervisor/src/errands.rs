@@ -2,20 +2,24 @@
 //! a limit of time.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::program::HookPoint;
 use dsbus_schema::state::Exit;
 
-use crate::instance::{HookOutcome, Input, Question};
+use crate::instance::{HookId, HookOutcome, Input, Question};
 use crate::process;
+
+/// How long one may take to die of SIGKILL: longer than that takes only a process in the hands of the
+/// kernel, and an instance does not wait for it.
+const DEATH_MAX: Duration = Duration::from_secs(5);
 
 /// What a process runs for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A hook.
-    Hook(HookPoint),
+    Hook(HookId),
     /// A question of a child.
     Question {
         /// The child.
@@ -40,6 +44,8 @@ pub(crate) struct Errand {
     /// Source of its output.
     pub(crate) output: u64,
     fate: Option<Fate>,
+    /// Once it was killed: when it is given up.
+    gone_by: Option<BootTime>,
 }
 
 /// All of them, by process id.
@@ -50,7 +56,13 @@ pub(crate) struct Errands {
 
 impl Errand {
     pub(crate) fn new(name: InstanceId, purpose: Purpose, until: BootTime, output: u64) -> Errand {
-        Errand { name, purpose, until, output, fate: None }
+        Errand { name, purpose, until, output, fate: None, gone_by: None }
+    }
+
+    fn die(&mut self, pid: i32, fate: Fate, now: BootTime) {
+        self.fate.get_or_insert(fate);
+        self.gone_by.get_or_insert(now + DEATH_MAX);
+        process::signal_group(pid, libc::SIGKILL);
     }
 
     /// What the instance is told of its end. `line` is the last that it said.
@@ -58,7 +70,7 @@ impl Errand {
         let line = line.map(|line| format!(" ({line})")).unwrap_or_default();
         let well = exit.code == Some(0) && self.fate.is_none();
         match self.purpose {
-            Purpose::Hook(point) => {
+            Purpose::Hook(hook) => {
                 let outcome = match self.fate {
                     _ if well => HookOutcome::Done,
                     Some(Fate::TooLate) => HookOutcome::TimedOut,
@@ -68,7 +80,7 @@ impl Errand {
                     },
                     None => HookOutcome::Failed { why: format!("{exit}{line}"), exit: Some(exit) },
                 };
-                Input::HookEnded { point, outcome }
+                Input::HookEnded { hook, outcome }
             }
             Purpose::Question { pid, question } => {
                 let trouble = match self.fate {
@@ -94,42 +106,60 @@ impl Errands {
         Some(errand)
     }
 
-    /// Kills what takes too long.
-    pub(crate) fn tend(&mut self, now: BootTime) {
+    /// Kills what takes too long; gives what was killed and is not reaped for as long as that may
+    /// take. It is no errand any longer, and reaped as a stranger.
+    pub(crate) fn tend(&mut self, now: BootTime) -> Vec<(i32, Errand)> {
         for (pid, errand) in &mut self.running {
             if errand.fate.is_none() && now >= errand.until {
-                errand.fate = Some(Fate::TooLate);
-                process::signal_group(*pid, libc::SIGKILL);
+                errand.die(*pid, Fate::TooLate, now);
+            }
+        }
+        let late = |_: &i32, errand: &mut Errand| errand.gone_by.is_some_and(|at| now >= at);
+        self.running.extract_if(.., late).collect()
+    }
+
+    /// Kills a hook of an instance.
+    pub(crate) fn kill_hook(&mut self, name: &InstanceId, id: HookId, now: BootTime) {
+        self.kill(now, |errand| errand.name == *name && errand.purpose == Purpose::Hook(id));
+    }
+
+    /// A child of this instance is known by another number now.
+    pub(crate) fn rename_child(&mut self, name: &InstanceId, first: i32, main: i32) {
+        for errand in self.running.values_mut().filter(|errand| errand.name == *name) {
+            match &mut errand.purpose {
+                Purpose::Hook(HookId { pid: Some(pid), .. }) | Purpose::Question { pid, .. }
+                    if *pid == first =>
+                {
+                    *pid = main;
+                }
+                Purpose::Hook(_) | Purpose::Question { .. } => {}
             }
         }
     }
 
-    /// Kills a hook of an instance.
-    pub(crate) fn kill_hook(&mut self, name: &InstanceId, point: HookPoint) {
-        self.kill(|errand| errand.name == *name && errand.purpose == Purpose::Hook(point));
-    }
-
     /// Kills the questions of a child that is gone.
-    pub(crate) fn forget_child(&mut self, child: i32) {
-        self.kill(|e| matches!(e.purpose, Purpose::Question { pid, .. } if pid == child));
+    pub(crate) fn forget_child(&mut self, child: i32, now: BootTime) {
+        self.kill(now, |e| matches!(e.purpose, Purpose::Question { pid, .. } if pid == child));
     }
 
     /// Kills all that run.
-    pub(crate) fn kill_all(&mut self) {
-        self.kill(|_| true);
+    pub(crate) fn kill_all(&mut self, now: BootTime) {
+        self.kill(now, |_| true);
     }
 
-    fn kill(&mut self, which: impl Fn(&Errand) -> bool) {
+    fn kill(&mut self, now: BootTime, which: impl Fn(&Errand) -> bool) {
         for (pid, errand) in self.running.iter_mut().filter(|(_, errand)| which(errand)) {
-            errand.fate.get_or_insert(Fate::NotWanted);
-            process::signal_group(*pid, libc::SIGKILL);
+            errand.die(*pid, Fate::NotWanted, now);
         }
     }
 
-    /// When the next one has taken too long.
+    /// When the next one has taken too long, to run or to die.
     pub(crate) fn deadline(&self) -> Option<BootTime> {
-        let unkilled = self.running.values().filter(|errand| errand.fate.is_none());
-        unkilled.map(|errand| errand.until).min()
+        self.running.values().map(|errand| errand.gone_by.unwrap_or(errand.until)).min()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.running.is_empty()
     }
 
     pub(crate) fn pids(&self) -> impl Iterator<Item = i32> {

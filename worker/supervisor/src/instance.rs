@@ -28,7 +28,7 @@ use std::sync::Arc;
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
-use dsbus_schema::program::{HookPoint, ProgramSpec};
+use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, State, Usage};
 
 use crate::clock::Now;
@@ -36,7 +36,7 @@ use crate::fence;
 use phase::{Child, Phase, Reload, Stop};
 
 pub use placed::Placed;
-pub use words::{Effect, End, Files, HookOutcome, Input, Question, Word};
+pub use words::{Effect, End, Files, HookId, HookOutcome, Input, Question, Word};
 
 /// An instance.
 #[derive(Debug, Clone)]
@@ -61,11 +61,13 @@ pub struct Instance {
     /// What the last child was started from.
     last_spec: Option<Arc<ProgramSpec>>,
     phase: Phase,
+    /// A child was asked for, and that was not answered yet.
+    spawning: bool,
     reload: Reload,
     /// Children whose place another one has taken.
     retiring: Vec<(Child, Stop)>,
     /// Hooks that run.
-    hooks: Vec<HookPoint>,
+    hooks: Vec<HookId>,
     hooks_killed: bool,
     since: Timestamp,
     taken_away: bool,
@@ -77,6 +79,10 @@ pub struct Instance {
     fails: u32,
     quick_deaths: u32,
     restarts: u64,
+    /// The start that has begun is not the first.
+    again: bool,
+    /// Why it is given up, once the last hook of an exclusive instance has ended.
+    fatal_due: Option<String>,
     /// When it was started again, for `restart_limit`.
     restarted: VecDeque<BootTime>,
     exit: Option<Exit>,
@@ -114,6 +120,7 @@ impl Instance {
             last_spec: None,
             placed,
             phase: Phase::Stopped,
+            spawning: false,
             reload: Reload::No,
             retiring: Vec::new(),
             hooks: Vec::new(),
@@ -126,6 +133,8 @@ impl Instance {
             fails: 0,
             quick_deaths: 0,
             restarts: 0,
+            again: false,
+            fatal_due: None,
             restarted: VecDeque::new(),
             exit: None,
             usage: None,
@@ -176,7 +185,25 @@ impl Instance {
     /// Whether any process of it may live.
     pub fn busy(&self) -> bool {
         let reloads = matches!(self.reload, Reload::Trying { .. } | Reload::Failing { .. });
+        let reloads = reloads || self.spawning;
         self.main().is_some() || reloads || !self.retiring.is_empty() || !self.hooks.is_empty()
+    }
+
+    /// Whether no start can begin now, whatever is wanted: something else must end before.
+    fn blocked(&self) -> bool {
+        let older = self.placed.spec.exclusive && !self.retiring.is_empty();
+        self.taken_away || self.spawning || !self.hooks.is_empty() || older
+    }
+
+    /// Whether a child that was asked for is still wanted, and may be started.
+    pub fn still_wants(&self, spec: &ProgramSpec, epoch: Epoch, now: BootTime) -> bool {
+        self.spawning
+            && epoch == self.placed.epoch
+            && self.placed.wanted.run
+            && !self.shutdown
+            && !self.taken_away
+            && spec.same_child(&self.placed.spec)
+            && (!spec.exclusive || fence::may_start(spec, self.lease, now))
     }
 
     /// Whether a child lives that was not killed. One that was, and takes its time to die, dies no
@@ -220,7 +247,7 @@ impl Instance {
     }
 
     /// The spec that says by which lease it lives now.
-    fn living_spec(&self) -> &ProgramSpec {
+    pub(crate) fn living_spec(&self) -> &ProgramSpec {
         match &self.phase {
             Phase::Preparing { spec } => spec,
             Phase::Stopped
@@ -248,7 +275,7 @@ impl Instance {
         let reload = match &self.reload {
             Reload::Trying { child, start } => start.deadline(&child.spec),
             Reload::Failing { stop, .. } => stop.deadline(),
-            Reload::No | Reload::Asked => None,
+            Reload::No | Reload::Preparing | Reload::Asked => None,
         };
         let aside = retiring.chain(reload).chain(lease).chain(self.note_due);
         aside.chain(self.phase_deadline()).min()
@@ -257,6 +284,7 @@ impl Instance {
     fn phase_deadline(&self) -> Option<BootTime> {
         let ask_at = |spec: &ProgramSpec| spec.exclusive.then(|| fence::ask_at(spec, self.lease));
         match &self.phase {
+            Phase::Preparing { .. } if self.spawning => None,
             Phase::Preparing { spec } => ask_at(spec),
             Phase::Starting { child, start } => {
                 ask_at(&child.spec).into_iter().chain(start.deadline(&child.spec)).min()
@@ -268,11 +296,7 @@ impl Instance {
                 let fence = (child.spec.exclusive && !stop.killed()).then_some(self.lease);
                 stop.deadline().into_iter().chain(fence).min()
             }
-            Phase::Backoff { .. } | Phase::Exited { .. }
-                if self.waits || !self.hooks.is_empty() =>
-            {
-                None
-            }
+            Phase::Backoff { .. } | Phase::Exited { .. } if self.waits || self.blocked() => None,
             Phase::Backoff { until } => Some(*until),
             Phase::Exited { restart_at } => *restart_at,
             Phase::Stopped | Phase::Leaving { .. } | Phase::Fatal => None,
@@ -299,10 +323,11 @@ impl Instance {
             }
             Input::Spawned { pid } => self.spawned(pid, now, &mut out),
             Input::SpawnFailed { why } => self.spawn_failed(&why, now, &mut out),
-            Input::Adopted { pid, main } => self.adopted(pid, main, &mut out),
+            Input::NotSpawned => self.not_spawned(now, &mut out),
+            Input::Adopted { pid, main } => self.adopted(pid, main, now, &mut out),
             Input::Ended(end) => self.ended(end, now, &mut out),
             Input::Lease { until } => self.lease = until,
-            Input::HookEnded { point, outcome } => self.hook_ended(point, &outcome, now, &mut out),
+            Input::HookEnded { hook, outcome } => self.hook_ended(hook, &outcome, now, &mut out),
             Input::Probed { pid, question, trouble } => {
                 self.probed(pid, question, trouble, now, &mut out);
             }
@@ -334,7 +359,7 @@ impl Instance {
             self.hooks_killed = false;
         } else if !self.hooks_killed && self.living_spec().exclusive && now.boot >= self.lease {
             self.hooks_killed = true;
-            out.extend(self.hooks.iter().map(|point| Effect::KillHook { point: *point }));
+            out.extend(self.hooks.iter().map(|id| Effect::KillHook { id: *id }));
         }
         self.settle_retiring(now, out);
         if self.note_due.is_some_and(|at| now.boot >= at) {

@@ -8,6 +8,9 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+/// Most bytes of a pidfile: a number and white space.
+const PIDFILE_BYTES_MAX: u64 = 32;
+
 /// Field 22 of `/proc/<pid>/stat`, in clock ticks since boot: with the pid it names a process for
 /// ever (proc(5)). `None` when there is no such process, or it is a zombie.
 pub fn start_time(pid: i32) -> Option<u64> {
@@ -47,6 +50,26 @@ fn parse(stat: &str) -> Option<Stat> {
 /// Whether a process is a child of this one, and so is reaped by it.
 pub(crate) fn is_own_child(pid: i32) -> bool {
     parent_of(pid) == Some(nix::unistd::getpid().as_raw())
+}
+
+/// The process group of a process.
+pub(crate) fn group_of(pid: i32) -> Option<i32> {
+    stat(pid).map(|stat| stat.group)
+}
+
+/// The number that a file holds, as daemons write their process id. The file may be somebody else's:
+/// what is no regular file is not opened for long, and no more is read than a number has.
+pub(crate) fn read_pidfile(path: &std::path::Path) -> Option<i32> {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = std::fs::File::options().read(true).custom_flags(flags).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(PIDFILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 /// The parent of a process; 0 when it has none that can be seen.

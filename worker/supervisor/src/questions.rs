@@ -59,6 +59,13 @@ impl Questions {
         Some((name, Input::Probed { pid, question, trouble }))
     }
 
+    /// A child of this instance is known by another number now.
+    pub(crate) fn rename_child(&mut self, name: &InstanceId, first: i32, main: i32) {
+        for open in self.open.values_mut().filter(|o| o.name == *name && o.pid == first) {
+            open.pid = main;
+        }
+    }
+
     /// Nobody wants to know it any longer.
     pub(crate) fn forget_child(&mut self, pid: i32) {
         self.open.retain(|_, open| open.pid != pid);

@@ -154,7 +154,7 @@ impl Table {
         self.instances
             .values()
             .filter(|instance| instance.unkilled())
-            .filter_map(|instance| self.last_resort_of(instance.child()?.1))
+            .filter_map(|instance| self.last_resort_of(instance.living_spec()))
             .min()
     }
 

@@ -44,7 +44,8 @@ impl ProgramSpec {
     fn without_live(&self) -> ProgramSpec {
         let of = ProgramSpec::default();
         ProgramSpec {
-            numprocs: of.numprocs,
+            // A child knows the number only where it was told.
+            numprocs: if self.tells_numprocs() { self.numprocs } else { of.numprocs },
             priority: of.priority,
             autostart: of.autostart,
             autorestart: of.autorestart,
@@ -93,6 +94,10 @@ impl ProgramSpec {
             max_fail_count: of.max_fail_count,
             ..self.clone()
         }
+    }
+
+    fn tells_numprocs(&self) -> bool {
+        serde_json::to_string(self).is_ok_and(|text| text.contains("%(numprocs)"))
     }
 
     /// The hook of that moment.

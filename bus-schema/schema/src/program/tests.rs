@@ -223,9 +223,17 @@ fn what_acts_from_outside_needs_no_new_child() {
         json!({ "listen": "tcp://:1" }),
         json!({ "exclusive": true }),
         json!({ "env_file": "/x" }),
+        json!({ "environment": { "COPIES": "%(numprocs)d" } }),
     ] {
         assert!(!plain.same_child(&spec(anew.clone())), "{anew}");
     }
+    let copies = |n: u32, argument: &str| {
+        let name = "%(program_name)s_%(process_num)d";
+        spec(json!({ "command": ["x", argument], "numprocs": n, "process_name": name }))
+    };
+    assert!(copies(2, "").same_child(&copies(3, "")));
+    let told = "%(numprocs)d";
+    assert!(!copies(2, told).same_child(&copies(3, told)), "it was told how many there are");
 }
 
 #[test]

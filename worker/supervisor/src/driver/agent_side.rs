@@ -99,9 +99,9 @@ impl Driver {
 
     fn heed(&mut self, message: ToSupervisor, now: Now) {
         match message {
-            ToSupervisor::Sync { orders } => self.sync(orders),
-            ToSupervisor::Place { order } => self.orders.place(order),
-            ToSupervisor::Unplace { name } => self.orders.unplace(name),
+            ToSupervisor::Sync { orders } => self.sync(orders, now),
+            ToSupervisor::Place { order } => self.place(order, now),
+            ToSupervisor::Unplace { name } => self.unplace(&name, now),
             ToSupervisor::Lease { seconds, until } => {
                 let effects = self.table.lease(seconds, until, now);
                 self.perform(effects, now);
@@ -153,6 +153,11 @@ impl Driver {
             tracing::error!("{why}");
             self.exit_code = 1;
             self.stop(why, fence);
+        } else if fence {
+            // It was stopping already, and exclusive children may not take their time any longer.
+            let now = clock::now();
+            let effects = self.table.shutdown(true, now);
+            self.perform(effects, now);
         }
     }
 }

@@ -5,6 +5,7 @@ use dsbus_schema::state::{Exit, Usage};
 use super::{Driver, TURN};
 use crate::children::{Found, Life, Living};
 use crate::clock::{self, Now};
+use crate::errands::Errand;
 use crate::instance::{End, Input, Word};
 use crate::notify::Message;
 use crate::protocol::ToAgent;
@@ -18,15 +19,11 @@ impl Driver {
     pub(super) fn reap(&mut self) {
         let now = clock::now();
         while let Some(Reaped { pid, exit, usage }) = spawn::reap() {
-            if self.children.reaped(pid, exit, usage) {
+            if self.children.reaped(pid, exit, usage, now.boot) {
                 continue;
             }
             if let Some(errand) = self.errands.reaped(pid) {
-                let (line, told) = self.streams.close(errand.output);
-                self.sources.remove(&errand.output);
-                self.tell_output(told, now);
-                let effects = self.table.handle(&errand.name, errand.outcome(exit, line), now);
-                self.perform(effects, now);
+                self.errand_ended(pid, &errand, exit, now);
             } else if self.agent.pid() == Some(pid) {
                 self.bury_agent(pid, now);
             } else {
@@ -37,18 +34,39 @@ impl Driver {
         }
     }
 
+    /// A command beside a child has ended, or is given up.
+    pub(super) fn errand_ended(&mut self, pid: i32, errand: &Errand, exit: Exit, now: Now) {
+        self.agent.send(&ToAgent::ChildGone { pid });
+        let (line, told) = self.streams.close(errand.output);
+        self.sources.remove(&errand.output);
+        self.tell_output(told, now);
+        let effects = self.table.handle(&errand.name, errand.outcome(exit, line), now);
+        self.perform(effects, now);
+    }
+
+    /// Kills commands that take too long, and gives up those that do not even die of that.
+    pub(super) fn tend_errands(&mut self, now: Now) {
+        for (pid, errand) in self.errands.tend(now.boot) {
+            tracing::error!("{}: process {pid} does not die of SIGKILL", errand.name);
+            self.errand_ended(pid, &errand, Exit::signal(libc::SIGKILL), now);
+        }
+    }
+
     /// Tells the table of children that are gone, for one turn.
     pub(super) fn bury(&mut self, now: Now) {
-        if self.children.is_empty() {
+        if self.children.deadline(now.boot).is_none() {
             return;
         }
         let others = self.others();
+        for (name, pid) in self.children.immortal(now.boot) {
+            self.tell_immortal(&name, pid, now);
+        }
         while clock::now().boot.since(now.boot) < TURN {
             let gone = self.children.gone(&others, BURIED_AT_ONCE);
             if gone.is_empty() {
                 return;
             }
-            for (_, living) in gone {
+            for living in gone {
                 self.bury_one(living, clock::now());
             }
         }
@@ -73,10 +91,10 @@ impl Driver {
         living.notify.and_then(|source| self.sources.remove(&source));
         let oom = living.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills() > 0);
         if let Some(cgroup) = living.cgroup {
-            self.children.remove_cgroup(cgroup);
+            self.children.remove_cgroup(cgroup, now.boot);
         }
         self.binaries.forget(pid);
-        self.errands.forget_child(pid);
+        self.errands.forget_child(pid, now.boot);
         self.questions.forget_child(pid);
         let end = End { pid, exit, usage: Some(usage), stderr_line: last_line, oom };
         let effects = self.table.handle(&living.child.name, Input::Ended(end), now);
@@ -99,6 +117,8 @@ impl Driver {
             self.streams.rename(source, main);
         }
         let name = living.child.name.clone();
+        self.questions.rename_child(&name, first, main);
+        self.errands.rename_child(&name, first, main);
         self.binaries.forget(first);
         self.watch_binary(main);
         let effects = self.table.handle(&name, Input::Adopted { pid: first, main }, now);

@@ -4,19 +4,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dsbus_schema::call::Channel;
-use dsbus_schema::ids::InstanceId;
+use dsbus_schema::ids::{Epoch, InstanceId};
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::program::{HookPoint, Probe, ProgramSpec};
+use dsbus_schema::program::{Probe, ProgramSpec};
 use dsbus_schema::state::Exit;
 use uuid::Uuid;
 
-use super::{Driver, Source};
-use crate::clock::Now;
+use super::{Driver, Source, TURN};
+use crate::clock::{self, Now};
 use crate::errands::{Errand, Purpose};
-use crate::instance::{Effect, HookOutcome, Input, Question};
+use crate::instance::{Effect, HookId, HookOutcome, Input, Instance, Question};
 use crate::output::Plan;
 use crate::poller::Ready;
-use crate::protocol::{Asked, ProcessEvent, Reported};
+use crate::process;
+use crate::protocol::{Asked, Child, ProcessEvent, Reported, ToAgent};
 use crate::table::Effects;
 
 /// A command that is to run beside a child.
@@ -30,20 +31,28 @@ struct Beside<'a> {
 
 /// What a hook finds in its environment: which one it is, which child it is about, and how that
 /// ended.
-fn facts_for_a_hook(
-    point: HookPoint,
-    pid: Option<i32>,
-    exit: Option<Exit>,
-) -> Vec<(&'static str, String)> {
+fn facts_for_a_hook(id: HookId, exit: Option<Exit>) -> Vec<(&'static str, String)> {
     let (code, signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
     let fact = |name, value: Option<i32>| value.map(|value| (name, value.to_string()));
-    let facts =
-        [fact("DSBUS_PID", pid), fact("DSBUS_EXIT_CODE", code), fact("DSBUS_EXIT_SIGNAL", signal)];
-    facts.into_iter().flatten().chain([("DSBUS_HOOK", point.to_string())]).collect()
+    let facts = [
+        fact("DSBUS_PID", id.pid),
+        fact("DSBUS_EXIT_CODE", code),
+        fact("DSBUS_EXIT_SIGNAL", signal),
+    ];
+    facts.into_iter().flatten().chain([("DSBUS_HOOK", id.point.to_string())]).collect()
+}
+
+/// A child that was asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    name: InstanceId,
+    spec: Arc<ProgramSpec>,
+    epoch: Epoch,
 }
 
 impl Driver {
-    /// Does what the table wants done, and what comes of it.
+    /// Does what the table wants done, and what comes of it. Children are started when their turn
+    /// comes: see [`Driver::start_children`].
     pub(super) fn perform(&mut self, effects: Effects, now: Now) {
         let mut left = VecDeque::from(effects);
         while let Some((name, effect)) = left.pop_front() {
@@ -53,28 +62,50 @@ impl Driver {
         }
     }
 
+    /// Starts the children that were asked for, for one turn: a thousand of them may be asked for
+    /// by one lease, and none may keep a deadline from being kept.
+    pub(super) fn start_children(&mut self) {
+        let begin = clock::now();
+        let mut now = begin;
+        while now.boot.since(begin.boot) < TURN
+            && let Some(Wanted { name, spec, epoch }) = self.wanted.pop_front()
+        {
+            let wanted = |i: &Instance| i.still_wants(&spec, epoch, now.boot);
+            let input = if self.table.get(&name).is_some_and(wanted) {
+                self.spawn(&name, &spec, epoch)
+            } else {
+                Input::NotSpawned
+            };
+            let effects = self.table.handle(&name, input, clock::now());
+            now = clock::now();
+            self.perform(effects, now);
+        }
+    }
+
     /// Does one thing; what it is answered with, if that is known at once.
     fn do_one(&mut self, name: &InstanceId, effect: Effect, now: Now) -> Option<Input> {
         match effect {
-            Effect::Spawn { spec, epoch } => return Some(self.spawn(name, &spec, epoch)),
+            Effect::Spawn { spec, epoch } => {
+                self.wanted.push_back(Wanted { name: name.clone(), spec, epoch });
+            }
             Effect::Signal { pid, signal, group } => {
                 let others = self.others();
-                self.children.signal(pid, signal.number(), group, &others);
+                self.children.signal(name, pid, signal.number(), group, &others);
             }
             Effect::Kill { pid } => {
                 let others = self.others();
-                self.children.kill(pid, &others);
+                self.children.kill(name, pid, &others);
             }
-            Effect::Hook { point, hook, spec, pid, exit } => {
+            Effect::Hook { id, hook, spec, exit } => {
                 let until = now.boot + hook.timeout.0;
-                let beside = Beside { name, spec: &spec, purpose: Purpose::Hook(point), until };
-                let run = hook.argv().and_then(|argv| {
-                    self.run_errand(&beside, &argv, &facts_for_a_hook(point, pid, exit))
-                });
+                let beside = Beside { name, spec: &spec, purpose: Purpose::Hook(id), until };
+                let run = hook
+                    .argv()
+                    .and_then(|argv| self.run_errand(&beside, &argv, &facts_for_a_hook(id, exit)));
                 let failed = |why| HookOutcome::Failed { why, exit: None };
-                return run.err().map(|why| Input::HookEnded { point, outcome: failed(why) });
+                return run.err().map(|why| Input::HookEnded { hook: id, outcome: failed(why) });
             }
-            Effect::KillHook { point } => self.errands.kill_hook(name, point),
+            Effect::KillHook { id } => self.errands.kill_hook(name, id, now.boot),
             Effect::Ask { pid, question, probe, spec } => {
                 let until = now.boot + probe.timeout.0;
                 let purpose = Purpose::Question { pid, question };
@@ -136,6 +167,14 @@ impl Driver {
     ) -> Result<(), String> {
         let Beside { name, spec, purpose, until } = *beside;
         let (pid, pipe) = self.start_helper(name, spec, argv, extra)?;
+        if spec.exclusive {
+            // The agent must not let it outlive the lease, either.
+            let start_time = process::start_time(pid).unwrap_or(0);
+            let epoch = self.table.get(name).map_or(Epoch(0), Instance::epoch);
+            let (name, lease) = (name.clone(), Some(spec.touch_seconds()));
+            let child = Child { name, epoch, pid, start_time, lease, cgroup: None };
+            self.agent.send(&ToAgent::Child(child));
+        }
         let output = self.source(Source::Output);
         let plan = match purpose {
             // What it says goes where the child's words go.
@@ -157,6 +196,7 @@ impl Driver {
         for (source, channel) in sources {
             if let Some(number) = source {
                 let plan = self.plan(&name, spec, channel);
+                self.link(&name, spec, channel, &plan);
                 let told = self.streams.change(number, plan);
                 self.tell_output(told, now);
             }

@@ -1,7 +1,11 @@
-//! Placements that are on their way from the agent to the table: a thousand of them come at once,
-//! and are not acted on in one go.
+//! Placements that are on their way from the agent to the table: a thousand new ones come at once,
+//! and are not started in one go.
+//!
+//! Only instances that the table does not know wait here. Whatever is said of one that it knows is
+//! acted on at once, so that nothing that is told later (a lease, above all) meets an instance that
+//! should be gone.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use dsbus_schema::ids::InstanceId;
 
@@ -10,60 +14,79 @@ use crate::clock::{self, Now};
 use crate::instance::Input;
 use crate::protocol::Order;
 
-/// What is to be done with one instance.
-#[derive(Debug)]
-enum Pending {
-    Place(Box<Order>),
-    Unplace(InstanceId),
-}
-
-/// Orders, in the order in which they came. They are as many as the agent has placements.
+/// Orders for instances that are new here, the oldest first; one for each. They are as many as the
+/// agent has placements.
 #[derive(Debug, Default)]
-pub(super) struct Orders(VecDeque<Pending>);
+pub(super) struct Orders {
+    turns: VecDeque<InstanceId>,
+    waiting: HashMap<InstanceId, Box<Order>>,
+}
 
 impl Orders {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.turns.is_empty()
     }
 
-    pub(super) fn place(&mut self, order: Box<Order>) {
-        self.0.push_back(Pending::Place(order));
+    fn add(&mut self, order: Box<Order>) {
+        let name = order.name.clone();
+        if self.waiting.insert(name.clone(), order).is_none() {
+            self.turns.push_back(name);
+        }
     }
 
-    pub(super) fn unplace(&mut self, name: InstanceId) {
-        self.0.push_back(Pending::Unplace(name));
+    fn next(&mut self) -> Option<Box<Order>> {
+        while let Some(name) = self.turns.pop_front() {
+            if let Some(order) = self.waiting.remove(&name) {
+                return Some(order);
+            }
+        }
+        None
     }
 }
 
 impl Driver {
     /// All placements of this worker: what is not among them goes; what has the lower priority is
     /// started first. Whatever was ordered before is part of it.
-    pub(super) fn sync(&mut self, mut orders: Vec<Order>) {
+    pub(super) fn sync(&mut self, mut orders: Vec<Order>, now: Now) {
         self.orders = Orders::default();
         for name in self.table.absent(&orders) {
-            self.orders.unplace(name);
+            self.unplace(&name, now);
         }
         orders.sort_by_key(|order| order.placement.spec.priority);
         for order in orders {
-            self.orders.place(Box::new(order));
+            self.place(Box::new(order), now);
         }
+    }
+
+    pub(super) fn place(&mut self, order: Box<Order>, now: Now) {
+        if self.table.get(&order.name).is_some() {
+            self.act_on(*order, now);
+        } else {
+            self.orders.add(order);
+        }
+    }
+
+    pub(super) fn unplace(&mut self, name: &InstanceId, now: Now) {
+        self.orders.waiting.remove(name);
+        let effects = self.table.handle(name, Input::Unplace, now);
+        self.perform(effects, now);
+    }
+
+    fn act_on(&mut self, order: Order, now: Now) {
+        let files = self.files(&order.name, &order.placement.spec);
+        let effects = self.table.place(order, files, now);
+        self.perform(effects, now);
     }
 
     /// Acts on orders for one turn.
     pub(super) fn take_orders(&mut self, now: Now) {
-        while let Some(pending) = self.orders.0.pop_front() {
-            let moment = clock::now();
-            let effects = match pending {
-                Pending::Place(order) => {
-                    let files = self.files(&order.name, &order.placement.spec);
-                    self.table.place(*order, files, moment)
-                }
-                Pending::Unplace(name) => self.table.handle(&name, Input::Unplace, moment),
-            };
-            self.perform(effects, moment);
-            if moment.boot.since(now.boot) > TURN {
-                return;
-            }
+        let mut moment = now;
+        while moment.boot.since(now.boot) < TURN
+            && let Some(order) = self.orders.next()
+        {
+            self.act_on(*order, moment);
+            self.start_children();
+            moment = clock::now();
         }
     }
 }

@@ -13,6 +13,7 @@ impl Driver {
                 libc::SIGCHLD => {
                     self.reap();
                     self.bury(clock::now());
+                    self.start_children();
                 }
                 libc::SIGTERM => self.stop("SIGTERM", false),
                 libc::SIGINT => self.stop("SIGINT", false),
@@ -46,11 +47,8 @@ impl Driver {
         if self.ending != Ending::Not {
             tracing::warn!("{why} again: killing what is left");
             let others = self.others();
-            let pids: Vec<i32> = self.children.iter().map(|living| living.child.pid).collect();
-            for pid in pids {
-                self.children.kill(pid, &others);
-            }
-            self.errands.kill_all();
+            self.children.kill_all(&others);
+            self.errands.kill_all(now.boot);
             return;
         }
         tracing::info!("stopping: {why}");

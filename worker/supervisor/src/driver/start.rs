@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{Driver, Source};
 use crate::cgroup::Cgroup;
 use crate::children::{Life, Living};
+use crate::clock;
 use crate::instance::{Files, Input, Instance};
 use crate::notify::NotifySocket;
 use crate::output::{Plan, place};
@@ -21,9 +22,18 @@ use crate::poller::Ready;
 use crate::process;
 use crate::process::leftovers;
 use crate::protocol::{Child, ToAgent};
-use crate::spawn::{self, Who};
+use crate::spawn::{self, Spawned, Who};
 use crate::streams::Speaker;
 use crate::users::Account;
+
+/// A process that was born, and what belongs to it.
+struct Birth {
+    spawned: Spawned,
+    cgroup: Option<Cgroup>,
+    notify: Option<NotifySocket>,
+    pidfile: Option<PathBuf>,
+    variables: Variables,
+}
 
 impl Driver {
     /// Who a process is; `notify` is where it may say how it is.
@@ -36,7 +46,7 @@ impl Driver {
         let instance = self.table.get(name);
         Who {
             name,
-            epoch: instance.map_or(Epoch(0), Instance::placed_epoch),
+            epoch: instance.map_or(Epoch(0), Instance::epoch),
             worker: &self.config.worker,
             fleet: &self.config.fleet,
             incarnation: self.incarnation,
@@ -70,25 +80,7 @@ impl Driver {
         epoch: Epoch,
     ) -> Result<i32, String> {
         let number = self.starts;
-        let home = self.directory(name)?;
-        let notify = self.notify_socket(name, spec)?;
-        let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
-        let variables = spawn::variables(spec, &who)?;
-        let pidfile = spec.pidfile.as_ref().map(|path| expand(path, &variables)).transpose();
-        let pidfile = pidfile.map_err(|why| format!("pidfile: {why}"))?.map(PathBuf::from);
-        self.sockets.acquire(spec, name, &variables)?;
-        let root = self.machine.cgroups.as_ref();
-        let cgroup = root.map(|root| Cgroup::make(root, name, number, &spec.limits)).transpose()?;
-        let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
-        let spawned = match spawn::child(spec, &who, &self.sockets, cgroup.as_ref()) {
-            Ok(spawned) => spawned,
-            Err(why) => {
-                if let Some(cgroup) = cgroup {
-                    self.children.remove_cgroup(cgroup);
-                }
-                return Err(why);
-            }
-        };
+        let Birth { spawned, cgroup, notify, pidfile, variables } = self.birth(name, spec)?;
         let pid = spawned.pid;
         if spawned.setid && cgroup.is_none() {
             let file = spawned.executable.display();
@@ -108,36 +100,60 @@ impl Driver {
         let mut listen = |pipe: Option<PipeReader>, channel| {
             let pipe = pipe?;
             let plan = self.plan_with(name, spec, channel, &variables);
+            self.link(name, spec, channel, &plan);
             let source = self.source(Source::Output);
             let speaker = Speaker { epoch, ..self.speaker(name, pid, channel) };
             self.streams.open(&self.poller, source, pipe, plan, speaker);
             Some(source)
         };
-        let (stdout, stderr) = (
-            listen(Some(spawned.stdout), Channel::Stdout),
-            listen(spawned.stderr, Channel::Stderr),
-        );
+        let stdout = listen(Some(spawned.stdout), Channel::Stdout);
+        let stderr = listen(spawned.stderr, Channel::Stderr);
         let notify = notify.map(|socket| self.hear_notices(number, socket));
-        self.children.add(
-            number,
-            Living {
-                child,
-                spec: Arc::clone(spec),
-                seen: Vec::new(),
-                mark: leftovers::mark(&self.incarnation.to_string(), number),
-                stdout,
-                stderr,
-                notify,
-                cgroup,
-                pidfile,
-                executable: spawned.executable,
-                life: if spec.daemon { Life::Forking } else { Life::Living },
-            },
-        );
+        let living = Living {
+            child,
+            spec: Arc::clone(spec),
+            group: pid,
+            seen: Vec::new(),
+            mark: leftovers::mark(&self.incarnation.to_string(), number),
+            stdout,
+            stderr,
+            notify,
+            cgroup,
+            pidfile,
+            executable: spawned.executable,
+            group_asked: false,
+            reaped: None,
+            life: if spec.daemon { Life::Forking } else { Life::Living },
+        };
+        self.children.add(number, living);
         if spec.restart_when_binary_changed {
             self.watch_binary(pid);
         }
         Ok(pid)
+    }
+
+    /// Starts the process, with all that it needs.
+    fn birth(&mut self, name: &InstanceId, spec: &ProgramSpec) -> Result<Birth, String> {
+        let home = self.directory(name)?;
+        let notify = self.notify_socket(name, spec)?;
+        let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
+        let variables = spawn::variables(spec, &who)?;
+        let pidfile = spec.pidfile.as_ref().map(|path| expand(path, &variables)).transpose();
+        let pidfile = pidfile.map_err(|why| format!("pidfile: {why}"))?.map(PathBuf::from);
+        self.sockets.acquire(spec, name, &variables)?;
+        let root = self.machine.cgroups.as_ref();
+        let make = |root| Cgroup::make(root, name, self.starts, &spec.limits);
+        let cgroup = root.map(make).transpose()?;
+        let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
+        match spawn::child(spec, &who, &self.sockets, cgroup.as_ref()) {
+            Ok(spawned) => Ok(Birth { spawned, cgroup, notify, pidfile, variables }),
+            Err(why) => {
+                if let Some(cgroup) = cgroup {
+                    self.children.remove_cgroup(cgroup, clock::now().boot);
+                }
+                Err(why)
+            }
+        }
     }
 
     /// The directory of an instance, made if it is not there.
@@ -215,7 +231,7 @@ impl Driver {
         Speaker {
             name: name.clone(),
             id: instance.map_or(ProgramId(Uuid::nil()), Instance::program_id),
-            epoch: instance.map_or(Epoch(0), Instance::placed_epoch),
+            epoch: instance.map_or(Epoch(0), Instance::epoch),
             pid,
             channel,
         }
@@ -247,16 +263,27 @@ impl Driver {
             None => log.clone(),
         };
         let expanded = |text: &str| expand(text, variables).unwrap_or_else(|_| text.to_owned());
-        let plan = Plan::of(spec, channel, &auto, &tag, settings, expanded);
-        let elsewhere = spec.redirect_stderr && channel == Channel::Stderr;
+        Plan::of(spec, channel, &auto, &tag, settings, expanded)
+    }
+
+    /// Lets an agent find the log, wherever it is.
+    pub(super) fn link(
+        &self,
+        name: &InstanceId,
+        spec: &ProgramSpec,
+        channel: Channel,
+        plan: &Plan,
+    ) {
+        if spec.redirect_stderr && channel == Channel::Stderr {
+            return;
+        }
+        let log = self.home.log(name, channel);
         // Where AUTO is one of several, it is here itself.
         let here = plan.files.contains(&log);
-        let actual =
-            if here { Some(log.as_path()) } else { plan.files.first().map(PathBuf::as_path) };
-        if !elsewhere && let Err(e) = place::link(&log, actual) {
+        let actual = if here { Some(&log) } else { plan.files.first() };
+        if let Err(e) = place::link(&log, actual.map(PathBuf::as_path)) {
             tracing::warn!("{} cannot lead to the log: {e}", log.display());
         }
-        plan
     }
 
     /// Where the output of an instance can be read.

@@ -1,8 +1,10 @@
 //! Reports: what the agent publishes.
 
+use dsbus_schema::call::Channel;
 use dsbus_schema::event::{
     Fact, Notice, NoticeFact, OutputFact, OutputKind, WorkerChange, WorkerFact,
 };
+use dsbus_schema::ids::InstanceId;
 use uuid::Uuid;
 
 use super::Driver;
@@ -45,6 +47,14 @@ impl Driver {
     pub(super) fn tell_notice(&mut self, fact: NoticeFact, now: Now) {
         let fact = Box::new(Fact::Notice(fact));
         self.report(Reported::Event { id: Uuid::now_v7(), time: now.wall, fact });
+    }
+
+    /// A child has ended, and something that it started does not die.
+    pub(super) fn tell_immortal(&mut self, name: &InstanceId, pid: i32, now: Now) {
+        let of = self.speaker(name, pid, Channel::Stdout);
+        let reason =
+            format!("process {pid} has ended, and what it started does not die of SIGKILL");
+        self.tell_trouble(of, Notice::DoesNotDie, reason, now);
     }
 
     /// Output that becomes events, and what goes wrong with it.

@@ -8,7 +8,7 @@ use dsbus_schema::state::State;
 
 use super::phase::{Phase, Reload};
 use super::telling::Told;
-use super::{Effect, Instance};
+use super::{Effect, HookId, Instance};
 use crate::clock::Now;
 use crate::fence;
 
@@ -40,8 +40,12 @@ impl Instance {
         if !wanted.run {
             return self.stay_stopped(now, out);
         }
-        if !self.hooks.is_empty() {
+        if self.blocked() {
             return;
+        }
+        if let Some(reason) = self.fatal_due.take() {
+            let told = Told { exit: self.exit, ..Told::default() };
+            return self.give_up(self.phase.state(), &reason, told, now, out);
         }
         let asked = !self.acted.run
             || wanted.starts > self.acted.starts
@@ -84,6 +88,11 @@ impl Instance {
 
     /// Nothing runs, and nothing should.
     pub(super) fn stay_stopped(&mut self, now: Now, out: &mut Vec<Effect>) {
+        // Whoever hears that it is stopped may run it elsewhere.
+        if self.spawning || (self.living_spec().exclusive && !self.hooks.is_empty()) {
+            return;
+        }
+        self.fatal_due = None;
         let news = self.acknowledge_all();
         match self.phase {
             Phase::Backoff { .. } | Phase::Exited { restart_at: Some(_) } => {
@@ -117,6 +126,8 @@ impl Instance {
         self.revision = 0;
         self.phase = Phase::Stopped;
         self.reload = Reload::No;
+        self.again = false;
+        self.fatal_due = None;
         self.since = now.wall;
         self.fails = 0;
         self.quick_deaths = 0;
@@ -150,15 +161,18 @@ impl Instance {
             let told = Told { attempt: Some(self.fails + 1), ..Told::default() };
             self.change(from, None, told, now, out);
         } else {
-            out.push(Effect::Spawn { spec, epoch: self.epoch });
+            self.ask_for_child(spec, out);
         }
+    }
+
+    pub(super) fn ask_for_child(&mut self, spec: Arc<ProgramSpec>, out: &mut Vec<Effect>) {
+        self.spawning = true;
+        out.push(Effect::Spawn { spec, epoch: self.epoch });
     }
 
     /// A start of this spec has begun: it answers everything that was wanted until now.
     pub(super) fn begun(&mut self, spec: &Arc<ProgramSpec>) {
-        if self.acted.run {
-            self.restarts += 1;
-        }
+        self.again = self.acted.run;
         self.last_spec = Some(Arc::clone(spec));
         self.acted = self.placed.wanted;
         self.revision = self.placed.revision;
@@ -171,11 +185,14 @@ impl Instance {
     /// While the `pre_start` hook runs.
     pub(super) fn settle_preparing(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Phase::Preparing { spec } = &self.phase else { return };
+        if self.spawning {
+            return;
+        }
         let spec = Arc::clone(spec);
         let fenced = self.fenced(&spec, now, out);
         let reason = fenced.or_else(|| self.reason_to_stop(&spec).map(str::to_owned));
         if let Some(reason) = reason {
-            out.push(Effect::KillHook { point: HookPoint::PreStart });
+            out.push(Effect::KillHook { id: HookId { point: HookPoint::PreStart, pid: None } });
             self.phase = Phase::Leaving { pid: None };
             self.change(State::Starting, Some(reason), Told::default(), now, out);
         }

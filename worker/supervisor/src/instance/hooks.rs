@@ -6,9 +6,9 @@ use dsbus_schema::event::Notice;
 use dsbus_schema::program::{HookPoint, ProgramSpec};
 use dsbus_schema::state::{Exit, State};
 
-use super::phase::{Phase, Stop};
+use super::phase::{Phase, Reload, Stop};
 use super::telling::Told;
-use super::{Effect, HookOutcome, Instance};
+use super::{Effect, HookId, HookOutcome, Instance};
 use crate::clock::Now;
 use crate::fence;
 
@@ -22,16 +22,17 @@ impl Instance {
         exit: Option<Exit>,
         out: &mut Vec<Effect>,
     ) -> bool {
-        let Some(hook) = spec.hook(point).filter(|_| !self.hooks.contains(&point)) else {
+        let id = HookId { point, pid };
+        let Some(hook) = spec.hook(point).filter(|_| !self.hooks.contains(&id)) else {
             return false;
         };
         let hook = Box::new(hook.clone());
-        self.hooks.push(point);
-        out.push(Effect::Hook { point, hook, spec: Arc::clone(spec), pid, exit });
+        self.hooks.push(id);
+        out.push(Effect::Hook { id, hook, spec: Arc::clone(spec), exit });
         true
     }
 
-    /// The child is gone: hooks that were about the living one end, and the last one runs. One
+    /// A child is gone: hooks that were about the living one end, and the last one runs. One
     /// whose lease has ended may already run elsewhere, and nothing more is done for it here.
     pub(super) fn child_is_gone(
         &mut self,
@@ -40,9 +41,8 @@ impl Instance {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        let outlived = [HookPoint::PostStart, HookPoint::PreStop];
-        let kill = |point: &&HookPoint| outlived.contains(*point);
-        out.extend(self.hooks.iter().filter(kill).map(|p| Effect::KillHook { point: *p }));
+        let outlived = |id: &&HookId| id.pid == Some(pid) && id.point != HookPoint::PostStop;
+        out.extend(self.hooks.iter().filter(outlived).map(|id| Effect::KillHook { id: *id }));
         if !spec.exclusive || now.boot < self.lease {
             self.run_hook(HookPoint::PostStop, spec, Some(pid), self.exit, out);
         }
@@ -50,12 +50,13 @@ impl Instance {
 
     pub(super) fn hook_ended(
         &mut self,
-        point: HookPoint,
+        id: HookId,
         outcome: &HookOutcome,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        self.hooks.retain(|running| *running != point);
+        let HookId { point, pid } = id;
+        self.hooks.retain(|running| *running != id);
         let (change, exit, reason) = match outcome {
             HookOutcome::Done => {
                 (Notice::HookDone, Some(Exit::code(0)), format!("{point} is done"))
@@ -69,16 +70,19 @@ impl Instance {
                 (Notice::HookTimedOut, None, format!("{point} took longer than {limit}"))
             }
         };
-        self.notice(change, (None, Some(point), exit), &reason, out);
+        self.notice(change, (pid, Some(point), exit), &reason, out);
         match point {
             HookPoint::PreStart => self.prepared(*outcome == HookOutcome::Done, &reason, now, out),
-            HookPoint::PreStop => self.announced(now, out),
+            HookPoint::PreStop => self.announced(pid, now, out),
             HookPoint::PostStart | HookPoint::PostStop => {}
         }
     }
 
     /// The `pre_start` hook ended.
     fn prepared(&mut self, well: bool, reason: &str, now: Now, out: &mut Vec<Effect>) {
+        if matches!(self.reload, Reload::Preparing) {
+            return self.reload_prepared(well, reason, out);
+        }
         let Phase::Preparing { spec } = &self.phase else { return };
         let spec = Arc::clone(spec);
         if !well {
@@ -92,17 +96,19 @@ impl Instance {
             let reason = self.reason_to_stop(&spec).unwrap_or("its lease ran out meanwhile");
             self.change(State::Starting, Some(reason.to_owned()), Told::default(), now, out);
         } else {
-            out.push(Effect::Spawn { spec, epoch: self.epoch });
+            self.ask_for_child(spec, out);
         }
     }
 
-    /// The `pre_stop` hook ended: children that waited for it are asked to stop.
-    fn announced(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if let Phase::Stopping { child, stop: stop @ Stop::Hook, .. } = &mut self.phase {
+    /// The `pre_stop` hook of a child ended: it is asked to stop.
+    fn announced(&mut self, pid: Option<i32>, now: Now, out: &mut Vec<Effect>) {
+        if let Phase::Stopping { child, stop: stop @ Stop::Hook, .. } = &mut self.phase
+            && Some(child.pid) == pid
+        {
             *stop = Stop::ask(child, 0, now.boot, out);
         }
         for (child, stop) in &mut self.retiring {
-            if matches!(stop, Stop::Hook) {
+            if matches!(stop, Stop::Hook) && Some(child.pid) == pid {
                 *stop = Stop::ask(child, 0, now.boot, out);
             }
         }

@@ -6,7 +6,7 @@ use dsbus_schema::event::{Notice, WorkerChange};
 use dsbus_schema::program::{HookPoint, ProgramSpec};
 use dsbus_schema::state::State;
 
-use super::phase::{After, Asks, Child, Phase, Reload, Watch};
+use super::phase::{After, Asks, Child, Phase, Reload, Stop, Watch};
 use super::telling::Told;
 use super::{Effect, Instance, Question};
 use crate::clock::Now;
@@ -155,7 +155,11 @@ impl Instance {
             *asks = Asks::begin(probe.as_ref(), child.since);
         }
         child.spec = Arc::clone(&placed);
-        out.push(Effect::Change { pid: child.pid, spec: placed });
+        let (pid, since) = (child.pid, child.since);
+        if let Phase::Starting { start, .. } = &mut self.phase {
+            start.adjust(&placed, since);
+        }
+        out.push(Effect::Change { pid, spec: placed });
     }
 
     /// The executable file changed: what runs is the old one.
@@ -170,29 +174,44 @@ impl Instance {
         self.stop(child, reason, After::Stopped, now, out);
     }
 
-    /// The main process of a daemon was found: it is the child from now on.
-    pub(super) fn adopted(&mut self, pid: i32, main: i32, out: &mut Vec<Effect>) {
+    /// The main process of a daemon was found: it is the child from now on. If it was asked to stop
+    /// meanwhile, nobody heard that.
+    pub(super) fn adopted(&mut self, pid: i32, main: i32, now: Now, out: &mut Vec<Effect>) {
+        for id in self.hooks.iter_mut().filter(|id| id.pid == Some(pid)) {
+            id.pid = Some(main);
+        }
+        let (mut stopping, mut told) = (None, false);
         match (&mut self.phase, &mut self.reload) {
             (Phase::Starting { child, start }, _) if child.pid == pid => {
                 (child.pid, start.adopted) = (main, true);
-                self.report(None, out);
+                told = true;
             }
-            (Phase::Running { child, .. } | Phase::Stopping { child, .. }, _)
-                if child.pid == pid =>
-            {
+            (Phase::Running { child, .. }, _) if child.pid == pid => {
                 child.pid = main;
-                self.report(None, out);
+                told = true;
+            }
+            (Phase::Stopping { child, stop, .. }, _) if child.pid == pid => {
+                stopping = Some((child, stop));
             }
             (_, Reload::Trying { child, start }) if child.pid == pid => {
                 (child.pid, start.adopted) = (main, true);
             }
-            (_, Reload::Failing { child, .. }) if child.pid == pid => child.pid = main,
+            (_, Reload::Failing { child, stop, .. }) if child.pid == pid => {
+                stopping = Some((child, stop));
+            }
             _ => {
                 let retiring = self.retiring.iter_mut().find(|(child, _)| child.pid == pid);
-                if let Some((child, _)) = retiring {
-                    child.pid = main;
-                }
+                stopping = retiring.map(|(child, stop)| (child, stop));
             }
+        }
+        if let Some((child, stop)) = stopping {
+            child.pid = main;
+            if let Stop::Asked { step, .. } = *stop {
+                *stop = Stop::ask(child, step, now.boot, out);
+            }
+        }
+        if told {
+            self.report(None, out);
         }
     }
 }

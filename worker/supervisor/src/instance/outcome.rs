@@ -8,7 +8,7 @@ use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::{AutoRestart, OnFatal, ProgramSpec};
 use dsbus_schema::state::{Exit, State};
 
-use super::phase::{After, Child, Phase, Reload, Start};
+use super::phase::{After, Child, Phase, Reload, Start, Stop};
 use super::telling::Told;
 use super::{Effect, End, Instance};
 use crate::clock::Now;
@@ -47,25 +47,34 @@ pub(super) fn pause(spec: &ProgramSpec, fails: u32) -> Duration {
 
 impl Instance {
     pub(super) fn spawned(&mut self, pid: i32, now: Now, out: &mut Vec<Effect>) {
-        if matches!(self.reload, Reload::Asked) {
+        self.spawning = false;
+        if matches!((&self.reload, &self.phase), (Reload::Asked, Phase::Running { .. })) {
             return self.trying(pid, now);
         }
-        let from = self.phase.state();
-        let prepared = matches!(self.phase, Phase::Preparing { .. });
+        self.reload = Reload::No;
         let spec = match &self.phase {
             Phase::Preparing { spec } => Arc::clone(spec),
+            // It was to take the place of one that is being stopped meanwhile.
+            Phase::Starting { child, .. }
+            | Phase::Running { child, .. }
+            | Phase::Stopping { child, .. } => {
+                let spec = Arc::clone(&child.spec);
+                let child = Child { pid, spec, since: now.boot };
+                let stop = Stop::ask(&child, 0, now.boot, out);
+                return self.retiring.push((child, stop));
+            }
             Phase::Stopped
-            | Phase::Starting { .. }
-            | Phase::Running { .. }
             | Phase::Backoff { .. }
-            | Phase::Stopping { .. }
             | Phase::Leaving { .. }
             | Phase::Exited { .. }
             | Phase::Fatal => Arc::clone(&self.placed.spec),
         };
+        let from = self.phase.state();
+        let prepared = matches!(self.phase, Phase::Preparing { .. });
         if !prepared {
             self.begun(&spec);
         }
+        self.restarts += u64::from(self.again);
         let start = Start::begin(&spec, now.boot);
         self.phase = Phase::Starting { child: Child { pid, spec, since: now.boot }, start };
         self.reason = None;
@@ -78,21 +87,20 @@ impl Instance {
     }
 
     pub(super) fn spawn_failed(&mut self, why: &str, now: Now, out: &mut Vec<Effect>) {
-        if matches!(self.reload, Reload::Asked) {
-            return self.reload_failed(
-                &format!("the new child could not be started: {why}"),
-                None,
-                out,
-            );
+        self.spawning = false;
+        if self.main().is_some() {
+            if matches!(self.reload, Reload::Asked) {
+                let why = format!("the new child could not be started: {why}");
+                self.reload_failed(&why, None, out);
+            }
+            return;
         }
+        self.reload = Reload::No;
         let from = self.phase.state();
         let prepared = matches!(self.phase, Phase::Preparing { .. });
         if !prepared {
             let spec = Arc::clone(&self.placed.spec);
-            let restarts = self.restarts;
             self.begun(&spec);
-            // Nothing was started again.
-            self.restarts = restarts;
         }
         self.exit = None;
         self.usage = None;
@@ -106,6 +114,19 @@ impl Instance {
         }
         self.spawnerr = Some(why.to_owned());
         self.failed(why, State::Starting, Told::default(), now, out);
+    }
+
+    /// What was asked for is not wanted any longer; what is wanted now is seen to next.
+    pub(super) fn not_spawned(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.spawning = false;
+        if matches!(self.reload, Reload::Asked) {
+            self.reload = Reload::No;
+        }
+        if let Phase::Preparing { spec } = &self.phase {
+            let reason = self.reason_to_stop(spec).unwrap_or("its lease ran out meanwhile");
+            self.phase = Phase::Leaving { pid: None };
+            self.change(State::Starting, Some(reason.to_owned()), Told::default(), now, out);
+        }
     }
 
     /// A start failed: again after a pause, or never again. FATAL comes after BACKOFF, as Supervisor
@@ -127,11 +148,23 @@ impl Instance {
             let tries = self.fails;
             let times = if tries == 1 { "1 time".to_owned() } else { format!("{tries} times") };
             let reason = format!("gave up after it failed to start {times}: {why}");
-            self.give_up(State::Backoff, &reason, Told { attempt: None, ..told }, now, out);
+            if self.living_spec().exclusive && !self.hooks.is_empty() {
+                // Whoever hears that it is given up may run it elsewhere.
+                self.fatal_due = Some(reason);
+            } else {
+                self.give_up(State::Backoff, &reason, Told { attempt: None, ..told }, now, out);
+            }
         }
     }
 
-    fn give_up(&mut self, from: State, reason: &str, told: Told, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn give_up(
+        &mut self,
+        from: State,
+        reason: &str,
+        told: Told,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         self.phase = Phase::Fatal;
         self.change(from, Some(reason.to_owned()), told, now, out);
         self.end_worker(reason, out);
@@ -167,15 +200,22 @@ impl Instance {
         }
         match &self.reload {
             Reload::Trying { child, .. } if child.pid == pid => {
+                let spec = Arc::clone(&child.spec);
                 let line = end.stderr_line.map(|line| format!(" ({line})")).unwrap_or_default();
                 let why = format!("the new child ended: {}{line}", end.exit);
                 self.reload_failed(&why, Some(pid), out);
+                self.child_is_gone(&spec, pid, now, out);
             }
             Reload::Failing { child, why, .. } if child.pid == pid => {
-                let why = why.clone();
+                let (spec, why) = (Arc::clone(&child.spec), why.clone());
                 self.reload_failed(&why, Some(pid), out);
+                self.child_is_gone(&spec, pid, now, out);
             }
-            Reload::No | Reload::Asked | Reload::Trying { .. } | Reload::Failing { .. } => {}
+            Reload::No
+            | Reload::Preparing
+            | Reload::Asked
+            | Reload::Trying { .. }
+            | Reload::Failing { .. } => {}
         }
     }
 
@@ -228,7 +268,8 @@ impl Instance {
             After::Failed(why) => self.failed(&why, State::Stopping, told, now, out),
             After::Unwell if self.restarts_too_often(now.boot) => {
                 let reason = self.too_often(self.reason.clone().unwrap_or_default().as_str());
-                self.give_up(State::Stopping, &reason, told, now, out);
+                self.phase = Phase::Leaving { pid: Some(pid) };
+                self.fatal_due = Some(reason);
             }
             After::Stopped | After::Unwell => self.phase = Phase::Leaving { pid: Some(pid) },
         }
@@ -264,8 +305,7 @@ impl Instance {
         if !again {
             self.end_worker(how, out);
         } else if self.restarts_too_often(now.boot) {
-            let reason = self.too_often(how);
-            self.give_up(State::Exited, &reason, Told { expected: None, ..told }, now, out);
+            self.fatal_due = Some(self.too_often(how));
         }
     }
 

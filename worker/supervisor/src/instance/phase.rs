@@ -42,6 +42,12 @@ impl Start {
         }
     }
 
+    /// What the declaration says of time has changed.
+    pub(super) fn adjust(&mut self, spec: &ProgramSpec, since: BootTime) {
+        let anew = Start::begin(spec, since);
+        (self.until, self.late_at) = (anew.until, anew.late_at);
+    }
+
     /// Whether all is there but time.
     pub(super) fn ready(&self, spec: &ProgramSpec) -> bool {
         (!spec.notify || self.said_ready)
@@ -154,6 +160,8 @@ pub(super) enum After {
 pub(super) enum Reload {
     /// There is none.
     No,
+    /// Its `pre_start` hook runs.
+    Preparing,
     /// It was asked for.
     Asked,
     /// It starts.

@@ -8,7 +8,7 @@ use dsbus_schema::status::RELOAD_FAILED;
 
 use super::phase::{Asks, Child, Phase, Reload, Start, Stop, Watch};
 use super::telling::Told;
-use super::{Effect, Instance, Question};
+use super::{Effect, HookId, Instance, Question};
 use crate::clock::Now;
 
 impl Instance {
@@ -20,7 +20,7 @@ impl Instance {
                 let child = child.clone();
                 self.begin_reload(&child, out);
             }
-            Reload::No | Reload::Asked | Reload::Failing { .. } => {}
+            Reload::No | Reload::Preparing | Reload::Asked | Reload::Failing { .. } => {}
             Reload::Trying { child, start } => {
                 if start.ready(&child.spec) && now.boot >= start.until {
                     self.switch(now, out);
@@ -52,11 +52,27 @@ impl Instance {
         } else if child.spec.exclusive {
             self.reload_failed("two copies of an exclusive program must never live", None, out);
         } else {
-            self.reload = Reload::Asked;
             let reason = format!("a new child is started; pid {pid} runs on until it is ready");
             self.notice(Notice::ReloadStarted, (Some(pid), None, None), &reason, out);
             let spec = Arc::clone(&child.spec);
-            out.push(Effect::Spawn { spec, epoch: self.epoch });
+            if self.run_hook(HookPoint::PreStart, &spec, None, None, out) {
+                self.reload = Reload::Preparing;
+            } else {
+                self.reload = Reload::Asked;
+                self.ask_for_child(spec, out);
+            }
+        }
+    }
+
+    /// The `pre_start` hook of the new child ended.
+    pub(super) fn reload_prepared(&mut self, well: bool, reason: &str, out: &mut Vec<Effect>) {
+        let Phase::Running { child, .. } = &self.phase else { return };
+        let spec = Arc::clone(&child.spec);
+        if well {
+            self.reload = Reload::Asked;
+            self.ask_for_child(spec, out);
+        } else {
+            self.reload_failed(reason, None, out);
         }
     }
 
@@ -91,9 +107,18 @@ impl Instance {
 
     /// The old child ended by itself, and a new one is on its way: that one is the child now.
     pub(super) fn take_over(&mut self, now: Now, out: &mut Vec<Effect>) -> bool {
-        let Reload::Trying { child, start } = std::mem::replace(&mut self.reload, Reload::No)
-        else {
-            return false;
+        let (child, start) = match std::mem::replace(&mut self.reload, Reload::No) {
+            Reload::Trying { child, start } => (child, start),
+            Reload::Failing { child, stop, .. } => {
+                self.retiring.push((child, stop));
+                return false;
+            }
+            Reload::Preparing => {
+                out.push(Effect::KillHook { id: HookId { point: HookPoint::PreStart, pid: None } });
+                return false;
+            }
+            // What was asked for is answered later, and is the next child then.
+            Reload::No | Reload::Asked => return false,
         };
         let from = self.phase.state();
         let told = Told { pid: Some(child.pid), attempt: Some(self.fails + 1), ..Told::default() };

@@ -8,7 +8,7 @@ use dsbus_schema::program::HookPoint;
 
 use super::phase::{After, Child, Phase, Reload, Stop};
 use super::telling::Told;
-use super::{Effect, Instance};
+use super::{Effect, HookId, Instance};
 use crate::clock::Now;
 
 /// Between two SIGKILLs at least: one that is not enough is mostly a process in the kernel's hands,
@@ -66,6 +66,9 @@ impl Instance {
                 self.retiring.push((child, stop));
             }
             Reload::Failing { child, stop, .. } => self.retiring.push((child, stop)),
+            Reload::Preparing => {
+                out.push(Effect::KillHook { id: HookId { point: HookPoint::PreStart, pid: None } });
+            }
             Reload::No | Reload::Asked => {}
         }
         let stop = self.begin_stop(&child, now, out);

@@ -11,7 +11,7 @@ use dsbus_schema::event::{NoticeFact, ProcessFact};
 use dsbus_schema::ids::ProgramId;
 use dsbus_schema::lenient::Span;
 use dsbus_schema::placement::Placement;
-use dsbus_schema::program::{AutoRestart, Command, Retries};
+use dsbus_schema::program::{AutoRestart, Command, HookPoint, Retries};
 use dsbus_schema::status::Status;
 use uuid::Uuid;
 
@@ -33,6 +33,18 @@ fn placement(epoch: u64, change: impl FnOnce(&mut Placement)) -> Placement {
         Placement { id, revision: 1, epoch: Epoch(epoch), wanted, spec, signer: None, sig: None };
     change(&mut p);
     p
+}
+
+impl Instance {
+    /// Whether it has not forgotten this child.
+    fn knows(&self, pid: i32) -> bool {
+        let reload = match &self.reload {
+            Reload::Trying { child, .. } | Reload::Failing { child, .. } => Some(child.pid),
+            Reload::No | Reload::Preparing | Reload::Asked => None,
+        };
+        let retiring = self.retiring.iter().any(|(child, _)| child.pid == pid);
+        self.main().is_some_and(|child| child.pid == pid) || reload == Some(pid) || retiring
+    }
 }
 
 /// An instance that runs since `millis`.

@@ -38,6 +38,8 @@ pub enum Input {
         /// Why.
         why: String,
     },
+    /// It was not started: when its turn came, it was not wanted any longer.
+    NotSpawned,
     /// The main process of a `daemon` is another one than the one that was started.
     Adopted {
         /// What it was known as until now.
@@ -55,7 +57,7 @@ pub enum Input {
     /// A hook ended.
     HookEnded {
         /// Which.
-        point: HookPoint,
+        hook: HookId,
         /// How.
         outcome: HookOutcome,
     },
@@ -94,6 +96,16 @@ pub struct End {
     pub stderr_line: Option<String>,
     /// The kernel killed it, or something it started, because its memory ran out.
     pub oom: bool,
+}
+
+/// A hook that runs: which one, and about which child. A new child's and an old one's may run at the
+/// same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookId {
+    /// When it runs.
+    pub point: HookPoint,
+    /// The child, where there is one.
+    pub pid: Option<i32>,
 }
 
 /// How a hook ended.
@@ -137,7 +149,8 @@ pub enum Word {
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Start a child of this spec under this epoch, and answer with `Spawned` or `SpawnFailed`.
+    /// Start a child of this spec under this epoch, when its turn comes, and answer with `Spawned`,
+    /// `SpawnFailed` or `NotSpawned`.
     Spawn {
         /// The spec.
         spec: Arc<ProgramSpec>,
@@ -161,20 +174,18 @@ pub enum Effect {
     /// Run a hook, and answer with `HookEnded`.
     Hook {
         /// Which.
-        point: HookPoint,
+        id: HookId,
         /// What to run.
         hook: Box<Hook>,
         /// As whom, and where.
         spec: Arc<ProgramSpec>,
-        /// The child it is about.
-        pid: Option<i32>,
-        /// How that ended, after it has.
+        /// How the child that it is about ended, after it has.
         exit: Option<Exit>,
     },
     /// Kill a hook that runs; it is answered for with `HookEnded`.
     KillHook {
         /// Which.
-        point: HookPoint,
+        id: HookId,
     },
     /// Ask a child, and answer with `Probed`.
     Ask {

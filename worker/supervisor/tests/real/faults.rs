@@ -114,3 +114,30 @@ fn a_slow_crash_loop_is_given_up() {
     assert!(fatal.reason.unwrap().contains("3 restarts within 1m"));
     assert_eq!(status.restarts, 3);
 }
+
+#[test]
+fn a_crash_does_not_wait_for_its_group() {
+    let mut stage = Stage::open();
+    let text = "sleep 1000 & echo $! > left; [ -e once ] || { echo > once; exit 1; }; wait";
+    stage.place(&script("web", text, |spec| spec.stopasgroup = true));
+    stage.change("web", State::Exited);
+    stage.change("web", State::Running);
+    goes_on(&mut stage);
+}
+
+#[test]
+fn a_pidfile_that_is_no_file_holds_nobody_up() {
+    let mut stage = Stage::open();
+    let fifo = stage.file("web", "pid").display().to_string();
+    let text = "mkfifo pid; sleep 1000 & exit 0";
+    stage.place(&script("web", text, |spec| {
+        spec.daemon = true;
+        spec.pidfile = Some(fifo);
+        spec.start_timeout = "1".parse().unwrap();
+        spec.startretries = Retries::Count(0);
+    }));
+    let (fatal, _) = stage.change("web", State::Fatal);
+    let reason = fatal.reason.unwrap();
+    assert!(reason.contains("not ready within 1s: no process is named in"), "{reason}");
+    goes_on(&mut stage);
+}

@@ -157,3 +157,28 @@ fn whoever_loses_its_name_kills_exclusive_children_and_stops_the_others() {
 fn is_stopped(fact: &dsbus_schema::event::ProcessFact, name: &str) -> bool {
     fact.name.program.as_str() == name && fact.state == State::Stopped
 }
+
+#[test]
+fn a_lease_starts_nothing_that_was_taken_away_before() {
+    let mut stage = Stage::open();
+    let order = exclusive_sleeper();
+    stage.place(&order);
+    stage.hear("it waits", waits);
+    // What an agent says when it is back on the bus: all placements, and then the lease.
+    stage.say(&ToSupervisor::Sync { orders: Vec::new() });
+    stage.lease(2, LONG);
+    let told = stage.hear("it is gone", |message| match message {
+        ToAgent::Child(child) => Some(format!("started: {child:?}")),
+        ToAgent::Report(report) => match &report.what {
+            Reported::Gone { .. } => Some("gone".to_owned()),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(told, "gone");
+    let other = stage.run(&sleeper("other"));
+    assert!(alive(other));
+    let started =
+        |message: &ToAgent| matches!(message, ToAgent::Child(child) if child.name == order.name);
+    assert!(!stage.heard().iter().any(started));
+}

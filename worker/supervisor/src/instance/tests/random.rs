@@ -12,6 +12,7 @@ enum Happening {
     Hook(bool),
     Answer(bool),
     Word(bool),
+    Turn,
     Lease(u64),
     Wait(u64),
     SpawnFails(bool),
@@ -32,6 +33,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         any::<bool>().prop_map(Happening::Hook),
         any::<bool>().prop_map(Happening::Answer),
         any::<bool>().prop_map(Happening::Word),
+        Just(Happening::Turn),
+        Just(Happening::Turn),
         (0..9000u64).prop_map(Happening::Lease),
         (0..5000u64).prop_map(Happening::Wait),
         any::<bool>().prop_map(Happening::SpawnFails),
@@ -39,7 +42,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The scene asserts at every step: one child at most but for a reload, none started without a
     /// lease, events without gap or repeat, signals only to children that live, no hook twice. Here
@@ -49,6 +52,7 @@ proptest! {
     fn whatever_happens(
         exclusive in any::<bool>(),
         adorned in any::<bool>(),
+        slow in any::<bool>(),
         happenings in proptest::collection::vec(happening(), 1..80),
     ) {
         let declared = |epoch: u64, revision: u64| placement(epoch, |p| {
@@ -61,6 +65,7 @@ proptest! {
             }
         });
         let mut s = Scene::new(&declared(1, 1));
+        s.slow = slow;
         s.put(&declared(1, 1), 0);
         let (mut now, mut epoch) = (0, 1);
         for h in happenings {
@@ -78,9 +83,10 @@ proptest! {
                         s.end_of(pid, Exit::code(code), now);
                     }
                 }
-                Happening::Hook(well) => if let Some(point) = s.hooks.first().copied() {
+                Happening::Turn => s.turn(now),
+                Happening::Hook(well) => if let Some(id) = s.hooks.first().copied() {
                     let outcome = if well { HookOutcome::Done } else { HookOutcome::TimedOut };
-                    s.hook_ends(point, outcome, now);
+                    s.hook_ends(id.point, outcome, now);
                 },
                 Happening::Answer(well) => if let Some(pid) = s.alive.last().copied() {
                     let trouble = (!well).then(|| "no".to_owned());
@@ -109,7 +115,11 @@ proptest! {
                 prop_assert!(s.alive.is_empty());
                 return Ok(());
             }
-            prop_assert_eq!(s.instance.busy(), !s.alive.is_empty() || !s.hooks.is_empty());
+            let busy = !s.alive.is_empty() || !s.hooks.is_empty() || s.instance.spawning;
+            prop_assert_eq!(s.instance.busy(), busy);
+            // It ends when all that it waits for ends: nothing of it is forgotten.
+            let known = s.alive.iter().all(|pid| s.instance.knows(*pid));
+            prop_assert!(known, "a child is forgotten");
             if let Some((pid, _)) = s.instance.child() {
                 prop_assert!(s.alive.contains(&pid));
             }

@@ -128,3 +128,75 @@ fn an_exclusive_one_refuses() {
     });
     assert_eq!(s.put(&asked, 3000), ["ReloadFailed"]);
 }
+
+#[test]
+fn a_new_child_that_fails_is_seen_to_its_end_whatever_the_old_one_does() {
+    let edit = |p: &mut Placement| {
+        p.spec.notify = true;
+        p.spec.start_timeout = Span::from_secs(5);
+    };
+    let mut s = Scene::new(&placement(1, edit));
+    s.put(&placement(1, edit), 0);
+    s.feed(Input::Notified { pid: 101, word: Word::Ready }, 1);
+    s.feed(Input::Tick, 1001);
+    let asked = placement(1, |p| {
+        edit(p);
+        p.wanted.reloads = 1;
+    });
+    s.put(&asked, 2000);
+    assert_eq!(s.feed(Input::Tick, 7000), ["signal TERM"]);
+    let told = s.end_of(101, Exit::code(1), 8000);
+    assert_eq!(told, ["RUNNING -> EXITED", "spawn e1", "EXITED -> STARTING"]);
+    assert_eq!(s.feed(Input::Tick, 17_000)[0], "kill", "the one that failed does not live on");
+    s.end_of(102, Exit::signal(9), 17_001);
+}
+
+#[test]
+fn a_child_that_comes_too_late_to_take_a_place_is_stopped() {
+    let (mut s, asked) = asked(|_| {});
+    s.slow = true;
+    assert_eq!(s.put(&asked, 3000), ["ReloadStarted"]);
+    let changed = placement(1, |p| {
+        p.wanted = Wanted { run: true, restarts: 1, reloads: 1, ..Wanted::default() };
+    });
+    assert_eq!(s.put(&changed, 3100), ["signal TERM", "RUNNING -> STOPPING"]);
+    s.turn(3200);
+    assert_eq!(s.told.last().unwrap(), "signal TERM", "of the new one");
+    assert_eq!(s.alive, [101, 102]);
+    s.end_of(101, Exit::code(0), 3300);
+    assert_eq!(s.status().state, State::Stopping);
+    s.end_of(102, Exit::code(0), 3400);
+    s.turn(3500);
+    assert_eq!(s.status().pid, Some(103));
+}
+
+#[test]
+fn the_old_childs_end_leaves_the_new_ones_hook_alone() {
+    let hook = |words: &str| serde_json::from_value(serde_json::json!(words)).unwrap();
+    let (mut s, asked) = asked(|p| {
+        p.spec.pre_start = None;
+        p.spec.post_start = Some(hook("slow"));
+    });
+    s.hook_ends(HookPoint::PostStart, HookOutcome::Done, 2500);
+    s.put(&asked, 3000);
+    assert_eq!(s.feed(Input::Tick, 4000), ["ReloadSwitched", "signal TERM", "post_start"]);
+    assert!(s.end_of(101, Exit::code(0), 4100).is_empty());
+}
+
+#[test]
+fn its_first_hook_runs_before_the_new_child() {
+    let hook = |words: &str| serde_json::from_value(serde_json::json!(words)).unwrap();
+    let edit = |p: &mut Placement| p.spec.pre_start = Some(hook("migrate"));
+    let mut s = Scene::new(&placement(1, edit));
+    s.put(&placement(1, edit), 0);
+    s.hook_ends(HookPoint::PreStart, HookOutcome::Done, 1);
+    s.feed(Input::Tick, 1001);
+    let asked = placement(1, |p| {
+        edit(p);
+        p.wanted.reloads = 1;
+    });
+    assert_eq!(s.put(&asked, 2000), ["ReloadStarted", "pre_start"]);
+    let told = s.hook_ends(HookPoint::PreStart, HookOutcome::TimedOut, 2500);
+    assert_eq!(told, ["HookTimedOut", "ReloadFailed"]);
+    assert_eq!(s.status().pid, Some(101));
+}

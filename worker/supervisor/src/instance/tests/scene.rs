@@ -12,7 +12,10 @@ pub(super) struct Scene {
     /// (epoch, seq) of the last event.
     pub(super) last: (u64, u64),
     pub(super) alive: Vec<i32>,
-    pub(super) hooks: Vec<HookPoint>,
+    pub(super) hooks: Vec<HookId>,
+    /// A child that was asked for, and whether it waits for its turn.
+    wanted: Option<(Arc<ProgramSpec>, Epoch)>,
+    pub(super) slow: bool,
     /// The last notice.
     pub(super) notice: Option<NoticeFact>,
 }
@@ -31,6 +34,8 @@ impl Scene {
             last: (0, 0),
             alive: Vec::new(),
             hooks: Vec::new(),
+            wanted: None,
+            slow: false,
             notice: None,
         }
     }
@@ -61,37 +66,58 @@ impl Scene {
         outcome: HookOutcome,
         millis: u64,
     ) -> Vec<String> {
-        assert!(self.hooks.contains(&point), "{point} does not run");
-        self.hooks.retain(|running| *running != point);
-        self.feed(Input::HookEnded { point, outcome }, millis)
+        let found = self.hooks.iter().find(|id| id.point == point).copied();
+        let hook = found.unwrap_or_else(|| panic!("{point} does not run"));
+        self.hooks.retain(|running| *running != hook);
+        self.feed(Input::HookEnded { hook, outcome }, millis)
     }
 
     pub(super) fn feed(&mut self, input: Input, millis: u64) -> Vec<String> {
-        let mut inputs = vec![input];
         let before = self.told.len();
-        while let Some(input) = inputs.pop() {
-            for effect in self.instance.handle(input, at(millis)) {
-                inputs.extend(self.perform(effect, millis));
-            }
+        self.take(input, millis);
+        while !self.slow && self.wanted.is_some() {
+            self.turn(millis);
         }
         self.told[before..].to_vec()
     }
 
-    fn perform(&mut self, effect: Effect, millis: u64) -> Option<Input> {
+    fn take(&mut self, input: Input, millis: u64) {
+        for effect in self.instance.handle(input, at(millis)) {
+            self.perform(effect);
+        }
+    }
+
+    /// The child that was asked for has its turn.
+    pub(super) fn turn(&mut self, millis: u64) {
+        let Some((spec, epoch)) = self.wanted.take() else { return };
+        let input = if !self.instance.still_wants(&spec, epoch, at(millis).boot) {
+            Input::NotSpawned
+        } else if self.spawn_fails {
+            self.told.push(format!("spawn e{epoch}"));
+            Input::SpawnFailed { why: "no such file".into() }
+        } else {
+            self.spawn(&spec, epoch, millis)
+        };
+        self.take(input, millis);
+    }
+
+    fn spawn(&mut self, spec: &ProgramSpec, epoch: Epoch, millis: u64) -> Input {
+        if spec.exclusive {
+            assert_eq!(self.alive, [0; 0], "a second child");
+            assert!(at(millis).boot < self.instance.lease, "started without a lease");
+        }
+        self.told.push(format!("spawn e{epoch}"));
+        self.pids += 1;
+        self.alive.push(self.pids);
+        Input::Spawned { pid: self.pids }
+    }
+
+    fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Spawn { spec, epoch } => {
-                assert!(self.alive.len() < 2, "a third child");
-                if spec.exclusive {
-                    assert_eq!(self.alive, [0; 0], "a second child");
-                    assert!(at(millis).boot < self.instance.lease, "started without a lease");
-                }
-                self.told.push(format!("spawn e{epoch}"));
-                if self.spawn_fails {
-                    return Some(Input::SpawnFailed { why: "no such file".into() });
-                }
-                self.pids += 1;
-                self.alive.push(self.pids);
-                return Some(Input::Spawned { pid: self.pids });
+                assert!(self.wanted.is_none(), "asked twice");
+                assert!(self.alive.len() < 3, "too many children");
+                self.wanted = Some((spec, epoch));
             }
             Effect::Signal { pid, signal, group } => {
                 assert!(self.alive.contains(&pid));
@@ -102,14 +128,14 @@ impl Scene {
                 assert!(self.alive.contains(&pid));
                 self.told.push("kill".to_owned());
             }
-            Effect::Hook { point, .. } => {
-                assert!(!self.hooks.contains(&point), "{point} runs twice");
-                self.hooks.push(point);
-                self.told.push(point.to_string());
+            Effect::Hook { id, .. } => {
+                assert!(!self.hooks.contains(&id), "{id:?} runs twice");
+                self.hooks.push(id);
+                self.told.push(id.point.to_string());
             }
-            Effect::KillHook { point } => {
-                assert!(self.hooks.contains(&point), "{point} does not run");
-                self.told.push(format!("kill {point}"));
+            Effect::KillHook { id } => {
+                assert!(self.hooks.contains(&id), "{id:?} does not run");
+                self.told.push(format!("kill {}", id.point));
             }
             Effect::Ask { pid, question, .. } => {
                 assert!(self.alive.contains(&pid));
@@ -128,7 +154,6 @@ impl Scene {
             Effect::Worker { change, .. } => self.told.push(format!("{change:?}")),
             Effect::EndWorker { code, .. } => self.told.push(format!("end worker {code}")),
         }
-        None
     }
 
     fn hear(&mut self, status: Status, fact: Option<Box<ProcessFact>>) {

@@ -151,3 +151,61 @@ fn hooks_of_an_exclusive_instance_die_with_its_lease() {
     s.hook_ends(HookPoint::PreStop, failed("SIGKILL"), 20_001);
     assert_eq!(s.end(Exit::signal(9), 20_002), ["STOPPING -> STOPPED"], "no hook after the lease");
 }
+
+#[test]
+fn an_exclusive_instance_is_over_only_when_its_last_hook_is() {
+    let edit = |p: &mut Placement| {
+        p.spec.exclusive = true;
+        p.spec.post_stop = Some(serde_json::from_value(serde_json::json!("d")).unwrap());
+        p.spec.startretries = Retries::Count(0);
+    };
+    let mut s = Scene::new(&placement(1, edit));
+    s.put(&placement(1, edit), 0);
+    s.feed(Input::Lease { until: at(90_000).boot }, 10);
+    assert_eq!(s.end(Exit::code(1), 20), ["post_stop", "STARTING -> BACKOFF"]);
+    let told = s.hook_ends(HookPoint::PostStop, HookOutcome::Done, 900);
+    assert_eq!(told, ["HookDone", "BACKOFF -> FATAL"]);
+    // Stopped while the hook runs, it is told only then.
+    let mut s = Scene::new(&placement(1, edit));
+    s.put(&placement(1, edit), 0);
+    s.feed(Input::Lease { until: at(90_000).boot }, 10);
+    s.feed(Input::Tick, 2000);
+    s.end(Exit::code(1), 3000);
+    let stop = placement(1, |p| {
+        edit(p);
+        p.wanted.run = false;
+    });
+    assert!(s.put(&stop, 3100).is_empty() && s.status().wanted.run);
+    let told = s.hook_ends(HookPoint::PostStop, HookOutcome::Done, 3200);
+    assert_eq!(told, ["HookDone", "EXITED -> STOPPED"]);
+    assert!(!s.status().wanted.run);
+}
+
+#[test]
+fn a_daemon_that_was_asked_while_it_was_looked_for_is_asked_again() {
+    let edit = |p: &mut Placement| p.spec.daemon = true;
+    let mut s = Scene::new(&placement(1, edit));
+    s.put(&placement(1, edit), 0);
+    let stop = placement(1, |p| {
+        edit(p);
+        p.wanted.run = false;
+    });
+    assert_eq!(s.put(&stop, 100), ["signal TERM", "STARTING -> STOPPING"]);
+    s.alive = vec![4321];
+    assert_eq!(s.feed(Input::Adopted { pid: 101, main: 4321 }, 200), ["signal TERM"]);
+}
+
+#[test]
+fn a_start_takes_as_long_as_is_said_now() {
+    let late = |seconds| {
+        placement(1, |p| {
+            p.spec.notify = true;
+            p.spec.start_timeout = Span::from_secs(seconds);
+            p.revision = seconds;
+        })
+    };
+    let mut s = Scene::new(&late(90));
+    s.put(&late(90), 0);
+    s.put(&late(5), 1000);
+    assert_eq!(s.instance.deadline(), Some(at(5000).boot));
+}
