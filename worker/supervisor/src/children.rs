@@ -200,7 +200,7 @@ impl Children {
         living.life = match living.life {
             Life::Forking if exit.code == Some(0) => Life::Searching(exit, usage, None),
             // Whoever asked the group to stop waits for all of it.
-            life if living.group_asked && !life.is_reaped() => Life::Lingering(exit, usage),
+            Life::Living | Life::Forking if living.group_asked => Life::Lingering(exit, usage),
             Life::Living | Life::Forking => Life::Ended(exit, usage),
             reaped @ (Life::Searching(..) | Life::Lingering(..) | Life::Ended(..)) => reaped,
         };
