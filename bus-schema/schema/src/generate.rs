@@ -1,11 +1,13 @@
 //! Documents generated from the types, so that programs in other languages can speak on the bus:
-//! one JSON Schema per message, and an AsyncAPI document that says which message goes where.
+//! one JSON Schema per message, and an AsyncAPI document that says which message goes where;
+//! and for people, the keys of a program.
 //!
 //! They are checked in beside this crate; a tidy test fails when they are stale, and
 //! `./run schemas` writes them anew.
 
 mod asyncapi;
 mod channels;
+mod keys;
 mod messages;
 
 use serde_json::Value;
@@ -17,6 +19,7 @@ pub fn documents() -> Vec<(String, String)> {
         .map(|message| (format!("schemas/{}.json", message.name), pretty(message.schema())))
         .collect();
     documents.push(("asyncapi.json".to_owned(), pretty(asyncapi::document())));
+    documents.push(("program.md".to_owned(), keys::document()));
     documents
 }
 
@@ -52,7 +55,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        for (path, text) in documents() {
+        for (path, text) in documents().into_iter().filter(|(path, _)| path.ends_with(".json")) {
             let document: Value = serde_json::from_str(&text).unwrap();
             for reference in references(&document) {
                 let pointer = reference.strip_prefix('#').unwrap();

@@ -106,12 +106,22 @@ impl JsonSchema for Hook {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let command = generator.subschema_for::<Command>();
-        let span = generator.subschema_for::<Span>();
+        let mut inside = generator.subschema_for::<Command>();
+        inside.insert("description".to_owned(), "What to run. Required.".into());
+        let mut timeout = generator.subschema_for::<Span>();
+        let limit = "How long it may take before it is killed, and has failed.";
+        timeout.insert("description".to_owned(), limit.into());
+        timeout.insert("default".to_owned(), TIMEOUT.to_string().into());
+        let shell = json_schema!({
+            "description": "Give the command line to `/bin/sh -c`.",
+            "type": "boolean",
+            "default": false
+        });
         json_schema!({
             "description": "a command, or a table of command, shell and timeout",
             "anyOf": [command, {
                 "type": "object",
-                "properties": { "command": command, "shell": { "type": "boolean" }, "timeout": span },
+                "properties": { "command": inside, "shell": shell, "timeout": timeout },
                 "required": ["command"]
             }]
         })

@@ -1,0 +1,103 @@
+//! The reference of the keys of a program, for people.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+
+use crate::program::ProgramSpec;
+
+const HEAD: &str = "\
+# Keys of a program
+
+Made from the types by `./run schemas`; the JSON Schema is part of [schemas/program.json](schemas/program.json).
+
+A declaration is a table `[program.NAME]` of a TOML file, or the options of `dsbus create NAME`, which have the same names.
+Durations are seconds, or text such as `\"5s\"` and `\"1m 30s\"`; sizes are bytes, or text such as `\"50MB\"`. Lists may be text with commas.
+`%(program_name)s`, `%(group_name)s`, `%(process_num)02d`, `%(numprocs)d`, `%(host_node_name)s`, `%(worker)s` and `%(ENV_X)s` (the variable `X`) are replaced in commands, paths, addresses and the values of `environment`; a literal `%(` is written `%%(`.
+
+Names and defaults are Supervisor's where Supervisor has the key.
+
+| key | default | what it does |
+| --- | --- | --- |
+";
+
+const TABLES: &[(&str, &str, &[&str])] = &[
+    ("Questions", "`readiness` and `liveness` are tables of these keys:", &["readiness"]),
+    (
+        "Hooks",
+        "`pre_start`, `post_start`, `pre_stop` and `post_stop` are a command, or a table of these keys. A hook finds in its environment what a child finds, and `DSBUS_HOOK`, and of the child that it is about `DSBUS_PID`, `DSBUS_EXIT_CODE` or `DSBUS_EXIT_SIGNAL`:",
+        &["pre_start"],
+    ),
+    ("Limits", "`limits` is a table of these keys:", &["limits"]),
+];
+
+/// The document.
+pub(super) fn document() -> String {
+    let schema = schemars::schema_for!(ProgramSpec).to_value();
+    let defaults = serde_json::to_value(ProgramSpec::default()).unwrap_or_default();
+    let mut text = HEAD.to_owned();
+    for key in ProgramSpec::keys() {
+        let default = if key == "command" { &Value::Null } else { &defaults[key] };
+        row(&mut text, key, default, &schema["properties"][key]);
+    }
+    for (title, words, keys) in TABLES {
+        // Writing to text cannot fail.
+        let _ = write!(
+            text,
+            "\n## {title}\n\n{words}\n\n| key | default | what it does |\n| --- | --- | --- |\n"
+        );
+        for key in *keys {
+            let inside = inside(&schema, &schema["properties"][*key]);
+            for (name, property) in &inside {
+                row(&mut text, name, &property["default"], property);
+            }
+        }
+    }
+    text
+}
+
+fn row(text: &mut String, key: &str, default: &Value, property: &Value) {
+    let what = property["description"].as_str().unwrap_or_default();
+    let what = what.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+    let _ = writeln!(text, "| `{key}` | {} | {what} |", shown(default));
+}
+
+fn shown(default: &Value) -> String {
+    match default {
+        Value::Null => String::new(),
+        Value::Array(items) if items.is_empty() => String::new(),
+        Value::Object(map) if map.is_empty() => String::new(),
+        Value::String(text) => format!("`{text}`"),
+        other => format!("`{other}`"),
+    }
+}
+
+/// The properties of the table that a key may be.
+fn inside(whole: &Value, schema: &Value) -> Map<String, Value> {
+    if let Some(pointer) = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#')) {
+        return whole.pointer(pointer).map(|part| inside(whole, part)).unwrap_or_default();
+    }
+    let mut found = schema["properties"].as_object().cloned().unwrap_or_default();
+    for part in ["anyOf", "oneOf"].iter().filter_map(|form| schema[*form].as_array()).flatten() {
+        found.extend(inside(whole, part));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_row_that_says_something() {
+        let document = document();
+        for key in ProgramSpec::keys() {
+            let line = document.lines().find(|line| line.starts_with(&format!("| `{key}` |")));
+            let line = line.unwrap_or_else(|| panic!("{key} has no row"));
+            assert!(line.len() > key.len() + 20, "{line}");
+        }
+        for row in ["| `startsecs` | `1s` |", "| `exec` |", "| `memory` |", "| `timeout` |"] {
+            assert!(document.contains(row), "{row}");
+        }
+    }
+}
