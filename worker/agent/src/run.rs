@@ -7,6 +7,7 @@ use std::time::Duration;
 use dsbus_client::Item;
 use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::protocol::{Hello, ToAgent, ToSupervisor};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
@@ -68,6 +69,7 @@ pub(crate) struct Agent {
 /// # Errors
 /// When the supervisor is gone, or something fails that only another agent can make good.
 pub async fn run(config: Config) -> Result<(), Error> {
+    raise_descriptors();
     let system = |what| move |why| Error::System { what, why };
     let mut link = Link::open(config.socket).map_err(system("take over the socket"))?;
     let Some(ToAgent::Hello(hello)) = link.heard().await else { return Err(Error::NoHello) };
@@ -98,8 +100,18 @@ pub async fn run(config: Config) -> Result<(), Error> {
     agent.run().await
 }
 
+/// Each child takes two descriptors, and a thousand children more than a process gets by default.
+fn raise_descriptors() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "failed to raise the limit of open files");
+    }
+}
+
 fn guards(hello: &Hello) -> Guards {
-    let mut guards = Guards::default();
+    let mut guards = Guards::new(hello.supervisor_pid);
     hello.children.iter().for_each(|child| guards.add(child.clone()));
     hello.leases.iter().for_each(|&(seconds, until)| guards.extend(seconds, until));
     guards

@@ -170,6 +170,7 @@ impl Driver {
                 self.agent.forgive(now.boot);
             }
             self.tend(now);
+            self.tell_agent();
             if self.ending == Ending::Done {
                 self.end();
                 return;
