@@ -24,6 +24,9 @@ use crate::probe::Prober;
 use crate::publish::Publisher;
 use crate::{Config, Error};
 
+/// Messages of the supervisor that are taken at once; deadlines are looked at after so many.
+const SAID_AT_ONCE: usize = 256;
+
 /// Everything that can happen.
 enum Wake {
     /// The supervisor said something.
@@ -148,7 +151,15 @@ impl Agent {
 
     fn handle(&mut self, wake: Wake, now: BootTime) -> Result<(), Error> {
         match wake {
-            Wake::Said(message) => self.said(message, now),
+            Wake::Said(message) => {
+                self.said(message, now);
+                // Reports that came together are looked at together: of several about an instance,
+                // only the last one writes its status.
+                for _ in 1..SAID_AT_ONCE {
+                    let Some(message) = self.link.heard_already() else { break };
+                    self.said(message, now);
+                }
+            }
             Wake::SupervisorGone => {
                 self.guards.kill_all();
                 return Err(Error::SupervisorGone { children: self.guards.len() });

@@ -36,8 +36,8 @@ fn what_one_turn_says_is_written_at_its_end_and_a_burst_is_given_back() {
     assert_eq!(theirs.read_to_end(&mut read).unwrap_err().kind(), ErrorKind::WouldBlock);
     link.flush();
     assert_eq!(link.awaits_reading(), None);
-    let line = vec![b'x'; 1 << 20];
-    link.send_line(&line);
+    let long = vec![b'x'; 1 << 20];
+    link.send_line(&long);
     link.flush();
     assert_eq!((link.awaits_reading(), link.awaits_reading()), (Some(true), None));
     while !agent(&link).unsent.is_empty() {
@@ -47,7 +47,7 @@ fn what_one_turn_says_is_written_at_its_end_and_a_burst_is_given_back() {
     assert_eq!(link.awaits_reading(), Some(false));
     assert!(agent(&link).unsent.capacity() <= 2 * ROOM_KEPT);
     let _ = theirs.read_to_end(&mut read);
-    assert_eq!(read.len(), ToAgent::Ping { number: 1 }.line().len() + line.len());
+    assert_eq!(read.len(), ToAgent::Ping { number: 1 }.line().len() + long.len());
 }
 
 #[test]
