@@ -137,7 +137,9 @@ impl Binaries {
 
     fn drop_directories(&mut self, which: impl Fn(&Path) -> bool) {
         let dropped: Vec<_> = self.directories.extract_if(.., |path, _| which(path)).collect();
-        dropped.into_iter().for_each(|(_, descriptor)| self.drop_descriptor(descriptor));
+        for (_, descriptor) in dropped {
+            self.drop_descriptor(descriptor);
+        }
     }
 
     /// The child is gone, or no longer restarted for this.
