@@ -19,8 +19,9 @@ use crate::spawn;
 /// An agent that says nothing for this long is asked whether it lives. One that lives speaks first:
 /// it pings at least every [`AGENT_PINGS`].
 const QUIET: Duration = AGENT_PINGS.saturating_add(Duration::from_millis(100));
-/// One that does not answer for this long is replaced.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// One that does not answer for this long is replaced: it has said nothing for a second and a half
+/// then, and a lease of three seconds still outlives the change.
+const ANSWER_MAX: Duration = Duration::from_millis(600);
 /// A new one may take this long to say its first word.
 const FIRST_WORD_MAX: Duration = Duration::from_secs(5);
 /// Pauses between starts of agents that die young.

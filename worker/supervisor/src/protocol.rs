@@ -20,8 +20,9 @@ use uuid::Uuid;
 pub const LINE_BYTES_MAX: usize = 4 << 20;
 
 /// An agent pings its supervisor at least this often, whatever else they say, so that at rest the
-/// supervisor need not ask whether it lives.
-pub const AGENT_PINGS: Duration = Duration::from_millis(500);
+/// supervisor need not ask whether it lives. Each ping wakes both sides up, and is most of what they
+/// do at rest.
+pub const AGENT_PINGS: Duration = Duration::from_millis(800);
 
 /// What the supervisor says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -57,8 +57,8 @@ impl Rules {
         self.ttl().saturating_sub(Duration::from_millis(250).max(self.ttl() / 10))
     }
 
-    /// How often the supervisor is asked whether it lives.
+    /// How often the supervisor is asked whether it lives: at least twice before each touch.
     pub(crate) fn ping(self) -> Duration {
-        (self.ttl() / 10).clamp(Duration::from_millis(100), AGENT_PINGS)
+        (self.ttl() / 6).clamp(Duration::from_millis(100), AGENT_PINGS)
     }
 }
