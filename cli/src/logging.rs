@@ -1,5 +1,7 @@
 //! What daemons tell while they run: on standard error, or in a worker's log.
 
+mod lossy;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -17,6 +19,20 @@ pub(crate) fn daemon(filter: &str) {
     start(filter);
 }
 
+/// Turns logging on for an agent, which neither waits for whoever reads it nor fails with it.
+pub(crate) fn agent(filter: &str) {
+    let filter = EnvFilter::builder().parse_lossy(filter);
+    // Without standard error there is nobody to tell.
+    let Ok(lossy) = lossy::Lossy::stderr() else { return };
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(lossy)
+        .with_ansi(colourful())
+        // It would print its own trouble to standard error, and panic where that fails.
+        .log_internal_errors(false)
+        .try_init();
+}
+
 /// Turns logging on for a verb, when the environment asks for it; a verb's own errors are plain.
 pub(crate) fn verb(around: &Surroundings) {
     if let Some(filter) = around.log() {
@@ -31,6 +47,8 @@ fn start(filter: &str) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(colourful())
+        // It would print them to standard error, and panic where that is the trouble.
+        .log_internal_errors(false)
         .try_init();
 }
 
@@ -63,7 +81,10 @@ pub(crate) fn worker(filter: &str, log: Option<Arc<Mutex<LogFile>>>, copy: bool)
     let (filter, handle) = reload::Layer::new(EnvFilter::builder().parse_lossy(filter));
     let colour = log.is_none() && colourful();
     let writer = Writer { log, copy };
-    let lines = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(colour)
+        .with_writer(writer)
+        .log_internal_errors(false);
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     Level(handle)
 }

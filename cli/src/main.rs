@@ -47,7 +47,7 @@ fn run(args: Args) -> Result<Code, Failure> {
     match &args.verb {
         // Its file says where it logs.
         Verb::Worker(_) => {}
-        Verb::Agent(agent) => logging::daemon(around.daemon_log(agent.log.as_deref())),
+        Verb::Agent(agent) => logging::agent(around.daemon_log(agent.log.as_deref())),
         Verb::Scheduler(_) => logging::daemon(around.daemon_log(None)),
         Verb::Apply(_)
         | Verb::Create(_)

@@ -18,7 +18,11 @@ pub(super) fn run(config: &Config, args: &args::Agent) -> Result<Code, Failure> 
     runtime
         .block_on(dsbus_agent::run(dsbus_agent::Config { connect, socket }))
         .map(|()| Code::Done)
-        .map_err(|e| Failure::failed(format!("the agent ends: {e}")))
+        .map_err(|e| {
+            // Whoever reads standard error may be frozen; only the log does not wait for that.
+            tracing::error!("the agent ends: {e}");
+            Failure::told(Code::Failed)
+        })
 }
 
 /// Takes over the socket that the supervisor left open for this process.

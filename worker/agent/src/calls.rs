@@ -10,6 +10,7 @@ use dsbus_schema::call::{Clear, Cleared, LogAsk, Pong, WorkerVerb};
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::moment::BootTime;
+use dsbus_supervisor::protocol::AGENT_PINGS;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -17,8 +18,9 @@ use tokio::sync::mpsc;
 use crate::clearing::{self, Call};
 use crate::{clock, logs};
 
-/// A ping is answered only if the supervisor answered one of ours within this time.
-const LIVE_MAX: Duration = Duration::from_secs(1);
+/// A ping is answered only if the supervisor answered one of ours within this time: the last one,
+/// or the one before it when that is still on its way.
+const LIVE_MAX: Duration = AGENT_PINGS.saturating_mul(2);
 
 /// What answering needs to know.
 #[derive(Debug)]

@@ -77,6 +77,8 @@ impl Timer {
             let mut ready = self.fd.readable().await?;
             match ready.get_inner().0.wait() {
                 Ok(()) => {
+                    // It is not armed now, so nothing new can be missed, and no read is in vain.
+                    ready.clear_ready();
                     self.armed = None;
                     return Ok(());
                 }

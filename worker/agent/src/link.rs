@@ -57,6 +57,11 @@ impl Link {
         self.heard.recv().await
     }
 
+    /// What it has said already; `None` when there is nothing now.
+    pub(crate) fn heard_already(&mut self) -> Option<ToAgent> {
+        self.heard.try_recv().ok()
+    }
+
     /// Says something; `false` when the supervisor has not read for so long that it was dropped.
     pub(crate) fn say(&self, message: ToSupervisor) -> bool {
         self.say.try_send(message).is_ok()

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,12 +51,18 @@ impl Prober {
         async move {
             // It is never closed.
             let _place = room.acquire().await;
-            let answer = match &ask {
-                Asked::Http(address) => timeout(within, get(address)).await,
-                Asked::Tcp(address) => timeout(within, reach(address)).await,
+            let late = || format!("no answer within {within:?}");
+            let outcome = match &ask {
+                Asked::Http(address) => match timeout(within, get(address)).await {
+                    Ok(Ok(answer)) => answer.end().await,
+                    Ok(Err(why)) => Err(why),
+                    Err(_) => Err(late()),
+                },
+                Asked::Tcp(address) => {
+                    timeout(within, reach(address)).await.unwrap_or_else(|_| Err(late()))
+                }
             };
-            let why =
-                answer.unwrap_or_else(|_| Err(format!("no answer within {within:?}"))).err()?;
+            let why = outcome.err()?;
             Some(match ask {
                 Asked::Http(address) => format!("GET {address}: {why}"),
                 Asked::Tcp(address) => format!("connect to {address}: {why}"),
@@ -71,8 +78,32 @@ async fn reach(address: &str) -> Result<(), String> {
     connect(host, port).await.map(drop)
 }
 
+/// An answer, whose status is known, and whose body is not.
+struct Answer {
+    status: StatusCode,
+    body: Incoming,
+    driving: Driving,
+}
+
+/// The connection, which must be driven while something is awaited of it. Its end says nothing that
+/// the answer does not say.
+type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Answer {
+    /// Takes some of the body, which no longer counts as the time of the answer, and judges.
+    async fn end(self) -> Result<(), String> {
+        let Answer { status, mut body, driving } = self;
+        tokio::select! {
+            // Whatever comes of this, the answer is known.
+            _ = timeout(BODY_TIME_MAX, drain(&mut body)) => {}
+            () = driving => {}
+        }
+        judge(status)
+    }
+}
+
 /// Asks for an `http://` address; its status decides. A redirect is an answer, and is not followed.
-async fn get(address: &str) -> Result<(), String> {
+async fn get(address: &str) -> Result<Answer, String> {
     let uri: Uri = address.parse().map_err(|e| format!("it is no address: {e}"))?;
     let authority = uri.authority().ok_or("it names no host")?;
     let stream = connect(authority.host(), authority.port_u16().unwrap_or(HTTP_PORT)).await?;
@@ -89,23 +120,16 @@ async fn get(address: &str) -> Result<(), String> {
     let mut http = http1::Builder::new();
     let handshake = http.max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await.map_err(|e| e.to_string())?;
-    let asking = async move {
-        let answer = sender.send_request(request).await.map_err(|e| why(&e))?;
-        let (status, mut body) = (answer.status(), answer.into_body());
-        // Whatever comes of this, the answer is known.
-        let _ = timeout(BODY_TIME_MAX, drain(&mut body)).await;
-        judge(status)
-    };
-    // The connection must be driven while the answer is awaited; its end says nothing that the
-    // answer does not say.
-    let driving = async {
+    let mut driving: Driving = Box::pin(async {
         let _ = connection.await;
         std::future::pending::<()>().await;
+    });
+    let answer = tokio::select! {
+        answer = sender.send_request(request) => answer.map_err(|e| why(&e))?,
+        () = &mut driving => return Err("the connection ended".to_owned()),
     };
-    tokio::select! {
-        answer = asking => answer,
-        () = driving => Err("the connection ended".to_owned()),
-    }
+    let (status, body) = (answer.status(), answer.into_body());
+    Ok(Answer { status, body, driving })
 }
 
 fn judge(status: StatusCode) -> Result<(), String> {

@@ -10,6 +10,7 @@
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use dsbus_schema::event::{Event, Fact, Source};
 use dsbus_schema::ids::{Epoch, FleetName, InstanceId, WorkerName};
@@ -41,7 +42,7 @@ pub(crate) enum Entry {
     /// Write it, unless something newer stands there.
     Write {
         /// What to write.
-        status: Box<Status>,
+        status: Arc<Status>,
         /// The sequence that is thought to stand there.
         seq: u64,
     },
@@ -63,16 +64,19 @@ pub(crate) struct Outcome {
     pub(crate) seq: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far a report is. One that is on its way is known by its number alone.
+#[derive(Debug)]
 enum Stage {
-    Waiting,
+    Waiting(Report),
     Running,
+    /// As [`Stage::Running`], and it is about the worker.
+    Alone,
     Done,
 }
 
 #[derive(Debug)]
 struct Known {
-    status: Box<Status>,
+    status: Arc<Status>,
     seq: u64,
 }
 
@@ -81,7 +85,7 @@ struct Known {
 pub(crate) struct Publisher {
     fleet: FleetName,
     source: Source,
-    queue: VecDeque<(Report, Stage)>,
+    queue: VecDeque<(u64, Stage)>,
     /// How many reports about an instance wait.
     waiting: HashMap<InstanceId, usize>,
     busy: HashSet<InstanceId>,
@@ -115,17 +119,20 @@ impl Publisher {
             *self.waiting.entry(name.clone()).or_default() += 1;
         }
         // The supervisor keeps as many, and has dropped and counted what is older.
+        let waits = |(_, stage): &(u64, Stage)| matches!(stage, Stage::Waiting(_));
+        // Those before it are on their way, for as long as the bus is away.
         while self.queue.len() >= REPORTS_MAX
-            && let Some((oldest, Stage::Waiting)) = self.queue.front()
+            && let Some(at) = self.queue.iter().position(waits)
+            && let Some((number, Stage::Waiting(oldest))) = self.queue.remove(at)
         {
-            let (number, name) = (oldest.number, about(oldest).cloned());
-            self.queue.pop_front();
-            self.through = number;
-            if let Some(name) = name {
-                self.taken(&name);
+            if at == 0 {
+                self.through = number;
+            }
+            if let Some(name) = about(&oldest) {
+                self.taken(name);
             }
         }
-        self.queue.push_back((report, Stage::Waiting));
+        self.queue.push_back((report.number, Stage::Waiting(report)));
     }
 
     /// The status of every instance is to be written again: the bus was away.
@@ -170,12 +177,12 @@ impl Publisher {
             }
         }
         let Some(number) = outcome.number else { return };
-        let at = self.queue.partition_point(|(report, _)| report.number < number);
+        let at = self.queue.partition_point(|(of, _)| *of < number);
         if let Some((_, stage)) = self.queue.get_mut(at) {
             *stage = Stage::Done;
         }
-        while let Some((report, Stage::Done)) = self.queue.front() {
-            self.through = report.number;
+        while let Some((number, Stage::Done)) = self.queue.front() {
+            self.through = *number;
             self.queue.pop_front();
         }
     }
@@ -183,26 +190,31 @@ impl Publisher {
     fn next_report(&mut self) -> Option<Delivery> {
         let mut passed = HashSet::new();
         let mut found = None;
-        for (at, (report, stage)) in self.queue.iter().enumerate().take(LOOK_MAX) {
-            match about(report) {
-                // Nothing overtakes a report about the worker, and it overtakes nothing.
-                None if *stage == Stage::Waiting && at == 0 => found = Some(at),
-                None if *stage != Stage::Done => break,
-                None => {}
-                Some(name) => {
-                    let first = !self.busy.contains(name) && passed.insert(name);
-                    if *stage == Stage::Waiting && first {
+        for (at, (_, stage)) in self.queue.iter().enumerate().take(LOOK_MAX) {
+            match stage {
+                Stage::Waiting(report) => match about(report) {
+                    Some(name) if !self.busy.contains(name) && passed.insert(name) => {
                         found = Some(at);
                     }
-                }
+                    Some(_) => {}
+                    // Nothing overtakes a report about the worker, and it overtakes nothing.
+                    None => {
+                        found = (at == 0).then_some(at);
+                        break;
+                    }
+                },
+                Stage::Alone => break,
+                Stage::Running | Stage::Done => {}
             }
             if found.is_some() {
                 break;
             }
         }
-        let (report, stage) = self.queue.get_mut(found?)?;
-        *stage = Stage::Running;
-        let report = report.clone();
+        let (_, stage) = self.queue.get_mut(found?)?;
+        let Stage::Waiting(report) = std::mem::replace(stage, Stage::Running) else { return None };
+        if about(&report).is_none() {
+            *stage = Stage::Alone;
+        }
         Some(self.delivery(report))
     }
 
@@ -222,6 +234,7 @@ impl Publisher {
                     event(id, time, Fact::Process(fact))
                 });
                 let seq = self.known.get(&of).map_or(0, |known| known.seq);
+                let status = Arc::<Status>::from(status);
                 self.known.insert(of, Known { status: status.clone(), seq });
                 // A later report that waits already will write it.
                 let entry = (last && self.statuses).then_some(Entry::Write { status, seq });

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error};
-use tokio::sync::watch;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -13,7 +12,6 @@ const COMPLAIN_EVERY: u32 = 64;
 /// One thing that is tried until it works.
 pub(crate) struct Retry {
     bus: Bus,
-    connections: watch::Receiver<u64>,
     what: &'static str,
     tries: u32,
 }
@@ -21,7 +19,7 @@ pub(crate) struct Retry {
 impl Retry {
     /// `what` finishes the sentence "failed to …".
     pub(crate) fn new(bus: &Bus, what: &'static str) -> Retry {
-        Retry { bus: bus.clone(), connections: bus.connections(), what, tries: 0 }
+        Retry { bus: bus.clone(), what, tries: 0 }
     }
 
     /// Waits after a failure; while there is no connection, until there is one.
@@ -31,8 +29,9 @@ impl Retry {
         }
         self.tries = self.tries.wrapping_add(1);
         tokio::time::sleep(PAUSE).await;
+        let mut connections = self.bus.connections();
         while !self.bus.connected() {
-            if self.connections.changed().await.is_err() {
+            if connections.changed().await.is_err() {
                 // The connection is closed for good, and so is this process.
                 std::future::pending::<()>().await;
             }

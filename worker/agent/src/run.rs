@@ -7,6 +7,7 @@ use std::time::Duration;
 use dsbus_client::Item;
 use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::protocol::{Hello, ToAgent, ToSupervisor};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
@@ -22,6 +23,9 @@ use crate::pings::Pings;
 use crate::probe::Prober;
 use crate::publish::Publisher;
 use crate::{Config, Error};
+
+/// Messages of the supervisor that are taken at once; deadlines are looked at after so many.
+const SAID_AT_ONCE: usize = 256;
 
 /// Everything that can happen.
 enum Wake {
@@ -68,6 +72,7 @@ pub(crate) struct Agent {
 /// # Errors
 /// When the supervisor is gone, or something fails that only another agent can make good.
 pub async fn run(config: Config) -> Result<(), Error> {
+    raise_descriptors();
     let system = |what| move |why| Error::System { what, why };
     let mut link = Link::open(config.socket).map_err(system("take over the socket"))?;
     let Some(ToAgent::Hello(hello)) = link.heard().await else { return Err(Error::NoHello) };
@@ -98,8 +103,18 @@ pub async fn run(config: Config) -> Result<(), Error> {
     agent.run().await
 }
 
+/// Each child takes two descriptors, and a thousand children more than a process gets by default.
+fn raise_descriptors() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "failed to raise the limit of open files");
+    }
+}
+
 fn guards(hello: &Hello) -> Guards {
-    let mut guards = Guards::default();
+    let mut guards = Guards::new(hello.supervisor_pid);
     hello.children.iter().for_each(|child| guards.add(child.clone()));
     hello.leases.iter().for_each(|&(seconds, until)| guards.extend(seconds, until));
     guards
@@ -136,7 +151,15 @@ impl Agent {
 
     fn handle(&mut self, wake: Wake, now: BootTime) -> Result<(), Error> {
         match wake {
-            Wake::Said(message) => self.said(message, now),
+            Wake::Said(message) => {
+                self.said(message, now);
+                // Reports that came together are looked at together: of several about an instance,
+                // only the last one writes its status.
+                for _ in 1..SAID_AT_ONCE {
+                    let Some(message) = self.link.heard_already() else { break };
+                    self.said(message, now);
+                }
+            }
             Wake::SupervisorGone => {
                 self.guards.kill_all();
                 return Err(Error::SupervisorGone { children: self.guards.len() });

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, PipeReader, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,15 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::output::LogFile;
 use crate::process;
-use crate::protocol::{LINE_BYTES_MAX, ToAgent, ToSupervisor};
+use crate::protocol::{AGENT_PINGS, LINE_BYTES_MAX, ToAgent, ToSupervisor};
 use crate::spawn;
 
-/// An agent that says nothing for this long is asked whether it lives.
-const QUIET: Duration = Duration::from_millis(500);
-/// One that does not answer for this long is replaced.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// An agent that says nothing for this long is asked whether it lives. One that lives speaks first:
+/// it pings at least every [`AGENT_PINGS`].
+const QUIET: Duration = AGENT_PINGS.saturating_add(Duration::from_millis(100));
+/// One that does not answer for this long is replaced: it has said nothing for a second and a half
+/// then, and a lease of three seconds still outlives the change.
+const ANSWER_MAX: Duration = Duration::from_millis(600);
 /// A new one may take this long to say its first word.
 const FIRST_WORD_MAX: Duration = Duration::from_secs(5);
 /// Pauses between starts of agents that die young.
@@ -34,6 +36,16 @@ const HEARD_LINE_BYTES_MAX: usize = 64 * LINE_BYTES_MAX;
 const UNSENT_BYTES_MAX: usize = 96 << 20;
 /// Bytes of its log that are read at once; it says a line now and then.
 const WORDS_AT_ONCE: usize = 8 * 1024;
+/// Most bytes of its log that are read when it is dead: more than a pipe holds by default, and no
+/// more than that from one that goes on to write until it is killed.
+const LAST_WORDS_MAX: usize = 128 * 1024;
+/// Room that is kept for what is said and heard; what a burst needed beyond it is given back.
+const ROOM_KEPT: usize = 64 * 1024;
+/// Most that is heard before the loop looks at something else: more than a socket holds, so that
+/// nothing of a dead agent is left.
+const HEARD_AT_ONCE: usize = 1 << 20;
+/// Bytes that are read at once.
+const CHUNK: usize = 64 * 1024;
 
 /// The link to the agent.
 #[derive(Debug)]
@@ -57,7 +69,36 @@ struct Agent {
     spoken: bool,
     asked: Option<BootTime>,
     unsent: VecDeque<u8>,
-    received: Vec<u8>,
+    /// Whether the loop was told last to wait until the agent reads.
+    awaited: bool,
+    received: Received,
+}
+
+/// What came, up to where a line is still to end.
+#[derive(Debug, Default)]
+struct Received {
+    bytes: Vec<u8>,
+    /// So many of them hold no end of a line.
+    scanned: usize,
+}
+
+impl Received {
+    /// Takes the lines that are whole.
+    fn lines(&mut self, mut each: impl FnMut(&[u8])) {
+        let mut begin = 0;
+        let ends = |byte: &u8| *byte == b'\n';
+        while let Some(more) = self.bytes[self.scanned..].iter().position(ends) {
+            let end = self.scanned + more;
+            each(&self.bytes[begin..end]);
+            begin = end + 1;
+            self.scanned = begin;
+        }
+        self.bytes.drain(..begin);
+        self.scanned = self.bytes.len();
+        if self.bytes.is_empty() {
+            self.bytes.shrink_to(ROOM_KEPT);
+        }
+    }
 }
 
 /// What became of the agent.
@@ -93,20 +134,41 @@ impl AgentLink {
 
     /// Writes what it logs into the worker's log.
     pub(crate) fn pass_on_words(&mut self) {
-        let (Some(agent), Some(log)) = (&mut self.agent, &self.log) else { return };
-        let Some(words) = &mut agent.words else { return };
+        self.pass_on_some();
+    }
+
+    /// Says how many bytes were passed on.
+    fn pass_on_some(&mut self) -> usize {
+        let (Some(agent), Some(log)) = (&mut self.agent, &self.log) else { return 0 };
+        let Some(words) = &mut agent.words else { return 0 };
         let mut chunk = [0; WORDS_AT_ONCE];
         match words.read(&mut chunk) {
             Ok(0) => agent.words = None,
-            Ok(n) => log.lock().unwrap_or_else(PoisonError::into_inner).write(&chunk[..n]),
+            Ok(n) => {
+                log.lock().unwrap_or_else(PoisonError::into_inner).write(&chunk[..n]);
+                return n;
+            }
             // There is nothing to read, or nothing that can be read.
             Err(_) => {}
         }
+        0
     }
 
-    /// Whether bytes wait to be written.
-    pub(crate) fn has_unsent(&self) -> bool {
-        self.agent.as_ref().is_some_and(|agent| !agent.unsent.is_empty())
+    fn pass_on_last_words(&mut self) {
+        let mut passed = 0;
+        while passed < LAST_WORDS_MAX {
+            match self.pass_on_some() {
+                0 => return,
+                more => passed += more,
+            }
+        }
+    }
+
+    /// Whether to wait, from now on, until the agent reads; `None` when that is as it was.
+    pub(crate) fn awaits_reading(&mut self) -> Option<bool> {
+        let agent = self.agent.as_mut()?;
+        let awaits = !agent.unsent.is_empty();
+        (std::mem::replace(&mut agent.awaited, awaits) != awaits).then_some(awaits)
     }
 
     /// Starts an agent when there is none, and replaces one that is silent.
@@ -138,7 +200,9 @@ impl AgentLink {
             let (words, stderr) = match &self.log {
                 Some(_) => {
                     let (reader, writer) = io::pipe()?;
+                    // Nor does the agent ever wait for this process, which may be frozen.
                     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+                    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
                     (Some(reader), Some(writer))
                 }
                 None => (None, None),
@@ -157,7 +221,8 @@ impl AgentLink {
                     spoken: false,
                     asked: None,
                     unsent: VecDeque::new(),
-                    received: Vec::new(),
+                    awaited: false,
+                    received: Received::default(),
                 });
                 Change::Started
             }
@@ -172,7 +237,7 @@ impl AgentLink {
     /// The agent is dead, or as good as: kill it. The next one is started at once, unless this one
     /// died young.
     pub(crate) fn lost(&mut self, now: BootTime) {
-        self.pass_on_words();
+        self.pass_on_last_words();
         let Some(agent) = self.agent.take() else { return };
         process::kill_one(agent.pid);
         if now.since(agent.started) < YOUNG {
@@ -204,24 +269,24 @@ impl AgentLink {
         }
     }
 
-    /// Says something, now or when the agent reads again.
+    /// Says something at the next [`AgentLink::flush`].
     pub(crate) fn send(&mut self, message: &ToAgent) {
         self.send_line(&message.line());
     }
 
     /// Says a line that is made already.
     pub(crate) fn send_line(&mut self, line: &[u8]) {
-        let Some(agent) = &mut self.agent else { return };
-        agent.unsent.extend(line);
-        self.flush();
+        if let Some(agent) = &mut self.agent {
+            agent.unsent.extend(line);
+        }
     }
 
-    /// Writes what waits, as far as the agent reads.
+    /// Writes what waits, as far as the agent reads: once for all that one turn of the loop said.
     pub(crate) fn flush(&mut self) {
         let Some(agent) = &mut self.agent else { return };
         while !agent.unsent.is_empty() {
-            let (front, _) = agent.unsent.as_slices();
-            match agent.socket.write(front) {
+            let (front, back) = agent.unsent.as_slices();
+            match agent.socket.write_vectored(&[IoSlice::new(front), IoSlice::new(back)]) {
                 Ok(n) => {
                     agent.unsent.drain(..n);
                 }
@@ -230,20 +295,23 @@ impl AgentLink {
                 Err(_) => return,
             }
         }
+        agent.unsent.shrink_to(ROOM_KEPT);
     }
 
     /// What the agent said. `None` when its socket is closed, or it talks nonsense.
     pub(crate) fn receive(&mut self, now: BootTime) -> Option<Vec<ToSupervisor>> {
         let Some(agent) = &mut self.agent else { return Some(Vec::new()) };
-        let mut chunk = vec![0; 64 * 1024];
-        let mut open = true;
-        loop {
+        let (mut chunk, mut read, mut open) = (vec![0; CHUNK], 0, true);
+        while read < HEARD_AT_ONCE {
             match agent.socket.read(&mut chunk) {
                 Ok(0) => {
                     open = false;
                     break;
                 }
-                Ok(n) => agent.received.extend_from_slice(&chunk[..n]),
+                Ok(n) => {
+                    agent.received.bytes.extend_from_slice(&chunk[..n]);
+                    read += n;
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => {
@@ -253,27 +321,25 @@ impl AgentLink {
             }
         }
         let mut said = Vec::new();
-        let mut begin = 0;
-        while let Some(length) = agent.received[begin..].iter().position(|b| *b == b'\n') {
-            match serde_json::from_slice(&agent.received[begin..begin + length]) {
-                Ok(message) => said.push(message),
-                Err(e) => {
-                    tracing::error!("the agent said what cannot be read: {e}");
-                    open = false;
-                }
+        agent.received.lines(|line| match serde_json::from_slice(line) {
+            Ok(message) => said.push(message),
+            Err(e) => {
+                tracing::error!("the agent said what cannot be read: {e}");
+                open = false;
             }
-            begin += length + 1;
-        }
-        agent.received.drain(..begin);
+        });
         if !said.is_empty() {
             agent.heard = now;
             agent.spoken = true;
             agent.asked = None;
         }
-        if agent.received.len() > HEARD_LINE_BYTES_MAX {
+        if agent.received.bytes.len() > HEARD_LINE_BYTES_MAX {
             tracing::error!("the agent said a line longer than {HEARD_LINE_BYTES_MAX} bytes");
             open = false;
         }
         (open || !said.is_empty()).then_some(said)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,36 @@
 //! Executable files that are watched for changes (`restart_when_binary_changed`): by inotify on
 //! their directories, since a new version mostly replaces the file and does not write into it.
+//!
+//! Invariants:
+//! - Everything on the way to a file is watched in the directory that holds it: the file, each
+//!   symbolic link, and each directory, which may be replaced as a whole.
+//! - What happens to the file or to a link is a change. What happens to a directory, or is not known
+//!   because the kernel had too much to tell, is one only if another file is found at the end.
+//! - Directories are known by paths without links. Two of them may be one to the kernel (a bind
+//!   mount), and then share a descriptor, which goes with the last of them.
+
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dsbus_schema::moment::BootTime;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+
+use way::{Kind, way};
 
 /// A file counts as changed when nothing has happened to it for this long: whoever copies it writes
 /// for a while, and half an executable cannot be started.
 const QUIET: Duration = Duration::from_millis(500);
-/// Longest path through which symbolic links are followed.
-const LINKS_MAX: usize = 16;
+
+/// A directory itself went, or what was mounted there.
+const WENT: AddWatchFlags = AddWatchFlags::IN_DELETE_SELF
+    .union(AddWatchFlags::IN_MOVE_SELF)
+    .union(AddWatchFlags::IN_IGNORED);
 
 /// The files, and who runs them.
 #[derive(Debug, Default)]
@@ -22,32 +38,70 @@ pub(crate) struct Binaries {
     /// Made when the first file is watched: most workers watch none.
     inotify: Option<Inotify>,
     directories: BTreeMap<PathBuf, WatchDescriptor>,
-    /// Files by child.
-    files: BTreeMap<i32, BTreeSet<PathBuf>>,
+    /// By child.
+    files: BTreeMap<i32, Watched>,
     /// When they will have been left alone for long enough.
     changed: BTreeMap<PathBuf, BootTime>,
+    /// When it is to be seen whether the file of a child is still the same.
+    doubtful: BTreeMap<i32, BootTime>,
+}
+
+/// The file of a child.
+#[derive(Debug)]
+struct Watched {
+    file: PathBuf,
+    way: BTreeMap<PathBuf, Kind>,
+    was: Option<Stamp>,
+}
+
+/// What tells a file from another one, and from itself when it was written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    modified: (i64, i64),
+    size: u64,
+}
+
+impl Stamp {
+    fn of(file: &Path) -> Option<Stamp> {
+        let data = fs::metadata(file).ok()?;
+        let modified = (data.mtime(), data.mtime_nsec());
+        Some(Stamp { device: data.dev(), inode: data.ino(), modified, size: data.size() })
+    }
 }
 
 impl Binaries {
-    /// Watches the file of a child, and each symbolic link on the way to it.
+    /// Watches the file of a child, and everything on the way to it.
     ///
     /// # Errors
     /// When the kernel gives no more watches.
     pub(crate) fn watch(&mut self, pid: i32, file: &Path) -> Result<(), String> {
-        for file in links(file) {
-            let Some(directory) = file.parent().map(Path::to_owned) else { continue };
-            if !self.directories.contains_key(&directory) {
-                let descriptor = self.add(&directory).map_err(|e| {
-                    format!("{} cannot be watched for changes: {e}", directory.display())
-                })?;
-                self.directories.insert(directory, descriptor);
-            }
-            self.files.entry(pid).or_default().insert(file);
-        }
-        Ok(())
+        let watched = Watched { file: file.to_owned(), way: BTreeMap::new(), was: Stamp::of(file) };
+        self.files.insert(pid, watched);
+        self.walk(pid)
     }
 
-    fn add(&mut self, directory: &Path) -> nix::Result<WatchDescriptor> {
+    /// Watches what is on the way now.
+    fn walk(&mut self, pid: i32) -> Result<(), String> {
+        let Some(Watched { file, .. }) = self.files.get(&pid) else { return Ok(()) };
+        let mut outcome = Ok(());
+        let steps = way(&file.clone(), |directory, kind| {
+            if let Err(e) = self.add(directory, kind)
+                && kind != Kind::Directory
+            {
+                let directory = directory.display();
+                outcome = Err(format!("{directory} cannot be watched for changes: {e}"));
+            }
+        });
+        if let Some(watched) = self.files.get_mut(&pid) {
+            watched.way = steps;
+        }
+        outcome
+    }
+
+    /// Watches a directory for what happens to an entry of this kind.
+    fn add(&mut self, directory: &Path, kind: Kind) -> nix::Result<()> {
         let inotify = match &self.inotify {
             Some(inotify) => inotify,
             None => {
@@ -55,12 +109,37 @@ impl Binaries {
                 self.inotify.insert(Inotify::init(flags)?)
             }
         };
-        let what = AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_MOVED_TO
+        let mut what = AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_ATTRIB
-            | AddWatchFlags::IN_ONLYDIR;
-        inotify.add_watch(directory, what)
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_ONLYDIR
+            // Others may watch the same directory for more.
+            | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
+        if kind == Kind::File {
+            what |= AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_ATTRIB;
+        }
+        let descriptor = inotify.add_watch(directory, what)?;
+        if let Some(old) = self.directories.insert(directory.to_owned(), descriptor) {
+            self.drop_descriptor(old);
+        }
+        Ok(())
+    }
+
+    /// Ends a watch that no directory has any longer.
+    fn drop_descriptor(&self, descriptor: WatchDescriptor) {
+        let used = self.directories.values().any(|other| *other == descriptor);
+        if let (false, Some(inotify)) = (used, &self.inotify) {
+            // The directory itself may be gone, and its watch with it.
+            let _ = inotify.rm_watch(descriptor);
+        }
+    }
+
+    fn drop_directories(&mut self, which: impl Fn(&Path) -> bool) {
+        let dropped: Vec<_> = self.directories.extract_if(.., |path, _| which(path)).collect();
+        for (_, descriptor) in dropped {
+            self.drop_descriptor(descriptor);
+        }
     }
 
     /// The child is gone, or no longer restarted for this.
@@ -68,18 +147,12 @@ impl Binaries {
         if self.files.remove(&pid).is_none() {
             return;
         }
-        let files = &self.files;
-        let wanted = |path: &Path| files.values().flatten().any(|file| file.starts_with(path));
-        self.changed.retain(|file, _| wanted(file));
-        let inotify = &self.inotify;
-        self.directories.retain(|directory, descriptor| {
-            let used = files.values().flatten().any(|f| f.parent() == Some(directory.as_path()));
-            if let (false, Some(inotify)) = (used, inotify) {
-                // The directory itself may be gone, and its watch with it.
-                let _ = inotify.rm_watch(*descriptor);
-            }
-            used
-        });
+        self.doubtful.remove(&pid);
+        let entries: BTreeSet<_> =
+            self.files.values().flat_map(|watched| watched.way.keys().cloned()).collect();
+        self.changed.retain(|entry, _| entries.contains(entry));
+        let used: BTreeSet<_> = entries.iter().filter_map(|entry| entry.parent()).collect();
+        self.drop_directories(|directory| !used.contains(directory));
     }
 
     /// What is to be read when something happened; `None` until a file is watched.
@@ -89,125 +162,84 @@ impl Binaries {
 
     /// Something happened.
     pub(crate) fn read(&mut self, now: BootTime) {
-        let Some(inotify) = &self.inotify else { return };
-        // Without a name in it, an event is about the directory itself.
-        let mut names: Vec<(WatchDescriptor, OsString)> = Vec::new();
-        while let Ok(events) = inotify.read_events() {
-            names.extend(events.into_iter().filter_map(|event| Some((event.wd, event.name?))));
+        let mut doubtful = BTreeSet::new();
+        while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events) {
+            for event in events {
+                self.heed(&event, now, &mut doubtful);
+            }
         }
-        for (descriptor, name) in names {
-            let found = self.directories.iter().find(|(_, known)| **known == descriptor);
-            let Some(file) = found.map(|(directory, _)| directory.join(&name)) else { continue };
-            if self.files.values().flatten().any(|watched| *watched == file) {
-                self.changed.insert(file, now + QUIET);
+        for pid in doubtful {
+            // What cannot be watched now may be there again soon, which is seen further up.
+            let _ = self.walk(pid);
+            self.doubtful.insert(pid, now + QUIET);
+        }
+    }
+
+    fn heed(&mut self, event: &InotifyEvent, now: BootTime, doubtful: &mut BTreeSet<i32>) {
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            tracing::warn!("the kernel had too much to tell of files; looking at all of them");
+            self.drop_directories(|_| true);
+            doubtful.extend(self.files.keys());
+            return;
+        }
+        let known = self.directories.iter().filter(|(_, known)| **known == event.wd);
+        let known: Vec<PathBuf> = known.map(|(directory, _)| directory.clone()).collect();
+        for directory in known {
+            // Without a name in it, an event is about the directory itself.
+            let entry = event.name.as_ref().map(|name| directory.join(name));
+            if entry.is_none() && event.mask.intersects(WENT) {
+                self.drop_directories(|path| path.starts_with(&directory));
+                let below = |way: &BTreeMap<PathBuf, Kind>| {
+                    way.keys().any(|path| path.starts_with(&directory))
+                };
+                let files = self.files.iter().filter(|(_, watched)| below(&watched.way));
+                doubtful.extend(files.map(|(pid, _)| *pid));
+            }
+            let Some(entry) = entry else { continue };
+            for (pid, watched) in &self.files {
+                match watched.way.get(&entry) {
+                    Some(Kind::File | Kind::Link) => {
+                        self.changed.insert(entry.clone(), now + QUIET);
+                    }
+                    Some(Kind::Directory) => {
+                        doubtful.insert(*pid);
+                    }
+                    None => {}
+                }
             }
         }
     }
 
     /// When the next file has been left alone for long enough.
     pub(crate) fn deadline(&self) -> Option<BootTime> {
-        self.changed.values().min().copied()
+        self.changed.values().chain(self.doubtful.values()).min().copied()
     }
 
     /// The children whose file changed, and has been left alone since; each is told once.
     pub(crate) fn due(&mut self, now: BootTime) -> Vec<i32> {
-        let due: BTreeSet<PathBuf> = self
+        let changed: BTreeSet<PathBuf> = self
             .changed
             .extract_if(.., |_, at| *at <= now)
-            .map(|(file, _)| file)
-            .filter(|file| file.exists())
+            .map(|(entry, _)| entry)
+            .filter(|entry| entry.exists())
             .collect();
-        let runs = |files: &BTreeSet<PathBuf>| !files.is_disjoint(&due);
-        self.files.iter().filter(|(_, files)| runs(files)).map(|(pid, _)| *pid).collect()
-    }
-}
-
-/// The file itself, and what it links to, one link after the other.
-fn links(file: &Path) -> Vec<PathBuf> {
-    let mut found = vec![file.to_owned()];
-    let mut at = file.to_owned();
-    while let Ok(target) = std::fs::read_link(&at) {
-        at = at.parent().unwrap_or(Path::new("/")).join(target);
-        found.push(at.clone());
-        if found.len() > LINKS_MAX {
-            break;
+        let doubtful: BTreeSet<i32> =
+            self.doubtful.extract_if(.., |_, at| *at <= now).map(|(pid, _)| pid).collect();
+        let mut due = Vec::new();
+        for (pid, watched) in &mut self.files {
+            let sure = watched.way.keys().any(|entry| changed.contains(entry));
+            if !sure && !doubtful.contains(pid) {
+                continue;
+            }
+            let is = Stamp::of(&watched.file);
+            if sure || (is.is_some() && is != watched.was) {
+                due.push(*pid);
+            }
+            watched.was = is.or(watched.was);
         }
+        due
     }
-    // A directory on the way may be a link, too: `/opt/current/app`.
-    found.extend(file.canonicalize());
-    found.dedup();
-    found
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    const AT: BootTime = BootTime(1_000_000_000);
-
-    /// Whether this makes child 7, which runs `file`, due after the time of quiet.
-    fn changes(file: &Path, change: impl FnOnce()) -> bool {
-        let mut binaries = Binaries::default();
-        binaries.watch(7, file).unwrap();
-        change();
-        binaries.read(AT);
-        assert_eq!(binaries.due(AT), [0; 0], "not before it is quiet");
-        let due = binaries.due(AT + QUIET);
-        assert_eq!(binaries.due(AT + QUIET), [0; 0], "told once");
-        assert_eq!(binaries.deadline(), None);
-        due == [7]
-    }
-
-    #[test]
-    fn what_counts_as_a_change() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("app");
-        let other = directory.path().join("other");
-        fs::write(&file, "1").unwrap();
-        assert!(changes(&file, || fs::write(&file, "2").unwrap()), "written");
-        assert!(changes(&file, || {
-            fs::write(&other, "3").unwrap();
-            fs::rename(&other, &file).unwrap();
-        }));
-        assert!(changes(&file, || {
-            let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
-            fs::File::options().write(true).open(&file).unwrap().set_times(times).unwrap();
-        }));
-        assert!(!changes(&file, || fs::write(&other, "4").unwrap()), "another file");
-        assert!(!changes(&file, || fs::remove_file(&file).unwrap()), "gone, and not replaced");
-    }
-
-    #[test]
-    fn a_link_that_points_elsewhere_is_a_change() {
-        let directory = tempfile::tempdir().unwrap();
-        let (one, two) = (directory.path().join("app-1"), directory.path().join("app-2"));
-        fs::write(&one, "1").unwrap();
-        fs::write(&two, "2").unwrap();
-        let link = directory.path().join("app");
-        symlink(&one, &link).unwrap();
-        assert!(changes(&link, || {
-            let next = directory.path().join("next");
-            symlink(&two, &next).unwrap();
-            fs::rename(next, &link).unwrap();
-        }));
-        assert!(changes(&link, || fs::write(&two, "3").unwrap()));
-    }
-
-    #[test]
-    fn what_nobody_runs_is_not_watched() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("app");
-        fs::write(&file, "1").unwrap();
-        let mut binaries = Binaries::default();
-        assert!(binaries.fd().is_none());
-        binaries.watch(1, &file).unwrap();
-        binaries.watch(2, &file).unwrap();
-        binaries.forget(1);
-        assert_eq!(binaries.directories.len(), 1);
-        binaries.forget(2);
-        assert!(binaries.directories.is_empty() && binaries.fd().is_some());
-    }
-}
+mod tests;

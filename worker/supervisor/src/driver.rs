@@ -166,6 +166,7 @@ impl Driver {
         loop {
             let now = clock::now();
             self.tend(now);
+            self.tell_agent();
             if self.ending == Ending::Done {
                 self.end();
                 return;

@@ -110,16 +110,19 @@ pub(crate) fn variable_of(pid: i32, name: &str) -> Option<String> {
 /// Kills what is left of a child: its process group, if the child itself lives, or if the group has
 /// a member that was started by that instance. (A child dies with its worker, and leaves those
 /// that it started.) Says whether there was anything.
-pub fn kill_leftovers(instance: &InstanceId, pid: i32, started: u64) -> bool {
-    if killpg(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+pub fn kill_leftovers(instance: &InstanceId, group: i32, pid: i32, started: u64) -> bool {
+    if killpg(Pid::from_raw(group), None) == Err(Errno::ESRCH) {
         return false;
     }
     let name = Some(instance.to_string());
-    let lives = start_time(pid) == Some(started);
-    if !lives && !living_members(pid).any(|member| variable_of(member, "DSBUS_INSTANCE") == name) {
+    // One that went to another group says nothing of who has the number of its old one now.
+    let leads = |stat: Stat| stat.alive && stat.start_time == started && stat.group == group;
+    let lives = stat(pid).is_some_and(leads);
+    if !lives && !living_members(group).any(|member| variable_of(member, "DSBUS_INSTANCE") == name)
+    {
         return false;
     }
-    signal_group(pid, libc::SIGKILL);
+    signal_group(group, libc::SIGKILL);
     true
 }
 

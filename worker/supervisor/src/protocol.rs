@@ -5,6 +5,8 @@
 //! reports are numbered, and kept until the agent says that the bus has them, so that an agent may
 //! die at any moment and its successor loses none.
 
+use std::time::Duration;
+
 use dsbus_schema::event::{Fact, ProcessFact, WorkerFact};
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
@@ -16,6 +18,11 @@ use uuid::Uuid;
 
 /// Longest line, in bytes: a placement of the greatest allowed declaration, JSON-escaped, fits.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// An agent pings its supervisor at least this often, whatever else they say, so that at rest the
+/// supervisor need not ask whether it lives. Each ping wakes both sides up, and is most of what they
+/// do at rest.
+pub const AGENT_PINGS: Duration = Duration::from_millis(800);
 
 /// What the supervisor says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,8 +128,11 @@ pub struct Child {
     pub name: InstanceId,
     /// Epoch.
     pub epoch: Epoch,
-    /// Process id, and process group.
+    /// Process id; its process group, too, unless `group` names another one.
     pub pid: i32,
+    /// Its process group, where it does not lead it: the main process of a daemon mostly does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<i32>,
     /// Field 22 of `/proc/<pid>/stat`: with the pid it names a process for ever.
     pub start_time: u64,
     /// The lease it must not outlive, in seconds; `None` when it is not exclusive.

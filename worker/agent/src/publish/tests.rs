@@ -94,11 +94,11 @@ fn only_the_latest_status_is_written() {
     assert_eq!(first[0].entry, None);
     end(&mut p, &first[0], None);
     let second = begun(&mut p);
-    assert_eq!(second[0].entry, Some(Entry::Write { status: Box::new(status(2)), seq: 0 }));
+    assert_eq!(second[0].entry, Some(Entry::Write { status: Arc::new(status(2)), seq: 0 }));
     end(&mut p, &second[0], Some(40));
     p.push(instance(3, 0));
     let third = begun(&mut p);
-    assert_eq!(third[0].entry, Some(Entry::Write { status: Box::new(status(3)), seq: 40 }));
+    assert_eq!(third[0].entry, Some(Entry::Write { status: Arc::new(status(3)), seq: 40 }));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_instance_that_is_gone_is_removed_and_not_written_again() {
     p.write_again();
     let deliveries = begun(&mut p);
     assert_eq!(deliveries.len(), 1);
-    assert_eq!(deliveries[0].entry, Some(Entry::Write { status: Box::new(status(2)), seq: 12 }));
+    assert_eq!(deliveries[0].entry, Some(Entry::Write { status: Arc::new(status(2)), seq: 12 }));
     assert_eq!((&deliveries[0].name, deliveries[0].number), (&Some(name(1)), None));
 }
 
@@ -145,7 +145,7 @@ fn a_status_is_not_written_again_while_a_report_about_it_waits() {
     let delivery = p.next().unwrap();
     assert_eq!(delivery.number, Some(2));
     end(&mut p, &delivery, Some(6));
-    assert_eq!(p.next().unwrap().entry, Some(Entry::Write { status: Box::new(status(2)), seq: 6 }));
+    assert_eq!(p.next().unwrap().entry, Some(Entry::Write { status: Arc::new(status(2)), seq: 6 }));
 }
 
 #[test]
@@ -170,4 +170,26 @@ fn who_lost_the_name_writes_no_status() {
     let deliveries = begun(&mut p);
     assert_eq!(numbers(&deliveries), [1, 2]);
     assert!(deliveries.iter().all(|delivery| delivery.entry.is_none()));
+}
+
+#[test]
+fn what_is_published_holds_nothing_up_while_an_older_report_is_on_its_way() {
+    let mut p = publisher([instance(1, 0), instance(2, 1), instance(3, 1)]);
+    let deliveries = begun(&mut p);
+    assert_eq!(numbers(&deliveries), [1, 2]);
+    end(&mut p, &deliveries[1], None);
+    assert_eq!((numbers(&begun(&mut p)), p.through()), (vec![3], 0));
+}
+
+#[test]
+fn a_bus_that_is_away_for_long_makes_the_oldest_void_behind_those_on_their_way() {
+    let mut p = publisher([instance(1, 0)]);
+    let stuck = p.next().unwrap();
+    for n in 2..=REPORTS_MAX as u64 + 10 {
+        p.push(instance(n, 1));
+    }
+    assert_eq!(p.queue.len(), REPORTS_MAX);
+    end(&mut p, &stuck, None);
+    assert_eq!(numbers(&begun(&mut p)), [12], "those before it are void");
+    assert_eq!(p.through(), 1);
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dsbus_supervisor::protocol::AGENT_PINGS;
+
 /// After a failure, the next attempt follows within this time and [`RETRY_SPREAD`].
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(100);
 /// Retries of many workers are spread over this time.
@@ -55,8 +57,8 @@ impl Rules {
         self.ttl().saturating_sub(Duration::from_millis(250).max(self.ttl() / 10))
     }
 
-    /// How often the supervisor is asked whether it lives.
+    /// How often the supervisor is asked whether it lives: at least twice before each touch.
     pub(crate) fn ping(self) -> Duration {
-        (self.ttl() / 10).clamp(Duration::from_millis(100), Duration::from_millis(500))
+        (self.ttl() / 6).clamp(Duration::from_millis(100), AGENT_PINGS)
     }
 }

@@ -21,7 +21,7 @@ fn told(process: &Process, index: u32, lease: Option<u64>) -> Child {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let start_time = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap();
     let start_time = start_time.parse().unwrap();
-    Child { name: name(index), epoch: Epoch(1), pid, start_time, lease, cgroup: None }
+    Child { name: name(index), epoch: Epoch(1), pid, start_time, lease, cgroup: None, group: None }
 }
 
 async fn killed(process: &mut Process) {

@@ -20,8 +20,15 @@ impl Driver {
         if self.agent.tend(now.boot) == Change::Started {
             self.greet();
         }
-        if let Some(fd) = self.agent.fd() {
-            self.poller.watch_writing(fd, self.agent.has_unsent());
+    }
+
+    /// Tells the agent what one turn of the loop said.
+    pub(super) fn tell_agent(&mut self) {
+        self.agent.flush();
+        if let Some(on) = self.agent.awaits_reading()
+            && let Some(fd) = self.agent.fd()
+        {
+            self.poller.watch_writing(fd, on);
         }
     }
 
@@ -86,7 +93,6 @@ impl Driver {
 
     pub(super) fn hear_agent(&mut self) {
         let now = clock::now();
-        self.agent.flush();
         match self.agent.receive(now.boot) {
             Some(said) => {
                 for message in said {
@@ -107,7 +113,10 @@ impl Driver {
                 self.perform(effects, now);
             }
             ToSupervisor::Done { through } => self.published(through),
-            ToSupervisor::Ping { number } => self.agent.send(&ToAgent::Pong { number }),
+            ToSupervisor::Ping { number } => {
+                self.agent.send(&ToAgent::Pong { number });
+                self.agent.flush();
+            }
             ToSupervisor::Pong { .. } => {}
             ToSupervisor::Probed { number, trouble } => {
                 if let Some((name, input)) = self.questions.answered(number, trouble) {

@@ -92,6 +92,7 @@ impl Driver {
             name: name.clone(),
             epoch,
             pid,
+            group: None,
             start_time: process::start_time(pid).unwrap_or(0),
             lease: spec.exclusive.then(|| spec.touch_seconds()),
             cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().display().to_string()),
