@@ -334,6 +334,7 @@ impl Living {
             Some((main, start_time)) if sure => {
                 (self.child.pid, self.child.start_time) = (main, start_time);
                 self.group = process::group_of(main).unwrap_or(main);
+                self.child.group = Some(self.group);
                 self.reaped = None;
                 Life::Living
             }

@@ -172,7 +172,7 @@ impl Driver {
             let start_time = process::start_time(pid).unwrap_or(0);
             let epoch = self.table.get(name).map_or(Epoch(0), Instance::epoch);
             let (name, lease) = (name.clone(), Some(spec.touch_seconds()));
-            let child = Child { name, epoch, pid, start_time, lease, cgroup: None };
+            let child = Child { name, epoch, pid, start_time, lease, group: None, cgroup: None };
             self.agent.send(&ToAgent::Child(child));
         }
         let output = self.source(Source::Output);
