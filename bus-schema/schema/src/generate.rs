@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        for (path, text) in documents().into_iter().filter(|(path, _)| path.ends_with(".json")) {
+        for (path, text) in documents().into_iter().filter(|(path, _)| path != "program.md") {
             let document: Value = serde_json::from_str(&text).unwrap();
             for reference in references(&document) {
                 let pointer = reference.strip_prefix('#').unwrap();
