@@ -9,6 +9,7 @@ mod faults;
 mod fencing;
 mod hooks;
 mod logs;
+mod machine;
 mod output;
 mod reloads;
 mod rights;
