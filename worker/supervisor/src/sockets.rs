@@ -10,7 +10,7 @@ use dsbus_schema::ids::{InstanceId, ProgramName};
 use dsbus_schema::program::expand::{Variables, expand};
 use dsbus_schema::program::{ProgramSpec, SocketAddress};
 
-use crate::users::Account;
+use crate::users::Accounts;
 use bind::Listener;
 
 /// All sockets of this worker.
@@ -52,6 +52,7 @@ impl Sockets {
         spec: &ProgramSpec,
         name: &InstanceId,
         variables: &Variables,
+        accounts: &Accounts,
     ) -> Result<(), String> {
         if spec.socket.is_none() && spec.listen.is_empty() {
             self.release(name);
@@ -67,7 +68,7 @@ impl Sockets {
             listen: spec.listen.iter().map(|a| address("listen", a)).collect::<Result<_, _>>()?,
         };
         let owner = spec.socket_owner.as_ref().or(spec.user.as_ref());
-        let owner = owner.map(|text| Account::find(text)).transpose()?;
+        let owner = owner.map(|text| accounts.find(text)).transpose()?;
         for address in wanted.all() {
             let key = (name.program.clone(), address.clone());
             if !self.open.contains_key(&key) {

@@ -10,8 +10,8 @@ use dsbus_schema::state::Exit;
 
 use super::*;
 use crate::config::CgroupChoice;
+use crate::spawn::Spawned;
 use crate::spawn::tests::{Place, alone, end_of, script};
-use crate::spawn::{self, Spawned};
 
 /// A directory for cgroups of its own, which goes with the test.
 pub(crate) struct Root(pub(crate) CgroupRoot);
@@ -32,7 +32,7 @@ impl Root {
 
     fn start(&self, desk: &Place, spec: &ProgramSpec) -> (Cgroup, Result<Spawned, String>) {
         let cgroup = Cgroup::make(&self.0, &desk.name, 1, &spec.limits).unwrap();
-        let spawned = spawn::child(spec, &desk.who(), &desk.sockets, Some(&cgroup));
+        let spawned = desk.start_in(spec, &desk.who(), Some(&cgroup));
         (cgroup, spawned)
     }
 }
@@ -167,7 +167,7 @@ fn a_worker_makes_room_for_controllers_below_its_own_cgroup() {
     let desk = Place::new();
     let cgroup = Cgroup::make(&below, &desk.name, 1, &Limits::default()).unwrap();
     let spec = script("sleep 1000");
-    let spawned = spawn::child(&spec, &desk.who(), &desk.sockets, Some(&cgroup)).unwrap();
+    let spawned = desk.start_in(&spec, &desk.who(), Some(&cgroup)).unwrap();
     cgroup.kill();
     assert_eq!(end_of(spawned.pid), Exit::signal(9));
     // The test's root is removed from outside of it.

@@ -23,7 +23,6 @@ use crate::process::leftovers;
 use crate::protocol::{Child, ToAgent};
 use crate::spawn::{self, Who};
 use crate::streams::Speaker;
-use crate::users::Account;
 
 impl Driver {
     /// Who a process is; `notify` is where it may say how it is.
@@ -76,11 +75,11 @@ impl Driver {
         let variables = spawn::variables(spec, &who)?;
         let pidfile = spec.pidfile.as_ref().map(|path| expand(path, &variables)).transpose();
         let pidfile = pidfile.map_err(|why| format!("pidfile: {why}"))?.map(PathBuf::from);
-        self.sockets.acquire(spec, name, &variables)?;
+        self.sockets.acquire(spec, name, &variables, &self.machine.accounts)?;
         let root = self.machine.cgroups.as_ref();
         let cgroup = root.map(|root| Cgroup::make(root, name, number, &spec.limits)).transpose()?;
         let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
-        let spawned = match spawn::child(spec, &who, &self.sockets, cgroup.as_ref()) {
+        let spawned = match spawn::child(spec, &who, &variables, &self.sockets, cgroup.as_ref()) {
             Ok(spawned) => spawned,
             Err(why) => {
                 if let Some(cgroup) = cgroup {
@@ -158,7 +157,8 @@ impl Driver {
         if !spec.notify && spec.watchdog.is_none() {
             return Ok(None);
         }
-        let account = spec.user.as_ref().map(|user| Account::find(user)).transpose()?;
+        let account =
+            spec.user.as_ref().map(|user| self.machine.accounts.find(user)).transpose()?;
         let uid = account.map_or(self.machine.uid, |account| account.uid);
         let unique = format!("{}/{name}/{}", self.incarnation, self.starts);
         let socket = NotifySocket::open(&unique, uid);
@@ -185,7 +185,7 @@ impl Driver {
     ) -> Result<(i32, PipeReader), String> {
         let home = self.directory(name)?;
         let who = self.who(name, &home, None);
-        let helper = spawn::helper(argv, spec, &who, None, extra)?;
+        let helper = spawn::helper(argv, spec, &who, &spawn::variables(spec, &who)?, None, extra)?;
         Ok((helper.pid, helper.output))
     }
 

@@ -30,7 +30,7 @@ impl Desk {
     fn acquire(&mut self, spec: &ProgramSpec, name: &str) -> Result<(), String> {
         let name: InstanceId = name.parse().unwrap();
         let known = spec.variables(&name, &"w".parse().unwrap(), "h");
-        self.sockets.acquire(spec, &name, &known)
+        self.sockets.acquire(spec, &name, &known, &Accounts::default())
     }
 
     fn release(&mut self, name: &str) {
