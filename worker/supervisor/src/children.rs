@@ -283,7 +283,7 @@ fn main_process(pidfile: Option<&PathBuf>, members: &[i32]) -> Option<(i32, u64)
     let known = |pid: i32| Some((pid, process::start_time(pid)?));
     match pidfile {
         Some(path) => {
-            let named: i32 = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
+            let named: i32 = process::read_pidfile(path)?;
             members.contains(&named).then_some(named).filter(ours).and_then(known)
         }
         None => {

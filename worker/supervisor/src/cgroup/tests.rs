@@ -31,7 +31,7 @@ impl Root {
     }
 
     fn start(&self, desk: &Place, spec: &ProgramSpec) -> (Cgroup, Result<Spawned, String>) {
-        let cgroup = Cgroup::make(&self.0, &desk.name, 1, &spec.limits).unwrap();
+        let cgroup = Cgroup::make(&self.0, &desk.name, desk.incarnation, 1, &spec.limits).unwrap();
         let spawned = desk.start_in(spec, &desk.who(), Some(&cgroup));
         (cgroup, spawned)
     }
@@ -64,10 +64,11 @@ fn a_kill_leaves_nobody_and_the_end_is_an_event() {
     let (cgroup, spawned) = root.start(&desk, &script(&text));
     let pid = spawned.unwrap().pid;
     let line = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    assert!(
-        line.lines().any(|line| line.starts_with("0::") && line.ends_with("/web.3.1")),
-        "{line}"
-    );
+    let name = cgroup.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let is = |line: &str| line.starts_with("0::") && line.ends_with(&format!("/{name}"));
+    assert!(line.lines().any(is), "{line}");
+    let run = desk.incarnation.to_string();
+    assert_eq!(name, format!("web.3.{}.1", &run[run.len() - RUN_DIGITS..]));
     let hides = |member: &i32| process::stat(*member).is_some_and(|stat| stat.session != pid);
     until(|| mark.exists() && members(cgroup.path()).iter().any(hides));
     assert!(cgroup.populated() && cgroup.remove().is_err());
@@ -95,6 +96,7 @@ fn what_an_earlier_run_left_is_killed_and_removed() {
 #[test]
 fn a_limit_without_its_controller_is_an_error_of_the_start() {
     let Some(root) = Root::open("without") else { return };
+    let (name, run) = ("web:0".parse().unwrap(), Place::new().incarnation);
     let poor = CgroupRoot { memory: false, cpu: false, pids: false, ..root.0.clone() };
     for (limits, told) in [
         (
@@ -104,9 +106,9 @@ fn a_limit_without_its_controller_is_an_error_of_the_start() {
         (Limits { cpu: Some(1.0), ..Limits::default() }, "limits.cpu cannot be kept"),
         (Limits { pids: Some(1), ..Limits::default() }, "limits.pids cannot be kept"),
     ] {
-        let why = Cgroup::make(&poor, &"web:0".parse().unwrap(), 1, &limits).unwrap_err();
+        let why = Cgroup::make(&poor, &name, run, 1, &limits).unwrap_err();
         assert!(why.starts_with(told), "{why}");
-        assert!(!root.0.path.join("web.0.1").exists());
+        assert_eq!(below(&root.0.path).count(), 0);
     }
 }
 
@@ -165,7 +167,7 @@ fn a_worker_makes_room_for_controllers_below_its_own_cgroup() {
     assert_eq!(members(&own.join("worker")), [nix::unistd::getpid().as_raw()]);
     // Its children are beside it, and it can end them without ending itself.
     let desk = Place::new();
-    let cgroup = Cgroup::make(&below, &desk.name, 1, &Limits::default()).unwrap();
+    let cgroup = Cgroup::make(&below, &desk.name, desk.incarnation, 1, &Limits::default()).unwrap();
     let spec = script("sleep 1000");
     let spawned = desk.start_in(&spec, &desk.who(), Some(&cgroup)).unwrap();
     cgroup.kill();

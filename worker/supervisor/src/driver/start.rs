@@ -76,8 +76,9 @@ impl Driver {
         let pidfile = spec.pidfile.as_ref().map(|path| expand(path, &variables)).transpose();
         let pidfile = pidfile.map_err(|why| format!("pidfile: {why}"))?.map(PathBuf::from);
         self.sockets.acquire(spec, name, &variables, &self.machine.accounts)?;
-        let root = self.machine.cgroups.as_ref();
-        let cgroup = root.map(|root| Cgroup::make(root, name, number, &spec.limits)).transpose()?;
+        let (root, run) = (self.machine.cgroups.as_ref(), self.incarnation);
+        let make = |root| Cgroup::make(root, name, run, number, &spec.limits);
+        let cgroup = root.map(make).transpose()?;
         let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
         let spawned = match spawn::child(spec, &who, &variables, &self.sockets, cgroup.as_ref()) {
             Ok(spawned) => spawned,

@@ -52,11 +52,15 @@ pub(crate) fn members(child: &ChildIdentity, known: &HashSet<i32>) -> Vec<i32> {
     Look::new(known).find(child, known).into_iter().collect()
 }
 
-/// One look at the processes that are there.
-#[derive(Debug)]
+/// One look at the processes that are there. Each is read once, however many children are asked
+/// for.
+#[derive(Debug, Default)]
 struct Look {
-    /// Children of this process that are not known to it, and live.
-    orphans: Vec<(i32, Stat)>,
+    /// Children of this process that are not known to it, and live: those with a mark.
+    marked: HashMap<String, Vec<i32>>,
+    /// Those without one, by their group and their session. A number that was given to another
+    /// child since is no sign of this one, so these signs are for them only.
+    near: HashMap<i32, Vec<i32>>,
     /// Children by their parent, where that had to be found by reading all of /proc.
     families: Option<HashMap<i32, Vec<i32>>>,
 }
@@ -64,38 +68,45 @@ struct Look {
 impl Look {
     fn new(known: &HashSet<i32>) -> Look {
         let seen = |pid: i32| Some((pid, process::stat(pid).filter(|stat| stat.alive)?));
+        let mut look = Look::default();
         if let Some(own) = own_children() {
             let strange = own.into_iter().filter(|pid| !known.contains(pid));
-            return Look { orphans: strange.filter_map(seen).collect(), families: None };
+            strange.filter_map(seen).for_each(|(pid, stat)| look.add_orphan(pid, stat));
+            return look;
         }
         // A kernel without CONFIG_PROC_CHILDREN. Those that are known are not looked at, which is
         // most of them where many instances run.
         let me = nix::unistd::getpid().as_raw();
-        let (mut orphans, mut families) = (Vec::new(), HashMap::<i32, Vec<i32>>::new());
+        let mut families = HashMap::<i32, Vec<i32>>::new();
         for (pid, stat) in process::all().filter(|pid| !known.contains(pid)).filter_map(seen) {
             if stat.parent == me {
-                orphans.push((pid, stat));
+                look.add_orphan(pid, stat);
             } else {
                 families.entry(stat.parent).or_default().push(pid);
             }
         }
-        Look { orphans, families: Some(families) }
+        Look { families: Some(families), ..look }
+    }
+
+    fn add_orphan(&mut self, pid: i32, stat: Stat) {
+        match process::variable_of(pid, MARK) {
+            Some(mark) => self.marked.entry(mark).or_default().push(pid),
+            None => {
+                self.near.entry(stat.group).or_default().push(pid);
+                if stat.session != stat.group {
+                    self.near.entry(stat.session).or_default().push(pid);
+                }
+            }
+        }
     }
 
     /// The living processes of a child.
     fn find(&self, child: &ChildIdentity, known: &HashSet<i32>) -> HashSet<i32> {
-        let mut found = HashSet::new();
+        let orphans = [self.marked.get(&child.mark), self.near.get(&child.pid)];
+        let mut found: HashSet<i32> = orphans.into_iter().flatten().flatten().copied().collect();
         let lives = known.contains(&child.pid);
         if lives && process::stat(child.pid).is_some_and(|stat| stat.alive) {
             found.insert(child.pid);
-        }
-        for (pid, stat) in &self.orphans {
-            // A number that was given to another child since is no sign of this one.
-            let near = stat.group == child.pid || stat.session == child.pid;
-            let mark = process::variable_of(*pid, MARK);
-            if mark.map_or(near, |mark| mark == child.mark) {
-                found.insert(*pid);
-            }
         }
         let mut unseen: Vec<i32> = found.iter().copied().collect();
         unseen.extend(lives.then_some(child.pid));

@@ -192,7 +192,7 @@ fn how_it_ended_is_told_with_what_it_used() {
         }
     };
     assert_eq!(Exit { core: false, ..reaped.exit }, Exit::signal(libc::SIGSEGV));
-    assert!(reaped.usage.memory_peak > 100_000 && reaped.usage.cpu_ms < 60_000, "{reaped:?}");
+    assert!(reaped.usage.cpu_ms > 0 && reaped.usage.cpu_ms < 60_000, "{reaped:?}");
     let spawned = place.start(&script("kill -40 $$")).unwrap();
     let reaped = std::iter::repeat_with(|| reap::reap_of(spawned.pid)).find_map(|r| r).unwrap();
     assert_eq!(reaped.exit, Exit::signal(40), "a real-time signal is not lost");

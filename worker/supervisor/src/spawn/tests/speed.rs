@@ -1,9 +1,8 @@
 //! How long a start takes; numbers, and no test. To be run alone, in release:
 //! `cargo test --release -p dsbus-supervisor --lib spawn::tests::speed -- --ignored --nocapture`.
 
-use std::time::Instant;
-
 use super::*;
+use crate::clock;
 
 /// Starts that are measured in one go.
 const STARTS: u32 = 1000;
@@ -23,15 +22,15 @@ fn births_beside_many_descriptors() {
             held.push(File::open("/dev/null").unwrap());
         }
         for _ in 0..2 {
-            let begin = Instant::now();
+            let begin = clock::now().boot;
             let mut in_start = std::time::Duration::ZERO;
             for _ in 0..STARTS {
-                let called = Instant::now();
+                let called = clock::now().boot;
                 let spawned = place.start(&spec).unwrap();
-                in_start += called.elapsed();
+                in_start += clock::now().boot.since(called);
                 waitpid(Pid::from_raw(spawned.pid), None).unwrap();
             }
-            let (all, start) = (begin.elapsed() / STARTS, in_start / STARTS);
+            let (all, start) = (clock::now().boot.since(begin) / STARTS, in_start / STARTS);
             println!(
                 "{descriptors} descriptors: start and wait {all:?}, the start alone {start:?}"
             );

@@ -108,12 +108,13 @@ fn where_clone3_is_refused_it_moves_into_its_cgroup_by_itself() {
     let reserve = &place.machine.reserve;
     let sources = [reserve.null().unwrap(), writer.as_fd(), writer.as_fd()];
     let plan = draft.plan(Path::new("/bin/sh"), &[]).unwrap();
-    let cgroup = Cgroup::make(&root.0, &place.name, 1, &spec.limits).unwrap();
+    let cgroup = Cgroup::make(&root.0, &place.name, place.incarnation, 1, &spec.limits).unwrap();
     let given = launch::Given { plan: &plan, sources: &sources, cgroup: Some(cgroup.directory()) };
     let pid = launch::launch_by(given, reserve, |_, _, _| None).unwrap();
     drop(writer);
     let said = read(reader);
-    assert!(said.ends_with("/web.3.1\n"), "{said}");
+    let name = cgroup.path().file_name().unwrap().to_str().unwrap();
+    assert!(said.ends_with(&format!("/{name}\n")), "{said}");
     assert_eq!(end_of(pid), Exit::code(0));
     // One that is gone refuses both ways.
     cgroup.remove().unwrap();
