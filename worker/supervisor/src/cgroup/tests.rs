@@ -10,8 +10,8 @@ use dsbus_schema::state::Exit;
 
 use super::*;
 use crate::config::CgroupChoice;
-use crate::spawn::Spawned;
 use crate::spawn::tests::{Place, alone, end_of, script};
+use crate::spawn::{self, Spawned};
 
 /// A directory for cgroups of its own, which goes with the test.
 pub(crate) struct Root(pub(crate) CgroupRoot);
@@ -78,6 +78,45 @@ fn a_kill_leaves_nobody_and_the_end_is_an_event() {
     cgroup.remove().unwrap();
     assert!(!cgroup.populated() && !cgroup.path().exists());
     assert_eq!(cgroup.oom_kills(), 0);
+    let usage = Usage { cpu_ms: 1, memory_peak: 7 };
+    assert_eq!(cgroup.usage(usage), usage, "nothing more is known");
+}
+
+#[test]
+fn a_command_beside_a_child_has_a_cgroup_of_its_own() {
+    let Some(root) = Root::open("beside") else { return };
+    let desk = Place::new();
+    let (cgroup, spawned) = root.start(&desk, &script("sleep 1000"));
+    let child = spawned.unwrap().pid;
+    let beside =
+        Cgroup::make(&root.0, &desk.name, desk.incarnation, 2, &Limits::default()).unwrap();
+    let spec = script("");
+    let who = spawn::Who { number: 2, ..desk.who() };
+    let known = spawn::variables(&spec, &who).unwrap();
+    let words = ["sh", "-c", "echo $DSBUS_CHILD; (setsid env -i sleep 1000 &) ; sleep 1000"];
+    let words = words.map(str::to_owned);
+    let started = spawn::helper(&words, &spec, &who, &known, Some(&beside), &[]).unwrap();
+    let mut line = String::new();
+    io::BufRead::read_line(&mut io::BufReader::new(started.output), &mut line).unwrap();
+    assert_eq!(line.trim(), format!("{}.2", desk.incarnation));
+    until(|| beside.members().len() >= 3);
+    beside.kill();
+    assert_eq!(end_of(started.pid), Exit::signal(9));
+    until(|| beside.remove().is_ok());
+    assert!(cgroup.populated(), "the child lives");
+    cgroup.kill();
+    assert_eq!(end_of(child), Exit::signal(9));
+    until(|| cgroup.remove().is_ok());
+}
+
+#[test]
+fn an_old_cgroup_is_not_that_of_another_run() {
+    let Some(root) = Root::open("runs") else { return };
+    let (first, second) = (Place::new(), Place::new());
+    let make = |of: &Place| {
+        Cgroup::make(&root.0, &of.name, of.incarnation, 1, &Limits::default()).unwrap()
+    };
+    assert_ne!(make(&first).path(), make(&second).path());
 }
 
 #[test]
@@ -128,6 +167,10 @@ fn limits_are_kept_where_the_controllers_are() {
     assert_eq!(file("cpu.max").trim(), "50000 100000");
     assert_eq!(file("pids.max").trim(), "5");
     assert_eq!(end_of(pid), Exit::signal(9));
+    if cgroup.path().join("memory.peak").exists() {
+        let peak = cgroup.usage(Usage::default()).memory_peak;
+        assert!((8 << 20..=16 << 20).contains(&peak), "{peak}");
+    }
     assert!(cgroup.oom_kills() > 0);
     until(|| cgroup.remove().is_ok());
     spec.limits = Limits { pids: Some(1), ..Limits::default() };

@@ -12,6 +12,10 @@ use crate::process::{self, Stat};
 /// unique to that.
 pub(crate) const MARK: &str = "DSBUS_CHILD";
 
+/// How often the list of this process's own children is read in one look, when some of them end
+/// meanwhile; the next look sees the rest.
+const LISTINGS_MAX: u32 = 8;
+
 /// A child, as what it started is told from what others started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChildIdentity {
@@ -47,7 +51,7 @@ pub(crate) fn kill_all(children: &[ChildIdentity], known: &HashSet<i32>) -> Vec<
     found.iter().map(HashSet::len).collect()
 }
 
-/// The living processes of a child.
+/// The processes of a child that live, and itself until it is reaped.
 pub(crate) fn members(child: &ChildIdentity, known: &HashSet<i32>) -> Vec<i32> {
     Look::new(known).find(child, known).into_iter().collect()
 }
@@ -69,9 +73,7 @@ impl Look {
     fn new(known: &HashSet<i32>) -> Look {
         let seen = |pid: i32| Some((pid, process::stat(pid).filter(|stat| stat.alive)?));
         let mut look = Look::default();
-        if let Some(own) = own_children() {
-            let strange = own.into_iter().filter(|pid| !known.contains(pid));
-            strange.filter_map(seen).for_each(|(pid, stat)| look.add_orphan(pid, stat));
+        if look.add_orphans(known) {
             return look;
         }
         // A kernel without CONFIG_PROC_CHILDREN. Those that are known are not looked at, which is
@@ -88,6 +90,28 @@ impl Look {
         Look { families: Some(families), ..look }
     }
 
+    /// Reads what has become this process's own; false where the kernel does not tell. One that ended
+    /// since it was listed has left its children here, so that the list is read again then.
+    fn add_orphans(&mut self, known: &HashSet<i32>) -> bool {
+        let mut listed = HashSet::new();
+        for _ in 0..LISTINGS_MAX {
+            let Some(own) = own_children() else { return false };
+            let mut one_ended = false;
+            for pid in own.into_iter().filter(|pid| !known.contains(pid)) {
+                if listed.insert(pid) {
+                    match process::stat(pid).filter(|stat| stat.alive) {
+                        Some(stat) => self.add_orphan(pid, stat),
+                        None => one_ended = true,
+                    }
+                }
+            }
+            if !one_ended {
+                break;
+            }
+        }
+        true
+    }
+
     fn add_orphan(&mut self, pid: i32, stat: Stat) {
         match process::variable_of(pid, MARK) {
             Some(mark) => self.marked.entry(mark).or_default().push(pid),
@@ -100,16 +124,15 @@ impl Look {
         }
     }
 
-    /// The living processes of a child.
+    /// The processes of a child that live, or are not reaped.
     fn find(&self, child: &ChildIdentity, known: &HashSet<i32>) -> HashSet<i32> {
         let orphans = [self.marked.get(&child.mark), self.near.get(&child.pid)];
         let mut found: HashSet<i32> = orphans.into_iter().flatten().flatten().copied().collect();
-        let lives = known.contains(&child.pid);
-        if lives && process::stat(child.pid).is_some_and(|stat| stat.alive) {
+        // Until it is reaped: what it leaves when it ends may come here behind our back.
+        if known.contains(&child.pid) {
             found.insert(child.pid);
         }
         let mut unseen: Vec<i32> = found.iter().copied().collect();
-        unseen.extend(lives.then_some(child.pid));
         while let Some(pid) = unseen.pop() {
             for below in self.children_of(pid) {
                 if !known.contains(&below) && found.insert(below) {

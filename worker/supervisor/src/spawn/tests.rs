@@ -1,5 +1,6 @@
 //! Real children of this test process.
 
+mod births;
 mod descriptors;
 mod errors;
 mod identity;
