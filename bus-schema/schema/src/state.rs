@@ -123,7 +123,10 @@ impl fmt::Display for Exit {
 pub struct Usage {
     /// Processor time, user and system, in milliseconds.
     pub cpu_ms: u64,
-    /// Most memory that it held at once, in bytes (resident; the greatest single process).
+    /// Most memory that it held at once, in bytes; 0 when that is not known. Of all its processes
+    /// together, with what the kernel keeps of files for them, where they have a cgroup that counts
+    /// memory; else of the greatest single process (resident), which is not known while that was
+    /// no greater than the worker itself.
     pub memory_peak: u64,
 }
 

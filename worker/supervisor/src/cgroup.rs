@@ -5,12 +5,16 @@ mod place;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use dsbus_schema::ids::InstanceId;
+use dsbus_schema::ids::{Incarnation, InstanceId};
 use dsbus_schema::program::Limits;
+use dsbus_schema::state::Usage;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{read, write};
 
 use crate::process;
 
@@ -21,7 +25,9 @@ const CPU_PERIOD_US: u32 = 100_000;
 /// The least that the kernel takes as a share of one period.
 const CPU_QUOTA_US_MIN: f64 = 1000.0;
 /// Longest file of a cgroup that is read at once; `memory.events` has some ten short lines.
-const EVENTS_BYTES_MAX: usize = 1024;
+const FILE_BYTES_MAX: usize = 1024;
+/// Digits of the run in the name of a cgroup.
+const RUN_DIGITS: usize = 12;
 /// How often the processes of a cgroup without `cgroup.kill` (a kernel before 5.14) are listed and
 /// killed in one go; what forks faster than that is killed at the next go.
 const KILL_ROUNDS_MAX: u32 = 5;
@@ -31,32 +37,34 @@ const KILL_ROUNDS_MAX: u32 = 5;
 pub(crate) struct Cgroup {
     path: PathBuf,
     directory: File,
-    events: File,
 }
 
 impl Cgroup {
-    /// Makes the cgroup of the `number`th start.
+    /// Makes the cgroup of the `number`th start of a run of this worker. Its name is that of no
+    /// other run: an agent of an earlier one that was frozen, and thaws, kills by name.
     ///
     /// # Errors
     /// A sentence that says which limit cannot be kept, and why.
     pub(crate) fn make(
         root: &CgroupRoot,
         name: &InstanceId,
+        run: Incarnation,
         number: u64,
         limits: &Limits,
     ) -> Result<Cgroup, String> {
-        let path = root.path.join(format!("{}.{}.{number}", name.program, name.index));
+        let run = run.0.simple().to_string();
+        // The end is random; the beginning is a time.
+        let run = &run[run.len() - RUN_DIGITS..];
+        let path = root.path.join(format!("{}.{}.{run}.{number}", name.program, name.index));
         match fs::create_dir(&path) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(format!("cannot make the cgroup {}: {e}", path.display())),
         }
         let made = limit(root, &path, limits).and_then(|()| {
-            let open = |path: &Path| {
-                File::open(path).map_err(|e| format!("cannot open {}: {e}", path.display()))
-            };
-            let (directory, events) = (open(&path)?, open(&path.join("cgroup.events"))?);
-            Ok(Cgroup { path: path.clone(), directory, events })
+            let opened = File::open(&path);
+            let directory = opened.map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+            Ok(Cgroup { path: path.clone(), directory })
         });
         if made.is_err() {
             // It is empty; one that stays does no harm, and is swept at the next start.
@@ -77,23 +85,43 @@ impl Cgroup {
 
     /// Whether a process lives in it, or in one below it.
     pub(crate) fn populated(&self) -> bool {
-        let mut text = [0; EVENTS_BYTES_MAX];
-        match self.events.read_at(&mut text, 0) {
-            Ok(count) => value_of(&String::from_utf8_lossy(&text[..count]), "populated") != Some(0),
+        match self.read("cgroup.events") {
+            Ok(text) => value_of(&text, "populated") != Some(0),
             // The cgroup was removed under our hands, which is possible only when it was empty.
-            Err(e) => e.raw_os_error() != Some(libc::ENODEV),
+            Err(Errno::ENODEV | Errno::ENOENT) => false,
+            Err(_) => true,
         }
     }
 
     /// How often the kernel killed one of its processes because memory ran out.
     pub(crate) fn oom_kills(&self) -> u64 {
-        let text = fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
-        value_of(&text, "oom_kill").unwrap_or(0)
+        value_of(&self.read("memory.events").unwrap_or_default(), "oom_kill").unwrap_or(0)
+    }
+
+    /// What its processes used, of which the kernel told `reaped` by the first of them. Where memory
+    /// is counted, all of them count together (`memory.peak`, from 5.19 on).
+    pub(crate) fn usage(&self, reaped: Usage) -> Usage {
+        let peak = self.read("memory.peak").ok().and_then(|text| text.trim().parse().ok());
+        Usage { memory_peak: peak.unwrap_or(0).max(reaped.memory_peak), ..reaped }
     }
 
     /// Sends SIGKILL to everything in it, at once where the kernel can do that.
     pub(crate) fn kill(&self) {
-        kill_all(&self.path);
+        let done = self.open("cgroup.kill", OFlag::O_WRONLY).and_then(|f| write(&f, b"1"));
+        if done.is_err() {
+            kill_all(&self.path);
+        }
+    }
+
+    fn open(&self, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+        openat(&self.directory, name, flags | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
+    /// The text of one of its short files.
+    fn read(&self, name: &str) -> nix::Result<String> {
+        let mut text = [0; FILE_BYTES_MAX];
+        let count = read(self.open(name, OFlag::O_RDONLY)?, &mut text)?;
+        Ok(String::from_utf8_lossy(&text[..count]).into_owned())
     }
 
     /// The processes in it.

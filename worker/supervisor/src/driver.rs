@@ -122,7 +122,7 @@ pub fn run(config: Config) -> Result<u8, Fatal> {
     let mut driver = Driver {
         table: Table::new(config.worker.clone(), incarnation),
         agent: AgentLink::new(config.agent.clone(), config.log.clone()),
-        streams: Streams::new(Outputs::new(&config.settings)),
+        streams: Streams::new(Outputs::new(&config.settings).within(home.path())),
         config,
         incarnation,
         started: clock::now(),
@@ -188,6 +188,7 @@ impl Driver {
         let effects = self.table.tick(now);
         self.perform(effects, now);
         self.tend_errands(now);
+        self.streams.outputs.tend(now.boot);
         self.adopt_daemons(now);
         self.bury(now);
         self.children.tend(now.boot);
@@ -233,7 +234,8 @@ impl Driver {
         let agent = Some(self.agent.deadline());
         let errands = self.errands.deadline();
         let binaries = self.binaries.deadline();
-        [self.table.deadline(), ending, linger, busy, agent, errands, binaries]
+        let outputs = self.streams.outputs.deadline();
+        [self.table.deadline(), ending, linger, busy, agent, errands, binaries, outputs]
             .into_iter()
             .flatten()
             .min()

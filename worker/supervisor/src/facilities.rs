@@ -9,6 +9,8 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::cgroup::{self, CgroupRoot};
 use crate::config::Settings;
+use crate::spawn::{Inherited, Reserve};
+use crate::users::Accounts;
 
 /// Facts that do not change while a worker runs.
 #[derive(Debug, Default)]
@@ -24,6 +26,12 @@ pub(crate) struct Machine {
     pub(crate) cgroups: Option<CgroupRoot>,
     /// Why there is no place for cgroups, or controllers are missing; for the log.
     pub(crate) cgroup_trouble: Option<String>,
+    /// What children have of the worker's environment.
+    pub(crate) inherited: Inherited,
+    /// For the birth of children.
+    pub(crate) reserve: Reserve,
+    /// Users that children run as.
+    pub(crate) accounts: Accounts,
     /// The least `nice` that the worker may give without a capability.
     nice_min: i32,
 }
@@ -93,6 +101,9 @@ impl Machine {
             capabilities: Capabilities::read(&status),
             cgroups: None,
             cgroup_trouble: None,
+            inherited: Inherited::find(),
+            reserve: Reserve::new(),
+            accounts: Accounts::default(),
             nice_min: 20 - i32::try_from(nice).unwrap_or(0),
         }
     }

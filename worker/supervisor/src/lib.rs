@@ -17,6 +17,7 @@ mod driver;
 mod errands;
 mod facilities;
 pub mod fence;
+mod files;
 mod home;
 pub mod instance;
 mod notify;

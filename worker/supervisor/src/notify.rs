@@ -1,19 +1,17 @@
 //! What a child says of itself by `sd_notify(3)`: a datagram socket for each child that is asked
 //! to. What comes from others than the child's user is not heard, and nothing is waited for.
 
-use std::io::{self, IoSliceMut};
+mod receive;
+
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, recvmsg,
-    setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, UnixAddr, bind, setsockopt, socket, sockopt,
 };
 
 /// Longest datagram that is read; a longer one is cut. systemd reads 4 KiB, too.
 const DATAGRAM_BYTES_MAX: usize = 4096;
-/// Most descriptors that the kernel lets one datagram carry (`SCM_MAX_FD`). With room for fewer
-/// the others would be closed by the kernel just as well, but this is not promised.
-const DESCRIPTORS_MAX: usize = 253;
 /// Most datagrams that are read in one go, so that a child that never stops talking does not keep
 /// the worker from its other children; the rest is read at the next wake-up.
 const DATAGRAMS_MAX: usize = 32;
@@ -82,25 +80,10 @@ impl NotifySocket {
     }
 
     /// One datagram; `None` when it came from somebody who is not heard.
-    fn datagram(&self) -> nix::Result<Option<String>> {
+    fn datagram(&self) -> io::Result<Option<String>> {
         let mut bytes = [0; DATAGRAM_BYTES_MAX];
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        let mut control = nix::cmsg_space!(libc::ucred, [libc::c_int; DESCRIPTORS_MAX]);
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message =
-            recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-        let mut heard = false;
-        for part in message.cmsgs()? {
-            if let ControlMessageOwned::ScmCredentials(by) = part {
-                heard = self.hears(by.uid());
-            } else if let ControlMessageOwned::ScmRights(descriptors) = part {
-                // BARRIER=1 waits until this is closed, and nothing else that is sent is kept.
-                for descriptor in descriptors {
-                    let _ = nix::unistd::close(descriptor);
-                }
-            }
-        }
-        let count = message.bytes;
+        let (count, by) = receive::receive(&self.socket, &mut bytes)?;
+        let heard = by.is_some_and(|uid| self.hears(uid));
         Ok(heard.then(|| String::from_utf8_lossy(&bytes[..count]).into_owned()))
     }
 
@@ -138,7 +121,7 @@ fn message((name, value): (&str, &str)) -> Option<Message> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::socket::{ControlMessage, sendmsg};
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
     use std::io::IoSlice;
     use std::os::fd::RawFd;
 
@@ -185,6 +168,31 @@ mod tests {
         assert_eq!(socket.recv(), []);
         // A pipe whose writers are all closed ends; else this would wait for ever.
         assert_eq!(io::read_to_string(reader).unwrap(), "");
+    }
+
+    #[test]
+    fn descriptors_beyond_the_limit_of_open_files_do_not_stay() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        const NAME: &str = "notify::tests::descriptors_beyond_the_limit_of_open_files_do_not_stay";
+        if !crate::spawn::tests::alone(NAME) {
+            return;
+        }
+        let open_files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let socket = open("limit");
+        let null = std::fs::File::open("/dev/null").unwrap();
+        for _ in 0..5 {
+            send(&socket, "READY=1", &[null.as_raw_fd(); 9]);
+        }
+        let before = open_files();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        // The lowest free number and two more are allowed, of nine that are sent.
+        let free = nix::unistd::dup(&null).unwrap();
+        let limit = u64::try_from(free.as_raw_fd()).unwrap() + 3;
+        drop(free);
+        setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+        assert_eq!(socket.recv(), [const { Message::Ready }; 5]);
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert_eq!(open_files(), before);
     }
 
     #[test]

@@ -3,13 +3,16 @@
 pub(crate) mod leftovers;
 pub(crate) mod tree;
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use dsbus_schema::ids::InstanceId;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-/// Most bytes of a pidfile: a number and white space.
-const PIDFILE_BYTES_MAX: u64 = 32;
+use crate::files::open_regular;
 
 /// Field 22 of `/proc/<pid>/stat`, in clock ticks since boot: with the pid it names a process for
 /// ever (proc(5)). `None` when there is no such process, or it is a zombie.
@@ -27,24 +30,41 @@ pub(crate) struct Stat {
     start_time: u64,
 }
 
+/// Longest beginning of `/proc/<pid>/stat` up to field 22: a name of at most 64 bytes, and numbers
+/// of at most 20 digits.
+const STAT_BYTES_MAX: usize = 512;
+
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
-    parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    let mut bytes = [0; STAT_BYTES_MAX];
+    let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
+    // The kernel gives all of it at once, or as much as there is room for.
+    let count = file.read(&mut bytes).ok()?;
+    parse(&bytes[..count])
 }
 
-fn parse(stat: &str) -> Option<Stat> {
+fn parse(stat: &[u8]) -> Option<Stat> {
     // The name, field 2, may hold anything; it ends at the last parenthesis.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3).copied();
-    let zombie = matches!(field(3)?, "Z" | "X");
-    // A process whose first thread has ended looks like a zombie while others run.
-    let threads: u32 = field(20)?.parse().ok()?;
-    Some(Stat {
-        alive: !zombie || threads > 1,
-        parent: field(4)?.parse().ok()?,
-        group: field(5)?.parse().ok()?,
-        session: field(6)?.parse().ok()?,
-        start_time: field(22)?.parse().ok()?,
-    })
+    let behind = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(&stat[behind..]).ok()?.split_ascii_whitespace();
+    let zombie = matches!(fields.next()?, "Z" | "X");
+    let mut id = || fields.next()?.parse().ok();
+    let (parent, group, session) = (id()?, id()?, id()?);
+    // A process whose first thread has ended looks like a zombie while others run. This is field
+    // 20, behind field 6; the start time is field 22.
+    let threads: u32 = fields.nth(20 - 7)?.parse().ok()?;
+    let start_time = fields.nth(22 - 21)?.parse().ok()?;
+    Some(Stat { alive: !zombie || threads > 1, parent, group, session, start_time })
+}
+
+/// Longest file that is read as a process id: more than any number has, with blanks around it.
+const PIDFILE_BYTES_MAX: u64 = 32;
+
+/// The process id in a file that a child wrote; `None` when there is none, or no such file. It is
+/// read without waiting, whatever the child put there.
+pub(crate) fn read_pidfile(path: &Path) -> Option<i32> {
+    let mut text = String::new();
+    open_regular(path).ok()?.take(PIDFILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 /// Whether a process is a child of this one, and so is reaped by it.
@@ -55,21 +75,6 @@ pub(crate) fn is_own_child(pid: i32) -> bool {
 /// The process group of a process.
 pub(crate) fn group_of(pid: i32) -> Option<i32> {
     stat(pid).map(|stat| stat.group)
-}
-
-/// The number that a file holds, as daemons write their process id. The file may be somebody else's:
-/// what is no regular file is not opened for long, and no more is read than a number has.
-pub(crate) fn read_pidfile(path: &std::path::Path) -> Option<i32> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = std::fs::File::options().read(true).custom_flags(flags).open(path).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut text = String::new();
-    file.take(PIDFILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 /// The parent of a process; 0 when it has none that can be seen.
@@ -185,11 +190,28 @@ mod unit {
     fn a_strange_name_is_no_trouble_and_a_zombie_is_not_alive() {
         let line = "42 (a) b) S (c) Z 1 41 40 0 -1 4 5 6 7 8 9 10 11 12 20 0 1 0 777 0 0";
         assert_eq!(
-            parse(line),
+            parse(line.as_bytes()),
             Some(Stat { alive: false, parent: 1, group: 41, session: 40, start_time: 777 })
         );
         let threads = line.replace("20 0 1 0 777", "20 0 2 0 777");
-        assert!(parse(&threads).unwrap().alive);
+        assert!(parse(threads.as_bytes()).unwrap().alive);
+    }
+
+    #[test]
+    fn a_pidfile_is_a_short_regular_file_with_a_number() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("pid");
+        for (text, pid) in
+            [("42\n", Some(42)), (" 7 ", Some(7)), ("-1", None), ("0", None), ("x", None)]
+        {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read_pidfile(&path), pid, "{text:?}");
+        }
+        std::fs::write(&path, format!("{}7", " ".repeat(100))).unwrap();
+        assert_eq!(read_pidfile(&path), None);
+        let fifo = home.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!((read_pidfile(&fifo), read_pidfile(home.path())), (None, None));
     }
 
     #[test]

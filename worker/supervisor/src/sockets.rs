@@ -2,6 +2,7 @@
 //! here, over all restarts of its child, so that no connection is refused meanwhile.
 
 mod bind;
+mod place;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,8 +11,8 @@ use dsbus_schema::ids::{InstanceId, ProgramName};
 use dsbus_schema::program::expand::{Variables, expand};
 use dsbus_schema::program::{ProgramSpec, SocketAddress};
 
-use crate::users::Account;
-use bind::Listener;
+use crate::users::Accounts;
+use bind::{Listener, Rights};
 
 /// All sockets of this worker.
 #[derive(Debug, Default)]
@@ -42,7 +43,8 @@ pub(crate) struct Passed<'a> {
 }
 
 impl Sockets {
-    /// Opens what the instance asks for, unless that is open already. Sockets that it no longer
+    /// Opens what the instance asks for. What is open already gets the rights and the backlog that
+    /// are declared now, if that is possible. Sockets that it no longer
     /// asks for are closed. To be called before each start of its child.
     ///
     /// # Errors
@@ -52,6 +54,7 @@ impl Sockets {
         spec: &ProgramSpec,
         name: &InstanceId,
         variables: &Variables,
+        accounts: &Accounts,
     ) -> Result<(), String> {
         if spec.socket.is_none() && spec.listen.is_empty() {
             self.release(name);
@@ -67,14 +70,19 @@ impl Sockets {
             listen: spec.listen.iter().map(|a| address("listen", a)).collect::<Result<_, _>>()?,
         };
         let owner = spec.socket_owner.as_ref().or(spec.user.as_ref());
-        let owner = owner.map(|text| Account::find(text)).transpose()?;
+        let owner = owner.map(|text| accounts.find(text)).transpose()?;
         for address in wanted.all() {
             let key = (name.program.clone(), address.clone());
-            if !self.open.contains_key(&key) {
-                let listener = Listener::open(address, spec, owner.as_ref());
-                let listener = listener.inspect_err(|_| self.close_unused())?;
-                self.open.insert(key, listener);
+            let rights = Rights::of(spec, owner.as_ref());
+            if let Some(listener) = self.open.get_mut(&key) {
+                if let Err(why) = listener.obey(rights) {
+                    tracing::warn!("{name}: {address} stays as it was: {why}");
+                }
+                continue;
             }
+            let listener = Listener::open(address, rights);
+            let listener = listener.inspect_err(|_| self.close_unused())?;
+            self.open.insert(key, listener);
         }
         self.given.insert(name.clone(), wanted);
         self.close_unused();

@@ -12,6 +12,7 @@ mod inside;
 mod launch;
 mod plan;
 mod reap;
+mod reserve;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -38,8 +39,9 @@ use plan::{Plan, Switch, Words};
 
 pub use agent::AGENT_FD;
 pub(crate) use agent::agent;
-pub(crate) use environment::variables;
+pub(crate) use environment::{Inherited, variables};
 pub(crate) use reap::{Reaped, reap};
+pub(crate) use reserve::Reserve;
 
 /// Whose process it is, and what its worker knows.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +57,8 @@ pub(crate) struct Who<'a> {
     /// What the child finds as `NOTIFY_SOCKET`.
     pub(crate) notify: Option<&'a str>,
     pub(crate) incarnation: Incarnation,
-    /// Number of this start, unique in this incarnation; a child and its hooks share one.
+    /// Number of this start, unique in this incarnation: what descends from the process is
+    /// recognised by it, so hooks and questions have numbers of their own.
     pub(crate) number: u64,
 }
 
@@ -102,16 +105,18 @@ pub(crate) fn adopt_orphans() {
 pub(crate) fn child(
     spec: &ProgramSpec,
     who: &Who<'_>,
+    known: &Variables,
     sockets: &Sockets,
     cgroup: Option<&Cgroup>,
 ) -> Result<Spawned, String> {
-    let draft = Draft::new(spec, who, &spec.argv().map_err(|why| format!("command {why}"))?)?;
+    let argv = spec.argv().map_err(|why| format!("command {why}"))?;
+    let draft = Draft::new(spec, who, known, &argv)?;
     let (stdout, out) = pipe()?;
     let (stderr, err) = if spec.redirect_stderr { None } else { Some(pipe()?) }.unzip();
-    let (null, files) = (null()?, draft.extra_files()?);
+    let (null, files) = (who.machine.reserve.null()?, draft.extra_files()?);
     let passed = sockets.passed(who.name);
     let names: Vec<&str> = passed.iter().map(|one| one.name.as_str()).collect();
-    let given = sockets.stdin(who.name).unwrap_or(null.as_fd());
+    let given = sockets.stdin(who.name).unwrap_or(null);
     let err = err.as_ref().unwrap_or(&out);
     let mut sources = standard(given, &out, err);
     sources.extend(passed.iter().map(|one| (one.socket, format!("listen {}", one.name))));
@@ -141,13 +146,13 @@ pub(crate) fn helper(
     argv: &[String],
     spec: &ProgramSpec,
     who: &Who<'_>,
+    known: &Variables,
     cgroup: Option<&Cgroup>,
     extra_environment: &[(&str, String)],
 ) -> Result<HelperProcess, String> {
-    let draft = Draft::new(spec, who, argv)?;
+    let draft = Draft::new(spec, who, known, argv)?;
     let (output, out) = pipe()?;
-    let null = null()?;
-    let sources = standard(null.as_fd(), &out, &out);
+    let sources = standard(who.machine.reserve.null()?, &out, &out);
     let (pid, _) = draft.start(&sources, extra_environment, &[], cgroup)?;
     Ok(HelperProcess { pid, output })
 }
@@ -171,15 +176,11 @@ fn pipe() -> Result<(PipeReader, PipeWriter), String> {
     io::pipe().map_err(|e| format!("no pipe for its output: {e}"))
 }
 
-fn null() -> Result<File, String> {
-    File::open("/dev/null").map_err(|e| format!("/dev/null cannot be opened: {e}"))
-}
-
 /// A process that is being prepared.
 struct Draft<'a> {
     spec: &'a ProgramSpec,
     who: &'a Who<'a>,
-    known: Variables,
+    known: &'a Variables,
     account: Option<Account>,
     environment: Environment,
     argv: Vec<String>,
@@ -187,14 +188,19 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(spec: &'a ProgramSpec, who: &'a Who<'a>, argv: &[String]) -> Result<Draft<'a>, String> {
-        let known = variables(spec, who)?;
-        let words = argv.iter().map(|word| expand(word, &known));
+    fn new(
+        spec: &'a ProgramSpec,
+        who: &'a Who<'a>,
+        known: &'a Variables,
+        argv: &[String],
+    ) -> Result<Draft<'a>, String> {
+        let words = argv.iter().map(|word| expand(word, known));
         let argv = words.collect::<Result<Vec<_>, _>>().map_err(|why| format!("command: {why}"))?;
-        let account = spec.user.as_deref().map(Account::find).transpose()?;
-        let environment = environment(spec, who, &known, account.as_ref())?;
+        let account = spec.user.as_deref();
+        let account = account.map(|user| who.machine.accounts.find(user)).transpose()?;
+        let environment = environment(spec, who, known, account.as_ref())?;
         let directory = match &spec.directory {
-            Some(text) => expand(text, &known).map_err(|why| format!("directory: {why}"))?.into(),
+            Some(text) => expand(text, known).map_err(|why| format!("directory: {why}"))?.into(),
             None => who.home.to_owned(),
         };
         let directory = std::path::absolute(&directory).unwrap_or(directory);
@@ -218,12 +224,11 @@ impl<'a> Draft<'a> {
         let executable = executable::find(word, path, &self.directory)?;
         // Behind the three that every process has come those of `listen`, from 3 on as
         // sd_listen_fds(3) wants it, and then other files.
-        let numbered: Vec<_> = sources.iter().map(|(fd, _)| *fd).zip(0..).collect();
-        let (places, _held) = launch::out_of_the_way(&numbered)
-            .map_err(|e| format!("too many open files: {}", e.desc()))?;
-        let plan = self.plan(&executable.path, pids, places)?;
-        let launched = launch::launch(&plan, cgroup.map(Cgroup::directory));
-        let descriptors: Vec<_> = sources.iter().map(|(_, what)| what.clone()).collect();
+        let (sources, descriptors): (Vec<_>, Vec<_>) = sources.iter().cloned().unzip();
+        let plan = self.plan(&executable.path, pids)?;
+        let cgroup = cgroup.map(Cgroup::directory);
+        let given = launch::Given { plan: &plan, sources: &sources, cgroup };
+        let launched = launch::launch(given, &self.who.machine.reserve);
         let about = About {
             spec: self.spec,
             plan: &plan,
@@ -235,7 +240,7 @@ impl<'a> Draft<'a> {
         Ok((pid, executable))
     }
 
-    fn plan(&self, path: &Path, pids: &[&str], places: Vec<(i32, i32)>) -> Result<Plan, String> {
+    fn plan(&self, path: &Path, pids: &[&str]) -> Result<Plan, String> {
         let text = |what: &str, bytes: &[u8]| {
             CString::new(bytes).map_err(|_| format!("{what} holds a NUL byte"))
         };
@@ -252,7 +257,6 @@ impl<'a> Draft<'a> {
             environment: Words::environment(&self.environment, pids),
             directory: text("directory", self.directory.as_os_str().as_bytes())?,
             umask: spec.umask.or(settings.umask).map(|mode| mode.0),
-            places,
             oom_score_adj: oom_score_adj
                 .map(|t| text("oom_score_adj", t.as_bytes()))
                 .transpose()?,
@@ -276,7 +280,7 @@ impl<'a> Draft<'a> {
     /// Opened by the worker, with its rights.
     fn extra_files(&self) -> Result<Vec<(File, String)>, String> {
         let open = |file: &ExtraFile| {
-            let path = expand(&file.path, &self.known)?;
+            let path = expand(&file.path, self.known)?;
             let opened = open(Path::new(&path), file.mode).map_err(|e| match e.raw_os_error() {
                 Some(libc::ENXIO) => "is a pipe that nobody reads, or no device".to_owned(),
                 _ => e.to_string(),

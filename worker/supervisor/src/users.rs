@@ -1,9 +1,58 @@
 //! Whom a child runs as: a user of this machine, its group, and all groups that it is a member of.
 //! Everything is looked up before the fork, because nothing may be looked up after it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
+use std::time::Duration;
+
+use dsbus_schema::moment::BootTime;
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+
+use crate::clock;
+
+/// How long an account is taken for what it was. A user or a group that is changed is seen after
+/// that; restarts do not ask again.
+const KEPT: Duration = Duration::from_secs(300);
+/// Most accounts that are kept; more are forgotten all at once.
+const ACCOUNTS_MAX: usize = 1000;
+
+/// Accounts that were looked up, by what was asked for. A directory in the network that does not
+/// answer holds the whole worker up, because looking up cannot be broken off; what is left of that
+/// is the first start of a user, and one start in [`KEPT`].
+#[derive(Debug, Default)]
+pub(crate) struct Accounts(RefCell<BTreeMap<String, (BootTime, Account)>>);
+
+impl Accounts {
+    /// As [`Account::find`], which is asked now and then.
+    ///
+    /// # Errors
+    /// As there; errors are not kept.
+    pub(crate) fn find(&self, text: &str) -> Result<Account, String> {
+        self.find_by(text, clock::now().boot, Account::find)
+    }
+
+    fn find_by(
+        &self,
+        text: &str,
+        now: BootTime,
+        find: impl FnOnce(&str) -> Result<Account, String>,
+    ) -> Result<Account, String> {
+        let mut known = self.0.borrow_mut();
+        if let Some((since, account)) = known.get(text)
+            && now.since(*since) < KEPT
+        {
+            return Ok(account.clone());
+        }
+        let account = find(text)?;
+        if known.len() >= ACCOUNTS_MAX {
+            known.clear();
+        }
+        known.insert(text.to_owned(), (now, account.clone()));
+        Ok(account)
+    }
+}
 
 /// A user with a group, as the kernel knows them, and what its children are told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +71,7 @@ impl Account {
     ///
     /// # Errors
     /// A sentence that says which of them this machine does not know.
-    pub(crate) fn find(text: &str) -> Result<Account, String> {
+    fn find(text: &str) -> Result<Account, String> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
@@ -90,6 +139,17 @@ mod tests {
         let nameless = Account::find("54321:54322").unwrap();
         assert_eq!((nameless.uid, nameless.gid, nameless.groups), (54321, 54322, vec![54322]));
         assert_eq!(nameless.name, None);
+    }
+
+    #[test]
+    fn who_was_looked_up_is_not_looked_up_again_for_a_while() {
+        let accounts = Accounts::default();
+        let at = |seconds: u64| BootTime::default() + Duration::from_secs(seconds);
+        let never = |_: &str| Err("asked".to_owned());
+        assert!(accounts.find_by("root", at(10), never).is_err());
+        let root = accounts.find_by("root", at(10), Account::find).unwrap();
+        assert_eq!(accounts.find_by("root", at(309), never), Ok(root));
+        assert!(accounts.find_by("root", at(310), never).is_err());
     }
 
     #[test]

@@ -31,8 +31,8 @@ impl Root {
     }
 
     fn start(&self, desk: &Place, spec: &ProgramSpec) -> (Cgroup, Result<Spawned, String>) {
-        let cgroup = Cgroup::make(&self.0, &desk.name, 1, &spec.limits).unwrap();
-        let spawned = spawn::child(spec, &desk.who(), &desk.sockets, Some(&cgroup));
+        let cgroup = Cgroup::make(&self.0, &desk.name, desk.incarnation, 1, &spec.limits).unwrap();
+        let spawned = desk.start_in(spec, &desk.who(), Some(&cgroup));
         (cgroup, spawned)
     }
 }
@@ -64,10 +64,11 @@ fn a_kill_leaves_nobody_and_the_end_is_an_event() {
     let (cgroup, spawned) = root.start(&desk, &script(&text));
     let pid = spawned.unwrap().pid;
     let line = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    assert!(
-        line.lines().any(|line| line.starts_with("0::") && line.ends_with("/web.3.1")),
-        "{line}"
-    );
+    let name = cgroup.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let is = |line: &str| line.starts_with("0::") && line.ends_with(&format!("/{name}"));
+    assert!(line.lines().any(is), "{line}");
+    let run = desk.incarnation.to_string();
+    assert_eq!(name, format!("web.3.{}.1", &run[run.len() - RUN_DIGITS..]));
     let hides = |member: &i32| process::stat(*member).is_some_and(|stat| stat.session != pid);
     until(|| mark.exists() && members(cgroup.path()).iter().any(hides));
     assert!(cgroup.populated() && cgroup.remove().is_err());
@@ -77,6 +78,45 @@ fn a_kill_leaves_nobody_and_the_end_is_an_event() {
     cgroup.remove().unwrap();
     assert!(!cgroup.populated() && !cgroup.path().exists());
     assert_eq!(cgroup.oom_kills(), 0);
+    let usage = Usage { cpu_ms: 1, memory_peak: 7 };
+    assert_eq!(cgroup.usage(usage), usage, "nothing more is known");
+}
+
+#[test]
+fn a_command_beside_a_child_has_a_cgroup_of_its_own() {
+    let Some(root) = Root::open("beside") else { return };
+    let desk = Place::new();
+    let (cgroup, spawned) = root.start(&desk, &script("sleep 1000"));
+    let child = spawned.unwrap().pid;
+    let beside =
+        Cgroup::make(&root.0, &desk.name, desk.incarnation, 2, &Limits::default()).unwrap();
+    let spec = script("");
+    let who = spawn::Who { number: 2, ..desk.who() };
+    let known = spawn::variables(&spec, &who).unwrap();
+    let words = ["sh", "-c", "echo $DSBUS_CHILD; (setsid env -i sleep 1000 &) ; sleep 1000"];
+    let words = words.map(str::to_owned);
+    let started = spawn::helper(&words, &spec, &who, &known, Some(&beside), &[]).unwrap();
+    let mut line = String::new();
+    io::BufRead::read_line(&mut io::BufReader::new(started.output), &mut line).unwrap();
+    assert_eq!(line.trim(), format!("{}.2", desk.incarnation));
+    until(|| beside.members().len() >= 3);
+    beside.kill();
+    assert_eq!(end_of(started.pid), Exit::signal(9));
+    until(|| beside.remove().is_ok());
+    assert!(cgroup.populated(), "the child lives");
+    cgroup.kill();
+    assert_eq!(end_of(child), Exit::signal(9));
+    until(|| cgroup.remove().is_ok());
+}
+
+#[test]
+fn an_old_cgroup_is_not_that_of_another_run() {
+    let Some(root) = Root::open("runs") else { return };
+    let (first, second) = (Place::new(), Place::new());
+    let make = |of: &Place| {
+        Cgroup::make(&root.0, &of.name, of.incarnation, 1, &Limits::default()).unwrap()
+    };
+    assert_ne!(make(&first).path(), make(&second).path());
 }
 
 #[test]
@@ -95,6 +135,7 @@ fn what_an_earlier_run_left_is_killed_and_removed() {
 #[test]
 fn a_limit_without_its_controller_is_an_error_of_the_start() {
     let Some(root) = Root::open("without") else { return };
+    let (name, run) = ("web:0".parse().unwrap(), Place::new().incarnation);
     let poor = CgroupRoot { memory: false, cpu: false, pids: false, ..root.0.clone() };
     for (limits, told) in [
         (
@@ -104,9 +145,9 @@ fn a_limit_without_its_controller_is_an_error_of_the_start() {
         (Limits { cpu: Some(1.0), ..Limits::default() }, "limits.cpu cannot be kept"),
         (Limits { pids: Some(1), ..Limits::default() }, "limits.pids cannot be kept"),
     ] {
-        let why = Cgroup::make(&poor, &"web:0".parse().unwrap(), 1, &limits).unwrap_err();
+        let why = Cgroup::make(&poor, &name, run, 1, &limits).unwrap_err();
         assert!(why.starts_with(told), "{why}");
-        assert!(!root.0.path.join("web.0.1").exists());
+        assert_eq!(below(&root.0.path).count(), 0);
     }
 }
 
@@ -126,6 +167,10 @@ fn limits_are_kept_where_the_controllers_are() {
     assert_eq!(file("cpu.max").trim(), "50000 100000");
     assert_eq!(file("pids.max").trim(), "5");
     assert_eq!(end_of(pid), Exit::signal(9));
+    if cgroup.path().join("memory.peak").exists() {
+        let peak = cgroup.usage(Usage::default()).memory_peak;
+        assert!((8 << 20..=16 << 20).contains(&peak), "{peak}");
+    }
     assert!(cgroup.oom_kills() > 0);
     until(|| cgroup.remove().is_ok());
     spec.limits = Limits { pids: Some(1), ..Limits::default() };
@@ -165,9 +210,9 @@ fn a_worker_makes_room_for_controllers_below_its_own_cgroup() {
     assert_eq!(members(&own.join("worker")), [nix::unistd::getpid().as_raw()]);
     // Its children are beside it, and it can end them without ending itself.
     let desk = Place::new();
-    let cgroup = Cgroup::make(&below, &desk.name, 1, &Limits::default()).unwrap();
+    let cgroup = Cgroup::make(&below, &desk.name, desk.incarnation, 1, &Limits::default()).unwrap();
     let spec = script("sleep 1000");
-    let spawned = spawn::child(&spec, &desk.who(), &desk.sockets, Some(&cgroup)).unwrap();
+    let spawned = desk.start_in(&spec, &desk.who(), Some(&cgroup)).unwrap();
     cgroup.kill();
     assert_eq!(end_of(spawned.pid), Exit::signal(9));
     // The test's root is removed from outside of it.

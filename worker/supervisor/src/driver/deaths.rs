@@ -90,6 +90,7 @@ impl Driver {
         }
         living.notify.and_then(|source| self.sources.remove(&source));
         let oom = living.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills() > 0);
+        let usage = living.cgroup.as_ref().map_or(usage, |cgroup| cgroup.usage(usage));
         if let Some(cgroup) = living.cgroup {
             self.children.remove_cgroup(cgroup, now.boot);
         }

@@ -24,7 +24,6 @@ use crate::process::leftovers;
 use crate::protocol::{Child, ToAgent};
 use crate::spawn::{self, Spawned, Who};
 use crate::streams::Speaker;
-use crate::users::Account;
 
 /// A process that was born, and what belongs to it.
 struct Birth {
@@ -141,12 +140,12 @@ impl Driver {
         let variables = spawn::variables(spec, &who)?;
         let pidfile = spec.pidfile.as_ref().map(|path| expand(path, &variables)).transpose();
         let pidfile = pidfile.map_err(|why| format!("pidfile: {why}"))?.map(PathBuf::from);
-        self.sockets.acquire(spec, name, &variables)?;
-        let root = self.machine.cgroups.as_ref();
-        let make = |root| Cgroup::make(root, name, self.starts, &spec.limits);
+        self.sockets.acquire(spec, name, &variables, &self.machine.accounts)?;
+        let (root, run) = (self.machine.cgroups.as_ref(), self.incarnation);
+        let make = |root| Cgroup::make(root, name, run, self.starts, &spec.limits);
         let cgroup = root.map(make).transpose()?;
         let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
-        match spawn::child(spec, &who, &self.sockets, cgroup.as_ref()) {
+        match spawn::child(spec, &who, &variables, &self.sockets, cgroup.as_ref()) {
             Ok(spawned) => Ok(Birth { spawned, cgroup, notify, pidfile, variables }),
             Err(why) => {
                 if let Some(cgroup) = cgroup {
@@ -175,7 +174,8 @@ impl Driver {
         if !spec.notify && spec.watchdog.is_none() {
             return Ok(None);
         }
-        let account = spec.user.as_ref().map(|user| Account::find(user)).transpose()?;
+        let account =
+            spec.user.as_ref().map(|user| self.machine.accounts.find(user)).transpose()?;
         let uid = account.map_or(self.machine.uid, |account| account.uid);
         let unique = format!("{}/{name}/{}", self.incarnation, self.starts);
         let socket = NotifySocket::open(&unique, uid);
@@ -202,7 +202,7 @@ impl Driver {
     ) -> Result<(i32, PipeReader), String> {
         let home = self.directory(name)?;
         let who = self.who(name, &home, None);
-        let helper = spawn::helper(argv, spec, &who, None, extra)?;
+        let helper = spawn::helper(argv, spec, &who, &spawn::variables(spec, &who)?, None, extra)?;
         Ok((helper.pid, helper.output))
     }
 

@@ -14,17 +14,26 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use dsbus_schema::moment::BootTime;
 use nix::sys::signal::SigSet;
 
 use super::doomed::Doomed;
 use super::rotation;
+use crate::files::{open_trusted, regular};
+use crate::{clock, process};
 
 /// Most commands at once: logs that rotate together must not take the processors from children.
 const RUNNING_MAX: usize = 2;
 /// Most logs that wait. One more is compressed after its next rotation.
 const WAITING_MAX: usize = 10_000;
+/// How long one may take. It has the least priority and a log may have gigabytes, so this is for one
+/// that hangs, and would keep its place for ever.
+const COMPRESSING_MAX: Duration = Duration::from_secs(3600);
+/// Mode bits that the compressed file has of the rotated one: rights, and nothing that would run it
+/// as somebody.
+const RIGHTS: u32 = 0o777;
 /// Niceness of the command: the least priority.
 const NICE: i32 = 19;
 
@@ -45,6 +54,8 @@ struct Running {
     inode: u64,
     written: Option<SystemTime>,
     temporary: PathBuf,
+    /// When it has taken too long; `None` once it is killed.
+    until: Option<BootTime>,
 }
 
 impl Compressors {
@@ -59,6 +70,22 @@ impl Compressors {
     /// Gives back some room of what was compressed.
     pub(super) fn free_some(&mut self) {
         self.doomed.free_some();
+    }
+
+    /// Kills what takes too long; its end is told by [`Compressors::ended`].
+    pub(super) fn tend(&mut self, now: BootTime) {
+        for (pid, running) in &mut self.running {
+            if running.until.is_some_and(|until| now >= until) {
+                running.until = None;
+                tracing::warn!("{}: its compressor takes too long", running.log.display());
+                process::signal_group(*pid, libc::SIGKILL);
+            }
+        }
+    }
+
+    /// When the next one has taken too long.
+    pub(super) fn deadline(&self) -> Option<BootTime> {
+        self.running.values().filter_map(|running| running.until).min()
     }
 
     /// This log was rotated: its rotated files are compressed, one after the other.
@@ -104,13 +131,13 @@ impl Compressors {
     fn start(&self, log: &Path) -> io::Result<Option<(i32, Running)>> {
         let Some((program, words)) = self.command.split_first() else { return Ok(None) };
         let Some(rotated) = rotation::next_to_compress(log) else { return Ok(None) };
-        let input = File::open(&rotated)?;
+        let input = regular(open_trusted(&rotated, File::options().read(true))?)?;
         let metadata = input.metadata()?;
         let temporary = rotation::with_suffix(log, ".compressing");
         // Not truncated: a command of an earlier worker may still write to that file.
         let _ = fs::remove_file(&temporary);
         let output = File::create_new(&temporary)?;
-        output.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+        output.set_permissions(fs::Permissions::from_mode(metadata.mode() & RIGHTS))?;
         let mut command = Command::new(program);
         command.args(words).stdin(input).stdout(output).stderr(Stdio::null()).process_group(0);
         let parent = nix::unistd::getpid();
@@ -137,7 +164,8 @@ impl Compressors {
         }
         let pid = i32::try_from(spawned?.id()).map_err(io::Error::other)?;
         let (inode, written) = (metadata.ino(), metadata.modified().ok());
-        Ok(Some((pid, Running { log: log.to_owned(), inode, written, temporary })))
+        let until = Some(clock::now().boot + COMPRESSING_MAX);
+        Ok(Some((pid, Running { log: log.to_owned(), inode, written, temporary, until })))
     }
 }
 
@@ -150,7 +178,7 @@ fn finish(done: &Running, well: bool, doomed: &mut Doomed) -> io::Result<()> {
         // Cleared, or rotated away.
         return fs::remove_file(&done.temporary);
     };
-    let temporary = File::options().write(true).open(&done.temporary)?;
+    let temporary = regular(open_trusted(&done.temporary, File::options().write(true))?)?;
     if let Some(written) = done.written {
         // Its age is that of what is in it.
         temporary.set_modified(written)?;
@@ -256,6 +284,37 @@ mod tests {
             wait(&mut gzip);
         }
         assert!(logs.iter().all(|(_, log)| rotation::packed(log, 1).exists()));
+    }
+
+    #[test]
+    fn one_that_hangs_is_killed_and_gives_its_place_back() {
+        let (directory, log) = logs(&["a", "a.1"]);
+        let mut hanging = compressors(&["sh", "-c", "sleep 1000 & wait"]);
+        hanging.want(&log);
+        let until = hanging.deadline().unwrap();
+        hanging.tend(clock::now().boot);
+        assert_eq!(hanging.deadline(), Some(until));
+        hanging.tend(until);
+        assert_eq!(hanging.deadline(), None);
+        wait(&mut hanging);
+        assert_eq!(hanging.pids().count(), 0);
+        assert_eq!(names(directory.path()), ["a", "a.1"]);
+    }
+
+    #[test]
+    fn neither_links_nor_rights_of_others_are_taken_over() {
+        let (directory, log) = logs(&["a", "a.1", "secret"]);
+        fs::rename(directory.path().join("a.1"), directory.path().join("a.2")).unwrap();
+        let link = directory.path().join("a.1");
+        std::os::unix::fs::symlink(directory.path().join("secret"), &link).unwrap();
+        let setid = fs::Permissions::from_mode(0o6755);
+        fs::set_permissions(directory.path().join("a.2"), setid).unwrap();
+        let mut gzip = compressors(&["gzip", "-c"]);
+        gzip.want(&log);
+        wait(&mut gzip);
+        assert_eq!(names(directory.path()), ["a", "a.1", "a.2.gz", "secret"]);
+        let mode = fs::metadata(rotation::packed(&log, 2)).unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o755);
     }
 
     #[test]

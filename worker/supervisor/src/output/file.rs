@@ -9,7 +9,7 @@ mod tests;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +20,7 @@ use super::loss::Dropped;
 use super::rotation::{self, Rotation, unless_missing};
 use super::tail::{TAIL_BYTES, last_line};
 use crate::clock;
+use crate::files::open_trusted;
 
 /// Between two tries to open a file, or to rotate it, after one failed: each tries to make
 /// directories, and a child may write a thousand times a second.
@@ -279,7 +280,7 @@ impl Open {
                 append_to(path, true)
             }
             // One that may only be written is a log without a last line.
-            Err(e) if e.kind() == ErrorKind::PermissionDenied => append_to(path, false),
+            Err(e) if e.raw_os_error() == Some(libc::EACCES) => append_to(path, false),
             other => other,
         }?;
         let metadata = file.metadata()?;
@@ -288,10 +289,9 @@ impl Open {
     }
 }
 
-/// Without waiting, neither for the other end of a named pipe nor for a terminal.
+/// Without waiting, and by no link of a stranger's.
 fn append_to(path: &Path, read: bool) -> io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    OpenOptions::new().create(true).append(true).read(read).custom_flags(flags).open(path)
+    open_trusted(path, OpenOptions::new().create(true).append(true).read(read))
 }
 
 /// Writes from the beginning of `left` on; what stays in it was not written.

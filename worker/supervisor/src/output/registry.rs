@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, PipeReader};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
@@ -19,6 +20,10 @@ use crate::Settings;
 /// Bytes read at once: what a pipe holds, unless it was made greater.
 pub(super) const CHUNK: usize = 64 * 1024;
 
+/// The least number of files at which they are looked through; then it is twice as many as are
+/// written to, so that it costs little for each.
+const FILES_LOOKED_THROUGH_MIN: usize = 64;
+
 /// A log file that may have several writers, who rotate it together.
 pub(super) type SharedLog = Rc<RefCell<LogFile>>;
 
@@ -26,6 +31,10 @@ pub(super) type SharedLog = Rc<RefCell<LogFile>>;
 #[derive(Debug)]
 pub(crate) struct Outputs {
     files: BTreeMap<PathBuf, Weak<RefCell<LogFile>>>,
+    /// So many files are looked through for those that nobody writes to any more.
+    look_through_at: usize,
+    /// The directory that holds those of the instances, by the one name that it has.
+    instances: Option<PathBuf>,
     compressors: Compressors,
     syslog: Syslog,
     stdout: Option<Standard>,
@@ -47,12 +56,29 @@ impl Outputs {
         compressors.set_command(&settings.compressor);
         Outputs {
             files: BTreeMap::new(),
+            look_through_at: FILES_LOOKED_THROUGH_MIN,
+            instances: None,
             compressors,
             syslog: Syslog::new(&settings.syslog),
             stdout: None,
             stderr: None,
             buffer: vec![0; CHUNK],
         }
+    }
+
+    /// Knows the worker's state directory, where most logs are.
+    pub(crate) fn within(self, home: &Path) -> Outputs {
+        Outputs { instances: home.join("instances").canonicalize().ok(), ..self }
+    }
+
+    /// Does what is due.
+    pub(crate) fn tend(&mut self, now: BootTime) {
+        self.compressors.tend(now);
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self) -> Option<BootTime> {
+        self.compressors.deadline()
     }
 
     /// Obeys settings that were read again.
@@ -106,8 +132,11 @@ impl Outputs {
     /// The file of a path, shared by all that write to it. The rotation is that of whoever asked
     /// last.
     pub(super) fn file(&mut self, path: &Path, rotation: Rotation) -> SharedLog {
-        self.files.retain(|_, log| log.strong_count() > 0);
-        let key = normal(path);
+        if self.files.len() >= self.look_through_at {
+            self.files.retain(|_, log| log.strong_count() > 0);
+            self.look_through_at = (2 * self.files.len()).max(FILES_LOOKED_THROUGH_MIN);
+        }
+        let key = self.normal(path);
         if let Some(log) = self.files.get(&key).and_then(Weak::upgrade) {
             log.borrow_mut().set_rotation(rotation);
             return log;
@@ -132,6 +161,20 @@ impl Outputs {
         rotated
     }
 
+    /// One name for a file that has several: its directory may be reached in many ways. A directory
+    /// that is not there yet has one name, and so has one that is right beside the others of
+    /// instances, and is no link.
+    fn normal(&self, path: &Path) -> PathBuf {
+        let Some((parent, name)) = path.parent().zip(path.file_name()) else {
+            return path.to_owned();
+        };
+        let beside = parent.file_name().is_some() && parent.parent() == self.instances.as_deref();
+        if beside && fs::symlink_metadata(parent).is_ok_and(|found| found.is_dir()) {
+            return path.to_owned();
+        }
+        parent.canonicalize().map_or_else(|_| path.to_owned(), |parent| parent.join(name))
+    }
+
     pub(super) fn syslog(&mut self, messages: &[Vec<u8>], now: BootTime) -> Result<(), Dropped> {
         self.syslog.send(messages, now)
     }
@@ -154,13 +197,6 @@ impl Outputs {
     }
 }
 
-/// One name for a file that has several: its directory may be reached in many ways. A directory
-/// that is not there yet has one name.
-fn normal(path: &Path) -> PathBuf {
-    let parts = path.parent().and_then(|parent| parent.canonicalize().ok()).zip(path.file_name());
-    parts.map_or_else(|| path.to_owned(), |(parent, name)| parent.join(name))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -170,6 +206,28 @@ mod tests {
 
     use super::*;
     use crate::output::Said;
+
+    #[test]
+    fn one_file_is_one_log_by_whatever_name_and_those_that_nobody_writes_to_are_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        let instances = home.path().join("instances");
+        fs::create_dir_all(instances.join("a.0")).unwrap();
+        std::os::unix::fs::symlink("a.0", instances.join("b.0")).unwrap();
+        std::os::unix::fs::symlink(&instances, home.path().join("other")).unwrap();
+        let mut outputs = Outputs::default().within(&home.path().canonicalize().unwrap());
+        let first = outputs.file(&instances.join("a.0/log"), Rotation::default());
+        for name in ["instances/b.0/log", "instances/x/../a.0/log", "other/a.0/log"] {
+            fs::create_dir_all(instances.join("x")).unwrap();
+            let same = outputs.file(&home.path().join(name), Rotation::default());
+            assert!(Rc::ptr_eq(&first, &same), "{name}");
+        }
+        for number in 0..3 * FILES_LOOKED_THROUGH_MIN {
+            outputs.file(&home.path().join(number.to_string()), Rotation::default());
+        }
+        assert!(outputs.files.len() <= FILES_LOOKED_THROUGH_MIN, "{}", outputs.files.len());
+        let same = outputs.file(&instances.join("a.0/log"), Rotation::default());
+        assert!(Rc::ptr_eq(&first, &same));
+    }
 
     #[test]
     fn the_workers_own_output_is_a_place_that_may_be_slow() {

@@ -99,8 +99,9 @@ pub(super) fn remove_older(
 ) -> io::Result<()> {
     let last = chain(log);
     for number in (1..=last).rev().take(REMOVALS_MAX as usize) {
-        let metadata = fs::metadata(plain(log, number));
-        let written = metadata.or_else(|_| fs::metadata(packed(log, number)))?.modified()?;
+        let metadata = fs::symlink_metadata(plain(log, number));
+        let metadata = metadata.or_else(|_| fs::symlink_metadata(packed(log, number)))?;
+        let written = metadata.modified()?;
         if now.duration_since(written).is_ok_and(|age| age > max_age) {
             remove(log, number, doomed)?;
         } else {
@@ -115,14 +116,20 @@ pub(super) fn clear(log: &Path, doomed: &mut Doomed) -> io::Result<()> {
     (1..=chain(log)).rev().try_for_each(|number| remove(log, number, doomed))
 }
 
-/// The newest rotated file that is not compressed.
+/// The newest rotated file that is not compressed. A link stays as it is: what it leads to is no
+/// rotated file.
 pub(super) fn next_to_compress(log: &Path) -> Option<PathBuf> {
-    (1..=chain(log)).map(|number| plain(log, number)).find(|path| path.is_file())
+    (1..=chain(log)).map(|number| plain(log, number)).find(|path| is_file(path))
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
 /// The number that a rotated file has by now.
 pub(super) fn number_of(log: &Path, inode: u64) -> Option<u32> {
-    let is_it = |number: &u32| fs::metadata(plain(log, *number)).is_ok_and(|m| m.ino() == inode);
+    let is_it =
+        |number: &u32| fs::symlink_metadata(plain(log, *number)).is_ok_and(|m| m.ino() == inode);
     (1..=chain(log)).find(is_it)
 }
 

@@ -12,6 +12,10 @@ use crate::process::{self, Stat};
 /// unique to that.
 pub(crate) const MARK: &str = "DSBUS_CHILD";
 
+/// How often the list of this process's own children is read in one look, when some of them end
+/// meanwhile; the next look sees the rest.
+const LISTINGS_MAX: u32 = 8;
+
 /// A child, as what it started is told from what others started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChildIdentity {
@@ -47,16 +51,20 @@ pub(crate) fn kill_all(children: &[ChildIdentity], known: &HashSet<i32>) -> Vec<
     found.iter().map(HashSet::len).collect()
 }
 
-/// The living processes of a child.
+/// The processes of a child that live, and itself until it is reaped.
 pub(crate) fn members(child: &ChildIdentity, known: &HashSet<i32>) -> Vec<i32> {
     Look::new(known).find(child, known).into_iter().collect()
 }
 
-/// One look at the processes that are there.
-#[derive(Debug)]
+/// One look at the processes that are there. Each is read once, however many children are asked
+/// for.
+#[derive(Debug, Default)]
 struct Look {
-    /// Children of this process that are not known to it, and live.
-    orphans: Vec<(i32, Stat)>,
+    /// Children of this process that are not known to it, and live: those with a mark.
+    marked: HashMap<String, Vec<i32>>,
+    /// Those without one, by their group and their session. A number that was given to another
+    /// child since is no sign of this one, so these signs are for them only.
+    near: HashMap<i32, Vec<i32>>,
     /// Children by their parent, where that had to be found by reading all of /proc.
     families: Option<HashMap<i32, Vec<i32>>>,
 }
@@ -64,41 +72,67 @@ struct Look {
 impl Look {
     fn new(known: &HashSet<i32>) -> Look {
         let seen = |pid: i32| Some((pid, process::stat(pid).filter(|stat| stat.alive)?));
-        if let Some(own) = own_children() {
-            let strange = own.into_iter().filter(|pid| !known.contains(pid));
-            return Look { orphans: strange.filter_map(seen).collect(), families: None };
+        let mut look = Look::default();
+        if look.add_orphans(known) {
+            return look;
         }
         // A kernel without CONFIG_PROC_CHILDREN. Those that are known are not looked at, which is
         // most of them where many instances run.
         let me = nix::unistd::getpid().as_raw();
-        let (mut orphans, mut families) = (Vec::new(), HashMap::<i32, Vec<i32>>::new());
+        let mut families = HashMap::<i32, Vec<i32>>::new();
         for (pid, stat) in process::all().filter(|pid| !known.contains(pid)).filter_map(seen) {
             if stat.parent == me {
-                orphans.push((pid, stat));
+                look.add_orphan(pid, stat);
             } else {
                 families.entry(stat.parent).or_default().push(pid);
             }
         }
-        Look { orphans, families: Some(families) }
+        Look { families: Some(families), ..look }
     }
 
-    /// The living processes of a child.
-    fn find(&self, child: &ChildIdentity, known: &HashSet<i32>) -> HashSet<i32> {
-        let mut found = HashSet::new();
-        let lives = known.contains(&child.pid);
-        if lives && process::stat(child.pid).is_some_and(|stat| stat.alive) {
-            found.insert(child.pid);
-        }
-        for (pid, stat) in &self.orphans {
-            // A number that was given to another child since is no sign of this one.
-            let near = stat.group == child.pid || stat.session == child.pid;
-            let mark = process::variable_of(*pid, MARK);
-            if mark.map_or(near, |mark| mark == child.mark) {
-                found.insert(*pid);
+    /// Reads what has become this process's own; false where the kernel does not tell. One that ended
+    /// since it was listed has left its children here, so that the list is read again then.
+    fn add_orphans(&mut self, known: &HashSet<i32>) -> bool {
+        let mut listed = HashSet::new();
+        for _ in 0..LISTINGS_MAX {
+            let Some(own) = own_children() else { return false };
+            let mut one_ended = false;
+            for pid in own.into_iter().filter(|pid| !known.contains(pid)) {
+                if listed.insert(pid) {
+                    match process::stat(pid).filter(|stat| stat.alive) {
+                        Some(stat) => self.add_orphan(pid, stat),
+                        None => one_ended = true,
+                    }
+                }
+            }
+            if !one_ended {
+                break;
             }
         }
+        true
+    }
+
+    fn add_orphan(&mut self, pid: i32, stat: Stat) {
+        match process::variable_of(pid, MARK) {
+            Some(mark) => self.marked.entry(mark).or_default().push(pid),
+            None => {
+                self.near.entry(stat.group).or_default().push(pid);
+                if stat.session != stat.group {
+                    self.near.entry(stat.session).or_default().push(pid);
+                }
+            }
+        }
+    }
+
+    /// The processes of a child that live, or are not reaped.
+    fn find(&self, child: &ChildIdentity, known: &HashSet<i32>) -> HashSet<i32> {
+        let orphans = [self.marked.get(&child.mark), self.near.get(&child.pid)];
+        let mut found: HashSet<i32> = orphans.into_iter().flatten().flatten().copied().collect();
+        // Until it is reaped: what it leaves when it ends may come here behind our back.
+        if known.contains(&child.pid) {
+            found.insert(child.pid);
+        }
         let mut unseen: Vec<i32> = found.iter().copied().collect();
-        unseen.extend(lives.then_some(child.pid));
         while let Some(pid) = unseen.pop() {
             for below in self.children_of(pid) {
                 if !known.contains(&below) && found.insert(below) {

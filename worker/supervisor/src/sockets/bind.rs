@@ -1,21 +1,18 @@
 //! One socket that is listened on.
 
-use std::fs::{self, Permissions};
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use dsbus_schema::program::{Mode, ProgramSpec, SocketAddress};
+use dsbus_schema::program::{ProgramSpec, SocketAddress};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, UnixAddr, bind, connect,
-    listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt,
+    socket, sockopt,
 };
-use nix::sys::stat::Mode as Bits;
+use nix::sys::stat::FileStat;
 
+use super::place::{Bound, Place};
 use crate::users::Account;
 
 /// A socket, and the path that goes with it.
@@ -23,31 +20,57 @@ use crate::users::Account;
 pub(super) struct Listener {
     socket: OwnedFd,
     path: Option<Bound>,
+    rights: Rights,
 }
 
-/// A path in the file system, and which file was there when it was bound.
-#[derive(Debug)]
-struct Bound {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
+/// What can be changed while it is listened on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rights {
+    mode: u32,
+    /// User and group of the socket file; `None` is the worker's own.
+    owner: Option<(u32, u32)>,
+    backlog: i32,
 }
 
-impl Listener {
-    pub(super) fn open(
-        address: &SocketAddress,
-        spec: &ProgramSpec,
-        owner: Option<&Account>,
-    ) -> Result<Listener, String> {
+impl Rights {
+    pub(super) fn of(spec: &ProgramSpec, owner: Option<&Account>) -> Rights {
         let backlog = spec.socket_backlog.map_or(libc::SOMAXCONN, |wanted| {
             i32::try_from(wanted).unwrap_or(i32::MAX).min(libc::SOMAXCONN)
         });
-        let backlog = Backlog::new(backlog).unwrap_or(Backlog::MAXCONN);
+        let owner = owner.map(|account| (account.uid, account.gid));
+        Rights { mode: spec.socket_mode.0, owner, backlog }
+    }
+
+    fn listen(&self, socket: &OwnedFd) -> nix::Result<()> {
+        listen(socket, Backlog::new(self.backlog).unwrap_or(Backlog::MAXCONN))
+    }
+}
+
+impl Listener {
+    pub(super) fn open(address: &SocketAddress, rights: Rights) -> Result<Listener, String> {
         match address {
-            SocketAddress::Unix(path) => unix(Path::new(path), spec.socket_mode, owner, backlog),
-            SocketAddress::Tcp(address) => tcp(address, backlog),
+            SocketAddress::Unix(path) => unix(Path::new(path), rights),
+            SocketAddress::Tcp(address) => tcp(address, rights),
         }
         .map_err(|why| format!("cannot listen on {address}: {why}"))
+    }
+
+    /// Gives it the rights and the backlog of a new declaration. What cannot be changed is told
+    /// once, and stays.
+    pub(super) fn obey(&mut self, rights: Rights) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.rights, rights);
+        if before.backlog != rights.backlog {
+            rights.listen(&self.socket).map_err(|e| format!("its backlog: {}", e.desc()))?;
+        }
+        let Some(bound) = &self.path else { return Ok(()) };
+        if (before.mode, before.owner) == (rights.mode, rights.owner) {
+            return Ok(());
+        }
+        let own = || (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let owner = (before.owner != rights.owner).then(|| rights.owner.unwrap_or_else(own));
+        let place = Place::of(&bound.path)?;
+        let done = place.give_away(rights.mode, owner, |found| bound.is(found));
+        done.map_err(|e| format!("its owner and mode: {e}"))
     }
 }
 
@@ -60,87 +83,45 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         let Some(bound) = &self.path else { return };
-        let still = fs::symlink_metadata(&bound.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (bound.device, bound.inode));
-        if still {
+        let Ok(place) = Place::of(&bound.path) else { return };
+        if place.look().is_ok_and(|found| bound.is(&found)) {
             // One that stays is stale, and replaced by whoever binds next.
-            let _ = fs::remove_file(&bound.path);
+            let _ = place.remove();
         }
     }
 }
 
-fn unix(
-    path: &Path,
-    mode: Mode,
-    owner: Option<&Account>,
-    backlog: Backlog,
-) -> Result<Listener, String> {
-    make_way(path)?;
-    let address = UnixAddr::new(path).map_err(|_| {
-        "the path is too long: a unix socket's path has at most 107 bytes".to_owned()
-    })?;
+fn unix(path: &Path, rights: Rights) -> Result<Listener, String> {
+    let place = Place::of(path)?;
+    place.make_way()?;
+    let address = place.address()?;
     let socket = new(AddressFamily::Unix)?;
     bind(socket.as_raw_fd(), &address).map_err(|e| e.desc().to_owned())?;
-    let found = fs::symlink_metadata(path).map_err(|e| e.to_string())?;
-    let bound = Bound { path: path.to_owned(), device: found.dev(), inode: found.ino() };
-    let listener = Listener { socket, path: Some(bound) };
+    let found = place.look().map_err(|e| e.desc().to_owned())?;
+    let bound = Bound { path: path.to_owned(), device: found.st_dev, inode: found.st_ino };
+    // Who may write the directory's own directory could have put another in its place meanwhile,
+    // with somebody's socket in it. A file that was just made has this user, and no second name.
+    let ours = found.st_uid == nix::unistd::geteuid().as_raw() && found.st_nlink == 1;
+    if !ours {
+        return Err("somebody replaced the file".to_owned());
+    }
+    let listener = Listener { socket, path: Some(bound), rights };
+    let is = |found: &FileStat| listener.path.as_ref().is_some_and(|bound| bound.is(found));
     // Nobody can connect before listen, so nobody gets in by the rights that it was born with.
-    give_away(path, mode, owner).map_err(|e| format!("its owner and mode: {e}"))?;
-    listen(&listener.socket, backlog).map_err(|e| e.desc().to_owned())?;
+    let done = place.give_away(rights.mode, rights.owner, is);
+    done.map_err(|e| format!("its owner and mode: {e}"))?;
+    rights.listen(&listener.socket).map_err(|e| e.desc().to_owned())?;
     Ok(listener)
 }
 
-/// Removes a socket file that nobody listens on.
-fn make_way(path: &Path) -> Result<(), String> {
-    // What else is wrong with the path, binding says better.
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !found.file_type().is_socket() {
-        return Err("the file exists and is no socket".to_owned());
-    }
-    let address = UnixAddr::new(path).map_err(|e| e.desc().to_owned())?;
-    // It does not block: somebody may listen there whose queue is full.
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let caller = socket(AddressFamily::Unix, SockType::Stream, flags, None);
-    let caller = caller.map_err(|e| e.desc().to_owned())?;
-    let stale = match connect(caller.as_raw_fd(), &address) {
-        Ok(()) => false,
-        Err(Errno::EAGAIN) => false,
-        Err(Errno::ECONNREFUSED) => true,
-        Err(e) => return Err(format!("whether somebody listens there is not known: {}", e.desc())),
-    };
-    if !stale {
-        return Err("somebody else listens there".to_owned());
-    }
-    fs::remove_file(path).map_err(|e| format!("the old socket file cannot be removed: {e}"))
-}
-
-/// Sets the rights of the socket file. The file is held by a descriptor, so that whoever owns the
-/// directory cannot put a link to another file in its place in between.
-fn give_away(path: &Path, mode: Mode, owner: Option<&Account>) -> io::Result<()> {
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = open(path, flags, Bits::empty())?;
-    let held = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    if !fs::metadata(&held)?.file_type().is_socket() {
-        return Err(io::Error::other("somebody replaced the file"));
-    }
-    fs::set_permissions(&held, Permissions::from_mode(mode.0))?;
-    if let Some(owner) = owner {
-        let own = fs::metadata(&held)?;
-        if (own.uid(), own.gid()) != (owner.uid, owner.gid) {
-            chown(&held, Some(owner.uid), Some(owner.gid))?;
-        }
-    }
-    Ok(())
-}
-
-fn tcp(text: &str, backlog: Backlog) -> Result<Listener, String> {
+fn tcp(text: &str, rights: Rights) -> Result<Listener, String> {
     let everywhere = text.starts_with(':') || text.starts_with("*:");
     let address = address(text)?;
-    let mut done = listen_on(address, everywhere, backlog);
+    let mut done = listen_on(address, everywhere, rights);
     let no_v6 = [Err(Errno::EAFNOSUPPORT), Err(Errno::EADDRNOTAVAIL)];
     if everywhere && no_v6.contains(&done.as_ref().map(drop).map_err(|e| *e)) {
         let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-        done = listen_on(v4, false, backlog);
+        done = listen_on(v4, false, rights);
     }
     let why = |error: Errno| {
         let told = [
@@ -151,7 +132,7 @@ fn tcp(text: &str, backlog: Backlog) -> Result<Listener, String> {
         told.iter().find(|(known, _)| *known == error).map_or(error.desc(), |(_, text)| text)
     };
     let socket = done.map_err(|e| why(e).to_owned())?;
-    Ok(Listener { socket, path: None })
+    Ok(Listener { socket, path: None, rights })
 }
 
 /// Reads `host:port`. The supervisor has no network, so it looks up no names.
@@ -169,7 +150,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     Ok(SocketAddr::new(host, port))
 }
 
-fn listen_on(address: SocketAddr, both: bool, backlog: Backlog) -> nix::Result<OwnedFd> {
+fn listen_on(address: SocketAddr, both: bool, rights: Rights) -> nix::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
@@ -180,7 +161,7 @@ fn listen_on(address: SocketAddr, both: bool, backlog: Backlog) -> nix::Result<O
         SocketAddr::V4(address) => bind(socket.as_raw_fd(), &SockaddrIn::from(address))?,
         SocketAddr::V6(address) => bind(socket.as_raw_fd(), &SockaddrIn6::from(address))?,
     }
-    listen(&socket, backlog)?;
+    rights.listen(&socket)?;
     Ok(socket)
 }
 

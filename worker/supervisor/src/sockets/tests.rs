@@ -30,7 +30,7 @@ impl Desk {
     fn acquire(&mut self, spec: &ProgramSpec, name: &str) -> Result<(), String> {
         let name: InstanceId = name.parse().unwrap();
         let known = spec.variables(&name, &"w".parse().unwrap(), "h");
-        self.sockets.acquire(spec, &name, &known)
+        self.sockets.acquire(spec, &name, &known, &Accounts::default())
     }
 
     fn release(&mut self, name: &str) {
@@ -119,6 +119,57 @@ fn the_owner_is_who_was_said() {
     desk.acquire(&spec, "api:0").unwrap();
     let found = std::fs::metadata(path).unwrap();
     assert_eq!((found.uid(), found.gid()), (56, 78));
+}
+
+#[test]
+fn a_new_declaration_changes_the_rights_of_what_is_open() {
+    let mut desk = Desk::new();
+    let spec = ProgramSpec { socket_mode: "600".parse().unwrap(), ..desk.unix("s") };
+    desk.acquire(&spec, "web:0").unwrap();
+    let before = desk.numbers("web:0");
+    let path = desk.path("s");
+    let seen = || {
+        let found = std::fs::metadata(&path).unwrap();
+        (found.uid(), found.gid(), found.mode() & 0o777)
+    };
+    let (uid, gid, _) = seen();
+    let wide = ProgramSpec { socket_mode: "666".parse().unwrap(), ..spec.clone() };
+    desk.acquire(&wide, "web:0").unwrap();
+    assert_eq!(seen(), (uid, gid, 0o666));
+    if uid == 0 {
+        let given = ProgramSpec { socket_owner: Some("56:78".into()), ..spec.clone() };
+        desk.acquire(&given, "web:0").unwrap();
+        assert_eq!(seen(), (56, 78, 0o600));
+        desk.acquire(&spec, "web:0").unwrap();
+        assert_eq!(seen(), (uid, gid, 0o600));
+    }
+    assert_eq!(desk.numbers("web:0"), before, "it stayed open");
+    // Somebody else's file is not touched, and no start fails for it.
+    std::fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+    desk.acquire(&wide, "web:0").unwrap();
+    assert_eq!(seen(), (uid, gid, 0o640));
+}
+
+#[test]
+fn a_new_backlog_is_obeyed_at_once() {
+    let mut desk = Desk::new();
+    let spec = ProgramSpec { socket_backlog: Some(1), ..desk.unix("s") };
+    desk.acquire(&spec, "web:0").unwrap();
+    let call = |path: &std::path::Path| {
+        let flags = nix::sys::socket::SockFlag::SOCK_NONBLOCK;
+        let (family, kind) =
+            (nix::sys::socket::AddressFamily::Unix, nix::sys::socket::SockType::Stream);
+        let caller = nix::sys::socket::socket(family, kind, flags, None).unwrap();
+        let address = nix::sys::socket::UnixAddr::new(path).unwrap();
+        nix::sys::socket::connect(caller.as_raw_fd(), &address).map(|()| caller)
+    };
+    let path = desk.path("s");
+    let waiting: Vec<_> = std::iter::repeat_with(|| call(&path)).map_while(Result::ok).collect();
+    assert!(waiting.len() < 5, "{}", waiting.len());
+    desk.acquire(&ProgramSpec { socket_backlog: Some(9), ..spec }, "web:0").unwrap();
+    assert!(call(&path).is_ok());
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Files of `NAME=value` lines, as container engines and systemd read them.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
+
+use crate::files::open_regular;
 
 /// Longest file; the kernel gives no process a greater environment by default (a quarter of an
 /// 8 MiB stack).
@@ -14,15 +15,10 @@ const BYTES_MAX: u64 = 2 << 20;
 /// A sentence that names the file, and the line that is wrong.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, String> {
     let failed = |why: String| format!("env_file {}: {why}", path.display());
-    // Something that is no file may have no end, or wait for somebody to write.
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => return Err(failed("is no regular file".to_owned())),
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            return Err(failed("does not exist".to_owned()));
-        }
-        Ok(_) | Err(_) => {}
-    }
-    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
+    let file = open_regular(path).map_err(|e| {
+        let missing = e.kind() == ErrorKind::NotFound;
+        failed(if missing { "does not exist".to_owned() } else { e.to_string() })
+    })?;
     let mut text = String::new();
     file.take(BYTES_MAX + 1).read_to_string(&mut text).map_err(|e| failed(e.to_string()))?;
     if text.len() as u64 > BYTES_MAX {
@@ -157,5 +153,9 @@ mod tests {
         let why = read(Path::new("/no/such/file")).unwrap_err();
         assert_eq!(why, "env_file /no/such/file: does not exist");
         assert!(read(Path::new("/")).unwrap_err().contains("is no regular file"));
+        let home = tempfile::tempdir().unwrap();
+        let fifo = home.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(read(&fifo).unwrap_err().ends_with("is no regular file"));
     }
 }

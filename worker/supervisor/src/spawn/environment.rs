@@ -12,7 +12,7 @@ use crate::process::{leftovers, tree};
 use crate::users::Account;
 
 /// Variables by name; a worker may have inherited some that are no UTF-8.
-pub(super) type Environment = BTreeMap<OsString, OsString>;
+pub(crate) type Environment = BTreeMap<OsString, OsString>;
 
 /// What can be expanded in the values of a program: its own facts, and as `ENV_X` the environment
 /// of the worker, what its owner gives to all children, and what the program gives to this one.
@@ -21,11 +21,7 @@ pub(super) type Environment = BTreeMap<OsString, OsString>;
 /// When a value of an environment asks for what is not there.
 pub(crate) fn variables(spec: &ProgramSpec, who: &Who<'_>) -> Result<Variables, String> {
     let mut known = spec.variables(who.name, who.worker, &who.machine.host);
-    for (name, value) in inherited() {
-        if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
-            known.insert(format!("ENV_{name}"), value.to_owned());
-        }
-    }
+    known.extend(who.machine.inherited.values.iter().map(|(n, v)| (n.clone(), v.clone())));
     // The program's values see those of the owner, but not each other: whoever writes
     // PATH = "/x:%(ENV_PATH)s" means the PATH from before.
     for given in [&who.settings.environment, &spec.environment] {
@@ -49,7 +45,7 @@ pub(super) fn environment(
     known: &Variables,
     account: Option<&Account>,
 ) -> Result<Environment, String> {
-    let mut all: Environment = inherited().collect();
+    let mut all = who.machine.inherited.environment.clone();
     let mut set = |name: &str, value: &OsStr| {
         all.insert(OsString::from(name), value.to_owned());
     };
@@ -99,12 +95,27 @@ fn identity(who: &Who<'_>) -> [(&'static str, String); 7] {
     ]
 }
 
-/// What children have of the worker's own environment: all but what was meant for the worker.
-fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
-    std::env::vars_os().filter(|(name, _)| {
-        let name = name.as_encoded_bytes();
-        let prefixes = ["DSBUS_", "LISTEN_", "WATCHDOG_"];
-        name != b"NOTIFY_SOCKET"
-            && !prefixes.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
-    })
+/// What children have of the worker's own environment, which does not change while it runs: all
+/// but what was meant for the worker.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    environment: Environment,
+    /// As they can be asked for in values: `ENV_X`, where both are UTF-8.
+    values: Variables,
+}
+
+impl Inherited {
+    pub(crate) fn find() -> Inherited {
+        let meant_for_children = |(name, _): &(OsString, OsString)| {
+            let name = name.as_encoded_bytes();
+            let prefixes = ["DSBUS_", "LISTEN_", "WATCHDOG_"];
+            name != b"NOTIFY_SOCKET"
+                && !prefixes.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+        };
+        let environment: Environment = std::env::vars_os().filter(meant_for_children).collect();
+        let text = environment.iter().filter_map(|(name, value)| {
+            Some((format!("ENV_{}", name.to_str()?), value.to_str()?.to_owned()))
+        });
+        Inherited { values: text.collect(), environment }
+    }
 }

@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::files::open_regular;
+
 /// Where programs are looked for when no environment says it; as execvp(3).
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
 /// The first line of a script, as far as the kernel reads it (`BINPRM_BUF_SIZE`).
@@ -62,6 +64,9 @@ fn check(path: PathBuf, found: &Metadata) -> Result<Executable, String> {
     if found.is_dir() {
         return Err(format!("{} is a directory, and cannot be executed", path.display()));
     }
+    if !found.is_file() {
+        return Err(format!("{} is no regular file, and cannot be executed", path.display()));
+    }
     let mode = found.permissions().mode();
     if mode & 0o111 == 0 {
         return Err(format!(
@@ -110,7 +115,7 @@ pub(super) fn explain(path: &Path, error: i32, user: &str) -> String {
 /// What the `#!` line of a script names.
 fn interpreter(path: &Path) -> Option<String> {
     let mut first = Vec::new();
-    fs::File::open(path).ok()?.take(FIRST_LINE_BYTES).read_to_end(&mut first).ok()?;
+    open_regular(path).ok()?.take(FIRST_LINE_BYTES).read_to_end(&mut first).ok()?;
     let line = first.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = String::from_utf8_lossy(line).into_owned();
     line.split_whitespace().next().map(str::to_owned)

@@ -56,7 +56,10 @@ impl About<'_> {
             Step::Start if failure.errno == libc::EAGAIN => {
                 "the machine, the worker's user or its cgroup may have no more processes (fork: EAGAIN)".to_owned()
             }
+            Step::Copies => format!("too many open files: {error}"),
             Step::Start => format!("no new process: {error}"),
+            // It is done in another way then, and not told.
+            Step::Table => format!("no descriptors of its own: {error}"),
             Step::Session => format!("no session of its own: {error}"),
             Step::Cgroup => format!("it cannot enter its cgroup: {error}"),
             Step::Descriptor(index) => {

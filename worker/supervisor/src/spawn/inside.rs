@@ -24,9 +24,22 @@ const EXIT: c_int = 127;
 #[derive(Debug)]
 pub(super) struct Errand<'a> {
     pub(super) plan: &'a Plan,
+    /// Each descriptor, and the number that it gets.
+    pub(super) places: &'a [(RawFd, RawFd)],
     /// Directory of the cgroup to enter; -1 when it is born there, or has none.
     pub(super) cgroup: RawFd,
+    /// Set when it begins with the parent's own table of descriptors.
+    pub(super) shared: Option<Shared>,
     pub(super) failure: Cell<Option<Failure>>,
+}
+
+/// How a new process leaves its parent's table of descriptors; see [`super::reserve`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shared {
+    /// The first descriptor that is not for it.
+    pub(super) behind: RawFd,
+    /// One behind that, which is open in the parent's table.
+    pub(super) witness: RawFd,
 }
 
 /// The first and last function of the new process.
@@ -68,6 +81,10 @@ fn prepare(errand: &Errand<'_>) -> Result<(), Failure> {
     // SAFETY: system calls that change this process only; each pointer is to what lives in the
     // plan or on this stack.
     unsafe {
+        // Before anything else, or the parent would be robbed of its descriptors.
+        if let Some(shared) = errand.shared {
+            leave_table(shared)?;
+        }
         did(libc::setsid(), Step::Session)?;
         if errand.cgroup >= 0 {
             did(enter(errand.cgroup), Step::Cgroup)?;
@@ -75,7 +92,7 @@ fn prepare(errand: &Errand<'_>) -> Result<(), Failure> {
         if let Some(umask) = plan.umask {
             libc::umask(umask);
         }
-        place(plan)?;
+        place(errand.places)?;
         if let Some(text) = &plan.oom_score_adj {
             did(write_to(c"/proc/self/oom_score_adj", libc::AT_FDCWD, text), Step::OomScoreAdj)?;
         }
@@ -108,6 +125,21 @@ fn prepare(errand: &Errand<'_>) -> Result<(), Failure> {
     if reset_signals() { Ok(()) } else { Err(failed(Step::Signals)) }
 }
 
+/// Gives this process a table of descriptors of its own, which holds only what is for it.
+unsafe fn leave_table(shared: Shared) -> Result<(), Failure> {
+    // SAFETY: it is closed in a copy of the table, or the call fails and nothing is closed; then a
+    // flag is asked for. No memory is touched.
+    unsafe {
+        let flags = libc::CLOSE_RANGE_UNSHARE;
+        did(libc::syscall(libc::SYS_close_range, shared.behind, u32::MAX, flags), Step::Table)?;
+        // A filter of system calls may say that it was done, and have done nothing.
+        if libc::fcntl(shared.witness, libc::F_GETFD) >= 0 {
+            return Err(Failure { step: Step::Table, errno: libc::ENOSYS });
+        }
+    }
+    Ok(())
+}
+
 /// Writes a short text to a file; negative when that fails.
 unsafe fn write_to(path: &std::ffi::CStr, at: RawFd, text: &std::ffi::CStr) -> c_long {
     // SAFETY: the path ends with NUL, and the text is as long as it says.
@@ -129,9 +161,9 @@ unsafe fn enter(cgroup: RawFd) -> c_long {
 
 /// Puts each descriptor at its place, and closes all others at exec. No descriptor stands at the
 /// place of another: [`super::launch`] sees to that.
-unsafe fn place(plan: &Plan) -> Result<(), Failure> {
+unsafe fn place(places: &[(RawFd, RawFd)]) -> Result<(), Failure> {
     let mut first_other = 3;
-    for (index, (from, to)) in plan.places.iter().enumerate() {
+    for (index, (from, to)) in places.iter().enumerate() {
         // SAFETY: system calls on numbers; the table of descriptors is this process's own.
         did(unsafe { libc::dup2(*from, *to) }, Step::Descriptor(index))?;
         first_other = first_other.max(to.unsigned_abs() + 1);

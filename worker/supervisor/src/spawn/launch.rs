@@ -6,6 +6,8 @@
 //! from it, and takes no signal of this process: all are blocked before, and handlers are reset
 //! before they are unblocked. It has rights of its own, but the memory is marked as "not to be
 //! dumped" when they change, which protects it from its new user, too; that is undone here.
+//!
+//! Its descriptors are shared for a moment as well, where that works: see [`super::reserve`].
 
 use std::cell::Cell;
 use std::io;
@@ -14,8 +16,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::inside::{self, Errand};
+use super::inside::{self, Errand, Shared};
 use super::plan::{Failure, Plan, Step};
+use super::reserve::Reserve;
 
 /// Size of the new process's stack until exec, in pieces of 16 bytes: 64 KiB. Its calls are some
 /// ten deep, with no buffer among them.
@@ -24,56 +27,82 @@ const STACK_PIECES: usize = 4096;
 /// Each descriptor, and the number that it gets.
 type Places = Vec<(i32, i32)>;
 
-/// Keeps sources out of the way of places: duplicates those that have too low a number.
+/// Keeps sources out of the way of places, which are 0, 1 and so on: duplicates those that have too
+/// low a number.
 ///
 /// # Errors
 /// When there are too many open files.
-pub(super) fn out_of_the_way(
-    sources: &[(BorrowedFd<'_>, i32)],
-) -> nix::Result<(Places, Vec<OwnedFd>)> {
+fn out_of_the_way(sources: &[BorrowedFd<'_>]) -> nix::Result<(Places, Vec<OwnedFd>)> {
     use std::os::fd::FromRawFd;
-    let top = sources.iter().map(|(_, to)| *to).max().unwrap_or(2);
+    let top = i32::try_from(sources.len()).unwrap_or(i32::MAX);
     let mut held = Vec::new();
     let mut places = Vec::new();
-    for (from, to) in sources {
+    for (from, to) in sources.iter().zip(0..) {
         let mut number = from.as_raw_fd();
-        if number <= top {
-            number = fcntl(from, FcntlArg::F_DUPFD_CLOEXEC(top + 1))?;
+        if number < top {
+            number = fcntl(from, FcntlArg::F_DUPFD_CLOEXEC(top))?;
             // SAFETY: the kernel has just made it for us, and nobody else knows it.
             held.push(unsafe { OwnedFd::from_raw_fd(number) });
         }
-        places.push((number, *to));
+        places.push((number, to));
     }
     Ok((places, held))
 }
 
-/// Starts the process of a plan, in a cgroup when there is one. Returns once it executes.
-pub(super) fn launch(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<i32, Failure> {
-    launch_by(plan, cgroup, born_inside)
+/// What a new process is given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) plan: &'a Plan,
+    /// What it finds as descriptor 0, 1 and so on.
+    pub(super) sources: &'a [BorrowedFd<'a>],
+    /// The directory of its cgroup.
+    pub(super) cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// Starts a process. Returns once it executes.
+pub(super) fn launch(given: Given<'_>, reserve: &Reserve) -> Result<i32, Failure> {
+    launch_by(given, reserve, born_inside)
 }
 
 /// A birth within a cgroup; `None` when it must be done in another way.
 type Birth = fn(&Errand<'_>, &mut [MaybeUninit<u128>], i32) -> Option<Result<i32, i32>>;
 
 /// The same with another way to be born in a cgroup, for tests of where that is refused.
-pub(super) fn launch_by(
-    plan: &Plan,
-    cgroup: Option<BorrowedFd<'_>>,
-    birth: Birth,
-) -> Result<i32, Failure> {
-    let mut errand = Errand { plan, cgroup: -1, failure: Cell::new(None) };
+pub(super) fn launch_by(given: Given<'_>, reserve: &Reserve, birth: Birth) -> Result<i32, Failure> {
+    let Given { plan, sources, cgroup } = given;
+    if let Some(filled) = reserve.fill(sources, cgroup) {
+        let errand = Errand {
+            plan,
+            places: &filled.places(),
+            cgroup: -1,
+            shared: Some(Shared { behind: filled.behind(), witness: filled.witness() }),
+            failure: Cell::new(None),
+        };
+        match bear(errand, filled.cgroup(), birth) {
+            Err(Failure { step: Step::Table, .. }) => reserve.refuse(),
+            done => return done,
+        }
+    }
+    let copied = out_of_the_way(sources);
+    let (places, _held) = copied.map_err(|e| Failure { step: Step::Copies, errno: e as i32 })?;
+    let errand =
+        Errand { plan, places: &places, cgroup: -1, shared: None, failure: Cell::new(None) };
+    bear(errand, cgroup.map(|cgroup| cgroup.as_raw_fd()), birth)
+}
+
+fn bear(mut errand: Errand<'_>, cgroup: Option<i32>, birth: Birth) -> Result<i32, Failure> {
     let mut stack: Box<[MaybeUninit<u128>]> = Box::new_uninit_slice(STACK_PIECES);
     let before = block_signals();
     let dumpable = dumpable();
     let mut born = None;
     if let Some(directory) = cgroup {
-        born = birth(&errand, &mut stack, directory.as_raw_fd());
+        born = birth(&errand, &mut stack, directory);
         // Where the kernel or a container's filter knows no clone3, it moves there by itself.
-        errand.cgroup = directory.as_raw_fd();
+        errand.cgroup = directory;
     }
     let born = born.unwrap_or_else(|| born_beside(&errand, &mut stack));
     let failure = errand.failure.get();
-    if plan.switch.is_some() {
+    if errand.plan.switch.is_some() {
         set_dumpable(dumpable);
     }
     restore_signals(&before);
@@ -88,9 +117,15 @@ pub(super) fn launch_by(
     }
 }
 
+/// What is shared with a new process until exec, or until its first step.
+fn flags(errand: &Errand<'_>) -> i32 {
+    let table = if errand.shared.is_some() { libc::CLONE_FILES } else { 0 };
+    libc::CLONE_VM | libc::CLONE_VFORK | table
+}
+
 /// By clone(2) of the C library, which every machine has.
 fn born_beside(errand: &Errand<'_>, stack: &mut [MaybeUninit<u128>]) -> Result<i32, i32> {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let flags = flags(errand) | libc::SIGCHLD;
     let errand = std::ptr::from_ref(errand).cast_mut().cast();
     let top = stack.as_mut_ptr_range().end.cast();
     // SAFETY: see the head of this file. The stack ends at an address that is a multiple of 16, and
@@ -112,7 +147,7 @@ fn born_inside(
     let mut arguments = [0_u64; 11];
     // CLONE_INTO_CGROUP does not fit in the type that the C library gives it.
     let into_cgroup = 0x2_0000_0000_u64;
-    arguments[0] = u64::from((libc::CLONE_VM | libc::CLONE_VFORK).unsigned_abs()) | into_cgroup;
+    arguments[0] = u64::from(flags(errand).unsigned_abs()) | into_cgroup;
     arguments[4] = u64::from(libc::SIGCHLD.unsigned_abs());
     arguments[5] = stack.as_mut_ptr() as u64;
     arguments[6] = size_of_val(stack) as u64;

@@ -2,7 +2,6 @@
 //! may be allocated, looked up or decided.
 
 use std::ffi::{CString, OsStr, c_char};
-use std::os::fd::RawFd;
 
 use super::environment::Environment;
 
@@ -17,8 +16,6 @@ pub(super) struct Plan {
     pub(super) environment: Words,
     pub(super) directory: CString,
     pub(super) umask: Option<u32>,
-    /// Each descriptor, and the number that it gets.
-    pub(super) places: Vec<(RawFd, RawFd)>,
     /// What is written to `/proc/self/oom_score_adj`.
     pub(super) oom_score_adj: Option<CString>,
     pub(super) nice: Option<i32>,
@@ -42,10 +39,14 @@ pub(super) struct Switch {
 /// What a new process was doing when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
+    /// Nothing was begun: descriptors had to be duplicated.
+    Copies,
     Start,
+    /// It could not get a table of descriptors of its own.
+    Table,
     Session,
     Cgroup,
-    /// The descriptor with this place in [`Plan::places`].
+    /// The descriptor that becomes this number.
     Descriptor(usize),
     OomScoreAdj,
     Nice,

@@ -36,6 +36,31 @@ fn rotation_loses_no_byte() {
 }
 
 #[test]
+fn a_link_of_a_stranger_is_not_written_through() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not root: nothing is tested");
+        return;
+    }
+    let (directory, path, first) = log(rotation(100, 3));
+    drop(first);
+    let secret = directory.path().join("secret");
+    fs::write(&secret, "").unwrap();
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&secret, &path).unwrap();
+    let mut own = LogFile::open(path.clone(), rotation(100, 3));
+    own.append(b"ours\n", NOW).unwrap();
+    std::os::unix::fs::lchown(&path, Some(12345), Some(12345)).unwrap();
+    let mut log = LogFile::open(path.clone(), rotation(100, 3));
+    let why = log.append(b"theirs\n", NOW).unwrap_err().why;
+    assert!(why.ends_with("it is a link of user 12345, and is not followed"), "{why}");
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "ours\n");
+    fs::remove_file(&path).unwrap();
+    log.reopen();
+    log.append(b"again\n", NOW).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "again\n");
+}
+
+#[test]
 fn the_limits_that_are_zero() {
     let (_directory, path, mut never) = log(rotation(0, 3));
     never.write(&[b'x'; 10_000]);

@@ -39,7 +39,7 @@ fn sockets_come_first_and_files_behind_them() {
     spec.watchdog = Some(dsbus_schema::lenient::Span::from_secs(3));
     let known = variables(&spec, &place.who()).unwrap();
     let name = place.name.clone();
-    place.sockets.acquire(&spec, &name, &known).unwrap();
+    place.sockets.acquire(&spec, &name, &known, &place.machine.accounts).unwrap();
     let said = place.said(&spec);
     assert!(
         said.starts_with("2 first:second 3000000\nmine\ncontent\n0\n1\n2\n3\n4\n5\n6\n"),
@@ -69,13 +69,13 @@ fn a_fastcgi_socket_is_standard_input_and_outlives_the_child() {
     spec.socket = Some(format!("unix://{}", path.display()).parse().unwrap());
     let known = variables(&spec, &place.who()).unwrap();
     let name = place.name.clone();
-    place.sockets.acquire(&spec, &name, &known).unwrap();
+    place.sockets.acquire(&spec, &name, &known, &place.machine.accounts).unwrap();
     let first = place.said(&spec);
     assert!(first.starts_with("socket:["), "{first}");
     // No child lives now, and a caller only waits.
     let mut caller = UnixStream::connect(&path).unwrap();
     caller.write_all(b"x").unwrap();
-    place.sockets.acquire(&spec, &name, &known).unwrap();
+    place.sockets.acquire(&spec, &name, &known, &place.machine.accounts).unwrap();
     assert_eq!(place.said(&spec), first);
     place.sockets.release(&name);
     assert!(UnixStream::connect(&path).is_err() && !path.exists());

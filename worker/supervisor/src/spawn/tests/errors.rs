@@ -25,6 +25,10 @@ fn files_and_directories() {
     let inside =
         |directory: &str| ProgramSpec { directory: Some(directory.into()), ..word("true") };
     let env_file = ProgramSpec { env_file: vec!["/no/env".into()], ..word("true") };
+    let fifo = file(&place, "gone", 0o755, "");
+    std::fs::remove_file(&fifo).unwrap();
+    nix::unistd::mkfifo(fifo.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let waits = file(&place, "waits", 0o755, &format!("#!{fifo}\n"));
     let long = word("true");
     let long =
         ProgramSpec { command: Command::Words(vec!["true".into(), "x".repeat(1 << 20)]), ..long };
@@ -35,6 +39,8 @@ fn files_and_directories() {
         (word("./no"), format!("{home}/./no does not exist")),
         (word("no-such-word"), "no file no-such-word is in any directory of PATH (".to_owned()),
         (word(&home), format!("{home} is a directory, and cannot be executed")),
+        (word(&fifo), format!("{fifo} is no regular file, and cannot be executed")),
+        (word(&waits), format!("{waits} or its interpreter {fifo} may not be executed by ")),
         (word(&plain), format!("{plain} is not executable: it has mode 644")),
         (word(&nothing), format!("{nothing} is no program: ")),
         (word(&bad), format!("{bad} needs the interpreter /no/interpreter, which does not exist")),

@@ -13,7 +13,7 @@ fn it_runs_as_its_user_with_all_groups() {
         return;
     }
     let text = "id -u; id -g; echo $USER $LOGNAME $HOME; grep ^Groups: /proc/self/status";
-    let account = Account::find("daemon").unwrap();
+    let account = place.machine.accounts.find("daemon").unwrap();
     let said = place.said(&as_user("daemon", text));
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[..2], [account.uid.to_string(), account.gid.to_string()]);

@@ -98,24 +98,26 @@ fn a_command_is_found_by_the_path_of_the_child_and_expanded() {
 /// Docker's filter of system calls answers ENOSYS to clone3.
 #[test]
 fn where_clone3_is_refused_it_moves_into_its_cgroup_by_itself() {
-    use std::os::fd::AsRawFd;
     let Some(root) = crate::cgroup::tests::Root::open("refused") else { return };
     let place = Place::new();
     let spec = script("exec grep ^0:: /proc/self/cgroup");
     let who = place.who();
-    let draft = Draft::new(&spec, &who, &spec.argv().unwrap()).unwrap();
+    let known = variables(&spec, &who).unwrap();
+    let draft = Draft::new(&spec, &who, &known, &spec.argv().unwrap()).unwrap();
     let (reader, writer) = pipe().unwrap();
-    let null = null().unwrap();
-    let places = vec![(null.as_raw_fd(), 0), (writer.as_raw_fd(), 1), (writer.as_raw_fd(), 2)];
-    let plan = draft.plan(Path::new("/bin/sh"), &[], places).unwrap();
-    let cgroup = Cgroup::make(&root.0, &place.name, 1, &spec.limits).unwrap();
-    let pid = launch::launch_by(&plan, Some(cgroup.directory()), |_, _, _| None).unwrap();
+    let reserve = &place.machine.reserve;
+    let sources = [reserve.null().unwrap(), writer.as_fd(), writer.as_fd()];
+    let plan = draft.plan(Path::new("/bin/sh"), &[]).unwrap();
+    let cgroup = Cgroup::make(&root.0, &place.name, place.incarnation, 1, &spec.limits).unwrap();
+    let given = launch::Given { plan: &plan, sources: &sources, cgroup: Some(cgroup.directory()) };
+    let pid = launch::launch_by(given, reserve, |_, _, _| None).unwrap();
     drop(writer);
     let said = read(reader);
-    assert!(said.ends_with("/web.3.1\n"), "{said}");
+    let name = cgroup.path().file_name().unwrap().to_str().unwrap();
+    assert!(said.ends_with(&format!("/{name}\n")), "{said}");
     assert_eq!(end_of(pid), Exit::code(0));
     // One that is gone refuses both ways.
     cgroup.remove().unwrap();
-    let why = child(&script("true"), &who, &place.sockets, Some(&cgroup)).unwrap_err();
+    let why = place.start_in(&script("true"), &who, Some(&cgroup)).unwrap_err();
     assert!(why.starts_with("it cannot enter its cgroup: "), "{why}");
 }
