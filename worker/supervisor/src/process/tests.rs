@@ -46,9 +46,9 @@ fn base(kind: u32) -> u32 {
 /// the numbers of its sleepers.
 fn hiders(base: u32) -> (String, Vec<String>) {
     let names: Vec<_> = (1..=5).map(|n| (base + n).to_string()).collect();
-    let [apart, bare, below, above, near] = [1, 2, 3, 4, 5].map(|n| base + n);
+    let [apart, naked, below, above, near] = [1, 2, 3, 4, 5].map(|n| base + n);
     let text = format!(
-        "(setsid sleep {apart} &); (setsid env -i sleep {bare} &); \
+        "(setsid sleep {apart} &); (setsid env -i sleep {naked} &); \
          setsid sh -c 'sleep {below} & exec sleep {above}' & sleep {near} & wait"
     );
     (text, names)
