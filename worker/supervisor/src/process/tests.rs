@@ -7,11 +7,6 @@ use super::{leftovers, stat};
 use crate::spawn;
 use crate::spawn::tests::{Place, alone, script};
 
-/// A shell that starts what hides: in a session of its own, double-forked, with another user, with
-/// no environment.
-const HIDERS: &str = "(setsid sleep 1001 &); (setsid env -i sleep 1002 &); \
-                      setsid sh -c 'sleep 1003 & exec sleep 1004' & sleep 1005 & ";
-
 fn identity(place: &Place, pid: i32) -> ChildIdentity {
     let mark = leftovers::mark(&place.incarnation.to_string(), 1);
     ChildIdentity { pid, mark }
@@ -42,14 +37,30 @@ fn reap(known: &mut HashSet<i32>) {
     }
 }
 
-/// A script with numbers that no other test's sleepers have.
-fn hiders(base: u32, rest: &str) -> (String, Vec<String>) {
-    let names: Vec<_> = (1..=5).map(|n| format!("{}", base + n)).collect();
-    let mut text = HIDERS.to_owned() + rest;
-    for (n, name) in names.iter().enumerate() {
-        text = text.replace(&format!("100{}", n + 1), name);
-    }
+/// Numbers that no other test's sleepers have, also of tests that run elsewhere on this machine.
+fn base(kind: u32) -> u32 {
+    kind * 100_000_000 + std::process::id() * 10
+}
+
+/// A shell that starts what hides: in a session of its own, double-forked, with no environment. And
+/// the numbers of its sleepers.
+fn hiders(base: u32) -> (String, Vec<String>) {
+    let names: Vec<_> = (1..=5).map(|n| (base + n).to_string()).collect();
+    let [apart, naked, below, above, near] = [1, 2, 3, 4, 5].map(|n| base + n);
+    let text = format!(
+        "(setsid sleep {apart} &); (setsid env -i sleep {naked} &); \
+         setsid sh -c 'sleep {below} & exec sleep {above}' & sleep {near} & wait"
+    );
     (text, names)
+}
+
+/// What nothing finds has to be told by its number.
+fn kill_sleepers(names: &[String]) {
+    let is_one = |pid: &i32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        names.iter().any(|name| words == format!("sleep\0{name}\0").as_bytes())
+    };
+    super::all().filter(is_one).for_each(super::kill_one);
 }
 
 fn gone(names: &[String]) -> bool {
@@ -69,11 +80,11 @@ fn a_living_child_is_killed_with_all_that_hides() {
     }
     spawn::adopt_orphans();
     let place = Place::new();
-    let (text, mut names) = hiders(171_000, "wait");
+    let (text, mut names) = hiders(base(1));
     // What has neither a mark nor a near relative cannot be told from another child's.
     let unmarked = names.remove(1);
     let pid = place.start(&script(&text)).unwrap().pid;
-    let other = place.start(&script("exec sleep 171900")).unwrap().pid;
+    let other = place.start(&script(&format!("exec sleep {}", base(1) + 9))).unwrap().pid;
     let mut known = HashSet::from([pid, other]);
     until(|| all_there(&names) && sleepers().contains(&unmarked));
     let child = identity(&place, pid);
@@ -84,8 +95,10 @@ fn a_living_child_is_killed_with_all_that_hides() {
         reap(&mut known);
         left == 0
     });
-    assert!(gone(&names) && other_is_alive());
+    assert!(gone(&names), "{:?}", sleepers());
+    assert!(other_is_alive());
     super::kill_one(other);
+    kill_sleepers(&[unmarked]);
 }
 
 #[test]
@@ -96,9 +109,9 @@ fn what_a_dead_child_left_is_found_and_others_are_spared() {
     spawn::adopt_orphans();
     let place = Place::new();
     let neighbour = Place::new();
-    let (text, mut names) = hiders(172_000, "wait");
-    let (spared_text, spared) = hiders(173_000, "wait");
-    names.remove(1);
+    let (text, mut names) = hiders(base(2));
+    let (spared_text, spared) = hiders(base(3));
+    let hidden = names.remove(1);
     let pid = place.start(&script(&text)).unwrap().pid;
     let spared_pid = neighbour.start(&script(&spared_text)).unwrap().pid;
     let mut known = HashSet::from([pid, spared_pid]);
@@ -127,9 +140,5 @@ fn what_a_dead_child_left_is_found_and_others_are_spared() {
     });
     let unmarked = &spared[1];
     assert!(sleepers().contains(unmarked));
-    let by_hand = |pid: &i32| {
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        ["171002", "172002", "173002"].iter().any(|n| words.ends_with(format!("{n}\0").as_bytes()))
-    };
-    super::all().filter(by_hand).for_each(|pid| super::signal_one(pid, libc::SIGKILL));
+    kill_sleepers(&[unmarked.clone(), hidden]);
 }
