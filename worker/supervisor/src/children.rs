@@ -17,8 +17,11 @@ use crate::process::tree::{self, ChildIdentity};
 use crate::protocol::Child;
 
 /// How long the oldest process of a daemon must have been the same before it is taken for the main
-/// one: a daemon that forks twice has one in between, which ends at once.
+/// one, or nothing of it have been seen before it has ended: a daemon that forks twice has one in
+/// between, which ends at once, and a look at processes that fork may miss one.
 const SETTLED: Duration = Duration::from_millis(200);
+/// Stands for a daemon of which nothing can be seen.
+const NOBODY: i32 = 0;
 /// How often one looks at what is left of a child that has ended; mostly the death of its last
 /// process is told earlier.
 const LINGER_LOOK: Duration = Duration::from_millis(20);
@@ -182,6 +185,12 @@ impl Children {
         self.living.values_mut().for_each(|living| living.kill(&known));
     }
 
+    /// SIGKILL to what a process that was no child has left.
+    pub(crate) fn kill_kin(&mut self, pid: i32, mark: &str, others: &[i32]) {
+        let known = self.known(others);
+        tree::kill(&ChildIdentity { pid, mark: mark.to_owned() }, &known);
+    }
+
     /// A process was reaped; says whether it was a child.
     pub(crate) fn reaped(&mut self, pid: i32, exit: Exit, usage: Usage, now: BootTime) -> bool {
         let Some(number) = self.numbers.remove(&pid) else {
@@ -325,22 +334,19 @@ impl Living {
         let Life::Searching(exit, usage, thought) = self.life else { return false };
         let members = self.members(known);
         let candidate = main_process(self.pidfile.as_deref(), &members);
-        let since = match (candidate, thought) {
-            (Some((pid, _)), Some((same, since))) if pid == same => since,
-            _ => now,
-        };
-        let sure = self.pidfile.is_some() || now.since(since) >= SETTLED;
+        let guess = candidate.map_or(NOBODY, |(pid, _)| pid);
+        let since = thought.filter(|(same, _)| *same == guess).map_or(now, |(_, since)| since);
+        let settled = now.since(since) >= SETTLED;
         self.life = match candidate {
-            Some((main, start_time)) if sure => {
+            Some((main, start_time)) if settled || self.pidfile.is_some() => {
                 (self.child.pid, self.child.start_time) = (main, start_time);
                 self.group = process::group_of(main).unwrap_or(main);
                 self.child.group = Some(self.group);
                 self.reaped = None;
                 Life::Living
             }
-            Some((pid, _)) => Life::Searching(exit, usage, Some((pid, since))),
-            None if members.is_empty() => Life::Ended(exit, usage),
-            None => Life::Searching(exit, usage, None),
+            None if members.is_empty() && settled => Life::Ended(exit, usage),
+            _ => Life::Searching(exit, usage, Some((guess, since))),
         };
         self.life == Life::Living
     }

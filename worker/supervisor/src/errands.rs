@@ -8,6 +8,7 @@ use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::state::Exit;
 
+use crate::cgroup::Cgroup;
 use crate::instance::{HookId, HookOutcome, Input, Question};
 use crate::process;
 
@@ -35,9 +36,17 @@ enum Fate {
     NotWanted,
 }
 
+/// How what a process started is found.
+#[derive(Debug)]
+pub(crate) struct Kin {
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) mark: String,
+}
+
 /// A process.
 #[derive(Debug)]
 pub(crate) struct Errand {
+    pub(crate) kin: Kin,
     pub(crate) name: InstanceId,
     pub(crate) purpose: Purpose,
     pub(crate) until: BootTime,
@@ -55,8 +64,14 @@ pub(crate) struct Errands {
 }
 
 impl Errand {
-    pub(crate) fn new(name: InstanceId, purpose: Purpose, until: BootTime, output: u64) -> Errand {
-        Errand { name, purpose, until, output, fate: None, gone_by: None }
+    pub(crate) fn new(
+        name: InstanceId,
+        purpose: Purpose,
+        until: BootTime,
+        output: u64,
+        kin: Kin,
+    ) -> Errand {
+        Errand { kin, name, purpose, until, output, fate: None, gone_by: None }
     }
 
     fn die(&mut self, pid: i32, fate: Fate, now: BootTime) {
@@ -99,11 +114,9 @@ impl Errands {
         self.running.insert(pid, errand);
     }
 
-    /// A process was reaped. What it started goes with it.
+    /// A process was reaped.
     pub(crate) fn reaped(&mut self, pid: i32) -> Option<Errand> {
-        let errand = self.running.remove(&pid)?;
-        process::signal_group(pid, libc::SIGKILL);
-        Some(errand)
+        self.running.remove(&pid)
     }
 
     /// Kills what takes too long; gives what was killed and is not reaped for as long as that may

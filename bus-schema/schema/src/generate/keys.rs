@@ -25,7 +25,7 @@ const TABLES: &[(&str, &str, &[&str])] = &[
     ("Questions", "`readiness` and `liveness` are tables of these keys:", &["readiness"]),
     (
         "Hooks",
-        "`pre_start`, `post_start`, `pre_stop` and `post_stop` are a command, or a table of these keys. A hook finds in its environment what a child finds, and `DSBUS_HOOK`, and of the child that it is about `DSBUS_PID`, `DSBUS_EXIT_CODE` or `DSBUS_EXIT_SIGNAL`:",
+        "`pre_start`, `post_start`, `pre_stop` and `post_stop` are a command, or a table of these keys. A hook finds in its environment what a child finds, and `DSBUS_HOOK`, and of the child that it is about `DSBUS_PID`, `DSBUS_EXIT_CODE` or `DSBUS_EXIT_SIGNAL`. What it starts ends with it:",
         &["pre_start"],
     ),
     ("Limits", "`limits` is a table of these keys:", &["limits"]),

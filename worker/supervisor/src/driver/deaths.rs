@@ -22,7 +22,8 @@ impl Driver {
             if self.children.reaped(pid, exit, usage, now.boot) {
                 continue;
             }
-            if let Some(errand) = self.errands.reaped(pid) {
+            if let Some(mut errand) = self.errands.reaped(pid) {
+                self.end_kin(pid, &mut errand, now);
                 self.errand_ended(pid, &errand, exit, now);
             } else if self.agent.pid() == Some(pid) {
                 self.bury_agent(pid, now);
@@ -31,6 +32,19 @@ impl Driver {
                 // What is none of ours was an orphan of a child.
                 self.streams.outputs.compressor_ended(pid, well);
             }
+        }
+    }
+
+    /// What a command has started ends with it.
+    fn end_kin(&mut self, pid: i32, errand: &mut Errand, now: Now) {
+        if let Some(cgroup) = errand.kin.cgroup.take() {
+            if cgroup.populated() {
+                cgroup.kill();
+            }
+            self.children.remove_cgroup(cgroup, now.boot);
+        } else {
+            let others = self.others();
+            self.children.kill_kin(pid, &errand.kin.mark, &others);
         }
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Driver, Source, TURN};
 use crate::clock::{self, Now};
-use crate::errands::{Errand, Purpose};
+use crate::errands::{Errand, Kin, Purpose};
 use crate::instance::{Effect, HookId, HookOutcome, Input, Instance, Question};
 use crate::output::Plan;
 use crate::poller::Ready;
@@ -166,13 +166,15 @@ impl Driver {
         extra: &[(&str, String)],
     ) -> Result<(), String> {
         let Beside { name, spec, purpose, until } = *beside;
-        let (pid, pipe) = self.start_helper(name, spec, argv, extra)?;
+        let helper = self.start_helper(name, spec, argv, extra)?;
+        let (pid, pipe) = (helper.pid, helper.output);
         if spec.exclusive {
             // The agent must not let it outlive the lease, either.
             let start_time = process::start_time(pid).unwrap_or(0);
             let epoch = self.table.get(name).map_or(Epoch(0), Instance::epoch);
             let (name, lease) = (name.clone(), Some(spec.touch_seconds()));
-            let child = Child { name, epoch, pid, start_time, lease, group: None, cgroup: None };
+            let cgroup = helper.cgroup.as_ref().map(|cgroup| cgroup.path().display().to_string());
+            let child = Child { name, epoch, pid, start_time, lease, group: None, cgroup };
             self.agent.send(&ToAgent::Child(child));
         }
         let output = self.source(Source::Output);
@@ -183,7 +185,8 @@ impl Driver {
         };
         let speaker = self.speaker(name, pid, Channel::Stdout);
         self.streams.open(&self.poller, output, pipe, plan, speaker);
-        self.errands.add(pid, Errand::new(name.clone(), purpose, until, output));
+        let kin = Kin { cgroup: helper.cgroup, mark: helper.mark };
+        self.errands.add(pid, Errand::new(name.clone(), purpose, until, output, kin));
         Ok(())
     }
 

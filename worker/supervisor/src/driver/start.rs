@@ -34,6 +34,14 @@ struct Birth {
     variables: Variables,
 }
 
+/// A command that runs beside a child.
+pub(super) struct Helper {
+    pub(super) pid: i32,
+    pub(super) output: PipeReader,
+    pub(super) cgroup: Option<Cgroup>,
+    pub(super) mark: String,
+}
+
 impl Driver {
     /// Who a process is; `notify` is where it may say how it is.
     fn who<'a>(
@@ -192,18 +200,34 @@ impl Driver {
         number
     }
 
-    /// Starts a command beside a child, as its user, in its directory and environment.
+    /// Starts a command beside a child, as its user, in its directory and environment, and under
+    /// limits like its own.
     pub(super) fn start_helper(
-        &self,
+        &mut self,
         name: &InstanceId,
         spec: &ProgramSpec,
         argv: &[String],
         extra: &[(&str, String)],
-    ) -> Result<(i32, PipeReader), String> {
+    ) -> Result<Helper, String> {
+        self.starts += 1;
         let home = self.directory(name)?;
+        let (root, run) = (self.machine.cgroups.as_ref(), self.incarnation);
+        let make = |root| Cgroup::make(root, name, run, self.starts, &spec.limits);
+        let cgroup = root.map(make).transpose()?;
         let who = self.who(name, &home, None);
-        let helper = spawn::helper(argv, spec, &who, &spawn::variables(spec, &who)?, None, extra)?;
-        Ok((helper.pid, helper.output))
+        let helper = spawn::variables(spec, &who).and_then(|variables| {
+            spawn::helper(argv, spec, &who, &variables, cgroup.as_ref(), extra)
+        });
+        let mark = leftovers::mark(&self.incarnation.to_string(), self.starts);
+        match helper {
+            Ok(helper) => Ok(Helper { pid: helper.pid, output: helper.output, cgroup, mark }),
+            Err(why) => {
+                if let Some(cgroup) = cgroup {
+                    self.children.remove_cgroup(cgroup, clock::now().boot);
+                }
+                Err(why)
+            }
+        }
     }
 
     pub(super) fn variables(

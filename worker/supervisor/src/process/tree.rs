@@ -79,15 +79,26 @@ impl Look {
         // A kernel without CONFIG_PROC_CHILDREN. Those that are known are not looked at, which is
         // most of them where many instances run.
         let me = nix::unistd::getpid().as_raw();
-        let mut families = HashMap::<i32, Vec<i32>>::new();
-        for (pid, stat) in process::all().filter(|pid| !known.contains(pid)).filter_map(seen) {
-            if stat.parent == me {
-                look.add_orphan(pid, stat);
-            } else {
-                families.entry(stat.parent).or_default().push(pid);
+        for _ in 0..LISTINGS_MAX {
+            look = Look::default();
+            let mut families = HashMap::<i32, Vec<i32>>::new();
+            let mut living = HashSet::from([0]);
+            for (pid, stat) in process::all().filter(|pid| !known.contains(pid)).filter_map(seen) {
+                living.insert(pid);
+                if stat.parent == me {
+                    look.add_orphan(pid, stat);
+                } else {
+                    families.entry(stat.parent).or_default().push(pid);
+                }
+            }
+            // Whose parent ended meanwhile is somebody else's child by now, and perhaps ours.
+            let settled = families.keys().all(|pid| living.contains(pid) || known.contains(pid));
+            look.families = Some(families);
+            if settled {
+                break;
             }
         }
-        Look { families: Some(families), ..look }
+        look
     }
 
     /// Reads what has become this process's own; false where the kernel does not tell. One that ended

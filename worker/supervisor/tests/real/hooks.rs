@@ -96,3 +96,17 @@ fn after_a_crash_the_last_hook_runs_before_the_next_child() {
         std::fs::read_to_string(&story).unwrap() == "child\npost_stop 7\nchild\n"
     });
 }
+
+#[test]
+fn what_a_hook_starts_ends_with_it() {
+    for settings in [&[][..], &["no-cgroups"]] {
+        let mut stage = Stage::open_with(settings);
+        let order = hooked(|spec| {
+            let text = "setsid sleep 1000 & echo $! > stays; true";
+            spec.pre_start = Some(hook(text, "30s"));
+        });
+        stage.run(&order);
+        let stays: i32 = stage.read(&stage.file("web", "stays")).trim().parse().unwrap();
+        stage.wait_for("it to go", || !alive(stays));
+    }
+}

@@ -76,12 +76,12 @@ fn as_pid_1_it_reaps_orphans_and_ends_with_its_program() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    let through = ["unshare", "--pid", "--fork", "--mount-proc"];
+    let through = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let mut stage = Stage::open_in(directory, &through, &[]);
     assert_eq!(stage.hello(1).supervisor_pid, 1);
     // Orphans by the dozen, none of which anybody waits for; and none is left as a zombie.
-    let text = "i=0; while [ $i -lt 30 ]; do (setsid sh -c 'sleep 0.1' &); i=$((i+1)); done; \
+    let text = "i=0; while [ $i -lt 30 ]; do (setsid sh -c 'sleep 0.1357' &); i=$((i+1)); done; \
                 until [ -e go ]; do sleep 0.05; done; \
                 grep -l '^State:.Z' /proc/[0-9]*/status | wc -l > zombies; exit 7";
     stage.place(&script("web", text, |spec| {
@@ -95,7 +95,7 @@ fn as_pid_1_it_reaps_orphans_and_ends_with_its_program() {
         let names = std::fs::read_dir("/proc").unwrap().flatten();
         let sleeps = |entry: std::fs::DirEntry| {
             let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            words == b"sleep\x000.1\x00"
+            words == b"sleep\x000.1357\x00"
         };
         !names.into_iter().any(sleeps)
     });
