@@ -40,7 +40,7 @@ pub(crate) struct Globals {
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) fleet: Option<FleetName>,
     /// Who asks; else "anonymous"
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long = "as", id = "as", global = true, value_name = "NAME")]
     pub(crate) user: Option<UserName>,
 }
 
@@ -365,6 +365,13 @@ mod tests {
         assert!(said.contains("numprocs"), "{said}");
         assert!(create("dsbus create web --numprocs 3").unwrap_err().contains("CMD"));
         assert!(create("dsbus create a.b -- x").unwrap_err().contains("may hold only"));
+    }
+
+    #[test]
+    fn the_user_of_a_program_is_not_who_asks() {
+        let (keys, _) = create("dsbus create web --user nobody --as alice -- x").unwrap();
+        assert_eq!(keys["user"], "nobody");
+        assert_eq!(keys.len(), 1, "{keys:?}");
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Config {
             &self.urls.join(","),
             "--fleet",
             self.fleet.as_str(),
-            "--user",
+            "--as",
             self.user.as_str(),
         ];
         words.iter().map(OsString::from).collect()

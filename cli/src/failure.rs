@@ -43,6 +43,13 @@ impl Failure {
         self.hint = Some(hint.into());
         self
     }
+
+    /// The same when nothing better is known.
+    #[must_use]
+    pub(crate) fn or_hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
 }
 
 impl From<io::Error> for Failure {

@@ -190,6 +190,11 @@ fn supervisor_pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
+/// Exit codes: a list of numbers, or text with commas.
+pub(crate) fn exit_codes<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+    list(d).map_err(|_| D::Error::custom("expected exit codes, 0 to 255, such as 0 or \"0,2\""))
+}
+
 /// A length of time: seconds as a number, or text with a unit (`"5s"`, `"1m 30s"`, `"250ms"`).
 /// Written back as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -46,7 +46,13 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     if choice.file.keys.nodaemon {
         return serve(config, args, choice);
     }
-    match background::enter(&choice.directory)? {
+    let entered = background::enter(&choice.directory);
+    let logfile = choice.file.keys.logfile.as_deref();
+    let side = entered.map_err(|failure| match logfile {
+        Some(path) => failure.or_hint(format!("see {}", path.display())),
+        None => failure,
+    })?;
+    match side {
         Side::Terminal(code) => Ok(code),
         Side::Background(mut starter) => {
             let ended = serve(config, args, choice);

@@ -141,7 +141,8 @@ impl Cgroup {
 fn limit(root: &CgroupRoot, path: &Path, limits: &Limits) -> Result<(), String> {
     let missing = |key: &str, controller: &str| {
         Err(format!(
-            "limits.{key} cannot be kept: this worker has no {controller} controller of cgroup version 2"
+            "limits.{key} cannot be kept: this worker has no {controller} controller of cgroup \
+             version 2; its log says why"
         ))
     };
     let set = |key: &str, file: &str, value: String| {

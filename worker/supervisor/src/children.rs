@@ -55,8 +55,8 @@ pub(crate) struct Living {
     /// Its whole group was asked to stop.
     pub(crate) group_asked: bool,
     pub(crate) life: Life,
-    /// Since when it is reaped; `None` once it was told that something of it does not die.
-    pub(crate) reaped: Option<BootTime>,
+    /// Since when all of it is to be dead; `None` once it was told that something does not die.
+    pub(crate) condemned: Option<BootTime>,
 }
 
 /// How far it is.
@@ -142,7 +142,8 @@ impl Children {
         self.living.is_empty()
     }
 
-    /// Signals a child, or all of its group. One that is reaped hears nothing.
+    /// Signals a child, or all of its group; of a daemon that is not found yet, all that is left.
+    /// One that is reaped hears nothing.
     pub(crate) fn signal(
         &mut self,
         name: &InstanceId,
@@ -159,7 +160,10 @@ impl Children {
             living.seen = members.filter_map(|p| Some((p, process::start_time(p)?))).collect();
         }
         living.group_asked |= group;
-        if !living.life.is_reaped() {
+        if let Life::Searching(..) = living.life {
+            // Which of them is the daemon is not known: it is asked with all the others.
+            living.members(&known).into_iter().for_each(|left| process::signal_one(left, signal));
+        } else if !living.life.is_reaped() {
             if group {
                 process::signal_group(living.group, signal);
             } else {
@@ -172,17 +176,17 @@ impl Children {
     }
 
     /// SIGKILL to everything of a child.
-    pub(crate) fn kill(&mut self, name: &InstanceId, pid: i32, others: &[i32]) {
+    pub(crate) fn kill(&mut self, name: &InstanceId, pid: i32, others: &[i32], now: BootTime) {
         let known = self.known(others);
         if let Some(living) = self.of(name, pid) {
-            living.kill(&known);
+            living.kill(&known, now);
         }
     }
 
     /// The same for all of them.
-    pub(crate) fn kill_all(&mut self, others: &[i32]) {
+    pub(crate) fn kill_all(&mut self, others: &[i32], now: BootTime) {
         let known = self.known(others);
-        self.living.values_mut().for_each(|living| living.kill(&known));
+        self.living.values_mut().for_each(|living| living.kill(&known, now));
     }
 
     /// SIGKILL to what a process that was no child has left.
@@ -205,27 +209,30 @@ impl Children {
             return false;
         };
         let Some(living) = self.living.get_mut(&number) else { return false };
-        living.reaped = Some(now);
-        living.life = match living.life {
-            Life::Forking if exit.code == Some(0) => Life::Searching(exit, usage, None),
+        match living.life {
+            Life::Forking if exit.code == Some(0) => {
+                living.life = Life::Searching(exit, usage, None);
+            }
             // Whoever asked the group to stop waits for all of it.
-            Life::Living | Life::Forking if living.group_asked => Life::Lingering(exit, usage),
-            Life::Living | Life::Forking => Life::Ended(exit, usage),
-            reaped @ (Life::Searching(..) | Life::Lingering(..) | Life::Ended(..)) => reaped,
-        };
+            Life::Living | Life::Forking if living.group_asked => {
+                living.life = Life::Lingering(exit, usage);
+            }
+            Life::Living | Life::Forking => living.end(exit, usage, now),
+            Life::Searching(..) | Life::Lingering(..) | Life::Ended(..) => {}
+        }
         true
     }
 
     /// Children that are reaped and of which nothing is left, so many at most; each is told once.
     /// `others` are processes of this worker that are not children.
-    pub(crate) fn gone(&mut self, others: &[i32], most: usize) -> Vec<Living> {
+    pub(crate) fn gone(&mut self, others: &[i32], most: usize, now: BootTime) -> Vec<Living> {
         let mut empty = Vec::new();
         let mut hunted = Vec::new();
         for (number, living) in &mut self.living {
             if let Life::Lingering(exit, usage) = living.life
                 && process::group_is_empty(living.group)
             {
-                living.life = Life::Ended(exit, usage);
+                living.end(exit, usage, now);
             }
             match (&living.life, &living.cgroup) {
                 (Life::Living | Life::Forking | Life::Searching(..) | Life::Lingering(..), _) => {}
@@ -249,14 +256,12 @@ impl Children {
         empty.into_iter().take(most).filter_map(|number| self.living.remove(&number)).collect()
     }
 
-    /// Children that are reaped since long, and something of which does not die; each is told once.
+    /// Children that were to be dead long ago, and something of which lives; each is told once.
     pub(crate) fn immortal(&mut self, now: BootTime) -> Vec<(InstanceId, i32)> {
         let mut found = Vec::new();
         for living in self.living.values_mut() {
-            if matches!(living.life, Life::Ended(..))
-                && living.reaped.is_some_and(|at| now.since(at) > DEATH_MAX)
-            {
-                living.reaped = None;
+            if living.condemned.is_some_and(|at| now.since(at) > DEATH_MAX) {
+                living.condemned = None;
                 found.push((living.child.name.clone(), living.child.pid));
             }
         }
@@ -316,9 +321,15 @@ impl Living {
         self.seen.iter().for_each(|(pid, _)| process::kill_one(*pid));
     }
 
-    fn kill(&mut self, known: &HashSet<i32>) {
+    /// From now on all of it is to be dead.
+    fn end(&mut self, exit: Exit, usage: Usage, now: BootTime) {
+        self.life = Life::Ended(exit, usage);
+        self.condemned = Some(now);
+    }
+
+    fn kill(&mut self, known: &HashSet<i32>, now: BootTime) {
         if let Life::Lingering(exit, usage) | Life::Searching(exit, usage, _) = self.life {
-            self.life = Life::Ended(exit, usage);
+            self.end(exit, usage, now);
         }
         if let Some(cgroup) = &self.cgroup {
             return cgroup.kill();
@@ -337,17 +348,16 @@ impl Living {
         let guess = candidate.map_or(NOBODY, |(pid, _)| pid);
         let since = thought.filter(|(same, _)| *same == guess).map_or(now, |(_, since)| since);
         let settled = now.since(since) >= SETTLED;
-        self.life = match candidate {
+        match candidate {
             Some((main, start_time)) if settled || self.pidfile.is_some() => {
                 (self.child.pid, self.child.start_time) = (main, start_time);
                 self.group = process::group_of(main).unwrap_or(main);
                 self.child.group = Some(self.group);
-                self.reaped = None;
-                Life::Living
+                self.life = Life::Living;
             }
-            None if members.is_empty() && settled => Life::Ended(exit, usage),
-            _ => Life::Searching(exit, usage, Some((guess, since))),
-        };
+            None if members.is_empty() && settled => self.end(exit, usage, now),
+            _ => self.life = Life::Searching(exit, usage, Some((guess, since))),
+        }
         self.life == Life::Living
     }
 

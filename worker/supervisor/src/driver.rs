@@ -304,5 +304,8 @@ impl Driver {
     fn end(&mut self) {
         let now = clock::now().boot;
         self.agent.lost(now);
+        if let Some(root) = &self.machine.cgroups {
+            root.remove();
+        }
     }
 }

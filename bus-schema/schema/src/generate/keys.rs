@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::program::ProgramSpec;
 
@@ -21,6 +21,9 @@ Names and defaults are Supervisor's where Supervisor has the key.
 | --- | --- | --- |
 ";
 
+const CHANGES: &str = "\
+When a declaration is changed, running children go on with what only acts on them from outside, such as how they are stopped or where their output goes. These keys reach into the process, and a change of one restarts the program";
+
 const TABLES: &[(&str, &str, &[&str])] = &[
     ("Questions", "`readiness` and `liveness` are tables of these keys:", &["readiness"]),
     (
@@ -31,6 +34,11 @@ const TABLES: &[(&str, &str, &[&str])] = &[
     ("Limits", "`limits` is a table of these keys:", &["limits"]),
 ];
 
+/// What may be given for a key, to see what a change of it does.
+const SAMPLES: &str = r#"[7, true, false, "x", "/x", "INT", "022", "tcp://:1", "unix:///x", "NET_RAW",
+    "7:7", "exit", "root", "0770", "realtime:1", "syslog", { "tcp": "a:1" }, { "pids": 7 },
+    { "nofile": 7 }, { "A": "b" }]"#;
+
 /// The document.
 pub(super) fn document() -> String {
     let schema = schemars::schema_for!(ProgramSpec).to_value();
@@ -40,8 +48,11 @@ pub(super) fn document() -> String {
         let default = if key == "command" { &Value::Null } else { &defaults[key] };
         row(&mut text, key, default, &schema["properties"][key]);
     }
+    let keys = ProgramSpec::keys().iter().map(String::as_str);
+    let anew: Vec<&str> = keys.filter(|key| needs_a_new_child(key) == Some(true)).collect();
+    // Writing to text cannot fail.
+    let _ = write!(text, "\n## Changes\n\n{CHANGES}: `{}`.\n", anew.join("`, `"));
     for (title, words, keys) in TABLES {
-        // Writing to text cannot fail.
         let _ = write!(
             text,
             "\n## {title}\n\n{words}\n\n| key | default | what it does |\n| --- | --- | --- |\n"
@@ -54,6 +65,21 @@ pub(super) fn document() -> String {
         }
     }
     text
+}
+
+/// Whether a child of a program has to be replaced when only this key is changed; `None` when no
+/// sample is a value of it.
+fn needs_a_new_child(key: &str) -> Option<bool> {
+    let base = json!({ "command": ["true"], "process_name": "p%(process_num)d", "daemon": key == "pidfile" });
+    let read = |table: &Value| serde_json::from_value::<ProgramSpec>(table.clone()).ok();
+    let plain = read(&base)?;
+    let samples: Vec<Value> = serde_json::from_str(SAMPLES).ok()?;
+    let changed = samples.into_iter().filter_map(|sample| {
+        let mut table = base.clone();
+        table[key] = sample;
+        read(&table).filter(|spec| *spec != plain)
+    });
+    changed.map(|spec| !spec.same_child(&plain)).next()
 }
 
 fn row(text: &mut String, key: &str, default: &Value, property: &Value) {
@@ -95,6 +121,7 @@ mod tests {
             let line = document.lines().find(|line| line.starts_with(&format!("| `{key}` |")));
             let line = line.unwrap_or_else(|| panic!("{key} has no row"));
             assert!(line.len() > key.len() + 20, "{line}");
+            assert!(needs_a_new_child(key).is_some(), "{key} needs a sample");
         }
         for row in ["| `startsecs` | `1s` |", "| `exec` |", "| `memory` |", "| `timeout` |"] {
             assert!(document.contains(row), "{row}");

@@ -178,6 +178,16 @@ impl ProgramSpec {
             "must be user or user:group",
         );
         wrong(
+            self.reload_signal.is_some_and(|signal| ["KILL", "STOP"].contains(&signal.name())),
+            "reload_signal",
+            "must be a signal that a program can heed, not KILL or STOP",
+        );
+        wrong(
+            self.user.as_ref().is_some_and(|user| user.split(':').count() > 2),
+            "user",
+            "must be user or user:group",
+        );
+        wrong(
             self.watchdog.is_some_and(|span| span.0.is_zero()),
             "watchdog",
             "must be more than 0",

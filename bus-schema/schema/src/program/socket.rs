@@ -26,7 +26,10 @@ impl FromStr for SocketAddress {
         }
         let rest = text.strip_prefix("tcp://").ok_or_else(wrong)?;
         let (_, port) = rest.rsplit_once(':').ok_or_else(wrong)?;
-        let fine = port.contains("%(") || port.parse::<u16>().is_ok_and(|port| port > 0);
+        if port == "0" {
+            return Err(format!("{text:?}: nobody would know which port 0 becomes; name one"));
+        }
+        let fine = port.contains("%(") || port.parse::<u16>().is_ok();
         if fine { Ok(SocketAddress::Tcp(rest.to_owned())) } else { Err(wrong()) }
     }
 }

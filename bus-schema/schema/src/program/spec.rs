@@ -79,7 +79,7 @@ pub struct ProgramSpec {
     /// See `restart_limit`.
     pub restart_window: Span,
     /// Exit codes that are expected.
-    #[serde(deserialize_with = "lenient::list")]
+    #[serde(deserialize_with = "lenient::exit_codes")]
     pub exitcodes: Vec<u8>,
     /// Restart it when its executable file changes.
     #[serde(deserialize_with = "lenient::boolean")]
@@ -139,7 +139,8 @@ pub struct ProgramSpec {
     #[serde(deserialize_with = "lenient::boolean")]
     pub redirect_stderr: bool,
     /// Where standard output goes: AUTO (a file in the worker's state directory), NONE, an absolute path,
-    /// `/dev/stdout`, `/dev/stderr` (the worker's own), `syslog`; or several of them.
+    /// `/dev/stdout`, `/dev/stderr` (the worker's own), `syslog`; or several of them. Directories of a
+    /// path that are missing are made.
     pub stdout_logfile: LogTargets,
     /// Size at which the standard output's file is rotated; 0 is never.
     pub stdout_logfile_maxbytes: Size,

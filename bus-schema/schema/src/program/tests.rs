@@ -152,6 +152,11 @@ fn limits_of_all_kinds() {
         (json!({ "umask": "9" }), "octal"),
         (json!({ "capabilities": ["FLY"] }), "capability such as"),
         (json!({ "user": "" }), "user or user:group"),
+        (json!({ "user": "a:b:c" }), "user or user:group"),
+        (json!({ "reload_signal": "KILL" }), "can heed"),
+        (json!({ "exitcodes": [300] }), "exit codes, 0 to 255"),
+        (json!({ "exitcodes": "a,b" }), "exit codes, 0 to 255"),
+        (json!({ "socket": "tcp://127.0.0.1:0" }), "port 0"),
     ]);
 }
 

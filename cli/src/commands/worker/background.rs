@@ -132,8 +132,7 @@ fn wait(
             return Ok(Code::Done);
         }
     }
-    Err(Failure::new(Code::TimedOut, format!("the worker (pid {child}) does not come up"))
-        .hint("its logfile may say why"))
+    Err(Failure::new(Code::TimedOut, format!("the worker (pid {child}) does not come up")))
 }
 
 /// What the other process told before it ended; when it told nothing, how it ended.
@@ -151,5 +150,4 @@ fn why(text: &str, child: Pid) -> Failure {
         Err(e) => e.desc().to_owned(),
     };
     Failure::failed(format!("the worker ended right after its start: {how}"))
-        .hint("its logfile may say why")
 }

@@ -28,6 +28,15 @@ pub(crate) struct CgroupRoot {
     pub(crate) pids: bool,
 }
 
+impl CgroupRoot {
+    /// Removes it at the end of a run, with all that is left in it. What does not die stays, and is
+    /// swept at the next start.
+    pub(crate) fn remove(&self) {
+        sweep(&self.path);
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
 /// Finds and makes the place; kills and removes what an earlier run of this worker left in it.
 /// Gives also what is wrong, for the log: with no place, or with one that lacks controllers.
 pub(crate) fn place(

@@ -76,7 +76,7 @@ impl Driver {
             self.tell_immortal(&name, pid, now);
         }
         while clock::now().boot.since(now.boot) < TURN {
-            let gone = self.children.gone(&others, BURIED_AT_ONCE);
+            let gone = self.children.gone(&others, BURIED_AT_ONCE, now.boot);
             if gone.is_empty() {
                 return;
             }

@@ -94,7 +94,7 @@ impl Driver {
             }
             Effect::Kill { pid } => {
                 let others = self.others();
-                self.children.kill(name, pid, &others);
+                self.children.kill(name, pid, &others, now.boot);
             }
             Effect::Hook { id, hook, spec, exit } => {
                 let until = now.boot + hook.timeout.0;

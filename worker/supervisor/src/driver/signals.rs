@@ -47,7 +47,7 @@ impl Driver {
         if self.ending != Ending::Not {
             tracing::warn!("{why} again: killing what is left");
             let others = self.others();
-            self.children.kill_all(&others);
+            self.children.kill_all(&others, now.boot);
             self.errands.kill_all(now.boot);
             return;
         }

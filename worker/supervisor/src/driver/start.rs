@@ -130,7 +130,7 @@ impl Driver {
             pidfile,
             executable: spawned.executable,
             group_asked: false,
-            reaped: None,
+            condemned: None,
             life: if spec.daemon { Life::Forking } else { Life::Living },
         };
         self.children.add(number, living);

@@ -63,3 +63,38 @@ fn one_that_leaves_nothing_has_failed() {
     let (backoff, _) = stage.change("web", State::Backoff);
     assert!(backoff.reason.unwrap().contains("before it was ready"));
 }
+
+/// Writes that it was asked to end, and ends; its pidfile never appears.
+const UNFOUND: &str = "import os, signal, sys, time
+if os.fork(): os._exit(0)
+os.setsid()
+def asked(*_):
+    open('asked', 'w').write('by SIGTERM\\n')
+    os._exit(0)
+signal.signal(signal.SIGTERM, asked)
+open('there', 'w').write('yes\\n')
+time.sleep(1000)";
+
+fn unfound(settings: &[&str]) {
+    let mut stage = Stage::open_with(settings);
+    let nowhere = stage.file("web", "nowhere").display().to_string();
+    let order = script("web", &format!("exec python3 -c \"{UNFOUND}\""), |spec| {
+        spec.daemon = true;
+        spec.pidfile = Some(nowhere);
+        // Long enough that its end can only be an answer to the signal.
+        spec.startsecs = "1000".parse().unwrap();
+        spec.stopwaitsecs = "1000".parse().unwrap();
+    });
+    stage.place(&order);
+    stage.change("web", State::Starting);
+    stage.wait_for("the daemon", || stage.file("web", "there").exists());
+    stage.place(&stopped(&order));
+    stage.change("web", State::Stopped);
+    assert_eq!(stage.read(&stage.file("web", "asked")), "by SIGTERM\n");
+}
+
+#[test]
+fn one_that_was_not_found_yet_is_asked_to_stop() {
+    unfound(&[]);
+    unfound(&["no-cgroups"]);
+}

@@ -1,7 +1,10 @@
 //! The worker itself: when it ends, and what it says.
 
+use std::path::Path;
+
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::program::{AutoRestart, OnFatal, Retries};
+use dsbus_supervisor::protocol::ToAgent;
 use nix::sys::signal::Signal;
 
 use crate::stage::{Stage, alive, script, sleeper};
@@ -44,6 +47,25 @@ fn what_an_agent_logs_is_in_the_workers_log() {
     stage.wait_for("the words", || {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains("said by an agent\n"))
     });
+}
+
+#[test]
+fn it_leaves_no_cgroup() {
+    let mut stage = Stage::open();
+    stage.place(&sleeper("web"));
+    let cgroup = stage.hear("a child", |message| match message {
+        ToAgent::Child(child) => Some(child.cgroup.clone()),
+        _ => None,
+    });
+    let Some(cgroup) = cgroup else {
+        eprintln!("this machine has no cgroups of version 2: nothing is tested");
+        return;
+    };
+    let root = Path::new(&cgroup).parent().unwrap();
+    assert!(root.is_dir());
+    stage.signal(Signal::SIGTERM);
+    stage.ended();
+    assert!(!root.exists(), "{}", root.display());
 }
 
 #[test]
