@@ -123,3 +123,23 @@ fn help_and_version_are_exit_code_0() {
         assert!(!output.stdout.is_empty(), "{arguments:?}");
     }
 }
+
+/// A file with nothing wrong is refused for one reason only: there is no bus.
+#[test]
+fn what_documents_and_examples_declare_is_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a folder");
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("is there");
+    let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut files: Vec<PathBuf> = Vec::new();
+    for (number, block) in blocks.enumerate() {
+        files.push(directory.path().join(format!("readme-{number}.toml")));
+        std::fs::write(&files[number], block).expect("is written");
+    }
+    assert!(files.len() >= 2, "the README declares programs");
+    files.extend(["hello.toml", "exclusive.toml"].map(|name| root.join("examples").join(name)));
+    let mut arguments = vec!["apply", "--nats", "nats://127.0.0.1:1", "--timeout", "1s"];
+    arguments.extend(files.iter().filter_map(|file| file.to_str()));
+    let output = dsbus(&arguments);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+}
