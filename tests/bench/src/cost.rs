@@ -1,4 +1,4 @@
-//! What a fleet of 300 instances on three workers costs: the table of README.md.
+//! What a fleet of 300 instances on three workers costs.
 
 use std::time::Duration;
 

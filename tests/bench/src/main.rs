@@ -65,7 +65,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "output", title: "output into a rotating log", run: output::run },
     Bench { name: "flood", title: "a restart beside a flood of output", run: flood::run },
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
-    Bench { name: "cost", title: "the table of README.md", run: cost::run },
+    Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
 ];
 
 /// Measures dsbus beside Supervisor, and beside what the machine itself can do.

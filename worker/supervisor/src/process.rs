@@ -9,6 +9,7 @@ use std::path::Path;
 
 use dsbus_schema::ids::InstanceId;
 use nix::errno::Errno;
+use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -93,23 +94,44 @@ fn living_members(pgid: i32) -> impl Iterator<Item = i32> {
     all().filter(move |pid| stat(*pid).is_some_and(|stat| stat.alive && stat.group == pgid))
 }
 
-/// How often an environment is read again that is empty: it is for a moment while a process
-/// executes another program.
-const ENVIRONMENT_READS_MAX: u32 = 3;
+/// How often an environment is read that is empty because the process is executing another program
+/// just now, a millisecond apart. Without a wait between them three reads were not enough on a busy
+/// machine, where such a process may be put off in the middle.
+const ENVIRONMENT_READS_MAX: u32 = 20;
+
+/// After so many looks that saw no execve(2), an environment that is empty is so for good.
+const CALM_LOOKS: u32 = 2;
 
 /// A variable in the environment that a process was started with, if that can be read.
 pub(crate) fn variable_of(pid: i32, name: &str) -> Option<String> {
     let mut environment = Vec::new();
+    // It may have begun, or be done, since the other file was read.
+    let mut calm = 0;
     for _ in 0..ENVIRONMENT_READS_MAX {
         environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-        if !environment.is_empty() {
+        if !environment.is_empty() || calm == CALM_LOOKS {
             break;
+        }
+        if is_executing(pid) {
+            let _ = poll(&mut [], PollTimeout::from(1_u8));
+        } else {
+            calm += 1;
         }
     }
     let value = environment.split(|byte| *byte == 0).find_map(|variable| {
         variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec)
     })?;
     String::from_utf8(value).ok()
+}
+
+/// Whether a process has no environment yet: in the middle of execve(2) the address where it ends,
+/// field 51 of `/proc/<pid>/stat`, is 0 (proc(5)).
+fn is_executing(pid: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let Some((_, behind)) = text.rsplit_once(')') else { return false };
+    let mut fields = behind.split_ascii_whitespace();
+    let gone = matches!(fields.next(), Some("Z" | "X"));
+    !gone && fields.nth(51 - 4) == Some("0")
 }
 
 /// Kills what is left of a child: its process group, if the child itself lives, or if the group has

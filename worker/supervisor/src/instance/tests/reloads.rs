@@ -52,15 +52,14 @@ fn when_it_cannot_be_started_the_old_one_stays() {
     assert_eq!(s.status().state, State::Running);
 }
 
-#[test]
-fn when_it_is_not_ready_in_time_it_is_stopped() {
+/// A reload whose new child is not ready in time: at 7 s it has been asked to stop.
+fn never_ready() -> Scene {
     let edit = |p: &mut Placement| {
         p.spec.notify = true;
         p.spec.start_timeout = Span::from_secs(5);
     };
-    let p = placement(1, edit);
-    let mut s = Scene::new(&p);
-    s.put(&p, 0);
+    let mut s = Scene::new(&placement(1, edit));
+    s.put(&placement(1, edit), 0);
     s.feed(Input::Notified { pid: 101, word: Word::Ready }, 1);
     s.feed(Input::Tick, 1001);
     let asked = placement(1, |p| {
@@ -69,6 +68,12 @@ fn when_it_is_not_ready_in_time_it_is_stopped() {
     });
     s.put(&asked, 2000);
     assert_eq!(s.feed(Input::Tick, 7000), ["signal TERM"]);
+    s
+}
+
+#[test]
+fn when_it_is_not_ready_in_time_it_is_stopped() {
+    let mut s = never_ready();
     assert_eq!(s.feed(Input::Tick, 17_000), ["kill"]);
     assert_eq!(s.end_of(102, Exit::signal(9), 17_001), ["ReloadFailed"]);
     assert!(s.status().reason.as_ref().unwrap().contains("not ready within 5s"));
@@ -131,20 +136,7 @@ fn an_exclusive_one_refuses() {
 
 #[test]
 fn a_new_child_that_fails_is_seen_to_its_end_whatever_the_old_one_does() {
-    let edit = |p: &mut Placement| {
-        p.spec.notify = true;
-        p.spec.start_timeout = Span::from_secs(5);
-    };
-    let mut s = Scene::new(&placement(1, edit));
-    s.put(&placement(1, edit), 0);
-    s.feed(Input::Notified { pid: 101, word: Word::Ready }, 1);
-    s.feed(Input::Tick, 1001);
-    let asked = placement(1, |p| {
-        edit(p);
-        p.wanted.reloads = 1;
-    });
-    s.put(&asked, 2000);
-    assert_eq!(s.feed(Input::Tick, 7000), ["signal TERM"]);
+    let mut s = never_ready();
     let told = s.end_of(101, Exit::code(1), 8000);
     assert_eq!(told, ["RUNNING -> EXITED", "spawn e1", "EXITED -> STARTING"]);
     assert_eq!(s.feed(Input::Tick, 17_000)[0], "kill", "the one that failed does not live on");
