@@ -207,6 +207,7 @@ impl Enactor<'_> {
             revision: 0,
             wanted: Wanted { run: true, ..Wanted::default() },
             state,
+            rests: false,
             since: clock::wall(),
             pid: None,
             restarts: 0,

@@ -64,6 +64,7 @@ pub(crate) fn placement(
         epoch,
         wanted: view.wanted(program, name.index),
         spec: program.spec.clone(),
+        rest: None,
         signer: None,
         sig: None,
     }

@@ -74,6 +74,7 @@ impl ProgramSpec {
         found.extend(self.name_problem());
         found.extend(self.expansion_problems());
         found.extend(self.process_problems());
+        found.extend(self.job_problems());
         for (key, probe) in [("readiness", &self.readiness), ("liveness", &self.liveness)] {
             found.extend(probe.as_ref().and_then(|probe| probe.problem(key)));
         }

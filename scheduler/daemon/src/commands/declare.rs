@@ -211,6 +211,7 @@ fn declared(
             revision: 1,
             spec: spec.clone(),
             removing: false,
+            declared: None,
             commands,
         };
         return Ok((program, Change::Created));

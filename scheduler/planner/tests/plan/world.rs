@@ -112,6 +112,7 @@ impl World {
                 ..ProgramSpec::default()
             },
             removing: false,
+            declared: None,
             commands: dsbus_schema::goal::Commands::default(),
         };
         let seen = self.view.programs.entry(program(name)).or_insert(Seen { seq, value: fresh });
@@ -155,6 +156,7 @@ impl World {
             revision: p.revision,
             wanted: p.wanted,
             state,
+            rests: false,
             since: Timestamp::from_unix_nanos(0),
             pid: None,
             restarts: 0,
@@ -312,6 +314,7 @@ impl World {
             revision: 0,
             wanted: Wanted::default(),
             state,
+            rests: false,
             since: Timestamp::from_unix_nanos(0),
             pid: None,
             restarts: 0,

@@ -24,6 +24,7 @@ fn placement(epoch: u64, seconds: u64) -> Placement {
         epoch: Epoch(epoch),
         wanted: Wanted { run: true, ..Wanted::default() },
         spec: ProgramSpec { touch_timeout, ..ProgramSpec::default() },
+        rest: None,
         signer: None,
         sig: None,
     }

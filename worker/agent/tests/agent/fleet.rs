@@ -39,6 +39,7 @@ pub(crate) fn placement(epoch: u64, seconds: u64) -> Placement {
         epoch: Epoch(epoch),
         wanted: Wanted { run: true, ..Wanted::default() },
         spec: ProgramSpec { touch_timeout, exclusive: true, ..ProgramSpec::default() },
+        rest: None,
         signer: None,
         sig: None,
     }

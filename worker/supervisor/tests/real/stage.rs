@@ -350,6 +350,7 @@ pub(crate) fn order(name: &str, words: &[&str], edit: impl FnOnce(&mut ProgramSp
         epoch: Epoch(1),
         wanted: Wanted { run: true, ..Wanted::default() },
         spec,
+        rest: None,
         signer: None,
         sig: None,
     };
