@@ -49,15 +49,50 @@ impl From<RestState> for State {
 }
 
 impl Rest {
-    /// What a placement says of an instance that stands like this, if it rests.
-    pub fn of(status: &Status) -> Option<Rest> {
+    /// What this placement should say, now that its worker has told this: only where that answers
+    /// all that is wanted here.
+    pub fn told(placement: &Placement, status: &Status) -> Option<Rest> {
+        let (wanted, acted) = (placement.wanted, status.wanted);
+        let answered = status.rests
+            && (status.id, status.epoch) == (placement.id, placement.epoch)
+            && status.revision == placement.revision
+            && acted.run == wanted.run
+            && acted.starts >= wanted.starts
+            && acted.restarts >= wanted.restarts;
         let state = match status.state {
-            State::Exited if status.rests => RestState::Exited,
-            State::Fatal if status.rests => RestState::Fatal,
-            _ => return None,
+            State::Exited if answered => RestState::Exited,
+            State::Fatal if answered => RestState::Fatal,
+            State::Exited
+            | State::Fatal
+            | State::Stopped
+            | State::Pending
+            | State::Starting
+            | State::Running
+            | State::Backoff
+            | State::Stopping
+            | State::Unknown => return None,
         };
         let (exit, reason, since) = (status.exit, status.reason.clone(), status.since);
         Some(Rest { state, exit, reason, since })
+    }
+
+    /// What stays of the rest of `before` in a placement that wants this: nothing, where a worker
+    /// that knows the instance would start it now.
+    pub fn kept(
+        before: &Placement,
+        wanted: Wanted,
+        revision: u64,
+        spec: &ProgramSpec,
+    ) -> Option<Rest> {
+        let rest = before.rest.as_ref()?;
+        // Any change may mend what failed; what has ended well begins anew only as something else.
+        let declared_anew = revision != before.revision
+            && (rest.state == RestState::Fatal || !before.spec.same_child(spec));
+        let more = (wanted.run && !before.wanted.run)
+            || wanted.starts > before.wanted.starts
+            || wanted.restarts > before.wanted.restarts;
+        let begins = wanted.run && (more || declared_anew);
+        (!begins).then(|| rest.clone())
     }
 }
 
@@ -84,4 +119,99 @@ pub struct Placement {
     /// Signature over fleet, key, epoch and body; reserved until fleets have authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sig: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A placement that wants 2 starts, and what its worker told of it.
+    fn told(state: State) -> (Placement, Status) {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        let wanted = json!({ "run": true, "starts": 2 });
+        let mut placement = json!({ "id": id, "revision": 3, "epoch": 7, "wanted": wanted });
+        placement["spec"] = json!({ "command": "x" });
+        let status = json!({
+            "id": id, "revision": 3, "epoch": 7, "wanted": wanted, "state": state, "rests": true,
+            "since": "2026-05-01T12:00:00Z", "exit": { "code": 5, "signal": null, "core": false },
+            "reason": "why", "seq": 4, "incarnation": "00000000-0000-0000-0000-000000000000",
+        });
+        let status = serde_json::from_value(status).unwrap();
+        (serde_json::from_value(placement).unwrap(), status)
+    }
+
+    #[test]
+    fn a_placement_of_before_says_nothing_of_rest() {
+        let (placement, _) = told(State::Exited);
+        assert_eq!(placement.rest, None);
+        assert!(!serde_json::to_string(&placement).unwrap().contains("\"rest\""));
+    }
+
+    #[test]
+    fn what_has_ended_and_answers_all_that_is_wanted_rests() {
+        for (state, rests) in [(State::Exited, RestState::Exited), (State::Fatal, RestState::Fatal)]
+        {
+            let (placement, status) = told(state);
+            let rest = Rest::told(&placement, &status).unwrap();
+            assert_eq!((rest.state, State::from(rest.state)), (rests, state));
+            assert_eq!((rest.exit, rest.since), (status.exit, status.since));
+            assert_eq!(rest.reason.as_deref(), Some("why"));
+            let placement = Placement { rest: Some(rest), ..placement };
+            let json = serde_json::to_value(&placement).unwrap();
+            assert_eq!(json["rest"]["state"], json!(state));
+            assert_eq!(serde_json::from_value::<Placement>(json).unwrap(), placement);
+        }
+        let (placement, status) = told(State::Running);
+        assert_eq!(Rest::told(&placement, &status), None);
+        let unanswered: [fn(&mut Placement, &mut Status); 7] = [
+            |_, s| s.rests = false,
+            |p, _| p.epoch = Epoch(8),
+            |p, _| p.revision = 4,
+            |p, _| p.wanted.starts = 3,
+            |p, _| p.wanted.restarts = 1,
+            |p, _| p.wanted.run = false,
+            |p, _| p.id = ProgramId(uuid::Uuid::nil()),
+        ];
+        for edit in unanswered {
+            let (mut placement, mut status) = told(State::Exited);
+            edit(&mut placement, &mut status);
+            assert_eq!(Rest::told(&placement, &status), None, "{placement:?}");
+        }
+    }
+
+    #[test]
+    fn it_rests_until_more_is_wanted() {
+        let kept = |state, edit: fn(&mut Placement)| {
+            let (mut before, status) = told(state);
+            before.rest = Rest::told(&before, &status);
+            let mut next = before.clone();
+            edit(&mut next);
+            Rest::kept(&before, next.wanted, next.revision, &next.spec).is_some()
+        };
+        let edits: [(fn(&mut Placement), bool, bool); 7] = [
+            (|_| {}, true, true),
+            (|p| p.wanted.reloads = 1, true, true),
+            (|p| p.wanted.run = false, true, true),
+            (|p| p.wanted.starts = 3, false, false),
+            (|p| p.wanted.restarts = 1, false, false),
+            (|p| (p.revision, p.spec.priority) = (4, 1), true, false),
+            (|p| (p.revision, p.spec.shell) = (4, true), false, false),
+        ];
+        for (number, (edit, exited, fatal)) in edits.into_iter().enumerate() {
+            assert_eq!(kept(State::Exited, edit), exited, "{number}");
+            assert_eq!(kept(State::Fatal, edit), fatal, "{number}");
+        }
+    }
+
+    #[test]
+    fn what_was_stopped_at_rest_begins_when_it_should_run() {
+        let (mut before, mut status) = told(State::Exited);
+        (before.wanted.run, status.wanted.run) = (false, false);
+        before.rest = Rest::told(&before, &status);
+        assert!(before.rest.is_some());
+        let wanted = Wanted { run: true, ..before.wanted };
+        assert_eq!(Rest::kept(&before, wanted, 3, &before.spec), None);
+    }
 }

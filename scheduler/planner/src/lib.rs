@@ -6,6 +6,7 @@
 pub mod action;
 mod evict;
 pub mod invariants;
+pub mod jobs;
 pub mod judge;
 mod place;
 pub mod plan;
