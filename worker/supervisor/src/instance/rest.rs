@@ -18,6 +18,8 @@ const SPREAD: u32 = 10;
 /// 2^32 times the golden ratio: multiples of it, taken modulo 2^32, lie evenly apart however many
 /// there are.
 const GOLDEN: u32 = 0x9E37_79B9;
+/// How many shares there are: 2^32.
+const SHARES: f64 = 4_294_967_296.0;
 
 impl Instance {
     /// Whether it has ended for good, or was given up.
@@ -58,7 +60,7 @@ impl Instance {
             return None;
         }
         let sooner = age.0 / SPREAD;
-        let share = f64::from(share(self.placed.id, self.name.index)) / f64::from(u32::MAX);
+        let share = f64::from(share(self.placed.id, self.name.index)) / SHARES;
         Some(child.since + age.0.saturating_sub(sooner.mul_f64(share)))
     }
 
