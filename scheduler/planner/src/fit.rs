@@ -211,7 +211,8 @@ impl<'a> Ask<'a> {
         }
         let taken = deltas.reserved(host);
         // A worker that tells no capacity is an older one, and takes what it is given.
-        let left = |all: u64, taken: u64| if all == 0 { u64::MAX } else { all.saturating_sub(taken) };
+        let left =
+            |all: u64, taken: u64| if all == 0 { u64::MAX } else { all.saturating_sub(taken) };
         let cpu = left(millis(capacity.cpu), taken.millicpu);
         if self.reserved.millicpu > cpu {
             return Some(Refusal::Cpu { left: cpu, asked: self.reserved.millicpu });
@@ -248,7 +249,8 @@ impl<'a> Ask<'a> {
     /// A score in words.
     pub(crate) fn words(&self, score: [u64; 3]) -> String {
         let [zone, second, third] = score;
-        let plural = |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
+        let plural =
+            |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
         let copies = |n: u64| if n == 1 { "1 copy".to_owned() } else { format!("{n} copies") };
         let mut words = match self.spec.strategy {
             Strategy::Spread => format!("{}, {}", copies(second), plural(third, "instance")),
@@ -258,7 +260,11 @@ impl<'a> Ask<'a> {
             Strategy::MostLoaded => format!("about {} % loaded", u64::MAX - second),
         };
         if let Some(label) = &self.spec.spread_by {
-            let in_zone = if zone == u64::MAX { format!("no {label}") } else { format!("{} in its {label}", copies(zone)) };
+            let in_zone = if zone == u64::MAX {
+                format!("no {label}")
+            } else {
+                format!("{} in its {label}", copies(zone))
+            };
             words = format!("{in_zone}, {words}");
         }
         words

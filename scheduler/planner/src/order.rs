@@ -143,9 +143,10 @@ pub(crate) fn before_stop(view: &View, name: &ProgramName, priority: i32) -> Opt
     {
         return Some(format!("waits for {other}, which depends on it, to end"));
     }
-    let peer = view.index.peers(name).find(|(other, peer)| {
-        *other > priority && stopping(peer) && !depends(view, name, peer)
-    })?;
+    let peer = view
+        .index
+        .peers(name)
+        .find(|(other, peer)| *other > priority && stopping(peer) && !depends(view, name, peer))?;
     Some(format!("waits for {} (priority {}) to end first", peer.1, peer.0))
 }
 

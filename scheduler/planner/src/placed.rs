@@ -1,18 +1,18 @@
 //! What becomes of instances that have a place: they stay, change there, move, or go.
 
 use dsbus_schema::goal::Wanted;
-use dsbus_schema::ids::{InstanceId, WorkerName};
-use dsbus_schema::program::{AutoRestart, Kind, OnWorkerLoss, Program};
+use dsbus_schema::ids::InstanceId;
+use dsbus_schema::placement::Rest;
+use dsbus_schema::program::{Kind, OnWorkerLoss, Program, ProgramSpec};
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 
-use crate::action::{Action, LeaseGuard};
+use crate::action::Action;
 use crate::fit::Ask;
 use crate::leave::{self, Leave};
-use crate::order::{self, ended_well};
-use crate::place;
-use crate::plan::{Draft, Scene, next_epoch};
-use crate::rest;
+use crate::moves::{relocate, remove, stop, update};
+use crate::order;
+use crate::plan::{Draft, Scene};
 use crate::rolling::{self, Health, Rolling};
 use crate::view::{Instance, Life, Placed, View};
 
@@ -80,7 +80,13 @@ fn alone(
 ) -> bool {
     let other = instance.placements.iter().find(|other| other.worker != placed.worker);
     if let Some(other) = other {
-        draft.actions.push(remove(view, name, instance, other, "a second placement of one instance"));
+        draft.actions.push(remove(
+            view,
+            name,
+            instance,
+            other,
+            "a second placement of one instance",
+        ));
     }
     other.is_none()
 }
@@ -118,7 +124,7 @@ fn lost(
     wanted: Wanted,
     draft: &mut Draft,
 ) {
-    let Scene { view, program, .. } = *scene;
+    let program = scene.program;
     if !wanted.run {
         if placed.wanted.run {
             // So that it is not started when its worker comes back.
@@ -147,13 +153,9 @@ fn lost(
 }
 
 /// Whether an instance has ended for good: nobody starts it again until a person asks for that.
-pub(crate) fn at_end(scene: &Scene<'_>, name: &InstanceId, placed: &Placed, status: &Status) -> bool {
+fn at_end(scene: &Scene<'_>, name: &InstanceId, placed: &Placed, status: &Status) -> bool {
     match status.state {
-        State::Exited => match placed.spec.autorestart {
-            AutoRestart::Never => true,
-            AutoRestart::Always => false,
-            AutoRestart::Unexpected => ended_well(scene.program, status),
-        },
+        State::Exited => status.rests,
         State::Fatal => given_up(scene, name.index, asked(scene.program, placed.wanted)),
         State::Stopped
         | State::Pending
@@ -225,6 +227,7 @@ fn keep(
     let (mut revision, mut spec) = rolling.next(name.index, placed);
     let mut next = wanted;
     let acted = instance.acted(placed);
+    let rests = acted.is_some_and(|status| at_end(scene, name, placed, status));
     if wanted.run && !placed.wanted.run {
         if let Some(wait) = order::before_start(view, program, now) {
             draft.wake_at(wait.until);
@@ -234,14 +237,18 @@ fn keep(
         if order::before_stop(view, &name.program, placed.spec.priority).is_some() {
             return;
         }
-    } else if wanted.run && acted.is_none_or(|status| !at_end(scene, name, placed, status)) {
+    } else if program.spec.schedule.is_some() && wanted.starts == placed.wanted.starts && rests {
+        // The next run is the first one of a changed declaration.
+        (revision, spec) = (placed.revision, placed.spec.clone());
+    } else if wanted.run && !rests {
         // It lives: what ends its child is done when its turn comes.
         let anew = !spec.same_child(&placed.spec);
         let rolls = anew && (program.rollout.is_some() || program.spec.kind == Kind::Oneshot);
         let goal = entry.goals.all.as_ref();
         let restarts = wanted.restarts > placed.wanted.restarts && goal.is_some_and(|g| g.rolling);
         if rolls || restarts {
-            let health = rolling::health(view, instance, placed, std::time::Duration::ZERO, now.boot);
+            let health =
+                rolling::health(view, instance, placed, std::time::Duration::ZERO, now.boot);
             let busy = program.spec.kind == Kind::Oneshot && health != Health::Down;
             if busy || !rolling.take_down(health) {
                 next.restarts = if restarts { placed.wanted.restarts } else { wanted.restarts };
@@ -262,19 +269,19 @@ fn keep(
         let ended = acted.filter(|status| at_end(scene, name, placed, status));
         if let Some(status) = ended.filter(|_| placed.rest.is_none()) {
             let mut placement = placed.placement();
-            placement.rest = Some(rest::of(status));
-            draft.actions.push(update(name, instance, placed, placement));
+            placement.rest = Rest::told(&placement, status);
+            if placement.rest.is_some() {
+                draft.actions.push(update(name, instance, placed, placement));
+            }
         }
         return;
     }
     if !unchanged {
-        let mut changed = placed.clone();
-        let again = next.starts > placed.wanted.starts || next.restarts > placed.wanted.restarts;
-        if again || !next.run || !spec.same_child(&placed.spec) {
-            changed.rest = None;
-        }
-        (changed.wanted, changed.revision, changed.spec) = (next, revision, spec);
-        draft.actions.push(update(name, instance, placed, changed.placement()));
+        let mut placement = placed.placement();
+        placement.rest = Rest::kept(&placement, next, revision, &spec);
+        (placement.wanted, placement.revision) = (next, revision);
+        placement.spec = ProgramSpec::clone(&spec);
+        draft.actions.push(update(name, instance, placed, placement));
     }
 }
 
@@ -310,126 +317,4 @@ pub(crate) fn given_up(scene: &Scene<'_>, index: u32, asked: u64) -> bool {
     let limit = scene.program.spec.max_fail_count;
     let goal = scene.entry.goals.each.get(&index);
     goal.is_some_and(|g| g.fails_since >= asked && g.fails >= limit)
-}
-
-/// Moves an instance to another worker, if one can take it.
-fn relocate(
-    scene: &Scene<'_>,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
-    reason: &str,
-    draft: &mut Draft,
-) {
-    let Scene { view, entry, .. } = *scene;
-    let rolling = Rolling::new(scene);
-    let (revision, spec) = rolling.fresh(name.index);
-    let failed_on = place::failed_on(scene, name.index);
-    let ask = Ask::new(view, name, &spec, failed_on);
-    let Ok((to, _)) = ask.choose(Some(&placed.worker), &draft.deltas) else {
-        draft.waits = true;
-        return;
-    };
-    let Ok(lease) = lease_guard(view, instance, placed) else { return };
-    if let Some(host) = view.hosts.get(to) {
-        draft.deltas.add(host, &name.program, &spec);
-    }
-    let epoch = next_epoch(entry, name.index);
-    let mut placement = place::placement(scene, name.index, epoch, revision, &spec);
-    placement.from = Some(placed.worker.clone());
-    placement.reason = Some(reason.to_owned());
-    placement.rest = placed.rest.clone().filter(|_| revision == placed.revision);
-    draft.actions.push(Action::Move {
-        name: name.clone(),
-        from: placed.worker.clone(),
-        to: to.clone(),
-        guard: instance.guard,
-        lease,
-        placement: Box::new(placement),
-        reason: reason.to_owned(),
-    });
-}
-
-/// What a move must stand on, besides the placement: that a lost worker has not touched since; and
-/// that a worker which gave up an exclusive instance is still the run that did (a new run would
-/// start it again, under a new touch).
-///
-/// # Errors
-/// When another run of the worker holds the lease: its own word is to be awaited.
-fn lease_guard(
-    view: &View,
-    instance: &Instance,
-    placed: &Placed,
-) -> Result<Option<LeaseGuard>, Stale> {
-    if let Some(lost) = lost_lease(view, placed) {
-        return Ok(Some(lost));
-    }
-    if !placed.spec.exclusive {
-        return Ok(None);
-    }
-    let told_by = instance.status(placed).map(|status| status.incarnation);
-    let held_by = view.lease(placed).and_then(|lease| lease.incarnation);
-    if told_by.is_some() && told_by == held_by {
-        Ok(Some(guard_of(view, placed)))
-    } else {
-        Err(Stale)
-    }
-}
-
-/// What is known of an instance is older than its worker's present run.
-struct Stale;
-
-/// The lease that a placement lives by, as it stands.
-fn guard_of(view: &View, placed: &Placed) -> LeaseGuard {
-    let seconds = placed.spec.touch_seconds();
-    LeaseGuard { seconds, seq: view.lease(placed).map_or(0, |lease| lease.seq) }
-}
-
-/// The same, if it is lost.
-fn lost_lease(view: &View, placed: &Placed) -> Option<LeaseGuard> {
-    (view.life(placed) == Life::Lost).then(|| guard_of(view, placed))
-}
-
-fn remove(
-    view: &View,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
-    reason: &str,
-) -> Action {
-    Action::Remove {
-        lease: lost_lease(view, placed),
-        name: name.clone(),
-        worker: placed.worker.clone(),
-        guard: instance.guard,
-        epoch: placed.epoch,
-        reason: reason.to_owned(),
-    }
-}
-
-/// The same placement, not to be run.
-fn stop(name: &InstanceId, instance: &Instance, placed: &Placed) -> Action {
-    let mut placement = placed.placement();
-    placement.wanted.run = false;
-    placement.rest = None;
-    update(name, instance, placed, placement)
-}
-
-fn update(
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
-    placement: dsbus_schema::placement::Placement,
-) -> Action {
-    Action::Update {
-        name: name.clone(),
-        worker: placed.worker.clone(),
-        guard: instance.guard,
-        placement: Box::new(placement),
-    }
-}
-
-/// Whether a worker is that of a placement.
-pub(crate) fn is_on(placed: &Placed, worker: &WorkerName) -> bool {
-    placed.worker == *worker
 }

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::Program;
-use dsbus_schema::state::WorkerState;
 
 use crate::action::Action;
 use crate::fit::Deltas;
 use crate::order;
 use crate::rolling::Rolling;
 use crate::view::{Entry, Now, View};
-use crate::{jobs, place, placed, purge, rolling, system};
+use crate::{fire, place, placed, purge, rolling, system};
 
 /// What every pass adds to.
 #[derive(Debug, Default)]
@@ -122,7 +121,7 @@ fn one(view: &View, name: &ProgramName, now: Now, draft: &mut Draft) {
     };
     let scene = Scene { view, entry, program: &seen.value, now };
     let mut rolling = Rolling::new(&scene);
-    jobs::plan(&scene, draft);
+    fire::plan(&scene, draft);
     let placed: Vec<u32> = entry
         .instances
         .iter()
@@ -149,9 +148,4 @@ pub(crate) fn next_epoch(entry: &Entry, index: u32) -> Epoch {
     let instance = entry.instance(index);
     let last = instance.and_then(|i| i.placed()).map_or(0, |placed| placed.epoch.0);
     Epoch(1 + instance.map_or(0, |i| i.guard).max(last))
-}
-
-/// Whether a worker takes new instances.
-pub(crate) fn is_ready(view: &View, worker: &WorkerName) -> bool {
-    view.worker_state(worker) == WorkerState::Ready
 }

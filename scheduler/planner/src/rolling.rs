@@ -125,7 +125,11 @@ impl<'a> Rolling<'a> {
         now: BootTime,
     ) -> Health {
         let changed = self.stable.is_some() && placed.revision >= self.program.revision;
-        let young = if changed { self.program.spec.update.min_healthy.0 } else { std::time::Duration::ZERO };
+        let young = if changed {
+            self.program.spec.update.min_healthy.0
+        } else {
+            std::time::Duration::ZERO
+        };
         let health = health(view, instance, placed, young, now);
         if let Health::Young(at) = health {
             self.wake = Some(self.wake.map_or(at, |known| known.min(at)));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use dsbus_schema::goal::{Goal, Wanted, wanted};
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
-use dsbus_schema::placement::Placement;
+use dsbus_schema::placement::{Placement, Rest};
 use dsbus_schema::program::{Facility, Program, ProgramSpec};
 use dsbus_schema::state::WorkerState;
 use dsbus_schema::status::Status;
@@ -66,13 +66,15 @@ pub struct Placed {
     pub from: Option<WorkerName>,
     /// Why it is here, for people.
     pub reason: Option<String>,
+    /// It has ended for good, or was given up.
+    pub rest: Option<Rest>,
 }
 
 impl Placed {
     /// Shares `spec` with those that are known already.
     fn new(worker: WorkerName, seq: u64, placement: Placement, spec: Arc<ProgramSpec>) -> Placed {
-        let Placement { id, revision, epoch, wanted, from, reason, .. } = placement;
-        Placed { worker, seq, id, revision, epoch, wanted, spec, from, reason }
+        let Placement { id, revision, epoch, wanted, from, reason, rest, .. } = placement;
+        Placed { worker, seq, id, revision, epoch, wanted, spec, from, reason, rest }
     }
 
     /// The same as it is written to the bus.
@@ -80,6 +82,7 @@ impl Placed {
         Placement {
             from: self.from.clone(),
             reason: self.reason.clone(),
+            rest: self.rest.clone(),
             ..Placement::new(
                 self.id,
                 self.revision,
@@ -247,15 +250,16 @@ impl View {
             program.spec.autostart,
         );
         wanted.run &= !self.is_disabled(&program.name, index);
+        // What has a schedule is first started when that says so.
+        wanted.run &= program.spec.schedule.is_none() || wanted.starts > 0;
         wanted
     }
 
     /// Whether it refuses to be started.
     pub fn is_disabled(&self, program: &ProgramName, index: u32) -> bool {
         let disabled = |goal: Option<&Goal>| goal.is_some_and(|goal| goal.disabled);
-        self.goals(program).is_some_and(|goals| {
-            disabled(goals.all.as_ref()) || disabled(goals.each.get(&index))
-        })
+        self.goals(program)
+            .is_some_and(|goals| disabled(goals.all.as_ref()) || disabled(goals.each.get(&index)))
     }
 
     /// The goal of one instance, if it has one of its own.
@@ -289,6 +293,11 @@ impl View {
             let name = |index: u32| InstanceId::new(program.clone(), index);
             entry.instances.iter().map(move |(index, instance)| (name(*index), instance))
         })
+    }
+
+    /// Instances that have more than one placement.
+    pub(crate) fn doubled(&self) -> impl Iterator<Item = (&InstanceId, &Instance)> {
+        self.index.doubled.iter().filter_map(|name| Some((name, self.instance(name)?)))
     }
 
     /// The last known state of a placed instance, if it is about this very placement.
@@ -341,6 +350,11 @@ impl View {
     /// until that has run out, too.
     pub fn is_lost(&self, worker: &WorkerName) -> bool {
         self.lease_of(worker, PRESENCE_SECONDS).is_some_and(|lease| lease.life == Life::Lost)
+    }
+
+    /// Whether a worker is lost, or was never seen to touch.
+    pub(crate) fn is_gone(&self, worker: &WorkerName) -> bool {
+        self.lease_of(worker, PRESENCE_SECONDS).is_none_or(|lease| lease.life == Life::Lost)
     }
 
     /// State of a worker.

@@ -67,7 +67,9 @@ impl View {
 
     fn forget_if_empty(&mut self, name: &ProgramName) {
         let empty = |entry: &Entry| {
-            entry.program.is_none() && entry.goals == super::Goals::default() && entry.instances.is_empty()
+            entry.program.is_none()
+                && entry.goals == super::Goals::default()
+                && entry.instances.is_empty()
         };
         if self.programs.get(name).is_some_and(empty) {
             self.programs.remove(name);
@@ -204,6 +206,11 @@ impl View {
         if new.is_none() {
             instance.well = None;
         }
+        if instance.placements.len() > 1 {
+            self.index.doubled.insert(name.clone());
+        } else if !self.index.doubled.is_empty() {
+            self.index.doubled.remove(name);
+        }
         let host = self.host(worker);
         if let Some(old) = &old {
             host.take(name, &old.spec);
@@ -271,6 +278,11 @@ impl View {
     /// Plans for a program again although nothing changed: what was decided was not done.
     pub fn note(&mut self, program: &ProgramName) {
         self.index.note(program);
+    }
+
+    /// The same for a worker.
+    pub fn note_worker(&mut self, worker: &WorkerName) {
+        self.index.note_worker(worker);
     }
 
     /// Plans for everything again.

@@ -38,6 +38,8 @@ pub(crate) struct Index {
     wake_of: BTreeMap<ProgramName, BootTime>,
     /// Instances by the worker that they were moved from.
     moved_from: BTreeMap<WorkerName, BTreeSet<InstanceId>>,
+    /// Instances that have more than one placement, though none should.
+    pub(super) doubled: BTreeSet<InstanceId>,
     /// Workers that are draining.
     draining: BTreeSet<WorkerName>,
     /// Workers of which something changed that may make them go.
