@@ -47,7 +47,7 @@ pub use log::{LogTarget, LogTargets};
 pub use needs::{CGROUP, Facility, key_of};
 pub use on_fatal::OnFatal;
 pub use order::{Condition, DependsOn};
-pub use place::{LabelRule, OnWorkerLoss, Resources, Strategy, label_problem};
+pub use place::{LabelRule, OnWorkerLoss, Resources, Strategy};
 pub use probe::Probe;
 pub use problem::Problem;
 pub use restart::AutoRestart;

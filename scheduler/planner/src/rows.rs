@@ -170,6 +170,9 @@ pub fn workers(view: &View) -> Vec<WorkerRow> {
                 .and_then(|lease| lease.touched),
             version: worker.version.clone(),
             facilities: worker.facilities.clone(),
+            labels: worker.labels.clone(),
+            capacity: worker.capacity,
+            facts: worker.facts.clone(),
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use dsbus_schema::event::{Event, Fact, Source, WorkerChange, WorkerFact};
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
-use dsbus_schema::worker::Worker;
+use dsbus_schema::worker::{Capacity, Facts, Labels, Worker};
 use dsbus_supervisor::protocol::{Order, ToSupervisor};
 use uuid::Uuid;
 
@@ -49,6 +49,9 @@ impl BusSide {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: hello.started,
             facilities: hello.facilities.clone(),
+            labels: Labels::new(),
+            capacity: Capacity::default(),
+            facts: Facts::default(),
             stopping: hello.stopping,
         }
     }

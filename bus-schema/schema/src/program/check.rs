@@ -211,7 +211,9 @@ impl ProgramSpec {
 
     fn spread_by_problem(&self) -> Option<Problem> {
         let name = self.spread_by.as_ref()?;
-        super::label_problem(name, "").map(|why| Problem::new("spread_by", why))
+        crate::worker::label::check_name(name)
+            .err()
+            .map(|e| Problem::new("spread_by", e.to_string()))
     }
 
     fn touch_timeout_problem(&self) -> Option<Problem> {

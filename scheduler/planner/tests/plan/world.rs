@@ -12,7 +12,7 @@ use dsbus_schema::program::{Command, Program, ProgramSpec};
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
-use dsbus_schema::worker::Worker;
+use dsbus_schema::worker::{Capacity, Facts, Labels, Worker};
 use uuid::Uuid;
 
 pub(crate) fn program(name: &str) -> ProgramName {
@@ -62,6 +62,9 @@ impl World {
             version: "0".into(),
             started: Timestamp::from_unix_nanos(0),
             facilities: Vec::new(),
+            labels: Labels::new(),
+            capacity: Capacity::default(),
+            facts: Facts::default(),
             stopping: false,
         };
         self.view.workers.insert(worker.name.clone(), worker);
