@@ -1,7 +1,5 @@
 //! Whether the fleet can do what a declaration needs.
 
-use std::collections::BTreeMap;
-
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::program::{CGROUP, Facility, Problem, ProgramSpec, key_of};
 use dsbus_schema::worker::Worker;
@@ -9,21 +7,19 @@ use dsbus_schema::worker::Worker;
 /// Workers that are named in a sentence; more are counted.
 const NAMED_MAX: usize = 5;
 
-type Workers = BTreeMap<WorkerName, Worker>;
-
 /// What no registered worker can do. Nothing while none has registered: one that can may come.
-pub(super) fn problems(spec: &ProgramSpec, workers: &Workers) -> Vec<Problem> {
+pub(super) fn problems(spec: &ProgramSpec, workers: &[&Worker]) -> Vec<Problem> {
     let needs = spec.needs();
-    if workers.is_empty() || workers.values().any(|worker| has_all(worker, &needs)) {
+    if workers.is_empty() || workers.iter().any(|worker| has_all(worker, &needs)) {
         return Vec::new();
     }
-    let nobody = |need: &&Facility| workers.values().all(|worker| !has(worker, need));
+    let nobody = |need: &&Facility| workers.iter().all(|worker| !has(worker, need));
     let missing: Vec<&Facility> = needs.iter().filter(nobody).collect();
     if missing.is_empty() {
         let message = format!("no worker has all of {}", needs.join(", "));
         return vec![problem(key_of(&needs[0]), message)];
     }
-    let known = named(workers.keys());
+    let known = named(workers.iter().map(|worker| &worker.name));
     missing
         .into_iter()
         .map(|need| {
@@ -33,16 +29,16 @@ pub(super) fn problems(spec: &ProgramSpec, workers: &Workers) -> Vec<Problem> {
 }
 
 /// What is allowed, and will not do all that is expected.
-pub(super) fn warnings(spec: &ProgramSpec, workers: &Workers) -> Vec<Problem> {
+pub(super) fn warnings(spec: &ProgramSpec, workers: &[&Worker]) -> Vec<Problem> {
     let mut found = Vec::new();
     let needs = spec.needs();
-    let mine = || workers.values().filter(|worker| spec.machines.contains(&worker.name));
+    let mine = || workers.iter().filter(|worker| spec.machines.contains(&worker.name));
     if mine().next().is_some() && !mine().any(|worker| has_all(worker, &needs)) {
         let known = named(mine().map(|worker| &worker.name));
         found.push(problem("machines", format!("{known} cannot do all of {}", needs.join(", "))));
     }
     let whole = |worker: &Worker| worker.facilities.iter().any(|facility| facility == CGROUP);
-    if spec.exclusive && !workers.is_empty() && !workers.values().any(whole) {
+    if spec.exclusive && !workers.is_empty() && !workers.iter().any(|worker| whole(worker)) {
         let message = "no worker has a cgroup to keep its children in: what a child of it leaves \
                        behind may outlive the deadline";
         let problem = problem("exclusive", message.to_owned());
@@ -78,7 +74,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn workers(all: &[(&str, &[&str])]) -> Workers {
+    /// They live for as long as the tests do.
+    fn workers(all: &[(&str, &[&str])]) -> Vec<&'static Worker> {
         let worker = |name: &str, facilities: &[&str]| {
             let record = json!({
                 "name": name, "machine": "m", "boot": uuid::Uuid::nil(), "directory": "/d",
@@ -87,7 +84,7 @@ mod tests {
                 "facilities": facilities,
             });
             let worker: Worker = serde_json::from_value(record).unwrap();
-            (worker.name.clone(), worker)
+            &*Box::leak(Box::new(worker))
         };
         all.iter().map(|(name, facilities)| worker(name, facilities)).collect()
     }
