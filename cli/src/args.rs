@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
+use dsbus_schema::worker::label;
 use serde_json::{Map, Value};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
@@ -262,6 +263,10 @@ pub(crate) struct Worker {
     /// State directory; /var/lib/dsbus/NAME for root, else ~/.local/state/dsbus/NAME
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// What programs may choose this worker by, such as zone=eu; several times for several labels.
+    /// Wins over the label of that name in the file
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label::parse)]
+    pub(crate) labels: Vec<(String, String)>,
     /// The worker's own configuration, worker.toml: log, pidfile, user, limits, what all its children
     /// get. Else DIR/worker.toml with --dir, else /etc/dsbus/worker.toml, where there is one. Options
     /// given here win over it

@@ -12,6 +12,7 @@ use std::process::{Child as Process, Command, Stdio};
 use dsbus_harness::{DEADLINE, wait_for};
 use dsbus_schema::ids::{Epoch, Incarnation, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
+use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::process::start_time;
 use dsbus_supervisor::protocol::{Child, Hello, ToAgent};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -45,6 +46,8 @@ fn hello(child: Child) -> ToAgent {
         stopping: false,
         children: vec![child],
         facilities: Vec::new(),
+        labels: Labels::new(),
+        capacity: Capacity::default(),
         leases: vec![(5, BootTime(1))],
     })
 }

@@ -15,6 +15,8 @@ use tokio::task::AbortHandle;
 
 use crate::calls::Desk;
 use crate::errands::Seqs;
+use crate::facts::Watched;
+use crate::facts::look::Fixed;
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::placements::Placements;
@@ -72,6 +74,8 @@ pub(crate) struct BusSide {
     pub(crate) serving: Option<AbortHandle>,
     pub(crate) recording: Option<AbortHandle>,
     pub(crate) reconnected: BootTime,
+    /// The machine.
+    pub(crate) watched: Watched,
 }
 
 impl BusSide {
@@ -94,6 +98,7 @@ impl BusSide {
             serving: None,
             recording: None,
             reconnected: BootTime(0),
+            watched: Watched::new(Fixed::look()),
             hello,
             me,
             desk,

@@ -48,7 +48,11 @@ impl Agent {
                 self.bus.served = self.bus.serving.take().map(|_| served);
             }
             Done::Reported(outcome) => self.publisher.done(&outcome),
-            Done::Recorded => self.bus.recording = None,
+            Done::Recorded => {
+                // What has ended may be an older one than the one that is being written now.
+                self.bus.recording.take_if(|writing| writing.is_finished());
+            }
+            Done::Looked(slow) => self.bus.watched.seen_slowly(slow, now),
             Done::Probed { number, trouble } => {
                 // One that is dropped is asked again.
                 self.link.say(ToSupervisor::Probed { number, trouble });

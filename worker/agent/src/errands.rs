@@ -17,6 +17,7 @@ use dsbus_schema::worker::Worker;
 use tokio::task::JoinSet;
 
 use crate::calls::{self, Desk};
+use crate::facts::look::Slow;
 use crate::publish::Outcome;
 use crate::report;
 use crate::retry::Retry;
@@ -60,6 +61,8 @@ pub(crate) enum Done {
     Reported(Outcome),
     /// The worker's own record is written.
     Recorded,
+    /// The machine was looked at.
+    Looked(Slow),
     /// A child was asked whether it is well.
     Probed {
         /// The question's number.
@@ -196,6 +199,15 @@ pub(crate) async fn record(bus: Bus, worker: Worker) -> Done {
             Ok(_) => return Done::Recorded,
             Err(error) => retry.after(&error).await,
         }
+    }
+}
+
+/// Looks at what of the machine may take time, beside the loop.
+pub(crate) async fn look_slowly(directory: String) -> Done {
+    match tokio::task::spawn_blocking(move || Slow::look(&directory)).await {
+        Ok(slow) => Done::Looked(slow),
+        // Only a runtime that ends gives it up.
+        Err(_) => Done::Nothing,
     }
 }
 

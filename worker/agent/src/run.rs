@@ -200,7 +200,8 @@ impl Agent {
                 self.errands.spawn(async move { Done::Probed { number, trouble: asking.await } });
             }
             ToAgent::Cleared { number, trouble } => self.clearing.ended(number, trouble),
-            ToAgent::Stopping { reason } => self.stopping(&reason),
+            ToAgent::Described { labels, capacity } => self.described(labels, capacity, now),
+            ToAgent::Stopping { reason } => self.stopping(&reason, now),
             ToAgent::Bye => self.leaving = true,
         }
     }

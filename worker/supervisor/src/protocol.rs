@@ -13,6 +13,7 @@ use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Facility;
 use dsbus_schema::status::Status;
+use dsbus_schema::worker::{Capacity, Labels};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -65,6 +66,13 @@ pub enum ToAgent {
         /// `None` when the logs are empty now, else why not.
         trouble: Option<String>,
     },
+    /// What its owner says of the worker has changed.
+    Described {
+        /// Its labels.
+        labels: Labels,
+        /// How much its instances may declare in all.
+        capacity: Capacity,
+    },
     /// The worker was told to stop; its children are being stopped.
     Stopping {
         /// By what, for people.
@@ -107,6 +115,12 @@ pub struct Hello {
     /// What the worker can do for a child.
     #[serde(default)]
     pub facilities: Vec<Facility>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// How much its instances may declare in all.
+    #[serde(default)]
+    pub capacity: Capacity,
     /// Leases as the last agent gave them: seconds, and until when.
     pub leases: Vec<(u64, BootTime)>,
 }

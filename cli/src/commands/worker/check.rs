@@ -1,6 +1,7 @@
 //! `dsbus worker --check-config`: prints what a worker that is started now would use, as a file that
 //! says the same.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -58,6 +59,12 @@ fn origin(args: &args::Worker, choice: &Choice, key: &str) -> String {
     let (option, line) = match key {
         "name" => (args.name.is_some(), lines.get(key).or_else(|| lines.get("identifier"))),
         "dir" => (args.dir.is_some(), lines.get(key)),
+        "labels" if !args.labels.is_empty() => {
+            return match lines.get(key) {
+                Some(line) => format!("line {line}, and --label"),
+                None => "--label".to_owned(),
+            };
+        }
         _ => (false, lines.get(key)),
     };
     match line {
@@ -86,6 +93,8 @@ fn rows(choice: &Choice) -> Vec<Row> {
         directory,
         minfds,
         minprocs,
+        labels: _,
+        capacity,
         environment,
         serverurl,
         childlogdir,
@@ -95,8 +104,18 @@ fn rows(choice: &Choice) -> Vec<Row> {
         syslog,
     } = &choice.file.keys;
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.display()));
-    let pairs: toml_edit::InlineTable =
-        environment.iter().map(|(key, value)| (key.clone(), value.as_str())).collect();
+    let pairs = |map: &BTreeMap<String, String>| {
+        let pairs = map.iter().map(|(key, value)| (key.clone(), value.as_str()));
+        Some(pairs.collect::<toml_edit::InlineTable>().to_string())
+    };
+    let mut limits = toml_edit::InlineTable::new();
+    if let Some(cpu) = capacity.cpu {
+        limits.insert("cpu", cpu.into());
+    }
+    if let Some(memory) = capacity.memory {
+        let memory = i64::try_from(memory.0).unwrap_or(i64::MAX);
+        limits.insert("memory", memory.into());
+    }
     vec![
         ("name", Some(quoted(&choice.worker)), ""),
         ("dir", Some(quoted(choice.directory.display())), ""),
@@ -112,7 +131,13 @@ fn rows(choice: &Choice) -> Vec<Row> {
         ("directory", path(directory), "as it is started"),
         ("minfds", Some(minfds.to_string()), ""),
         ("minprocs", Some(minprocs.to_string()), ""),
-        ("environment", Some(pairs.to_string()), ""),
+        ("labels", pairs(&choice.labels), ""),
+        (
+            "capacity",
+            Some(limits).filter(|l| !l.is_empty()).map(|l| l.to_string()),
+            "what the machine has",
+        ),
+        ("environment", pairs(environment), ""),
         ("serverurl", serverurl.as_ref().map(quoted), "none"),
         ("childlogdir", path(childlogdir), "below dir"),
         ("nocleanup", Some(nocleanup.to_string()), ""),
@@ -144,7 +169,8 @@ mod tests {
     fn what_is_printed_is_a_file_that_says_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let text = "name = \"a\"\ndir = \"s\"\nlogfile = \"l\"\nlogfile_maxbytes = 1000\n\
-                    environment = { A = 'x\"y', B = 2 }\numask = \"077\"\nnodaemon = false\n";
+                    environment = { A = 'x\"y', B = 2 }\numask = \"077\"\nnodaemon = false\n\
+                    capacity = { memory = '8GB' }\n[labels]\nzone = \"eu\"\n";
         std::fs::write(directory.path().join("w.toml"), text).unwrap();
         let around = Surroundings { directory: directory.path().into(), ..Surroundings::default() };
         let choice = |words: &str| match args::parse(words.split(' ')).unwrap().verb {

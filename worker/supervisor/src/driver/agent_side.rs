@@ -5,8 +5,10 @@ use std::sync::Arc;
 use dsbus_schema::call::Channel;
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::InstanceId;
+use dsbus_schema::worker::Capacity;
 
 use crate::agent_link::Change;
+use crate::capacity::capacity;
 use crate::clock::{self, Now};
 use crate::poller::Ready;
 use crate::protocol::{Hello, ToAgent, ToSupervisor};
@@ -50,6 +52,8 @@ impl Driver {
             stopping: self.ending != Ending::Not,
             children: self.children.iter().map(|living| living.child.clone()).collect(),
             facilities: facilities(&self.machine),
+            labels: self.config.settings.labels.clone(),
+            capacity: self.capacity(),
             leases: self.table.leases(),
         };
         self.agent.send(&ToAgent::Hello(hello));
@@ -62,6 +66,17 @@ impl Driver {
         if matches!(self.ending, Ending::Bye(_)) {
             self.agent.send(&ToAgent::Bye);
         }
+    }
+
+    /// Tells the agent what its owner says of the worker.
+    pub(super) fn describe(&mut self) {
+        let (labels, capacity) = (self.config.settings.labels.clone(), self.capacity());
+        self.agent.send(&ToAgent::Described { labels, capacity });
+    }
+
+    fn capacity(&self) -> Capacity {
+        let children = self.machine.cgroups.as_ref().map(|root| root.path.as_path());
+        capacity(self.config.settings.capacity, children)
     }
 
     /// What the agent logs goes into the worker's own log file, where there is one.

@@ -35,6 +35,7 @@ impl Driver {
             Ok(settings) => {
                 self.streams.outputs.set_settings(&settings);
                 self.config.settings = settings;
+                self.describe();
                 tracing::info!("SIGHUP: the configuration is read again; new children obey it");
             }
             Err(why) => tracing::error!("SIGHUP: the old configuration stays: {why}"),
