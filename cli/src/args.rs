@@ -65,7 +65,7 @@ pub(crate) enum Verb {
     Remove(Act),
     /// Show what runs, and where; exits 3 when something that should run does not
     Status(Status),
-    /// Show the workers
+    /// Show the workers, and what their machines are busy with
     Workers(Workers),
     /// Show what instances print
     Logs(Logs),
@@ -163,6 +163,9 @@ pub(crate) struct Status {
 /// `dsbus workers`.
 #[derive(Debug, Group)]
 pub(crate) struct Workers {
+    /// Everything about these workers; a line for each of all without one
+    #[arg(value_name = "WORKER")]
+    pub(crate) names: Vec<WorkerName>,
     /// Print a table, or JSON
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
