@@ -69,9 +69,24 @@ pub struct Goal {
     /// when `fails` began to count: a later request begins a new count.
     #[serde(default)]
     pub fails_since: u64,
+    /// The last restart that was asked for is a rolling one: instances are restarted one after the
+    /// other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rolling: bool,
+    /// It refuses to be started; `run` is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+    /// It is to leave the place that it has under this epoch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub leave: Epoch,
     /// The commands that acted on this goal.
     #[serde(default)]
     pub commands: Commands,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(epoch: &Epoch) -> bool {
+    epoch.0 == 0
 }
 
 /// The last commands that acted on a record, newest last; at most [`COMMANDS_MAX`].
@@ -83,6 +98,11 @@ impl Commands {
     /// Whether the command with this id has already acted here.
     pub fn has_acted(&self, id: Uuid) -> bool {
         self.0.iter().any(|c| c.id == id)
+    }
+
+    /// The id of the last command that acted here.
+    pub fn last(&self) -> Option<Uuid> {
+        self.0.back().map(|c| c.id)
     }
 
     /// Remembers that the command acted here.

@@ -4,12 +4,15 @@
 mod check;
 mod child;
 mod command;
+mod defaults;
 pub mod expand;
 mod hook;
 mod limits;
 mod log;
 mod needs;
 mod on_fatal;
+mod order;
+mod place;
 mod probe;
 mod problem;
 mod read;
@@ -21,13 +24,16 @@ mod spec;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod update;
 mod warn;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::goal::Commands;
-use crate::ids::{InstanceId, ProgramId, ProgramName};
+use crate::ids::{InstanceId, ProgramId, ProgramName, UserName};
+use crate::moment::Timestamp;
+use crate::rollout::Rollout;
 
 pub use check::{
     LOG_BACKUPS_MAX, NUMPROCS_MAX, SPEC_BYTES_MAX, START_RETRIES_MAX, TOUCH_TIMEOUT_MAX,
@@ -40,6 +46,8 @@ pub use limits::{CAPABILITIES, Capability, Limits, Mode, RLIMITS, Rlimit};
 pub use log::{LogTarget, LogTargets};
 pub use needs::{CGROUP, Facility, key_of};
 pub use on_fatal::OnFatal;
+pub use order::{Condition, DependsOn};
+pub use place::{LabelRule, OnWorkerLoss, Resources, Strategy};
 pub use probe::Probe;
 pub use problem::Problem;
 pub use restart::AutoRestart;
@@ -48,6 +56,7 @@ pub use signal::Signal;
 pub use socket::{ExtraFile, FileMode, SocketAddress};
 pub use spec::ProgramSpec;
 pub use stop::{StopSignal, StopSignals};
+pub use update::Update;
 
 /// A program as it is stored: the declaration and its identity. Key `<program>` of the programs
 /// bucket.
@@ -67,9 +76,37 @@ pub struct Program {
     /// The commands that declared it.
     #[serde(default)]
     pub commands: Commands,
+    /// A rollout that is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Box<Rollout>>,
+    /// When this revision was declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
+    /// Who declared this revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<UserName>,
+    /// Why there is this revision, where there is more to say than that it was declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Program {
+    /// A program that is declared for the first time.
+    pub fn new(id: ProgramId, name: ProgramName, spec: ProgramSpec) -> Program {
+        Program {
+            id,
+            name,
+            revision: 1,
+            spec,
+            removing: false,
+            commands: Commands::default(),
+            rollout: None,
+            changed: None,
+            by: None,
+            reason: None,
+        }
+    }
+
     /// The program's instances.
     pub fn instances(&self) -> impl Iterator<Item = InstanceId> + '_ {
         (0..self.spec.numprocs).map(|index| InstanceId::new(self.name.clone(), index))

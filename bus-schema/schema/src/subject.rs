@@ -47,10 +47,8 @@ pub fn worker(fleet: &FleetName, worker: &WorkerName, verb: WorkerVerb) -> Strin
 
 /// The subject of an event.
 pub fn event(fleet: &FleetName, source: &Source, fact: &Fact) -> String {
-    let (program, index) = match fact.instance() {
-        Some(instance) => (instance.program.as_str(), instance.index.to_string()),
-        None => ("_", "_".to_owned()),
-    };
+    let program = fact.program().map_or("_", ProgramName::as_str);
+    let index = fact.instance().map_or_else(|| "_".to_owned(), |name| name.index.to_string());
     event_tokens(fleet.as_str(), source.token(), fact.kind(), program, &index, fact.type_name())
 }
 

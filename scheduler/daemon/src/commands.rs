@@ -70,6 +70,7 @@ impl Commander {
             Verb::Remove => json(&self.remove(read(body)?).await?),
             Verb::Status => json(&self.status(read(body)?).await?),
             Verb::Workers => json(&self.workers(&read(body)?).await?),
+            other => Err(Refusal::new(code::BAD_REQUEST, format!("{} comes later", other.name()))),
         };
         if !matches!(verb, Verb::Status | Verb::Workers) {
             tracing::info!("{user}: {}", verb.name());

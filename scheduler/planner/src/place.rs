@@ -58,15 +58,8 @@ pub(crate) fn placement(
     name: &InstanceId,
     epoch: Epoch,
 ) -> Placement {
-    Placement {
-        id: program.id,
-        revision: program.revision,
-        epoch,
-        wanted: view.wanted(program, name.index),
-        spec: program.spec.clone(),
-        signer: None,
-        sig: None,
-    }
+    let wanted = view.wanted(program, name.index);
+    Placement::new(program.id, program.revision, epoch, wanted, program.spec.clone())
 }
 
 /// The worker that takes an instance, not being `except`: of those that may, the one with the

@@ -32,12 +32,15 @@ const TABLES: &[(&str, &str, &[&str])] = &[
         &["pre_start"],
     ),
     ("Limits", "`limits` is a table of these keys:", &["limits"]),
+    ("Resources", "`resources` is a table of these keys:", &["resources"]),
+    ("Update", "`update` is a table of these keys:", &["update"]),
 ];
 
 /// What may be given for a key, to see what a change of it does.
 const SAMPLES: &str = r#"[7, true, false, "x", "/x", "INT", "022", "tcp://:1", "unix:///x", "NET_RAW",
     "7:7", "exit", "root", "0770", "realtime:1", "syslog", { "tcp": "a:1" }, { "pids": 7 },
-    { "nofile": 7 }, { "A": "b" }]"#;
+    { "nofile": 7 }, { "A": "b" }, "pack", "stay", { "cpu": 1 },
+    { "max_surge": 1 }]"#;
 
 /// The document.
 pub(super) fn document() -> String {

@@ -89,7 +89,17 @@ impl ProgramSpec {
             log_max_age: of.log_max_age,
             strip_ansi: of.strip_ansi,
             meta: of.meta,
+            required: of.required,
+            depends_on: of.depends_on,
             machines: of.machines,
+            labels: of.labels,
+            resources: of.resources,
+            strategy: of.strategy,
+            spread_by: of.spread_by,
+            anti_affinity: of.anti_affinity,
+            system: of.system,
+            on_worker_loss: of.on_worker_loss,
+            update: of.update,
             touch_timeout: of.touch_timeout,
             max_fail_count: of.max_fail_count,
             ..self.clone()
@@ -124,7 +134,7 @@ impl ProgramSpec {
     pub fn variables(&self, name: &InstanceId, worker: &WorkerName, host: &str) -> Variables {
         let number = u64::from(self.numprocs_start) + u64::from(name.index);
         [
-            ("group_name", name.program.to_string()),
+            ("group_name", self.group.as_ref().unwrap_or(&name.program).to_string()),
             ("host_node_name", host.to_owned()),
             ("numprocs", self.numprocs.to_string()),
             ("process_num", number.to_string()),

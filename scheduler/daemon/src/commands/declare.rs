@@ -7,7 +7,6 @@ use dsbus_planner::rows;
 use dsbus_schema::command::{
     APPLY_PROGRAMS_MAX, Applied, AppliedProgram, Apply, Change, Create, Verb, code,
 };
-use dsbus_schema::goal::Commands;
 use dsbus_schema::ids::{ProgramId, ProgramName, WorkerName};
 use dsbus_schema::program::{Problem, Program, ProgramSpec};
 use dsbus_schema::state::State;
@@ -46,10 +45,10 @@ impl Commander {
                 return Err(refused(problems));
             }
             if writes.is_empty() {
-                return Ok(Applied { programs });
+                return Ok(Applied { programs, steps: Vec::new() });
             }
             match self.bus.batch(Bucket::Programs, writes).await {
-                Ok(_) => return Ok(Applied { programs }),
+                Ok(_) => return Ok(Applied { programs, steps: Vec::new() }),
                 Err(Error::LostRace { .. }) => {}
                 Err(e) => return Err(unavailable(e)),
             }
@@ -100,7 +99,7 @@ impl Commander {
             let meant = Meant { program: program.clone(), index: None };
             self.set_goal(&meant, Verb::Start, command).await?;
         }
-        Ok(Applied { programs: vec![self.applied(program, Change::Created)] })
+        Ok(Applied { programs: vec![self.applied(program, Change::Created)], steps: Vec::new() })
     }
 
     fn applied(&self, program: &Program, change: Change) -> AppliedProgram {
@@ -114,6 +113,8 @@ impl Commander {
             change,
             numprocs: program.spec.numprocs,
             warnings,
+            changed: Vec::new(),
+            rolls: false,
         }
     }
 
@@ -203,16 +204,8 @@ fn declared(
     command: Uuid,
 ) -> Result<(Program, Change), Refusal> {
     let Some(mut program) = stored else {
-        let mut commands = Commands::default();
-        commands.remember(command, Verb::Apply.name());
-        let program = Program {
-            id: ProgramId(Uuid::now_v7()),
-            name: name.clone(),
-            revision: 1,
-            spec: spec.clone(),
-            removing: false,
-            commands,
-        };
+        let mut program = Program::new(ProgramId(Uuid::now_v7()), name.clone(), spec.clone());
+        program.commands.remember(command, Verb::Apply.name());
         return Ok((program, Change::Created));
     };
     if program.removing {

@@ -106,17 +106,10 @@ impl World {
     pub(crate) fn declare(&mut self, name: &str, change: impl FnOnce(&mut ProgramSpec)) {
         let seq = self.next();
         self.ids += 1;
-        let fresh = Program {
-            id: ProgramId(Uuid::from_u128(self.ids)),
-            name: program(name),
-            revision: 0,
-            spec: ProgramSpec {
-                command: Command::Line("sleep 1".into()),
-                ..ProgramSpec::default()
-            },
-            removing: false,
-            commands: dsbus_schema::goal::Commands::default(),
-        };
+        let spec =
+            ProgramSpec { command: Command::Line("sleep 1".into()), ..ProgramSpec::default() };
+        let mut fresh = Program::new(ProgramId(Uuid::from_u128(self.ids)), program(name), spec);
+        fresh.revision = 0;
         let seen = self.view.programs.entry(program(name)).or_insert(Seen { seq, value: fresh });
         seen.seq = seq;
         seen.value.revision += 1;

@@ -29,8 +29,7 @@ fn placement(epoch: u64, change: impl FnOnce(&mut Placement)) -> Placement {
     let spec = ProgramSpec { command: Command::Line("x".into()), ..ProgramSpec::default() };
     let wanted = Wanted { run: true, ..Wanted::default() };
     let id = ProgramId(Uuid::nil());
-    let mut p =
-        Placement { id, revision: 1, epoch: Epoch(epoch), wanted, spec, signer: None, sig: None };
+    let mut p = Placement::new(id, 1, Epoch(epoch), wanted, spec);
     change(&mut p);
     p
 }
