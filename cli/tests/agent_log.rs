@@ -44,6 +44,7 @@ fn hello(child: Child) -> ToAgent {
         supervisor_pid: i32::try_from(std::process::id()).unwrap(),
         directory: "/nonexistent".to_owned(),
         stopping: false,
+        draining: false,
         children: vec![child],
         facilities: Vec::new(),
         labels: Labels::new(),

@@ -66,7 +66,7 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
 
 /// Becomes what the file says, step by step: what needs root first.
 fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Failure> {
-    let Choice { worker, directory, labels: _, file } = choice;
+    let Choice { worker, directory, file, .. } = choice;
     let keys = &file.keys;
     let given = |key: &str| file.lines.contains_key(key);
     let nofile = limits::files(keys.minfds, given("minfds"))?;

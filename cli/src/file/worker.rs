@@ -70,6 +70,11 @@ pub(crate) struct Keys {
     pub(crate) labels: Labels,
     /// How much its instances may declare in all.
     pub(crate) capacity: CapacityKeys,
+    /// Told to stop, give away what runs here first.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub(crate) drain: bool,
+    /// For so long at most.
+    pub(crate) drain_timeout: lenient::Span,
     /// Variables of every child.
     #[serde(deserialize_with = "lenient::environment")]
     pub(crate) environment: BTreeMap<String, String>,
@@ -120,6 +125,8 @@ impl Default for Keys {
             minprocs: 200,
             labels: Labels::new(),
             capacity: CapacityKeys::default(),
+            drain: false,
+            drain_timeout: lenient::Span::from_secs(300),
             environment: BTreeMap::new(),
             serverurl: None,
             childlogdir: None,

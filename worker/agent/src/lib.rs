@@ -11,6 +11,7 @@ mod calls;
 mod claim;
 mod clearing;
 mod clock;
+mod drain;
 mod enforce;
 mod errands;
 mod facts;

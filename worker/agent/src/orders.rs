@@ -156,6 +156,7 @@ impl Agent {
             Phase::Live if self.bus.owed && self.link.idle() => self.sync(),
             _ => {}
         }
+        self.tend_drain();
         if let Some(word) = self.bus.last_word.take()
             && !self.link.say(word.clone())
         {

@@ -153,7 +153,7 @@ mod tests {
         );
         let elsewhere = paths("memory", Some("/sys/fs/cgroup/unified/z"));
         assert_eq!(elsewhere[..2], [&format!("{two}/z"), two]);
-        assert_eq!(chain("", "", "cpu", None), [PathBuf::new(); 0]);
+        assert!(chain("", "", "cpu", None).is_empty());
     }
 
     #[test]

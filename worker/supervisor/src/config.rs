@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
 use dsbus_schema::program::{Mode, Rlimit};
@@ -50,6 +51,9 @@ pub struct Settings {
     pub labels: Labels,
     /// How much its instances may declare in all.
     pub capacity: CapacityChoice,
+    /// Told to stop by SIGTERM, the worker first gives its instances away, for so long at most;
+    /// `None` is not at all.
+    pub drain: Option<Duration>,
     /// Variables of every child; those of its program win.
     pub environment: BTreeMap<String, String>,
     /// What children find as `SUPERVISOR_SERVER_URL`, unless their program has a `serverurl`.
@@ -79,6 +83,7 @@ impl Default for Settings {
         Settings {
             labels: Labels::new(),
             capacity: CapacityChoice::default(),
+            drain: None,
             environment: BTreeMap::new(),
             serverurl: None,
             strip_ansi: false,

@@ -73,6 +73,9 @@ pub enum ToAgent {
         /// How much its instances may declare in all.
         capacity: Capacity,
     },
+    /// The worker was told to stop, and first gives its instances away: ask the schedulers for that,
+    /// and say [`ToSupervisor::Drained`] when none is left.
+    Drain,
     /// The worker was told to stop; its children are being stopped.
     Stopping {
         /// By what, for people.
@@ -110,6 +113,9 @@ pub struct Hello {
     pub directory: String,
     /// It was told to stop.
     pub stopping: bool,
+    /// It was told to stop, and gives its instances away before it does; see [`ToAgent::Drain`].
+    #[serde(default)]
+    pub draining: bool,
     /// Children that live now.
     pub children: Vec<Child>,
     /// What the worker can do for a child.
@@ -285,6 +291,8 @@ pub enum ToSupervisor {
         /// Why, for people.
         why: String,
     },
+    /// No instance that could be given away is left.
+    Drained,
     /// All reports are published; the supervisor may exit.
     Finished,
 }

@@ -59,6 +59,7 @@ fn origin(args: &args::Worker, choice: &Choice, key: &str) -> String {
     let (option, line) = match key {
         "name" => (args.name.is_some(), lines.get(key).or_else(|| lines.get("identifier"))),
         "dir" => (args.dir.is_some(), lines.get(key)),
+        "drain" => (args.drain, lines.get(key)),
         "labels" if !args.labels.is_empty() => {
             return match lines.get(key) {
                 Some(line) => format!("line {line}, and --label"),
@@ -94,6 +95,8 @@ fn rows(choice: &Choice) -> Vec<Row> {
         minfds,
         minprocs,
         labels: _,
+        drain: _,
+        drain_timeout,
         capacity,
         environment,
         serverurl,
@@ -137,6 +140,8 @@ fn rows(choice: &Choice) -> Vec<Row> {
             Some(limits).filter(|l| !l.is_empty()).map(|l| l.to_string()),
             "what the machine has",
         ),
+        ("drain", Some(choice.drain.to_string()), ""),
+        ("drain_timeout", Some(quoted(drain_timeout)), ""),
         ("environment", pairs(environment), ""),
         ("serverurl", serverurl.as_ref().map(quoted), "none"),
         ("childlogdir", path(childlogdir), "below dir"),

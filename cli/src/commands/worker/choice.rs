@@ -24,6 +24,8 @@ pub(super) struct Choice {
     pub(super) worker: WorkerName,
     /// Its state directory.
     pub(super) directory: PathBuf,
+    /// Whether it gives away what it runs before it stops.
+    pub(super) drain: bool,
     /// Its labels.
     pub(super) labels: Labels,
     /// Its file.
@@ -60,7 +62,7 @@ impl Choice {
             let why = format!("a worker has at most {LABELS_MAX} labels");
             return Err(Wrong::Other(Failure::usage(why)));
         }
-        Ok(Choice { worker, directory, labels, file })
+        Ok(Choice { worker, directory, drain: args.drain || keys.drain, labels, file })
     }
 }
 

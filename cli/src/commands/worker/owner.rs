@@ -58,6 +58,7 @@ impl Fixed {
                 cpu: keys.capacity.cpu,
                 memory: keys.capacity.memory.map(|memory| memory.0),
             },
+            drain: (args.drain || keys.drain).then_some(keys.drain_timeout.0),
             environment,
             serverurl: keys.serverurl.clone(),
             strip_ansi: keys.strip_ansi,

@@ -53,6 +53,8 @@ fn the_example_names_every_key_and_its_default() {
         "minfds",
         "syslog",
         "cgroup",
+        "drain",
+        "drain_timeout",
     ] {
         assert!(!changed.contains(&key.to_owned()), "{key} has another default");
     }

@@ -38,6 +38,7 @@ pub(crate) fn hello(directory: &Path, incarnation: u128) -> Hello {
         supervisor_pid: 42,
         directory: directory.to_str().unwrap().to_owned(),
         stopping: false,
+        draining: false,
         children: Vec::new(),
         facilities: Vec::new(),
         labels: Labels::new(),

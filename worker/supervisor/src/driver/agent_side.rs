@@ -49,7 +49,8 @@ impl Driver {
             started: self.started.wall,
             supervisor_pid: i32::try_from(std::process::id()).unwrap_or(0),
             directory: self.home.path().display().to_string(),
-            stopping: self.ending != Ending::Not,
+            stopping: !self.goes_on(),
+            draining: matches!(self.ending, Ending::Draining(_)),
             children: self.children.iter().map(|living| living.child.clone()).collect(),
             facilities: facilities(&self.machine),
             labels: self.config.settings.labels.clone(),
@@ -145,6 +146,11 @@ impl Driver {
             }
             ToSupervisor::NameTaken { by } => self.name_taken(&by),
             ToSupervisor::Unusable { why } => self.give_up(&why, false),
+            ToSupervisor::Drained => {
+                if matches!(self.ending, Ending::Draining(_)) {
+                    self.stop("SIGTERM; its instances were given away", false);
+                }
+            }
             ToSupervisor::Finished => {
                 if matches!(self.ending, Ending::Bye(_)) {
                     self.ending = Ending::Done;
@@ -166,14 +172,14 @@ impl Driver {
 
     fn name_taken(&mut self, by: &str) {
         let worker = self.config.worker.clone();
-        if self.ending == Ending::Not {
+        if self.goes_on() {
             self.worker_event(WorkerChange::NameTaken, Some(format!("it is held by {by}")));
         }
         self.give_up(&format!("the name {worker} is held by {by}"), true);
     }
 
     fn give_up(&mut self, why: &str, fence: bool) {
-        if self.ending == Ending::Not {
+        if self.goes_on() {
             tracing::error!("{why}");
             self.exit_code = 1;
             self.stop(why, fence);
