@@ -43,7 +43,7 @@ pub(super) async fn run(
         .into_iter()
         .map(|row| (row.name.clone(), row))
         .collect();
-    let request = Act { envelope: envelope(), names: args.names.clone() };
+    let request = Act { envelope: envelope(), names: args.names.clone(), rolling: false };
     let acted: Acted = connection.command(manner.verb, &request).await?;
     if acted.instances.is_empty() {
         output::note(format_args!("nothing to {verb}: the fleet has no programs"));

@@ -49,7 +49,7 @@ pub(super) async fn apply(
     wait: &Wait,
     format: Format,
 ) -> Result<Code, Failure> {
-    let request = Apply { envelope: act::envelope(), programs };
+    let request = Apply { envelope: act::envelope(), programs, dry_run: false };
     let applied: Applied = connection.command(Verb::Apply, &request).await?;
     warn(&applied);
     if format == Format::Table {
