@@ -271,7 +271,7 @@ pub(crate) struct Worker {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label::parse)]
     pub(crate) labels: Vec<(String, String)>,
     /// Told to stop by SIGTERM, first let the fleet move everything away that runs here, for
-    /// drain_timeout of the file at most; a second SIGTERM stops at once
+    /// `drain_timeout` of the file at most; a second SIGTERM stops at once
     #[arg(long)]
     pub(crate) drain: bool,
     /// The worker's own configuration, worker.toml: log, pidfile, user, limits, what all its children

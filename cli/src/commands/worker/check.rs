@@ -12,7 +12,7 @@ use crate::args;
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::file::worker::Keys;
+use crate::file::worker::{CapacityKeys, Keys};
 use crate::output;
 
 /// Settings are no wider than this before what they are from; longer ones stand out.
@@ -107,18 +107,6 @@ fn rows(choice: &Choice) -> Vec<Row> {
         syslog,
     } = &choice.file.keys;
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.display()));
-    let pairs = |map: &BTreeMap<String, String>| {
-        let pairs = map.iter().map(|(key, value)| (key.clone(), value.as_str()));
-        Some(pairs.collect::<toml_edit::InlineTable>().to_string())
-    };
-    let mut limits = toml_edit::InlineTable::new();
-    if let Some(cpu) = capacity.cpu {
-        limits.insert("cpu", cpu.into());
-    }
-    if let Some(memory) = capacity.memory {
-        let memory = i64::try_from(memory.0).unwrap_or(i64::MAX);
-        limits.insert("memory", memory.into());
-    }
     vec![
         ("name", Some(quoted(&choice.worker)), ""),
         ("dir", Some(quoted(choice.directory.display())), ""),
@@ -134,15 +122,11 @@ fn rows(choice: &Choice) -> Vec<Row> {
         ("directory", path(directory), "as it is started"),
         ("minfds", Some(minfds.to_string()), ""),
         ("minprocs", Some(minprocs.to_string()), ""),
-        ("labels", pairs(&choice.labels), ""),
-        (
-            "capacity",
-            Some(limits).filter(|l| !l.is_empty()).map(|l| l.to_string()),
-            "what the machine has",
-        ),
+        ("labels", Some(table(&choice.labels)), ""),
+        ("capacity", limits(*capacity), "what the machine has"),
         ("drain", Some(choice.drain.to_string()), ""),
         ("drain_timeout", Some(quoted(drain_timeout)), ""),
-        ("environment", pairs(environment), ""),
+        ("environment", Some(table(environment)), ""),
         ("serverurl", serverurl.as_ref().map(quoted), "none"),
         ("childlogdir", path(childlogdir), "below dir"),
         ("nocleanup", Some(nocleanup.to_string()), ""),
@@ -150,6 +134,24 @@ fn rows(choice: &Choice) -> Vec<Row> {
         ("cgroup", Some(quoted(cgroup)), ""),
         ("syslog", Some(quoted(syslog.display())), ""),
     ]
+}
+
+/// Texts as an inline table.
+fn table(pairs: &BTreeMap<String, String>) -> String {
+    let pairs = pairs.iter().map(|(key, value)| (key.clone(), value.as_str()));
+    pairs.collect::<toml_edit::InlineTable>().to_string()
+}
+
+fn limits(of: CapacityKeys) -> Option<String> {
+    let mut limits = toml_edit::InlineTable::new();
+    if let Some(cpu) = of.cpu {
+        limits.insert("cpu", cpu.into());
+    }
+    if let Some(memory) = of.memory {
+        let memory = i64::try_from(memory.0).unwrap_or(i64::MAX);
+        limits.insert("memory", memory.into());
+    }
+    (!limits.is_empty()).then(|| limits.to_string())
 }
 
 /// A size as a person would write it.
