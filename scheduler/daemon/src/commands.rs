@@ -125,8 +125,8 @@ impl Commander {
             match name {
                 Target::All => {
                     let core = self.shared.lock();
-                    let all = core.view.programs.values().filter(|p| !p.value.removing);
-                    meant.extend(all.map(|p| Meant { program: p.value.clone(), index: None }));
+                    let all = core.view.programs().filter(|p| !p.removing);
+                    meant.extend(all.map(|p| Meant { program: p.clone(), index: None }));
                 }
                 Target::Program(name) => {
                     let program = self.known(name).await?;
@@ -135,11 +135,7 @@ impl Commander {
                 Target::Id(id) => {
                     let name = {
                         let core = self.shared.lock();
-                        core.view
-                            .programs
-                            .values()
-                            .find(|p| p.value.id == *id)
-                            .map(|p| p.value.name.clone())
+                        core.view.programs().find(|p| p.id == *id).map(|p| p.name.clone())
                     };
                     let Some(name) = name else {
                         return Err(Refusal::new(
@@ -153,7 +149,7 @@ impl Commander {
                 Target::Instance(InstanceId { program, index }) => {
                     let program = self.known(program).await?;
                     let placed = InstanceId::new(program.name.clone(), *index);
-                    let retiring = self.shared.lock().view.placements.contains_key(&placed);
+                    let retiring = self.shared.lock().view.placed(&placed).is_some();
                     if *index >= program.spec.numprocs && !retiring {
                         let (name, n) = (&program.name, program.spec.numprocs);
                         let text =
@@ -175,7 +171,7 @@ impl Commander {
 
     fn unknown(&self, name: &str) -> Refusal {
         let core = self.shared.lock();
-        let near = nearest(name, core.view.programs.keys().map(ProgramName::as_str));
+        let near = nearest(name, core.view.programs().map(|p| p.name.as_str()));
         let hint = near.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
         Refusal::new(code::NOT_FOUND, format!("no program is named {name:?}{hint}"))
     }

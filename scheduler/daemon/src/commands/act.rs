@@ -115,7 +115,7 @@ impl Commander {
     /// What is wanted of each instance now that `goal` is written.
     fn acted(&self, meant: &Meant, goal: &Goal) -> Vec<ActedInstance> {
         let core = self.shared.lock();
-        let known = core.view.goals.get(&meant.program.name);
+        let known = core.view.goals(&meant.program.name);
         meant
             .instances()
             .into_iter()

@@ -7,7 +7,7 @@ use dsbus_planner::rows;
 use dsbus_schema::command::{
     APPLY_PROGRAMS_MAX, Applied, AppliedProgram, Apply, Change, Create, Verb, code,
 };
-use dsbus_schema::ids::{ProgramId, ProgramName, WorkerName};
+use dsbus_schema::ids::{ProgramId, ProgramName};
 use dsbus_schema::program::{Problem, Program, ProgramSpec};
 use dsbus_schema::state::State;
 use dsbus_schema::storage::Bucket;
@@ -105,7 +105,7 @@ impl Commander {
     fn applied(&self, program: &Program, change: Change) -> AppliedProgram {
         let mut warnings = program.spec.warnings();
         warnings.extend(self.unknown_machines(&program.spec));
-        warnings.extend(capable::warnings(&program.spec, &self.shared.lock().view.workers));
+        warnings.extend(capable::warnings(&program.spec, &self.shared.lock().view));
         AppliedProgram {
             name: program.name.clone(),
             id: program.id,
@@ -129,17 +129,17 @@ impl Commander {
 
     /// What a declaration needs, and no worker can do.
     fn impossible(&self, name: &ProgramName, spec: &ProgramSpec) -> Vec<Problem> {
-        named(name, capable::problems(spec, &self.shared.lock().view.workers)).collect()
+        named(name, capable::problems(spec, &self.shared.lock().view)).collect()
     }
 
     /// Machines that no worker of this fleet is named after: allowed, since one may come.
     fn unknown_machines(&self, spec: &ProgramSpec) -> Vec<Problem> {
         let core = self.shared.lock();
-        let known = &core.view.workers;
-        let unknown = spec.machines.iter().filter(|machine| !known.contains_key(*machine));
+        let known = &core.view;
+        let unknown = spec.machines.iter().filter(|machine| known.worker(machine).is_none());
         unknown
             .map(|machine| {
-                let names = known.keys().map(WorkerName::as_str);
+                let names = known.workers().map(|worker| worker.name.as_str());
                 let near = nearest(machine.as_str(), names);
                 Problem {
                     key: "machines".to_owned(),
