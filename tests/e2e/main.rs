@@ -10,6 +10,7 @@ mod declare;
 mod dev;
 mod exclusive;
 mod facilities;
+mod facts;
 mod failover;
 mod faults;
 mod fleet;
