@@ -193,7 +193,7 @@ pub(crate) fn event_style(fact: &Fact) -> Style {
             | Notice::ReloadFailed
             | Notice::OutputLost
             | Notice::DoesNotDie => AnsiColor::Red,
-            Notice::ReloadStarted | Notice::BinaryChanged => AnsiColor::Yellow,
+            Notice::ReloadStarted | Notice::BinaryChanged | Notice::Recycled => AnsiColor::Yellow,
             Notice::HookDone
             | Notice::Reloaded
             | Notice::ReloadSwitched

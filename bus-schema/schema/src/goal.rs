@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ids::{Epoch, WorkerName};
+use crate::moment::Timestamp;
 
 /// How many answered commands a goal remembers, so that a retry acts once.
 pub const COMMANDS_MAX: usize = 64;
@@ -79,6 +80,9 @@ pub struct Goal {
     /// It is to leave the place that it has under this epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub leave: Epoch,
+    /// Of a program with a schedule: the due time of the last run that was fired or skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_due: Option<Timestamp>,
     /// The commands that acted on this goal.
     #[serde(default)]
     pub commands: Commands,

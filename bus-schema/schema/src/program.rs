@@ -7,6 +7,7 @@ mod command;
 mod defaults;
 pub mod expand;
 mod hook;
+mod job;
 mod limits;
 mod log;
 mod needs;
@@ -18,6 +19,9 @@ mod problem;
 mod read;
 mod restart;
 mod retries;
+mod schedule;
+#[cfg(test)]
+mod schedule_tests;
 mod signal;
 mod socket;
 mod spec;
@@ -42,6 +46,7 @@ pub use check::{
 pub use child::{TOUCH_TIMEOUT_DEFAULT, TOUCH_TIMEOUT_EXCLUSIVE};
 pub use command::Command;
 pub use hook::{Hook, HookPoint};
+pub use job::{Kind, MAX_AGE_MIN};
 pub use limits::{CAPABILITIES, Capability, Limits, Mode, RLIMITS, Rlimit};
 pub use log::{LogTarget, LogTargets};
 pub use needs::{CGROUP, Facility, key_of};
@@ -52,6 +57,7 @@ pub use probe::Probe;
 pub use problem::Problem;
 pub use restart::AutoRestart;
 pub use retries::Retries;
+pub use schedule::{MissedRun, Schedule, run_id};
 pub use signal::Signal;
 pub use socket::{ExtraFile, FileMode, SocketAddress};
 pub use spec::ProgramSpec;
@@ -73,6 +79,9 @@ pub struct Program {
     /// A person asked to remove it: instances are stopped, then everything of it is deleted.
     #[serde(default)]
     pub removing: bool,
+    /// When its schedule was declared or last changed: due times before that are none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Timestamp>,
     /// The commands that declared it.
     #[serde(default)]
     pub commands: Commands,
@@ -99,6 +108,7 @@ impl Program {
             revision: 1,
             spec,
             removing: false,
+            declared: None,
             commands: Commands::default(),
             rollout: None,
             changed: None,

@@ -34,6 +34,9 @@ pub struct Status {
     pub wanted: Wanted,
     /// State.
     pub state: State,
+    /// It has ended for good, or was given up: its worker starts it only when more is wanted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rests: bool,
     /// Since when it is in this state.
     pub since: Timestamp,
     /// Process id of the child, while there is one.

@@ -5,14 +5,12 @@ mod act;
 mod ask;
 mod capable;
 mod declare;
-mod foresee;
 mod history;
 mod order;
 mod rebalance;
 mod resolve;
 mod revise;
 mod rollout;
-mod seen;
 mod workers;
 
 use dsbus_client::{Bus, Error, Refusal, Request, Served};

@@ -4,10 +4,12 @@
 use dsbus_client::{Bus, Entry, Error, Item, Value, Write};
 use dsbus_planner::Action;
 use dsbus_planner::action::LeaseGuard;
+use dsbus_planner::jobs::{Due, Verdict};
 use dsbus_schema::event::{Fact, PlacementChange, PlacementFact, ProcessFact};
 use dsbus_schema::goal::{Goal, Wanted};
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::placement::Placement;
+use dsbus_schema::rollout::RolloutFact;
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{
@@ -44,7 +46,7 @@ impl Enactor<'_> {
         match action {
             Action::Place { name, worker, guard, placement } => {
                 let seq = self.put(name, worker, *guard, placement).await?;
-                let reason = "it should run and had no place";
+                let reason = placement.reason.as_deref().unwrap_or("it should run");
                 self.tell(
                     name,
                     placement.id,
@@ -84,8 +86,93 @@ impl Enactor<'_> {
             Action::DropStatus { name, worker, guard } => {
                 self.delete(Bucket::Status, instance_key(worker, name), *guard).await
             }
+            Action::Stop { name, epoch, reason } => {
+                self.stop(name, *epoch, reason).await.map(|()| Vec::new())
+            }
+            Action::Fire { program, due } => self.fire(program, due).await.map(|()| Vec::new()),
+            Action::Rollout { guard, record, change, reason } => {
+                let key = record.name.to_string();
+                let write = Write::put(key.clone(), record)?.expect(*guard);
+                let seq = self.bus.write(Bucket::Programs, write).await?;
+                let fact = RolloutFact {
+                    program: record.name.clone(),
+                    id: record.id,
+                    change: *change,
+                    revision: record.revision,
+                    reason: reason.clone(),
+                    by: None,
+                };
+                tracing::info!("{}: rollout {change:?}: {reason}", record.name);
+                verify::publish(self.bus, Uuid::now_v7(), Fact::Rollout(fact));
+                Ok(vec![put_entry(Bucket::Programs, key, seq, record)?])
+            }
+            Action::ForgetWorker { worker, guard } => {
+                tracing::info!("worker {worker} stopped, and is not missed");
+                self.delete(Bucket::Workers, worker.to_string(), *guard).await
+            }
             Action::Forget { program, guard } => self.forget(program, *guard).await,
         }
+    }
+
+    /// The goal of a program or an instance as it is stored, that of the whole program, and the last
+    /// sequence of all of them.
+    async fn goals(
+        &self,
+        program: &ProgramName,
+        index: Option<u32>,
+    ) -> Result<(Option<Goal>, Option<Goal>, u64), Error> {
+        let pattern = goal_pattern(program);
+        // The guard is read first: what is written after it makes the write fail.
+        let last = self.bus.get(Bucket::Goals, &pattern).await?.map_or(0, |e| e.seq);
+        let read = |index| async move {
+            let entry = self.bus.get(Bucket::Goals, &goal_key(program, index)).await?;
+            Ok::<Option<Goal>, Error>(entry.map(|e| e.json()).transpose()?.flatten())
+        };
+        Ok((read(index).await?, read(None).await?, last))
+    }
+
+    async fn put_goal(
+        &self,
+        program: &ProgramName,
+        index: Option<u32>,
+        goal: &Goal,
+        last: u64,
+    ) -> Result<(), Error> {
+        let pattern = goal_pattern(program);
+        let write = Write::put(goal_key(program, index), goal)?.guard(&pattern, last);
+        self.bus.write(Bucket::Goals, write).await.map(|_| ())
+    }
+
+    /// Stops an instance whose worker is lost, once for each epoch.
+    async fn stop(&self, name: &InstanceId, epoch: Epoch, reason: &str) -> Result<(), Error> {
+        let (stored, _, last) = self.goals(&name.program, Some(name.index)).await?;
+        let mut goal = stored.unwrap_or_default();
+        let text = format!("{}/{name}/{epoch}/lost", self.bus.fleet());
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes());
+        if goal.commands.has_acted(id) {
+            return Ok(());
+        }
+        goal.commands.remember(id, "stop");
+        (goal.run, goal.stamp) = (false, last + 1);
+        tracing::info!("{name}: stopped: {reason}");
+        self.put_goal(&name.program, Some(name.index), &goal, last).await
+    }
+
+    /// Fires a scheduled run, or notes that it is skipped: whoever is first.
+    async fn fire(&self, program: &ProgramName, due: &Due) -> Result<(), Error> {
+        let (stored, _, last) = self.goals(program, None).await?;
+        let mut goal = stored.unwrap_or_default();
+        if goal.last_due >= Some(due.at) || goal.commands.has_acted(due.id) {
+            return Ok(());
+        }
+        goal.last_due = Some(due.at);
+        if due.verdict == Verdict::Run {
+            goal.commands.remember(due.id, "start");
+            (goal.run, goal.stamp) = (true, last + 1);
+            goal.starts += 1;
+        }
+        tracing::info!("{program}: the run of {} is due: {:?}", due.at, due.verdict);
+        self.put_goal(program, None, &goal, last).await
     }
 
     /// Deletes a placement; in one batch with a write that stands on a lost lease, if it does.
@@ -164,16 +251,7 @@ impl Enactor<'_> {
         epoch: Epoch,
         asked: u64,
     ) -> Result<(), Error> {
-        let key = goal_key(&name.program, Some(name.index));
-        let pattern = format!("{}.*", name.program);
-        let last = self.bus.get(Bucket::Goals, &pattern).await?.map_or(0, |e| e.seq);
-        let entry = self.bus.get(Bucket::Goals, &key).await?;
-        let stored: Option<Goal> = entry.map(|e| e.json()).transpose()?.flatten();
-        let all: Option<Goal> =
-            match self.bus.get(Bucket::Goals, &goal_key(&name.program, None)).await? {
-                Some(entry) => entry.json()?,
-                None => None,
-            };
+        let (stored, all, last) = self.goals(&name.program, Some(name.index)).await?;
         // A goal that is made only to count says what the program's says, and is never the later.
         let mut goal = stored
             .unwrap_or_else(|| Goal { run: all.as_ref().is_none_or(|g| g.run), ..Goal::default() });
@@ -189,8 +267,7 @@ impl Enactor<'_> {
         if !goal.failed_on.contains(worker) {
             goal.failed_on.push(worker.clone());
         }
-        let write = Write::put(key, &goal)?.guard(&pattern, last);
-        self.bus.write(Bucket::Goals, write).await.map(|_| ())
+        self.put_goal(&name.program, Some(name.index), &goal, last).await
     }
 
     async fn say(
@@ -207,6 +284,7 @@ impl Enactor<'_> {
             revision: 0,
             wanted: Wanted { run: true, ..Wanted::default() },
             state,
+            rests: false,
             since: clock::wall(),
             pid: None,
             restarts: 0,
@@ -316,10 +394,17 @@ fn gone(bucket: Bucket, key: String, seq: u64) -> Folded {
     (bucket, Entry { key, seq, value: Value::Deleted, time: clock::wall() })
 }
 
+/// Every goal of a program.
+fn goal_pattern(program: &ProgramName) -> String {
+    format!("{program}.*")
+}
+
 /// What an action is about: one that was refused is held back under this name.
 pub(crate) fn hold_key(action: &Action) -> String {
     let about = match action {
-        Action::Forget { program, .. } => program.to_string(),
+        Action::ForgetWorker { worker, .. } => worker.to_string(),
+        Action::Forget { program, .. } | Action::Fire { program, .. } => program.to_string(),
+        Action::Rollout { record, .. } => record.name.to_string(),
         Action::DropStatus { name, worker, .. } => format!("{name}@{worker}"),
         other => other.instance().map(ToString::to_string).unwrap_or_default(),
     };
@@ -328,7 +413,10 @@ pub(crate) fn hold_key(action: &Action) -> String {
         | Action::Update { .. }
         | Action::Move { .. }
         | Action::Remove { .. } => "fleet",
-        Action::CountFailure { .. } => "goal",
+        Action::CountFailure { .. } | Action::Stop { .. } => "goal",
+        Action::Fire { .. } => "run",
+        Action::Rollout { .. } => "rollout",
+        Action::ForgetWorker { .. } => "worker",
         Action::SetFleetStatus { .. } | Action::ClearFleetStatus { .. } => "said",
         Action::DropStatus { .. } => "status",
         Action::Forget { .. } => "program",

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Item};
-use dsbus_planner::{Action, invariants, plan};
+use dsbus_planner::{Action, Now, View, invariants, plan};
 use dsbus_schema::event::WorkerChange;
-use dsbus_schema::ids::{ProgramId, WorkerName};
+use dsbus_schema::ids::{ProgramId, ProgramName, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::{Bucket, touch_key};
 use dsbus_schema::touch::PRESENCE_SECONDS;
@@ -146,6 +146,29 @@ async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), Error> {
     }
 }
 
+/// An action that is held back.
+struct Held {
+    until: BootTime,
+    program: Option<ProgramName>,
+    worker: Option<WorkerName>,
+}
+
+impl Held {
+    fn new(action: &Action, until: BootTime) -> Held {
+        let worker = match action {
+            Action::ForgetWorker { worker, .. } => Some(worker.clone()),
+            _ => None,
+        };
+        Held { until, program: action.program().cloned(), worker }
+    }
+
+    /// It is to be planned for again.
+    fn note(&self, view: &mut View) {
+        self.program.iter().for_each(|name| view.note(name));
+        self.worker.iter().for_each(|name| view.note_worker(name));
+    }
+}
+
 struct Scheduler {
     bus: Bus,
     id: String,
@@ -153,7 +176,7 @@ struct Scheduler {
     answers: mpsc::Sender<WorkerName>,
     shortest: watch::Sender<u64>,
     /// Until when actions of a kind about an instance are held back.
-    held: BTreeMap<String, BootTime>,
+    held: BTreeMap<String, Held>,
     /// Up to where touches and placements must be heard before anything is enacted.
     fleet_awaited: Option<u64>,
     /// Something is known that was not planned with yet.
@@ -207,14 +230,20 @@ impl Scheduler {
 
     async fn plan_if_due(&mut self) {
         let begin = clock::now();
-        let held = self.held.len();
-        self.held.retain(|_, until| *until > begin);
-        self.news |= self.held.len() < held;
+        {
+            // What was held back is planned for again, and what time has come for.
+            let mut core = self.shared.lock();
+            let over = self.held.iter().filter(|(_, held)| held.until <= begin);
+            over.for_each(|(_, held)| held.note(&mut core.view));
+            self.news |=
+                core.view.has_news() || core.view.next_wake().is_some_and(|at| at <= begin);
+        }
+        self.held.retain(|_, held| held.until > begin);
         if !self.news || begin < self.rests_until {
             return;
         }
         self.news = false;
-        let actions = self.plan();
+        let actions = self.plan(Now { boot: begin, wall: clock::wall() });
         let now = clock::now();
         self.rests_until = now + (now.since(begin) * RESTS_AFTER_PLAN).min(REST_MAX);
         if !actions.is_empty() {
@@ -244,7 +273,7 @@ impl Scheduler {
 
     fn tell_lost(&self, key: &LeaseKey) {
         let (worker, seconds) = key;
-        let seq = self.shared.lock().view.leases.get(key).map_or(0, |lease| lease.seq);
+        let seq = self.shared.lock().view.lease_of(worker, *seconds).map_or(0, |lease| lease.seq);
         let reason = format!("no touch for {seconds} s, and no answer");
         tracing::warn!("worker {worker} is lost: {reason}");
         if *seconds == PRESENCE_SECONDS {
@@ -253,28 +282,34 @@ impl Scheduler {
     }
 
     /// What is to be done now, with the identity of the program that it is about.
-    fn plan(&self) -> Vec<(Action, Option<ProgramId>)> {
-        let core = self.shared.lock();
+    fn plan(&mut self, now: Now) -> Vec<(Action, Option<ProgramId>)> {
+        let mut core = self.shared.lock();
         for broken in invariants::broken(&core.view) {
             tracing::error!("invariant broken: {broken}");
         }
-        plan(&core.view)
+        plan(&mut core.view, now)
             .into_iter()
             .filter(|action| !self.held.contains_key(&hold_key(action)))
             .map(|action| {
-                let id = action
-                    .instance()
-                    .and_then(|name| core.view.programs.get(&name.program))
-                    .map(|program| program.value.id);
+                let program = action.program().and_then(|name| core.view.program(name));
+                let id = program.map(|program| program.id);
                 (action, id)
             })
             .collect()
     }
 
+    /// What was decided and not done is decided again, from what is known by then.
+    fn note(&mut self, actions: impl IntoIterator<Item = Action>) {
+        let mut core = self.shared.lock();
+        for action in actions {
+            Held::new(&action, BootTime(0)).note(&mut core.view);
+        }
+    }
+
     async fn enact_all(&mut self, actions: Vec<(Action, Option<ProgramId>)>) {
         if !self.view_is_current().await {
             // What is missing is on its way, and wakes this loop up.
-            return;
+            return self.note(actions.into_iter().map(|(action, _)| action));
         }
         // Whatever comes of it, it is planned again.
         self.news = true;
@@ -296,7 +331,7 @@ impl Scheduler {
             }
             if troubled {
                 // The bus is not well: what is left is planned again, after it was listened to.
-                return;
+                return self.note(actions.map(|(action, _)| action));
             }
         }
     }
@@ -348,19 +383,19 @@ impl Scheduler {
     async fn look_for_aged_marker(&self, action: &Action) {
         let Some((worker, lease)) = action.lease() else { return };
         let key = touch_key(worker, lease.seconds);
-        if let Ok(None) = self.bus.get(Bucket::Fleet, &key).await
-            && let Some(known) =
-                self.shared.lock().view.leases.get_mut(&(worker.clone(), lease.seconds))
-            && known.seq == lease.seq
-        {
-            known.seq = 0;
+        if let Ok(None) = self.bus.get(Bucket::Fleet, &key).await {
+            self.shared.lock().view.aged(worker, lease.seconds, lease.seq);
         }
+    }
+
+    fn hold(&mut self, action: &Action, now: BootTime) {
+        self.held.insert(hold_key(action), Held::new(action, now + HOLD_AFTER_REFUSAL));
     }
 
     fn settle(&mut self, action: &Action, result: Result<Vec<Folded>, Error>, now: BootTime) {
         match result {
             Ok(folded) if folded.is_empty() => {
-                self.held.insert(hold_key(action), now + HOLD_AFTER_REFUSAL);
+                self.hold(action, now);
             }
             Ok(folded) => {
                 let mut core = self.shared.lock();
@@ -375,7 +410,7 @@ impl Scheduler {
                     Error::LostRace { .. } => tracing::debug!("lost the race: {action:?}"),
                     ref other => tracing::warn!("not done, will be planned again: {other}"),
                 }
-                self.held.insert(hold_key(action), now + HOLD_AFTER_REFUSAL);
+                self.hold(action, now);
             }
         }
     }

@@ -77,6 +77,7 @@ impl ProgramSpec {
         found.extend(self.update.problem(self.exclusive, self.numprocs));
         found.extend(self.resources.problem());
         found.extend(self.spread_by_problem());
+        found.extend(self.job_problems());
         for (key, probe) in [("readiness", &self.readiness), ("liveness", &self.liveness)] {
             found.extend(probe.as_ref().and_then(|probe| probe.problem(key)));
         }

@@ -46,6 +46,8 @@ impl ProgramSpec {
         ProgramSpec {
             // A child knows the number only where it was told.
             numprocs: if self.tells_numprocs() { self.numprocs } else { of.numprocs },
+            kind: of.kind,
+            schedule: of.schedule,
             priority: of.priority,
             autostart: of.autostart,
             autorestart: of.autorestart,
@@ -56,6 +58,7 @@ impl ProgramSpec {
             backoff_max: of.backoff_max,
             restart_limit: of.restart_limit,
             restart_window: of.restart_window,
+            max_age: of.max_age,
             exitcodes: of.exitcodes,
             restart_when_binary_changed: of.restart_when_binary_changed,
             on_fatal: of.on_fatal,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Map;
 
 use super::{
-    AutoRestart, Command, DependsOn, Limits, LogTargets, Mode, OnFatal, OnWorkerLoss, ProgramSpec,
-    Resources, Retries, StopSignals, Strategy, Update,
+    AutoRestart, Command, DependsOn, Kind, Limits, LogTargets, Mode, OnFatal, OnWorkerLoss,
+    ProgramSpec, Resources, Retries, StopSignals, Strategy, Update,
 };
 use crate::lenient::{Size, Span};
 
@@ -20,6 +20,8 @@ impl Default for ProgramSpec {
         ProgramSpec {
             command: Command::Words(Vec::new()),
             shell: false,
+            kind: Kind::Service,
+            schedule: None,
             process_name: None,
             numprocs: 1,
             numprocs_start: 0,
@@ -38,6 +40,7 @@ impl Default for ProgramSpec {
             backoff_max: Span::from_secs(60),
             restart_limit: 0,
             restart_window: Span::from_secs(60),
+            max_age: None,
             exitcodes: vec![0],
             restart_when_binary_changed: false,
             on_fatal: OnFatal::Nothing,

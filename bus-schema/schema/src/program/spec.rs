@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::command::{self, Command};
 use super::{
-    AutoRestart, Capability, DependsOn, ExtraFile, Hook, LabelRule, Limits, LogTargets, Mode,
-    OnFatal, OnWorkerLoss, Probe, Resources, Retries, Rlimit, Signal, SocketAddress, StopSignals,
-    Strategy, Update, place,
+    AutoRestart, Capability, DependsOn, ExtraFile, Hook, Kind, LabelRule, Limits, LogTargets, Mode,
+    OnFatal, OnWorkerLoss, Probe, Resources, Retries, Rlimit, Schedule, Signal, SocketAddress,
+    StopSignals, Strategy, Update, place,
 };
 use crate::ids::{ProgramName, WorkerName};
 use crate::lenient::{self, Size, Span};
@@ -27,6 +27,14 @@ pub struct ProgramSpec {
     /// Give the command line to `/bin/sh -c`.
     #[serde(deserialize_with = "lenient::boolean")]
     pub shell: bool,
+    /// `"service"` runs until it is stopped. `"oneshot"` runs to its end, and then rests: EXITED, wherever its worker
+    /// goes, until it is started again. Unset: `"service"`, and `"oneshot"` with a `schedule`.
+    pub kind: Kind,
+    /// When a oneshot runs: `"*/5 * * * *"`, or `{ cron = "0 3 * * mon-fri", timezone = "Europe/Berlin", missed = "run" }`.
+    /// It does not run while its last run goes on. A time that the clock leaves out counts as the first moment after
+    /// it, one that comes twice counts once; a schedule of every hour follows the time that passes instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// Name of each copy, `%(program_name)s` unless set; with several copies it holds `%(process_num)`. An alias
     /// of the index: `web:web_00`, also in `SUPERVISOR_PROCESS_NAME` and in syslog.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,9 +67,9 @@ pub struct ProgramSpec {
     /// Start it once it is declared.
     #[serde(deserialize_with = "lenient::boolean")]
     pub autostart: bool,
-    /// Start it again when it ends by itself.
+    /// Start it again when it ends by itself. Unset: `"unexpected"`, and `false` for a oneshot.
     pub autorestart: AutoRestart,
-    /// How long a child must live to count as RUNNING.
+    /// How long a child must live to count as RUNNING. Unset: 1 s, and 0 for a oneshot.
     pub startsecs: Span,
     /// How often a start that failed is tried again, before FATAL; a number or `"infinite"`.
     pub startretries: Retries,
@@ -79,6 +87,11 @@ pub struct ProgramSpec {
     pub restart_limit: u32,
     /// See `restart_limit`.
     pub restart_window: Span,
+    /// A child of a service that is RUNNING, and was started so long ago, is stopped and started again; that counts
+    /// for no limit. Each copy has an age of its own, from nine tenths of this to all of it, that follows from the
+    /// program's id and the copy's number: not all of them stop in one moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
     /// Exit codes that are expected.
     #[serde(deserialize_with = "lenient::exit_codes")]
     pub exitcodes: Vec<u8>,

@@ -11,7 +11,6 @@ use dsbus_schema::storage::{Bucket, worker_goal_key};
 use dsbus_schema::worker_goal::WorkerGoal;
 use uuid::Uuid;
 
-use super::seen::Look;
 use super::{Commander, RACES_MAX, did_you_mean, id, unavailable};
 use crate::{clock, verify};
 
