@@ -3,7 +3,6 @@
 
 use crate::fleet::{DEADLINE, Fleet};
 use dsbus_harness::wait_until;
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const WEB: &str = "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 4\nstartsecs = 0\n";
@@ -120,13 +119,4 @@ fn only_a_worker_that_is_gone_is_forgotten() {
     fleet.ok(&["forget", "w1"]);
     let said = fleet.fails(1, &["forget", "w9"]);
     assert!(said.contains("no worker is named"), "{said}");
-    // One that is told to stop is gone, too.
-    fleet.signal("w2", Signal::SIGTERM);
-    fleet.wait_exit("w2");
-    wait_until("w2 to be stopped", DEADLINE, || {
-        let state = fleet.worker_row("w2")["state"].clone();
-        if state == "stopped" { Ok(()) } else { Err(state.to_string()) }
-    });
-    fleet.ok(&["forget", "w2"]);
-    assert_eq!(names(fleet.json(&["workers", "-o", "json"])), [""; 0]);
 }
