@@ -110,6 +110,11 @@ fn apart(columns: &[Column], rows: &[Vec<Text>], shown: &[usize], width: u16) ->
 
 /// Text in indented lines, broken between words.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
+    folded(text, width).into_iter().map(|line| format!("{INDENT}{line}")).collect()
+}
+
+/// Text in lines, broken between words.
+pub(crate) fn folded(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -120,7 +125,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
             Some(_) | None => lines.push(word.to_owned()),
         }
     }
-    lines.into_iter().map(|line| format!("{INDENT}{line}")).collect()
+    lines
 }
 
 /// The lines of names and values, one below the other, with colours; see [`render`].

@@ -130,9 +130,10 @@ pub fn wanted(all: Option<&Goal>, one: Option<&Goal>, autostart: bool) -> Wanted
         (Some(all), Some(one)) if all.stamp > one.stamp => all.run,
         (Some(_), Some(one)) => one.run,
     };
+    let disabled = all.into_iter().chain(one).any(|goal| goal.disabled);
     let sum = |f: fn(&Goal) -> u64| all.map_or(0, f) + one.map_or(0, f);
     Wanted {
-        run,
+        run: run && !disabled,
         starts: sum(|g| g.starts),
         restarts: sum(|g| g.restarts),
         reloads: sum(|g| g.reloads),
@@ -157,6 +158,15 @@ mod tests {
         assert!(!w(Some(&goal(true, 1, 0, 0)), Some(&goal(false, 2, 0, 0))));
         assert!(w(Some(&goal(true, 3, 0, 0)), Some(&goal(false, 2, 0, 0))));
         assert!(!w(Some(&goal(true, 3, 0, 0)), Some(&goal(false, 4, 0, 0))));
+    }
+
+    #[test]
+    fn what_is_disabled_does_not_run() {
+        let off = |stamp| Goal { disabled: true, ..goal(false, stamp, 0, 0) };
+        let (on, late) = (goal(true, 1, 0, 0), goal(true, 3, 0, 0));
+        assert!(!wanted(Some(&off(2)), Some(&late), true).run);
+        assert!(!wanted(Some(&late), Some(&off(2)), true).run, "a start of all leaves it out");
+        assert!(wanted(Some(&late), Some(&on), true).run);
     }
 
     #[test]

@@ -75,6 +75,11 @@ pub fn events_about(fleet: &FleetName, program: &ProgramName, index: Option<u32>
     format!("dsbus.{fleet}.event.*.*.{program}.{index}.*")
 }
 
+/// All events that one source tells.
+pub fn events_from(fleet: &FleetName, source: &Source) -> String {
+    format!("dsbus.{fleet}.event.{}.>", source.token())
+}
+
 /// The process events that one worker told about one instance.
 pub fn process_events(fleet: &FleetName, worker: &WorkerName, instance: &InstanceId) -> String {
     let InstanceId { program, index } = instance;

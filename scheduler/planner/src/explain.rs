@@ -76,7 +76,9 @@ fn where_it_is(
     let mut add = |more: String| because = format!("{because}; {more}");
     if view.life(placed) == Life::Lost {
         add(told.unwrap_or("its worker is lost").to_owned());
-    } else if let Some(leave) = leave::why(scene, name, instance, placed, wanted, rolling) {
+    } else if let Some(leave) =
+        leave::why(scene, name, instance, placed, wanted, &rolling.next(name.index, placed).1)
+    {
         let (_, spec) = rolling.fresh(name.index);
         let ask = Ask::new(view, name, &spec, place::failed_on(scene, name.index));
         add(match ask.choose(Some(&placed.worker), &Deltas::default()) {

@@ -314,8 +314,16 @@ impl<'a> Ask<'a> {
         }
         let mut by_reason: BTreeMap<Refusal, Vec<&str>> = BTreeMap::new();
         for (worker, host) in known().filter(|(worker, _)| except != Some(*worker)) {
-            if let Some(refusal) = self.refusal(host, deltas) {
-                by_reason.entry(refusal).or_default().push(worker.as_str());
+            match self.refusal(host, deltas) {
+                // Each facility by itself, so that workers which lack the same are told together.
+                Some(Refusal::Lacks(all)) => {
+                    for facility in all {
+                        let lack = Refusal::Lacks(vec![facility]);
+                        by_reason.entry(lack).or_default().push(worker.as_str());
+                    }
+                }
+                Some(refusal) => by_reason.entry(refusal).or_default().push(worker.as_str()),
+                None => {}
             }
         }
         let mut told: Vec<String> = by_reason

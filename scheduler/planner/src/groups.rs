@@ -75,6 +75,7 @@ pub fn rollout(view: &View, name: &ProgramName, now: Now) -> Option<RolloutRow> 
         done: Vec::new(),
         moving: Vec::new(),
         waiting: Vec::new(),
+        awaits_promotion: false,
         reason: rollout.and_then(|rollout| rollout.reason.clone()),
         since: rollout.map(|rollout| rollout.since),
     };
@@ -108,6 +109,7 @@ pub fn rollout(view: &View, name: &ProgramName, now: Now) -> Option<RolloutRow> 
         let canaries_up = row.done.iter().filter(|name| name.index < canary).count();
         let waits =
             !rollout.promoted && canaries_up >= usize::try_from(canary).unwrap_or(usize::MAX);
+        row.awaits_promotion = waits;
         row.reason = if waits {
             Some(format!("its {canary} canaries are healthy: promote or undo it"))
         } else {

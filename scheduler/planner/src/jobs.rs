@@ -76,7 +76,6 @@ fn earlier(at: Timestamp, by: Duration) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use dsbus_schema::goal::Commands;
     use dsbus_schema::ids::{ProgramId, ProgramName};
     use dsbus_schema::program::{ProgramSpec, Schedule};
 
@@ -89,15 +88,11 @@ mod tests {
 
     fn program(missed: MissedRun, declared: &str) -> Program {
         let schedule = Schedule::new("0 * * * *", None, missed).unwrap();
-        Program {
-            id: ProgramId(Uuid::from_u128(9)),
-            name: ProgramName::parse("backup").unwrap(),
-            revision: 1,
-            spec: ProgramSpec { schedule: Some(schedule), ..ProgramSpec::default() },
-            removing: false,
-            declared: Some(at(declared)),
-            commands: Commands::default(),
-        }
+        let spec = ProgramSpec { schedule: Some(schedule), ..ProgramSpec::default() };
+        let name = ProgramName::parse("backup").unwrap();
+        let mut program = Program::new(ProgramId(Uuid::from_u128(9)), name, spec);
+        program.declared = Some(at(declared));
+        program
     }
 
     fn last(time: &str) -> Goal {

@@ -3,11 +3,12 @@
 
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::InstanceId;
+use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::State;
 
 use crate::fit::Ask;
 use crate::plan::{Draft, Scene};
-use crate::rolling::{self, Health, Rolling};
+use crate::rolling::{self, Health};
 use crate::view::{Instance, Life, Placed, View};
 
 /// Why an instance should leave its place.
@@ -28,16 +29,15 @@ pub(crate) fn why(
     instance: &Instance,
     placed: &Placed,
     wanted: Wanted,
-    rolling: &Rolling<'_>,
+    spec: &ProgramSpec,
 ) -> Option<Leave> {
     let view = scene.view;
     let must = |reason: String, anew| Some(Leave { reason, anew, asked: false });
-    let (_, spec) = rolling.next(name.index, placed);
     if !spec.same_identity(&placed.spec) {
         return must("touch_timeout or exclusive was changed".to_owned(), true);
     }
     let host = view.hosts.get(&placed.worker)?;
-    if let Some(misfit) = Ask::new(view, name, &spec, &[]).misfit(host) {
+    if let Some(misfit) = Ask::new(view, name, spec, &[]).misfit(host) {
         // A child that lives is left alone, whatever its worker lost meanwhile: it got what it needs
         // when it was started, and what has ended for good, or failed, is as it would be elsewhere.
         // It goes when a start is what it waits for, or when its declaration asks for more than it

@@ -1,5 +1,7 @@
 //! What becomes of instances that have a place: they stay, change there, move, or go.
 
+use std::sync::Arc;
+
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::placement::Rest;
@@ -58,16 +60,21 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
         // Whoever wrote the placement knew of a later command: the view is behind.
         return;
     }
+    let (mut revision, mut spec) = rolling.next(index, placed);
+    let leave = leave::why(scene, &name, instance, placed, wanted, &spec);
     if view.life(placed) == Life::Lost {
-        return lost(scene, &name, instance, placed, wanted, draft);
+        return lost(scene, &name, instance, placed, leave.as_ref(), draft);
     }
-    if let Some(leave) = leave::why(scene, &name, instance, placed, wanted, rolling) {
-        let went = depart(scene, &name, instance, placed, &leave, rolling, draft);
-        if went {
+    if let Some(leave) = leave {
+        if depart(scene, &name, instance, placed, &leave, rolling, draft) {
             return;
         }
+        if !leave.asked {
+            // Until its turn comes, it is what it was: its new declaration is not for this place.
+            (revision, spec) = (placed.revision, placed.spec.clone());
+        }
     }
-    keep(scene, &name, instance, placed, wanted, rolling, draft);
+    keep(scene, &name, instance, placed, wanted, (revision, spec), rolling, draft);
 }
 
 /// Invariant 1: an instance has one placement. When it was broken from outside, the newest stays.
@@ -121,12 +128,15 @@ fn lost(
     name: &InstanceId,
     instance: &Instance,
     placed: &Placed,
-    wanted: Wanted,
+    leave: Option<&Leave>,
     draft: &mut Draft,
 ) {
     let program = scene.program;
+    let wanted = scene.view.wanted(program, name.index);
     if !wanted.run {
-        if placed.wanted.run {
+        if let Some(leave) = leave.filter(|leave| !leave.asked) {
+            draft.actions.push(remove(scene.view, name, instance, placed, &leave.reason));
+        } else if placed.wanted.run {
             // So that it is not started when its worker comes back.
             draft.actions.push(stop(name, instance, placed));
         }
@@ -220,11 +230,11 @@ fn keep(
     instance: &Instance,
     placed: &Placed,
     wanted: Wanted,
+    (mut revision, mut spec): (u64, Arc<ProgramSpec>),
     rolling: &mut Rolling<'_>,
     draft: &mut Draft,
 ) {
     let Scene { view, program, entry, now } = *scene;
-    let (mut revision, mut spec) = rolling.next(name.index, placed);
     let mut next = wanted;
     let acted = instance.acted(placed);
     let rests = acted.is_some_and(|status| at_end(scene, name, placed, status));

@@ -305,6 +305,14 @@ impl View {
         self.instance(name)?.status(placed)
     }
 
+    /// Who has told the state of which instance.
+    pub fn statuses(&self) -> impl Iterator<Item = (InstanceId, WorkerName)> {
+        self.instances_known().flat_map(|(name, instance)| {
+            let told = instance.statuses.iter();
+            told.map(move |(worker, _)| (name.clone(), worker.clone()))
+        })
+    }
+
     /// What schedulers last told of an instance, and its guard.
     pub fn said(&self, name: &InstanceId) -> (Option<&Status>, u64) {
         self.instance(name).map_or((None, 0), |instance| {

@@ -68,6 +68,9 @@ pub struct RolloutRow {
     pub moving: Vec<InstanceId>,
     /// Instances that wait for their turn.
     pub waiting: Vec<InstanceId>,
+    /// The canaries are good as far as can be told, and the rest waits until they are promoted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_promotion: bool,
     /// What it waits for, or why it stopped.
     pub reason: Option<String>,
     /// When it began.

@@ -116,7 +116,8 @@ impl View {
     fn note_host(&mut self, name: &WorkerName) {
         self.index.note_worker(name);
         let Some(host) = self.hosts.get(name) else { return };
-        host.copies.keys().for_each(|program| self.index.note(program));
+        let concerned = host.copies.keys().chain(host.told.keys());
+        concerned.for_each(|program| self.index.note(program));
     }
 
     /// Looks at a worker's state again.
@@ -243,7 +244,9 @@ impl View {
     ) {
         let entry = self.programs.entry(name.program.clone()).or_default();
         let instance = entry.instances.entry(name.index).or_default();
+        let before = instance.statuses.len();
         instance.statuses.retain(|(teller, _)| teller != worker);
+        let (told, tells) = (instance.statuses.len() < before, status.is_some());
         if let Some(Seen { seq, value }) = status {
             let child = (value.epoch, value.revision, value.restarts, value.pid);
             let runs = value.state == State::Running;
@@ -252,6 +255,9 @@ impl View {
                 let known = instance.well.filter(|well| well.child == child);
                 instance.well = runs.then(|| known.unwrap_or(Well { since: now, child }));
             }
+        }
+        if told != tells {
+            self.host(worker).tell(&name.program, tells);
         }
         self.index.note(&name.program);
         self.drop_if_forgotten(name);
@@ -318,6 +324,7 @@ impl View {
                     instance.statuses.clear();
                     (instance.said, instance.said_guard, instance.well) = (None, 0, None);
                 }
+                self.hosts.values_mut().for_each(|host| host.told.clear());
             }
             Bucket::Fleet => self.reset_fleet(&workers),
         }

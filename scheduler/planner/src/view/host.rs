@@ -67,6 +67,9 @@ pub(crate) struct Host {
     pub(crate) placed: BTreeSet<InstanceId>,
     /// How many instances of which program are.
     pub(crate) copies: BTreeMap<ProgramName, u32>,
+    /// Of how many instances of which program it has told a state, whether they are placed on it or
+    /// were.
+    pub(crate) told: BTreeMap<ProgramName, u32>,
     /// How many instances live by the lease of so many seconds.
     pub(crate) classes: BTreeMap<u64, u32>,
     pub(crate) reserved: Reserved,
@@ -82,6 +85,7 @@ impl Host {
             state: WorkerState::Lost,
             placed: BTreeSet::new(),
             copies: BTreeMap::new(),
+            told: BTreeMap::new(),
             classes: BTreeMap::new(),
             reserved: Reserved::default(),
         }
@@ -113,6 +117,15 @@ impl Host {
         }
         *self.classes.entry(spec.touch_seconds()).or_insert(0) += 1;
         self.reserved.add(Reserved::of(spec));
+    }
+
+    /// It told the state of an instance for the first time, or took that back.
+    pub(super) fn tell(&mut self, program: &ProgramName, is: bool) {
+        if is {
+            *self.told.entry(program.clone()).or_insert(0) += 1;
+        } else {
+            less(&mut self.told, program);
+        }
     }
 
     /// An instance was taken away.
