@@ -8,6 +8,7 @@ mod children;
 mod daemon;
 mod declare;
 mod dev;
+mod drain;
 mod exclusive;
 mod facilities;
 mod facts;

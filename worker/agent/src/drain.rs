@@ -2,6 +2,8 @@
 //! to, and do it one by one; the supervisor is told when none is left. It waits for that no longer
 //! than its owner said, so nothing here gives up.
 
+use std::collections::BTreeSet;
+
 use dsbus_schema::ids::{InstanceId, UserName, WorkerName};
 use dsbus_supervisor::protocol::ToSupervisor;
 
@@ -37,22 +39,29 @@ impl Agent {
                     self.bus.drain = Drain::Asking;
                 }
             }
-            Drain::Going if matches!(self.bus.phase, Phase::Live) && self.nothing_is_left() => {
-                if self.link.say(ToSupervisor::Drained) {
+            Drain::Asking | Drain::Going => {
+                let left = !self.nothing_is_left();
+                let knows = self.bus.drain == Drain::Going && matches!(self.bus.phase, Phase::Live);
+                if knows && !left && self.link.say(ToSupervisor::Drained) {
                     self.bus.drain = Drain::Told;
                 }
             }
-            Drain::Not | Drain::Asking | Drain::Going | Drain::Told => {}
+            Drain::Not | Drain::Told => {}
         }
     }
 
-    /// Whether no placement is here that is to run, and no child lives. Programs that run on every
-    /// worker have nowhere to go, and stop with it.
-    fn nothing_is_left(&self) -> bool {
+    /// Whether everything has left that ran, or was to run, since the drain began. What rests has
+    /// nothing to be moved for, and programs that run on every worker stop with it.
+    fn nothing_is_left(&mut self) -> bool {
         let placed = self.bus.placements.placed();
+        let here = placed.iter().filter(|(_, placement)| placement.wanted.run);
+        let busy = here.map(|(name, _)| name).chain(self.guards.names());
         let stays = |name: &InstanceId| placed.get(name).is_some_and(|p| p.spec.system);
-        let moves = |name: &InstanceId| placed.get(name).is_some_and(|p| p.wanted.run);
-        placed.keys().all(|name| stays(name) || !moves(name)) && self.guards.names().all(stays)
+        self.bus.leaving.extend(busy.filter(|name| !stays(name)).cloned());
+        // A child may outlive its placement by the time it takes to stop.
+        let lives: BTreeSet<&InstanceId> = self.guards.names().collect();
+        self.bus.leaving.retain(|name| placed.contains_key(name) || lives.contains(name));
+        self.bus.leaving.is_empty()
     }
 }
 
