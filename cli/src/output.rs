@@ -92,18 +92,6 @@ pub(crate) fn table(columns: &[Column], rows: &[Vec<Text>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Names and values, fitted to the terminal.
-///
-/// # Errors
-/// When nobody reads it.
-pub(crate) fn list(pairs: &[(&str, Text)]) -> io::Result<()> {
-    let width = comfy_table::Table::new().width();
-    for text in table::list(pairs, width) {
-        line(text)?;
-    }
-    Ok(())
-}
-
 /// How far something is, on a line that the next line replaces; only where a person watches. An
 /// empty text takes the line away.
 pub(crate) fn passing(text: &str) {
@@ -131,6 +119,18 @@ fn wipe() {
     if PASSING.swap(false, Ordering::Relaxed) {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
+}
+
+/// Names and values, fitted to the terminal.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn list(pairs: &[(&str, Text)]) -> io::Result<()> {
+    let width = comfy_table::Table::new().width();
+    for text in table::list(pairs, width) {
+        line(text)?;
+    }
+    Ok(())
 }
 
 /// Something to know that is no part of the answer. Lost if nobody reads standard error.

@@ -44,7 +44,7 @@ fn shown_default(default: &Value) -> String {
 /// Whether the value of a key is always a table. What may be one, or else text, has braces when it
 /// is one; so has `environment`, which has a text form of its own.
 fn is_table(key: &str) -> bool {
-    matches!(key, "limits" | "liveness" | "meta" | "readiness" | "rlimits")
+    matches!(key, "limits" | "liveness" | "meta" | "readiness" | "resources" | "rlimits" | "update")
 }
 
 /// Whether the value of a key may be a table.
@@ -52,7 +52,13 @@ fn may_be_table(key: &str) -> bool {
     is_table(key)
         || matches!(
             key,
-            "environment" | "post_start" | "post_stop" | "pre_start" | "pre_stop" | "schedule"
+            "depends_on"
+                | "environment"
+                | "post_start"
+                | "post_stop"
+                | "pre_start"
+                | "pre_stop"
+                | "schedule"
         )
 }
 
@@ -149,8 +155,9 @@ mod tests {
                 let table = Map::from_iter([(key.clone(), inside)]);
                 serde_json::from_value::<ProgramSpec>(Value::Object(table)).is_ok()
             };
-            let read =
-                read(json!({ "command": "1", "pids": "1" })) || read(json!({ "cron": "@daily" }));
+            let read = read(json!({ "command": "1", "pids": "1" }))
+                || read(json!({ "cron": "@daily" }))
+                || read(json!({ "db": "healthy" }));
             assert_eq!(read, may_be_table(&key), "{key}");
         }
     }
