@@ -5,7 +5,6 @@ mod act;
 mod ask;
 mod capable;
 mod declare;
-mod foresee;
 mod history;
 mod order;
 mod rebalance;

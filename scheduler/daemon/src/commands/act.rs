@@ -144,11 +144,9 @@ impl Commander {
     async fn enable_each(&self, meant: &Meant, order: Order) -> Result<(), Refusal> {
         let disabled: Vec<u32> = {
             let core = self.shared.lock();
-            let is = |index: &u32| {
-                let name = InstanceId::new(meant.program.name.clone(), *index);
-                core.view.goal(&name).is_some_and(|goal| goal.disabled)
-            };
-            (0..meant.program.spec.numprocs).filter(is).collect()
+            let goals = core.view.goals(&meant.program.name);
+            let each = goals.into_iter().flat_map(|goals| &goals.each);
+            each.filter(|(_, goal)| goal.disabled).map(|(index, _)| *index).collect()
         };
         for index in disabled {
             self.set_goal(&Meant { index: Some(index), ..meant.clone() }, order).await?;
@@ -192,7 +190,7 @@ impl Commander {
             let wanted = dsbus_schema::goal::wanted(all, one, autostart);
             (!left_out).then_some(ActedInstance { name, id, wanted })
         };
-        meant.instances().into_iter().filter_map(wanted).collect()
+        meant.instances(&core.view).into_iter().filter_map(wanted).collect()
     }
 }
 

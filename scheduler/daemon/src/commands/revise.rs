@@ -3,7 +3,7 @@
 use dsbus_schema::command::Change;
 use dsbus_schema::ids::{ProgramId, ProgramName, UserName};
 use dsbus_schema::moment::Timestamp;
-use dsbus_schema::program::{Program, ProgramSpec};
+use dsbus_schema::program::{Kind, Program, ProgramSpec};
 use dsbus_schema::rollout::{Rollout, RolloutState, Stable};
 use serde_json::Value;
 use uuid::Uuid;
@@ -51,6 +51,9 @@ pub(super) fn revised(
     program.spec = spec.clone();
     signed(&mut program, author, reason);
     let rolls = rolls(&before.spec, spec);
+    if spec.kind == Kind::Oneshot {
+        program.rollout = None;
+    }
     if rolls {
         let stable = match before.rollout {
             Some(rollout) => rollout.stable,
@@ -61,7 +64,7 @@ pub(super) fn revised(
             // What is gone back to has proved itself, and needs no canaries.
             promoted: spec.update.canary == 0 || back,
             state: RolloutState::Rolling,
-            reverts: None,
+            reverts: back.then_some(before.revision),
             reason: None,
             since: author.at,
             stable,
@@ -71,9 +74,9 @@ pub(super) fn revised(
     Revised { program, change: Change::Changed, changed, rolls }
 }
 
-/// Whether a change is rolled out.
+/// Whether a change is rolled out: it needs new children, and there are some for longer than a run.
 pub(super) fn rolls(before: &ProgramSpec, after: &ProgramSpec) -> bool {
-    !before.same_child(after)
+    after.kind == Kind::Service && !before.same_child(after)
 }
 
 fn signed(program: &mut Program, author: &Author<'_>, reason: Option<String>) {
