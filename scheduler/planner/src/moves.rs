@@ -1,34 +1,42 @@
 //! The writes that change where an instance runs, and what each must stand on.
 
+use std::sync::Arc;
+
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::placement::Placement;
+use dsbus_schema::program::ProgramSpec;
 
 use crate::action::{Action, LeaseGuard};
 use crate::fit::Ask;
 use crate::place;
 use crate::plan::{Draft, Scene, next_epoch};
-use crate::rolling::Rolling;
 use crate::view::{Instance, Life, Placed, View};
 
-/// Moves an instance to another worker, if one can take it.
+/// An instance and the placement that it has.
+#[derive(Clone, Copy)]
+pub(crate) struct Held<'a> {
+    pub(crate) name: &'a InstanceId,
+    pub(crate) instance: &'a Instance,
+    pub(crate) placed: &'a Placed,
+}
+
+/// Moves an instance to another worker, to run that revision there. Says whether one can take it.
 pub(crate) fn relocate(
     scene: &Scene<'_>,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
+    held: Held<'_>,
+    (revision, spec): (u64, Arc<ProgramSpec>),
     reason: &str,
     draft: &mut Draft,
-) {
+) -> bool {
     let Scene { view, entry, .. } = *scene;
-    let rolling = Rolling::new(scene);
-    let (revision, spec) = rolling.fresh(name.index);
+    let Held { name, instance, placed } = held;
     let failed_on = place::failed_on(scene, name.index);
     let ask = Ask::new(view, name, &spec, failed_on);
     let Ok((to, _)) = ask.choose(Some(&placed.worker), &draft.deltas) else {
         draft.waits = true;
-        return;
+        return false;
     };
-    let Ok(lease) = lease_guard(view, instance, placed) else { return };
+    let Ok(lease) = lease_guard(view, instance, placed) else { return true };
     if let Some(host) = view.hosts.get(to) {
         draft.deltas.add(host, &name.program, &spec);
     }
@@ -46,6 +54,7 @@ pub(crate) fn relocate(
         placement: Box::new(placement),
         reason: reason.to_owned(),
     });
+    true
 }
 
 /// What a move must stand on, besides the placement: that a lost worker has not touched since; and
@@ -89,42 +98,31 @@ fn lost_lease(view: &View, placed: &Placed) -> Option<LeaseGuard> {
 }
 
 /// Takes a placement away.
-pub(crate) fn remove(
-    view: &View,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
-    reason: &str,
-) -> Action {
+pub(crate) fn remove(view: &View, held: Held<'_>, reason: &str) -> Action {
     Action::Remove {
-        lease: lost_lease(view, placed),
-        name: name.clone(),
-        worker: placed.worker.clone(),
-        guard: instance.guard,
-        epoch: placed.epoch,
+        lease: lost_lease(view, held.placed),
+        name: held.name.clone(),
+        worker: held.placed.worker.clone(),
+        guard: held.instance.guard,
+        epoch: held.placed.epoch,
         reason: reason.to_owned(),
     }
 }
 
 /// The same placement, not to be run.
-pub(crate) fn stop(name: &InstanceId, instance: &Instance, placed: &Placed) -> Action {
-    let mut placement = placed.placement();
+pub(crate) fn stop(held: Held<'_>) -> Action {
+    let mut placement = held.placed.placement();
     placement.wanted.run = false;
     placement.rest = None;
-    update(name, instance, placed, placement)
+    update(held, placement)
 }
 
 /// Changes a placement where it is.
-pub(crate) fn update(
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
-    placement: Placement,
-) -> Action {
+pub(crate) fn update(held: Held<'_>, placement: Placement) -> Action {
     Action::Update {
-        name: name.clone(),
-        worker: placed.worker.clone(),
-        guard: instance.guard,
+        name: held.name.clone(),
+        worker: held.placed.worker.clone(),
+        guard: held.instance.guard,
         placement: Box::new(placement),
     }
 }
