@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::InstanceId;
-use dsbus_schema::placement::Placement;
+use dsbus_schema::placement::{Placement, Rest};
 use dsbus_schema::program::ProgramSpec;
 
 use crate::action::{Action, LeaseGuard};
@@ -24,27 +25,28 @@ pub(crate) struct Held<'a> {
 pub(crate) fn relocate(
     scene: &Scene<'_>,
     held: Held<'_>,
-    (revision, spec): (u64, Arc<ProgramSpec>),
+    next: (u64, Arc<ProgramSpec>),
     reason: &str,
     draft: &mut Draft,
 ) -> bool {
+    let (revision, spec) = (next.0, &next.1);
     let Scene { view, entry, .. } = *scene;
     let Held { name, instance, placed } = held;
     let failed_on = place::failed_on(scene, name.index);
-    let ask = Ask::new(view, name, &spec, failed_on);
+    let ask = Ask::new(view, name, spec, failed_on);
     let Ok((to, _)) = ask.choose(Some(&placed.worker), &draft.deltas) else {
         draft.waits = true;
         return false;
     };
     let Ok(lease) = lease_guard(view, instance, placed) else { return true };
     if let Some(host) = view.hosts.get(to) {
-        draft.deltas.add(host, &name.program, &spec);
+        draft.deltas.add(host, &name.program, spec);
     }
     let epoch = next_epoch(entry, name.index);
-    let mut placement = place::placement(scene, name.index, epoch, revision, &spec);
+    let mut placement = place::placement(scene, name.index, epoch, revision, spec);
     placement.from = Some(placed.worker.clone());
     placement.reason = Some(reason.to_owned());
-    placement.rest = placed.rest.clone().filter(|_| revision == placed.revision);
+    placement.rest = rest(held, placement.wanted, &next);
     draft.actions.push(Action::Move {
         name: name.clone(),
         from: placed.worker.clone(),
@@ -95,6 +97,16 @@ fn guard_of(view: &View, placed: &Placed) -> LeaseGuard {
 /// The same, if it is lost.
 fn lost_lease(view: &View, placed: &Placed) -> Option<LeaseGuard> {
     (view.life(placed) == Life::Lost).then(|| guard_of(view, placed))
+}
+
+/// What stays of an instance's rest when it is to be that.
+pub(crate) fn rest(
+    held: Held<'_>,
+    wanted: Wanted,
+    (revision, spec): &(u64, Arc<ProgramSpec>),
+) -> Option<Rest> {
+    held.placed.rest.as_ref()?;
+    Rest::kept(&held.placed.placement(), wanted, *revision, spec)
 }
 
 /// Takes a placement away.

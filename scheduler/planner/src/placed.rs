@@ -12,7 +12,7 @@ use dsbus_schema::status::Status;
 use crate::action::Action;
 use crate::fit::Ask;
 use crate::leave::{self, Leave};
-use crate::moves::{Held, relocate, remove, stop, update};
+use crate::moves::{Held, relocate, remove, rest, stop, update};
 use crate::order;
 use crate::place;
 use crate::plan::{Draft, Scene};
@@ -130,8 +130,10 @@ fn lost(
         }
         return;
     }
+    let next = rolling.again(placed);
     let acted = held.instance.acted(placed).filter(|_| placed.wanted == wanted);
-    let rests = placed.rest.is_some() || acted.is_some_and(|s| at_end(scene, held, s));
+    let rests =
+        rest(held, wanted, &next).is_some() || acted.is_some_and(|s| at_end(scene, held, s));
     let policy = if program.spec.system { OnWorkerLoss::Stay } else { program.spec.on_worker_loss };
     if !forgotten && (rests || policy == OnWorkerLoss::Stay) {
         return;
@@ -149,8 +151,7 @@ fn lost(
         let seconds = placed.spec.touch_seconds();
         format!("{} is lost: no touch for {seconds} s, no answer", placed.worker)
     };
-    let moves =
-        !program.spec.system && relocate(scene, held, rolling.again(placed), &reason, draft);
+    let moves = !program.spec.system && relocate(scene, held, next, &reason, draft);
     // What rests would begin anew if it were placed anew: only a move takes that along.
     if forgotten && !moves && (!rests || program.spec.system) {
         draft.actions.push(remove(view, held, &reason));
@@ -182,7 +183,8 @@ fn depart(
 ) -> bool {
     let Scene { view, program, .. } = *scene;
     let Held { name, instance, placed } = held;
-    if !view.wanted(program, name.index).run {
+    let wanted = view.wanted(program, name.index);
+    if !wanted.run {
         if leave.asked && placed.wanted.run {
             return false;
         }
@@ -194,19 +196,21 @@ fn depart(
     {
         return false;
     }
-    let rests = placed.rest.is_some();
-    if placed.wanted.run && !rests {
+    let next = rolling.next(name.index, placed);
+    if rest(held, wanted, &next).is_some() && !program.spec.system {
+        // Placed anew, it would begin anew: only a move takes its rest along.
+        relocate(scene, held, next, &leave.reason, draft);
+    } else if placed.wanted.run && placed.rest.is_none() {
         if !rolling.take_down(view, instance, placed) {
             return false;
         }
         draft.leaving.insert(placed.worker.clone());
         draft.actions.push(stop(held));
-    } else if rests || is_stopped(held) {
+    } else if placed.rest.is_some() || is_stopped(held) {
         if leave.anew || program.spec.system {
             draft.actions.push(remove(view, held, &leave.reason));
         } else {
             draft.leaving.insert(placed.worker.clone());
-            let next = rolling.next(name.index, placed);
             relocate(scene, held, next, &leave.reason, draft);
         }
     }
