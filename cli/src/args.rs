@@ -86,7 +86,7 @@ pub(crate) enum Verb {
     Explain(About),
     /// Show the groups, and which have failed
     Groups(Groups),
-    /// Show the workers
+    /// Show the workers, and what their machines are busy with
     Workers(Workers),
     /// Move everything away from workers, and give them nothing new
     Drain(Drain),
@@ -202,6 +202,9 @@ pub(crate) struct Status {
 /// `dsbus workers`.
 #[derive(Debug, Group)]
 pub(crate) struct Workers {
+    /// Everything about these workers; a line for each of all without one
+    #[arg(value_name = "WORKER")]
+    pub(crate) names: Vec<WorkerName>,
     /// Print a table, or JSON
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,

@@ -1,5 +1,7 @@
 //! What is known of instances, workers and events in words.
 
+pub(crate) mod size;
+
 use anstyle::{AnsiColor, Style};
 use dsbus_schema::event::{Fact, Notice, NoticeFact, PlacementFact, ProcessFact, WorkerChange};
 use dsbus_schema::moment::Timestamp;
@@ -92,10 +94,14 @@ pub(crate) fn worker_cell(state: WorkerState) -> Text {
     Text { text: state.to_string(), tone }
 }
 
-/// How long ago something was: its two greatest units.
+/// How long ago something was.
 pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     let nanos = (now.unix_nanos() - since.unix_nanos()).max(0);
-    let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
+    length(u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX))
+}
+
+/// A length of time: its two greatest units.
+pub(crate) fn length(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),

@@ -121,6 +121,18 @@ fn wipe() {
     }
 }
 
+/// Names and values, fitted to the terminal.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn list(pairs: &[(&str, Text)]) -> io::Result<()> {
+    let width = comfy_table::Table::new().width();
+    for text in table::list(pairs, width) {
+        line(text)?;
+    }
+    Ok(())
+}
+
 /// Something to know that is no part of the answer. Lost if nobody reads standard error.
 pub(crate) fn note(text: impl Display) {
     wipe();

@@ -11,6 +11,7 @@ mod declared;
 mod dev;
 mod exclusive;
 mod facilities;
+mod facts;
 mod failover;
 mod faults;
 mod fleet;

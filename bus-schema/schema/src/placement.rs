@@ -201,6 +201,8 @@ mod tests {
         }
     }
 
+    type Edit = fn(&mut Placement);
+
     #[test]
     fn it_rests_until_more_is_wanted() {
         let kept = |state, edit: fn(&mut Placement)| {
@@ -210,7 +212,7 @@ mod tests {
             edit(&mut next);
             Rest::kept(&before, next.wanted, next.revision, &next.spec).is_some()
         };
-        let edits: [(fn(&mut Placement), bool, bool); 7] = [
+        let edits: [(Edit, bool, bool); 7] = [
             (|_| {}, true, true),
             (|p| p.wanted.reloads = 1, true, true),
             (|p| p.wanted.run = false, true, true),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as Group;
 use dsbus_schema::ids::{UserName, WorkerName};
+use dsbus_schema::worker::label;
 
 /// `dsbus scheduler`.
 #[derive(Debug, Group)]
@@ -25,6 +26,14 @@ pub(crate) struct Worker {
     /// State directory; /var/lib/dsbus/NAME for root, else ~/.local/state/dsbus/NAME
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// What programs may choose this worker by, such as zone=eu; several times for several labels.
+    /// Wins over the label of that name in the file
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label::parse)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Told to stop by SIGTERM, first let the fleet move everything away that runs here, for
+    /// `drain_timeout` of the file at most; a second SIGTERM stops at once
+    #[arg(long)]
+    pub(crate) drain: bool,
     /// The worker's own configuration, worker.toml: log, pidfile, user, limits, what all its children
     /// get. Else DIR/worker.toml with --dir, else /etc/dsbus/worker.toml, where there is one. Options
     /// given here win over it

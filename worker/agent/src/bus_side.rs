@@ -15,6 +15,8 @@ use tokio::task::AbortHandle;
 
 use crate::calls::Desk;
 use crate::errands::Seqs;
+use crate::facts::Watched;
+use crate::facts::look::Fixed;
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::placements::Placements;
@@ -45,6 +47,21 @@ pub(crate) enum Phase {
     Barred,
 }
 
+/// How far the worker is with giving its instances away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drain {
+    /// Nobody asks for it.
+    Not,
+    /// The schedulers are to be asked.
+    Wanted,
+    /// They are being asked.
+    Asking,
+    /// They do it.
+    Going,
+    /// The supervisor was told that it is done.
+    Told,
+}
+
 /// The bus side of the agent.
 pub(crate) struct BusSide {
     pub(crate) online: Option<Online>,
@@ -72,6 +89,9 @@ pub(crate) struct BusSide {
     pub(crate) serving: Option<AbortHandle>,
     pub(crate) recording: Option<AbortHandle>,
     pub(crate) reconnected: BootTime,
+    pub(crate) drain: Drain,
+    /// The machine.
+    pub(crate) watched: Watched,
 }
 
 impl BusSide {
@@ -94,6 +114,8 @@ impl BusSide {
             serving: None,
             recording: None,
             reconnected: BootTime(0),
+            drain: if hello.draining { Drain::Wanted } else { Drain::Not },
+            watched: Watched::new(Fixed::look()),
             hello,
             me,
             desk,

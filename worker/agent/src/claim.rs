@@ -5,7 +5,7 @@ use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::{Bucket, worker_keys};
 use dsbus_supervisor::protocol::ToSupervisor;
 
-use crate::bus_side::{Online, Phase};
+use crate::bus_side::{Drain, Online, Phase};
 use crate::errands::{self, Done};
 use crate::placements::Change;
 use crate::run::Agent;
@@ -48,7 +48,12 @@ impl Agent {
                 self.bus.served = self.bus.serving.take().map(|_| served);
             }
             Done::Reported(outcome) => self.publisher.done(&outcome),
-            Done::Recorded => self.bus.recording = None,
+            Done::Recorded => {
+                // What has ended may be an older one than the one that is being written now.
+                self.bus.recording.take_if(|writing| writing.is_finished());
+            }
+            Done::DrainBegun => self.bus.drain = Drain::Going,
+            Done::Looked(slow) => self.bus.watched.seen_slowly(slow, now),
             Done::Probed { number, trouble } => {
                 // One that is dropped is asked again.
                 self.link.say(ToSupervisor::Probed { number, trouble });

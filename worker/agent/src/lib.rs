@@ -4,15 +4,17 @@
 //!
 //! One loop (`run`) turns everything into a `Wake`, and never waits for the bus: what takes time is
 //! an errand (`errands`). What is hard to get right is pure: `touch`, `takeover`, `placements`,
-//! `publish`.
+//! `publish`, `facts`.
 
 mod bus_side;
 mod calls;
 mod claim;
 mod clearing;
 mod clock;
+mod drain;
 mod enforce;
 mod errands;
+mod facts;
 mod identity;
 mod leases;
 mod link;
@@ -22,6 +24,7 @@ mod pings;
 mod placements;
 mod probe;
 mod publish;
+mod record;
 mod report;
 mod retry;
 mod run;

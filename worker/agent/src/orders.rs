@@ -8,7 +8,6 @@ use dsbus_schema::event::{Event, Fact, Source, WorkerChange, WorkerFact};
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
-use dsbus_schema::worker::{Capacity, Facts, Labels, Worker};
 use dsbus_supervisor::protocol::{Order, ToSupervisor};
 use uuid::Uuid;
 
@@ -33,27 +32,6 @@ impl BusSide {
         let last = self.seqs.as_ref().and_then(|seqs| seqs.get(name));
         let seq = last.filter(|(epoch, _)| *epoch == placement.epoch).map_or(0, |(_, seq)| *seq);
         Order { name: name.clone(), placement: placement.clone(), seq }
-    }
-
-    fn record(&self) -> Worker {
-        let (me, hello) = (&self.me, &self.hello);
-        Worker {
-            name: hello.worker.clone(),
-            machine: me.machine.clone(),
-            boot: me.boot,
-            directory: me.directory.clone(),
-            host: me.host.clone(),
-            incarnation: me.incarnation,
-            agent_pid: nix::unistd::getpid().as_raw(),
-            supervisor_pid: hello.supervisor_pid,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: hello.started,
-            facilities: hello.facilities.clone(),
-            labels: Labels::new(),
-            capacity: Capacity::default(),
-            facts: Facts::default(),
-            stopping: hello.stopping,
-        }
     }
 }
 
@@ -164,6 +142,7 @@ impl Agent {
     pub(crate) fn tick(&mut self, now: BootTime) {
         let outputs = self.bus.leases.tell_all(&Input::Tick, now);
         self.act(outputs, now);
+        self.look(now);
         match &mut self.bus.phase {
             Phase::Claiming(takeover) => {
                 let verdict = takeover.decide(now);
@@ -171,12 +150,13 @@ impl Agent {
             }
             Phase::Touching if self.bus.seqs.is_some() && self.bus.leases.passed() => {
                 self.sync();
-                self.record();
+                self.record(now);
                 self.tell_start();
             }
             Phase::Live if self.bus.owed && self.link.idle() => self.sync(),
             _ => {}
         }
+        self.tend_drain();
         if let Some(word) = self.bus.last_word.take()
             && !self.link.say(word.clone())
         {
@@ -195,24 +175,6 @@ impl Agent {
     pub(crate) fn hurry(&mut self, now: BootTime) {
         let outputs = self.bus.leases.tell_all(&Input::Hurry, now);
         self.act(outputs, now);
-    }
-
-    /// The worker was told to stop. Its leases are held until its children are gone, and then left
-    /// to expire, so that a worker that is back soon takes them over.
-    pub(crate) fn stopping(&mut self, reason: &str) {
-        tracing::info!(reason, "stopping");
-        self.bus.hello.stopping = true;
-        if self.bus.told {
-            self.record();
-        }
-    }
-
-    fn record(&mut self) {
-        let Some(online) = &self.bus.online else { return };
-        let writing = self.errands.spawn(errands::record(online.bus.clone(), self.bus.record()));
-        if let Some(older) = self.bus.recording.replace(writing) {
-            older.abort();
-        }
     }
 
     fn tell_start(&mut self) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsbus_client::Item;
+use dsbus_client::{ConnectOptions, Item};
 use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::protocol::{Hello, ToAgent, ToSupervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,7 +22,7 @@ use crate::link::Link;
 use crate::pings::Pings;
 use crate::probe::Prober;
 use crate::publish::Publisher;
-use crate::{Config, Error};
+use crate::{Config, Error, drain};
 
 /// Messages of the supervisor that are taken at once; deadlines are looked at after so many.
 const SAID_AT_ONCE: usize = 256;
@@ -84,7 +84,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (pong, directory) = (me.pong(hello.supervisor_pid), PathBuf::from(&hello.directory));
     let desk = Desk::new(pong, directory, asking, clear);
     let mut errands = JoinSet::new();
-    errands.spawn(errands::connect(config.connect));
+    let user = drain::user(config.connect.user, &hello.worker);
+    errands.spawn(errands::connect(ConnectOptions { user, ..config.connect }));
     let agent = Agent {
         link,
         guards: guards(&hello),
@@ -200,7 +201,9 @@ impl Agent {
                 self.errands.spawn(async move { Done::Probed { number, trouble: asking.await } });
             }
             ToAgent::Cleared { number, trouble } => self.clearing.ended(number, trouble),
-            ToAgent::Stopping { reason } => self.stopping(&reason),
+            ToAgent::Described { labels, capacity } => self.described(labels, capacity, now),
+            ToAgent::Drain => self.drain(),
+            ToAgent::Stopping { reason } => self.stopping(&reason, now),
             ToAgent::Bye => self.leaving = true,
         }
     }

@@ -20,8 +20,15 @@ use crate::moment::Timestamp;
 const ZONE: &str = "UTC";
 const HOURS: usize = 24;
 const NANOS: i128 = 1_000_000_000;
-/// What the fields of a line of cron are, without the seconds that may come first.
-const FIELDS: [&str; 5] = ["minute", "hour", "day of the month", "month", "day of the week"];
+/// The fields of a line of cron, and their values; that of seconds may be left out.
+const FIELDS: [(&str, &str); 6] = [
+    ("second", "0 to 59"),
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of the month", "1 to 31, or L for the last"),
+    ("month", "1 to 12, or jan to dec"),
+    ("day of the week", "0 to 7, or sun to sat"),
+];
 
 /// What becomes of due times that passed while no scheduler lived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -161,25 +168,23 @@ fn parse(text: &str) -> Result<Cron, String> {
         Ok(cron) => return Ok(cron),
         Err(error) => error,
     };
-    let fields: Vec<&str> = text.split_whitespace().collect();
     if text.starts_with('@') {
         return Err(wrong("known are @hourly, @daily, @weekly, @monthly and @yearly".to_owned()));
     }
-    if fields.len() != FIELDS.len() && fields.len() != FIELDS.len() + 1 {
-        let found = fields.len();
-        let names = FIELDS.join(", ");
+    let given: Vec<&str> = text.split_whitespace().collect();
+    let Some(left_out @ (0 | 1)) = FIELDS.len().checked_sub(given.len()) else {
+        let names = FIELDS.map(|(name, _)| name)[1..].join(", ");
+        let found = given.len();
         return Err(wrong(format!("has {found} fields, not 5 ({names}), or 6 with seconds first")));
-    }
+    };
     // A field that is wrong is wrong alone, too.
-    let names = ["second"].into_iter().chain(FIELDS);
-    for (name, field) in names.skip(FIELDS.len() + 1 - fields.len()).zip(&fields) {
-        let at = ["second"].into_iter().chain(FIELDS).position(|known| known == name);
-        let mut alone = ["*"; FIELDS.len() + 1];
-        alone[at.unwrap_or_default()] = field;
-        if let Err(error) = parser().parse(&alone.join(" ")) {
-            let why = error.to_string();
-            let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
-            return Err(wrong(format!("{field:?} is no {name}: {why}")));
+    for (at, field) in (left_out..).zip(given) {
+        let mut alone = ["*"; FIELDS.len()];
+        alone[at] = field;
+        if parser().parse(&alone.join(" ")).is_err() {
+            let (name, values) = FIELDS[at];
+            let forms = "one, or such as 1,3 or 1-5 or */2";
+            return Err(wrong(format!("{field:?} is no {name}: {values}; {forms}")));
         }
     }
     Err(wrong(error.to_string()))

@@ -32,13 +32,13 @@ pub struct Facts {
     pub load: [f64; 3],
     /// Processors of the machine that are online.
     pub cores: u32,
-    /// Memory of the machine, in bytes (MemTotal).
+    /// Memory of the machine, in bytes (`MemTotal`).
     pub memory_total: u64,
-    /// Memory that new processes could have without swapping, in bytes (MemAvailable).
+    /// Memory that new processes could have without swapping, in bytes (`MemAvailable`).
     pub memory_available: u64,
-    /// Swap space, in bytes (SwapTotal).
+    /// Swap space, in bytes (`SwapTotal`).
     pub swap_total: u64,
-    /// Swap space that is not used, in bytes (SwapFree).
+    /// Swap space that is not used, in bytes (`SwapFree`).
     pub swap_free: u64,
     /// The file systems that matter to the worker: of its state directory, and of `/` where that is
     /// another one.
@@ -47,7 +47,7 @@ pub struct Facts {
     pub uptime_seconds: u64,
     /// Release of the kernel (`uname -r`).
     pub kernel: String,
-    /// Name of the distribution (PRETTY_NAME of os-release(5)).
+    /// Name of the distribution (`PRETTY_NAME` of os-release(5)).
     pub os: String,
     /// Hardware architecture (`uname -m`).
     pub arch: String,
