@@ -15,6 +15,7 @@ mod facts;
 mod failover;
 mod faults;
 mod fleet;
+mod jobs;
 mod output;
 mod process;
 mod proxy;
