@@ -32,13 +32,14 @@ impl Commander {
             self.bus.history(Bucket::Programs, name.as_str()).await.map_err(unavailable)?;
         let mut kept = Vec::new();
         for entry in entries {
-            match entry.json::<Program>().map_err(unavailable)? {
-                // Older versions did not say when.
-                Some(program) => {
-                    kept.push(Program { changed: program.changed.or(Some(entry.time)), ..program })
-                }
-                None => kept.clear(),
-            }
+            let Some(program) = entry.json::<Program>().map_err(unavailable)? else {
+                // It was removed; what came after has nothing to do with it.
+                kept.clear();
+                continue;
+            };
+            // Older versions did not say when.
+            let changed = program.changed.or(Some(entry.time));
+            kept.push(Program { changed, ..program });
         }
         Ok(kept)
     }
