@@ -36,6 +36,10 @@ pub(crate) struct Options {
     pub(crate) minutes: Option<u64>,
     pub(crate) seed: u64,
     pub(crate) kinds: Vec<&'static Kind>,
+    /// How long each fault lasts, instead of what the seed says.
+    pub(crate) hold: Option<Duration>,
+    /// Exclusive programs are declared as ordinary ones: the judge must find that.
+    pub(crate) unfenced: bool,
 }
 
 /// All that was seen.
@@ -62,7 +66,7 @@ pub(crate) struct Seen {
 /// Runs, and says what was seen.
 pub(crate) async fn run(fleet: &Arc<Fleet>, options: &Options) -> Outcome<Seen> {
     let bus = fleet.bus("chaos").await?;
-    let declared = programs::declared(&fleet.directory, CLIENTS)?;
+    let declared = programs::declared(&fleet.directory, CLIENTS, options.unfenced)?;
     programs::apply(&bus, Uuid::now_v7(), declared).await?;
     calm::settled(fleet, &bus, CALM_MAX).await?;
     let ear = Ear::listen(&fleet.urls()).await?;
@@ -83,7 +87,10 @@ pub(crate) async fn run(fleet: &Arc<Fleet>, options: &Options) -> Outcome<Seen> 
         last: BTreeMap::new(),
         end: options.minutes.map(|minutes| from + minutes * 60 * SECOND),
     };
-    let plan = rounds(options.seed, options.faults, options.alone, &options.kinds);
+    let mut plan = rounds(options.seed, options.faults, options.alone, &options.kinds);
+    if let Some(hold) = options.hold {
+        plan.iter_mut().flat_map(|round| &mut round.faults).for_each(|fault| fault.hold = hold);
+    }
     let mut not_calm: Vec<String> = course.play(plan, &clients).await.into_iter().collect();
     clients.end();
     let until = now();

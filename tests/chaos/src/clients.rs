@@ -76,6 +76,7 @@ impl Clients {
             clients.ledgers.push(Arc::clone(&ledger));
             let client = Client {
                 bus,
+                number: index + 1,
                 gate: Arc::clone(&clients.gate),
                 directory: directory.to_owned(),
                 ledger,
@@ -143,6 +144,7 @@ impl Ledger {
 
 struct Client {
     bus: Bus,
+    number: usize,
     gate: Arc<RwLock<()>>,
     directory: PathBuf,
     ledger: Arc<Mutex<Ledger>>,
@@ -203,7 +205,7 @@ impl Client {
     async fn send(&self, verb: Verb, id: Uuid, copies: u32) -> Result<(), Error> {
         let program = self.ledger(|ledger| ledger.program.clone());
         if verb == Verb::Apply {
-            let keys = programs::witness(&self.directory, copies, None)
+            let keys = programs::of_client(&self.directory, self.number, copies)
                 .map_err(|_| Error::Disconnected)?;
             return programs::apply(&self.bus, id, vec![(program, keys)]).await.map(drop);
         }

@@ -1,20 +1,74 @@
 //! `docs/what-breaks.md`, made of the report of a run. No number in it is from elsewhere.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::Outcome;
+use crate::cases::Case;
 use crate::kind::{self, Role};
 use crate::report::{Report, Spread};
 
+/// What was measured last.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// The random run.
+    pub(crate) run: Option<Report>,
+    /// Failures that were thought of, by name.
+    pub(crate) cases: BTreeMap<String, Vec<String>>,
+}
+
+/// Reads what was kept.
+pub(crate) fn read(path: &Path) -> Outcome<Kept> {
+    Ok(serde_json::from_str(&std::fs::read_to_string(path)?)?)
+}
+
+/// Changes what is kept, and makes the document anew.
+pub(crate) fn write(change: impl FnOnce(&mut Kept)) -> Outcome<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join("what-breaks.json");
+    let mut kept = if file.exists() { read(&file)? } else { Kept::default() };
+    change(&mut kept);
+    std::fs::write(&file, serde_json::to_string_pretty(&kept)? + "\n")?;
+    Ok(std::fs::write(folder.join("what-breaks.md"), document(&kept))?)
+}
+
 /// The whole document.
-pub(crate) fn document(report: &Report) -> String {
+pub(crate) fn document(kept: &Kept) -> String {
     let mut text = String::from(HEAD);
+    if let Some(report) = &kept.run {
+        text += &random(report);
+    }
+    if !kept.cases.is_empty() {
+        text += "\n## Failures that were thought of\n\nEach was played by itself on a fleet of its own (`./run chaos case NAME`).\n";
+    }
+    for case in Case::value_variants() {
+        let Some(lines) = kept.cases.get(&format!("{case:?}")) else { continue };
+        let value = case.to_possible_value();
+        let name = value.as_ref().map_or("", |value| value.get_name());
+        let help = value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string);
+        let _ = writeln!(text, "\n`{name}`: {}.\n", help.unwrap_or_default());
+        for line in lines {
+            let _ = writeln!(text, "- {line}");
+        }
+    }
+    text
+}
+
+/// The random run.
+fn random(report: &Report) -> String {
+    let mut text = String::new();
     let machine: Vec<String> =
         report.machine.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let _ = writeln!(
         text,
         "Measured on {} by `./run chaos --seed {} --faults {}`: {} faults in {} s on one machine ({}). \
          Three NATS servers, three schedulers, four workers, each on a host of its own (a network namespace), \
-         {} lives of children, {} events, {} commands.\n",
+         {} lives of children, {} events, {} commands, answered after {} s (p50 / p99 / max).\n",
         report.date,
         report.seed,
         report.faults,
@@ -23,7 +77,8 @@ pub(crate) fn document(report: &Report) -> String {
         machine.join(", "),
         report.lives,
         report.events,
-        report.commands
+        report.commands,
+        cell(report.commands_ms)
     );
     if let Some(why) = &report.no_network {
         let _ = writeln!(text, "Without network namespaces ({why}): hosts were not cut.\n");
@@ -64,21 +119,28 @@ fn tables(report: &Report) -> String {
         (Role::Scheduler, "A scheduler"),
         (Role::Nats, "A NATS server"),
     ] {
-        let _ = writeln!(
-            text,
-            "\n## {title}\n\n| what happens | what users see | times (alone) | moved | ordinary | exclusive, 5 s | exclusive, 15 s | commands |\n|---|---|---|---|---|---|---|---|"
-        );
-        for row in &report.kinds {
-            let Some(kind) = kind::named(&row.name).filter(|kind| kind.role == role) else {
-                continue;
-            };
+        let _ = writeln!(text, "\n## {title}\n\n{HEADER}");
+        let rows = report.kinds.iter().filter(|row| row.alone > 0);
+        let rows = rows.filter_map(|row| Some((kind::named(&row.name)?, row)));
+        let mut before = "";
+        for (kind, row) in rows.filter(|(kind, _)| kind.role == role) {
+            // What is the same for both lengths is told once.
+            let again = before == kind.name;
+            before = kind.name;
+            let (what, seen) = if again { ("", "") } else { (kind.what, kind.seen) };
             let _ = writeln!(
                 text,
-                "| {} (`{}`) | {} | {} ({}) | {} | {} | {} | {} | {} |",
-                kind.what,
-                kind.name,
-                kind.seen,
-                row.injected,
+                "| {what} {} | {seen} | {} | {} | {} | {} | {} | {} | {} |",
+                if again {
+                    String::new()
+                } else {
+                    format!("(`{}`, {} in all)", kind.name, row.injected)
+                },
+                if kind.is_instant() {
+                    "-".to_owned()
+                } else {
+                    format!("{} s", row.hold_ms / 1000)
+                },
                 row.alone,
                 row.moves,
                 cell(row.ordinary),
@@ -105,19 +167,24 @@ const HEAD: &str = "\
 # What breaks when
 
 What happens to programs and to people when something of a fleet fails. This page is generated from `what-breaks.json`, \
-the report of a run of `tests/chaos`; `./run chaos --write-docs` makes both anew, and nobody edits them.
+which `./run chaos --write-docs` and `./run chaos case NAME --write-docs` measure; nobody edits them.
 
 ";
 
-const COLUMNS: &str = "
-Each kind of fault came alone some times, with calm before and after: the times are from those. \
-All kinds also came together, overlapping each other; what must be 0 counts those, too. \
-Faults last from a tenth of a second to 20 s, so their effect is that of a mixture; whatever is shorter than `touch_timeout` moves nothing.
+const HEADER: &str = "\
+| what happens | what users see | for | times | moved | ordinary | exclusive, 5 s | exclusive, 15 s | commands |
+|---|---|---|---|---|---|---|---|---|";
 
-- *times*: how often it was injected (and how often alone).
-- *moved*: instances that moved to another worker, of those 12 that nobody commanded, over all faults that were alone.
-- *ordinary*, *exclusive*: seconds without a living copy, of the instance that missed one longest: p50 / p99 / max over the \
-faults that were alone; less than 0.25 s is not told. Ordinary programs have a `touch_timeout` of 5 s; an exclusive program has 15 s unless it asks for less. \
-An instance that runs on a machine that is cut off counts as living.
-- *commands*: seconds that the slowest command waited for its answer: p50 / p99 / max.
+const COLUMNS: &str = "
+Each kind of fault came alone, with calm before and after: the times are from those. \
+Faults of all kinds also came together, some tenth of a second to 20 s long and overlapping; what must be 0 counts those, too.
+
+- *for*: how long it lasted, or how long what was killed stayed away: less than every `touch_timeout`, and more.
+- *times*: how often it came alone so.
+- *moved*: instances that moved to another worker meanwhile, of the 12 that nobody commanded.
+- *ordinary*, *exclusive*: seconds without a living copy, of the instance that missed one longest: p50 / p99 / max. \
+Ordinary programs have a `touch_timeout` of 5 s; an exclusive program has 15 s unless it asks for less. \
+An instance that runs on a machine that is cut off counts as living; one that is frozen does not.
+- *commands*: seconds that the slowest command waited for its answer: p50 / p99 / max. A client asks all schedulers when one is silent for a second, \
+and sends again what was not answered, with the same id.
 ";

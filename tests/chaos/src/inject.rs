@@ -13,12 +13,12 @@ use dsbus_schema::storage::Bucket;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{look, now, rest};
+use crate::clock::{look, millis, nanos, now, rest};
 use crate::daemon::Daemon;
 use crate::fleet::{DEADLINE, Fleet, LOOK};
 use crate::kind::{Act, Kind, Part, Role};
 use crate::plan::Planned;
-use crate::{Outcome, process};
+use crate::{Outcome, process, programs};
 
 /// Packets of a hundred that a lossy link loses.
 const LOST_PERCENT: u8 = 20;
@@ -46,6 +46,8 @@ pub(crate) struct Done {
     pub(crate) from: u64,
     /// When it was taken back, or what it ended was started again.
     pub(crate) until: u64,
+    /// How long it was to last, in milliseconds.
+    pub(crate) hold_ms: u64,
     /// No other fault was near.
     pub(crate) alone: bool,
 }
@@ -96,7 +98,7 @@ async fn once(
     alone: bool,
 ) -> Outcome<Option<Done>> {
     let found = look("somebody to be free", FREE_MAX, LOOK, async || {
-        choose(fleet, ill, planned).await.ok_or_else(String::new)
+        choose(fleet, ill, planned, alone).await.ok_or_else(String::new)
     });
     let Ok((daemon, taken)) = found.await else { return Ok(None) };
     let done = act(fleet, planned, &daemon).await;
@@ -105,11 +107,17 @@ async fn once(
     }
     ill.release(&taken);
     let Some((to, from, until)) = done? else { return Ok(None) };
+    let hold_ms = millis(0, nanos(planned.hold));
     let host = daemon.host.clone();
-    Ok(Some(Done { kind: planned.kind.name.to_owned(), host, to, from, until, alone }))
+    Ok(Some(Done { kind: planned.kind.name.to_owned(), host, to, from, until, hold_ms, alone }))
 }
 
-async fn choose(fleet: &Fleet, ill: &Ill, planned: &Planned) -> Option<(Arc<Daemon>, Vec<String>)> {
+async fn choose(
+    fleet: &Fleet,
+    ill: &Ill,
+    planned: &Planned,
+    alone: bool,
+) -> Option<(Arc<Daemon>, Vec<String>)> {
     let all = match planned.kind.role {
         Role::Nats => &fleet.nats,
         Role::Scheduler => &fleet.schedulers,
@@ -123,6 +131,11 @@ async fn choose(fleet: &Fleet, ill: &Ill, planned: &Planned) -> Option<(Arc<Daem
         let first = planned.which % all.len();
         all[first..].iter().chain(&all[..first]).cloned().collect()
     };
+    let mut candidates = candidates;
+    if alone && planned.kind.role == Role::Worker {
+        // Where nothing runs, there is nothing to measure.
+        candidates.sort_by_key(|daemon| std::cmp::Reverse(children(fleet, daemon).len()));
+    }
     let running = candidates.into_iter().filter(|daemon| daemon.pid().is_some());
     running
         .map(|daemon| (parts(planned.kind, &daemon.host), daemon))
@@ -163,7 +176,9 @@ async fn act(fleet: &Fleet, planned: &Planned, daemon: &Daemon) -> Outcome<Optio
             hosts.slow(&daemon.host, SLOW_KILOBITS)?;
             "network"
         }
-        Act::Kill(Part::Child) | Act::Freeze(Part::Child) => return child(planned, daemon).await,
+        Act::Kill(Part::Child) | Act::Freeze(Part::Child) => {
+            return child(fleet, planned, daemon).await;
+        }
         Act::Kill(Part::Agent) | Act::Freeze(Part::Agent) => return agent(planned, daemon).await,
         Act::Kill(part) => return end(planned, daemon, Signal::SIGKILL, part).await.map(Some),
         Act::Term => {
@@ -176,8 +191,16 @@ async fn act(fleet: &Fleet, planned: &Planned, daemon: &Daemon) -> Outcome<Optio
     Ok(Some((to.to_owned(), from, now())))
 }
 
-async fn child(planned: &Planned, daemon: &Daemon) -> Outcome<Option<Moments>> {
-    let children = daemon.pid().map(|pid| Fleet::below(pid).1).unwrap_or_default();
+/// Children on a worker that nobody commands.
+fn children(fleet: &Fleet, daemon: &Daemon) -> Vec<i32> {
+    let here = daemon.pid().map(|pid| Fleet::below(pid).1).unwrap_or_default();
+    let all = process::witnesses(&fleet.directory).into_iter();
+    let ours = all.filter(|(pid, instance)| here.contains(pid) && programs::always_runs(instance));
+    ours.map(|(pid, _)| pid).collect()
+}
+
+async fn child(fleet: &Fleet, planned: &Planned, daemon: &Daemon) -> Outcome<Option<Moments>> {
+    let children = children(fleet, daemon);
     let Some(pid) = children.get(planned.which % children.len().max(1)).copied() else {
         return Ok(None);
     };

@@ -54,7 +54,7 @@ pub(crate) fn judge(seen: &Seen, options: &Options) -> Report {
         machine: BTreeMap::new(),
         seconds: millis(seen.from, seen.until) / 1000,
         faults: seen.faults.len(),
-        kinds: options.kinds.iter().map(|kind| of_kind(kind, seen, &moves)).collect(),
+        kinds: options.kinds.iter().flat_map(|kind| of_kind(kind, seen, &moves)).collect(),
         no_network: None,
         exclusive_overlaps: exclusive_overlaps + thawed.taken,
         unneeded_moves: unneeded.len(),
@@ -69,6 +69,7 @@ pub(crate) fn judge(seen: &Seen, options: &Options) -> Report {
         commands: answered().count(),
         commands_sent_again: answered().filter(|one| one.sent > 1).count(),
         lives: seen.lives.len(),
+        commands_ms: Spread::of(answered().map(|one| millis(one.from, one.until)).collect()),
         calm_ms: Spread::of(seen.calm_millis.clone()),
         ended_by_themselves: Vec::new(),
         problems,
@@ -151,12 +152,28 @@ fn overlap_told(overlap: &Overlap) -> String {
     )
 }
 
-fn of_kind(kind: &Kind, seen: &Seen, moves: &[Move]) -> KindReport {
+/// One report for each length in which it came alone.
+fn of_kind(kind: &Kind, seen: &Seen, moves: &[Move]) -> Vec<KindReport> {
+    let mut lengths: Vec<u64> = seen
+        .settled
+        .iter()
+        .filter(|(done, _)| done.kind == kind.name)
+        .map(|(done, _)| done.hold_ms)
+        .collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    if lengths.is_empty() {
+        lengths.push(0);
+    }
+    lengths.into_iter().map(|hold_ms| of_length(kind, hold_ms, seen, moves)).collect()
+}
+
+fn of_length(kind: &Kind, hold_ms: u64, seen: &Seen, moves: &[Move]) -> KindReport {
     let of = |done: &&Done| done.kind == kind.name;
     let windows: Vec<(u64, u64)> = seen
         .settled
         .iter()
-        .filter(|(done, _)| done.kind == kind.name)
+        .filter(|(done, _)| done.kind == kind.name && done.hold_ms == hold_ms)
         .map(|(done, settled)| (done.from, *settled))
         .collect();
     let without = |program: &str| {
@@ -177,6 +194,7 @@ fn of_kind(kind: &Kind, seen: &Seen, moves: &[Move]) -> KindReport {
         .filter(|one| windows.iter().any(|(from, until)| (*from..*until).contains(&one.placed.at)));
     KindReport {
         name: kind.name.to_owned(),
+        hold_ms,
         injected: seen.faults.iter().filter(of).count(),
         alone: windows.len(),
         ordinary: without("web:"),
@@ -184,5 +202,49 @@ fn of_kind(kind: &Kind, seen: &Seen, moves: &[Move]) -> KindReport {
         exclusive_15: without("patient:"),
         commands: Spread::of(waited.collect()),
         moves: gone.count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: &str, host: &str, from: u64, until: u64) -> Done {
+        let (kind, host) = (kind.to_owned(), host.to_owned());
+        Done {
+            kind,
+            host,
+            to: String::new(),
+            from: from * SECOND,
+            until: until * SECOND,
+            hold_ms: 0,
+            alone: false,
+        }
+    }
+
+    fn placed(to: &str, epoch: u64, at: u64) -> Placed {
+        Placed {
+            instance: "web:0".to_owned(),
+            to: to.to_owned(),
+            epoch,
+            at: at * SECOND,
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_move_needs_a_fault_of_its_worker() {
+        // A cut-off worker's late events may come after its successor's: epochs order them.
+        let moves = moves(&[placed("w2", 5, 70), placed("w1", 3, 1), placed("w2", 9, 90)]);
+        assert_eq!(moves.len(), 1, "the last one is a placement where it was: {moves:?}");
+        assert_eq!((&*moves[0].from, &*moves[0].placed.to), ("w1", "w2"));
+        let explained = |fault: &Done| explains(fault, &moves[0]);
+        assert!(explained(&fault("worker-cut", "w1", 60, 65)));
+        assert!(!explained(&fault("worker-cut", "w2", 60, 65)), "another worker's");
+        assert!(!explained(&fault("worker-cut", "w1", 71, 75)), "later");
+        assert!(!explained(&fault("worker-cut", "w1", 40, 50)), "long over");
+        for harmless in ["agent-kill", "child-freeze", "worker-slow", "leader-kill"] {
+            assert!(!explained(&fault(harmless, "w1", 60, 65)), "{harmless}");
+        }
     }
 }

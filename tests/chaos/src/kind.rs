@@ -74,6 +74,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is over in a moment, and nothing is started again by whoever did it.
+    pub(crate) fn is_instant(&self) -> bool {
+        matches!(self.act, Act::Kill(Part::Child | Part::Agent))
+    }
+
     /// Whether it lasts; else it is done in a moment, and what follows is a rest.
     pub(crate) fn lasts(&self) -> bool {
         match self.act {

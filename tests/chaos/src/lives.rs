@@ -90,8 +90,8 @@ pub(crate) fn overlaps(lives: &[Life], of: impl Fn(&str) -> bool) -> Vec<Overlap
     found
 }
 
-/// Every time longer than [`GAP`] in which an instance had no living copy, after its first one and
-/// before `end`.
+/// Every time in which an instance had no living copy, after its first one and before `end`; of those
+/// in which a copy was only held up, the ones longer than [`GAP`].
 pub(crate) fn outages(lives: &[Life], end: u64, of: impl Fn(&str) -> bool) -> Vec<Outage> {
     let mut found = Vec::new();
     for (instance, lives) in by_instance(lives).into_iter().filter(|(instance, _)| of(instance)) {
@@ -99,9 +99,11 @@ pub(crate) fn outages(lives: &[Life], end: u64, of: impl Fn(&str) -> bool) -> Ve
             lives.iter().flat_map(|life| life.stretches()).collect();
         stretches.sort_unstable();
         let mut covered: Option<(u64, &str)> = None;
-        for (from, until, worker) in stretches.into_iter().chain([(end, end, "")]) {
+        // One that beats at the end of the run is not away.
+        let end = (end.saturating_sub(nanos(GAP)), end, "");
+        for (from, until, worker) in stretches.into_iter().chain([end]) {
             if let Some((last, before)) = covered
-                && from > last + nanos(GAP)
+                && from > last
             {
                 found.push(Outage {
                     instance: instance.to_owned(),
@@ -195,11 +197,12 @@ mod tests {
             life("a:0", 1, 0, 1000, &[(100, 600)]),
             life("a:0", 2, 900, 3000, &[]),
             life("a:0", 3, 5000, 6000, &[]),
+            life("a:0", 4, 6010, 6900, &[]),
         ];
-        let found = outages(&lives, 6100 * MS, |_| true);
+        let found = outages(&lives, 7000 * MS, |_| true);
         let told: Vec<_> =
             found.iter().map(|o| (o.worker.as_str(), o.from / MS, o.until / MS)).collect();
-        assert_eq!(told, [("w1", 100, 600), ("w2", 3000, 5000)]);
-        assert_eq!(outages(&lives, 7000 * MS, |_| true).len(), 3, "it is still away");
+        assert_eq!(told, [("w1", 100, 600), ("w2", 3000, 5000), ("w3", 6000, 6010)]);
+        assert_eq!(outages(&lives, 8000 * MS, |_| true).len(), 4, "it is still away");
     }
 }

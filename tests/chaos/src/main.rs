@@ -44,7 +44,6 @@ use dsbus_schema::moment::Timestamp;
 use crate::fleet::Fleet;
 use crate::hosts::Hosts;
 use crate::kind::{KINDS, Kind};
-use crate::report::Report;
 use crate::say::say;
 
 /// What something gives, or why it does not.
@@ -53,6 +52,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// Real fleets under faults, judged by witnesses.
 #[derive(Debug, Parser)]
 #[command(name = "chaos")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -71,17 +71,23 @@ struct Args {
     /// Only these kinds, with commas; `chaos kinds` lists them
     #[arg(long, value_delimiter = ',', value_parser = a_kind)]
     kinds: Vec<&'static Kind>,
+    /// Each fault lasts so many seconds, whatever the seed says
+    #[arg(long, value_name = "SECONDS")]
+    hold: Option<u64>,
+    /// Declare exclusive programs as ordinary ones, to see that the judge finds it
+    #[arg(long, hide = true)]
+    unfenced: bool,
     /// No network namespaces: nothing is cut
     #[arg(long)]
     no_network: bool,
     /// Folder for the report, and for the logs of a run that failed
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Keep the logs of a run that did not fail, too
-    #[arg(long)]
+    #[arg(long, global = true)]
     keep: bool,
-    /// Write docs/what-breaks.md and docs/what-breaks.json
-    #[arg(long)]
+    /// Write what was measured into docs/what-breaks.json, and docs/what-breaks.md from that
+    #[arg(long, global = true)]
     write_docs: bool,
 }
 
@@ -98,10 +104,10 @@ enum Verb {
         #[arg(long)]
         short: bool,
     },
-    /// Print docs/what-breaks.md as the report of a run gives it
+    /// Print docs/what-breaks.md as what was kept gives it
     Docs {
-        /// The report: JSON
-        report: PathBuf,
+        /// docs/what-breaks.json
+        kept: PathBuf,
     },
 }
 
@@ -118,8 +124,8 @@ fn main() -> ExitCode {
             }
             Ok(true)
         }
-        Some(Verb::Docs { report }) => read(report).map(|report| {
-            say(docs::document(&report).trim_end());
+        Some(Verb::Docs { kept }) => docs::read(kept).map(|kept| {
+            say(docs::document(&kept).trim_end());
             true
         }),
         Some(Verb::Case { case, short }) => play(&args, *case, *short),
@@ -133,10 +139,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn read(path: &Path) -> Outcome<Report> {
-    Ok(serde_json::from_str(&std::fs::read_to_string(path)?)?)
 }
 
 /// The random run; whether all is 0 that must be.
@@ -158,6 +160,8 @@ fn run(args: &Args) -> Outcome<bool> {
         minutes: args.minutes,
         seed,
         kinds,
+        hold: args.hold.map(std::time::Duration::from_secs),
+        unfenced: args.unfenced,
     };
     let place = directory.path().to_owned();
     let judged = in_runtime(async {
@@ -192,10 +196,7 @@ fn run(args: &Args) -> Outcome<bool> {
     std::fs::write(&file, &json)?;
     say(&file.display().to_string());
     if args.write_docs {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("what-breaks.json"), &json)?;
-        std::fs::write(folder.join("what-breaks.md"), docs::document(&report))?;
+        docs::write(|kept| kept.run = Some(report.clone()))?;
     }
     Ok(report.good())
 }
@@ -211,8 +212,12 @@ fn play(args: &Args, case: cases::Case, short: bool) -> Outcome<bool> {
         copy(&directory.path().join("logs"), &kept)?;
         say(&format!("logs: {}", kept.display()));
     }
-    for line in played? {
-        say(&line);
+    let lines = played?;
+    for line in &lines {
+        say(line);
+    }
+    if args.write_docs {
+        docs::write(|kept| drop(kept.cases.insert(format!("{case:?}"), lines)))?;
     }
     Ok(true)
 }

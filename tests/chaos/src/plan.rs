@@ -1,7 +1,8 @@
 //! Which faults come when: a function of the seed.
 //!
 //! Rounds of three themes take turns, and each ends in calm, when all must be as wanted:
-//! - alone: one fault after the other, calm between them, so that what it does can be measured;
+//! - alone: one fault after the other, calm between them, so that what it does can be measured; each
+//!   briefly, and longer than every `touch_timeout`;
 //! - quiet: faults overlap, but none for which an instance may move: any move is wrong;
 //! - all: everything overlaps.
 
@@ -13,6 +14,10 @@ use crate::kind::{KINDS, Kind, Role};
 
 /// Faults of a round in which they come one by one.
 const ALONE_ROUND: usize = 11;
+/// A fault that is over before any lease expires.
+pub(crate) const BRIEF: Duration = Duration::from_secs(2);
+/// A fault that outlasts every lease: the longest `touch_timeout` is 15 s.
+pub(crate) const LONG: Duration = Duration::from_secs(18);
 /// Faults of a round in which they overlap.
 const ROUND: usize = 30;
 /// Of a hundred overlapping faults, so many are done to NATS servers: these wait for each other,
@@ -46,7 +51,8 @@ pub(crate) struct Round {
     pub(crate) faults: Vec<Planned>,
 }
 
-/// All rounds: `faults` in all, each kind `alone` times by itself where there is room for that.
+/// All rounds: `faults` in all, each kind `alone` times by itself, briefly and long, where there is
+/// room for that.
 pub(crate) fn rounds(
     seed: u64,
     faults: usize,
@@ -54,15 +60,18 @@ pub(crate) fn rounds(
     kinds: &[&'static Kind],
 ) -> Vec<Round> {
     let mut rng = Rng::with_seed(seed);
-    let mut singles: Vec<&'static Kind> = (0..alone).flat_map(|_| kinds.iter().copied()).collect();
+    let mut singles = Vec::new();
+    for kind in (0..alone).flat_map(|_| kinds.iter().copied()) {
+        singles.push(Planned { hold: BRIEF, ..planned(&mut rng, kind) });
+        if !kind.is_instant() {
+            singles.push(Planned { hold: LONG, ..planned(&mut rng, kind) });
+        }
+    }
     rng.shuffle(&mut singles);
     singles.truncate(faults);
     let mut apart: Vec<Round> = singles
         .chunks(ALONE_ROUND)
-        .map(|kinds| {
-            let faults = kinds.iter().map(|kind| planned(&mut rng, kind)).collect();
-            Round { theme: Theme::Alone, faults }
-        })
+        .map(|faults| Round { theme: Theme::Alone, faults: faults.to_vec() })
         .collect();
     let mut together = Vec::new();
     let mut left = faults - singles.len();
@@ -141,7 +150,13 @@ mod tests {
         let plan = plan(7);
         assert_eq!(plan.iter().map(|round| round.faults.len()).sum::<usize>(), 300);
         let alone = plan.iter().filter(|round| round.theme == Theme::Alone);
-        assert_eq!(alone.map(|round| round.faults.len()).sum::<usize>(), 2 * KINDS.len());
+        let alone: Vec<&Planned> = alone.flat_map(|round| &round.faults).collect();
+        for kind in KINDS {
+            let of =
+                |hold| alone.iter().filter(|f| f.kind.name == kind.name && f.hold == hold).count();
+            let long = if kind.is_instant() { 0 } else { 2 };
+            assert_eq!((of(BRIEF), of(LONG)), (2, long), "{}", kind.name);
+        }
     }
 
     #[test]

@@ -42,16 +42,30 @@ pub(crate) fn witness(directory: &Path, numprocs: u32, exclusive: Option<u32>) -
 }
 
 /// What a run declares at first: a name, and its keys.
-pub(crate) fn declared(directory: &Path, clients: usize) -> Outcome<Vec<(String, Keys)>> {
+pub(crate) fn declared(
+    directory: &Path,
+    clients: usize,
+    unfenced: bool,
+) -> Outcome<Vec<(String, Keys)>> {
     let mut all = vec![
         ("single".to_owned(), witness(directory, 4, Some(5))?),
         ("patient".to_owned(), witness(directory, 2, Some(15))?),
         ("web".to_owned(), witness(directory, 6, None)?),
     ];
     for number in 1..=clients {
-        all.push((client(number), witness(directory, 2, None)?));
+        all.push((client(number), of_client(directory, number, 2)?));
+    }
+    if unfenced {
+        for (_, keys) in &mut all {
+            keys.remove("exclusive");
+        }
     }
     Ok(all)
+}
+
+/// What a client declares: every other one an exclusive program.
+pub(crate) fn of_client(directory: &Path, number: usize, copies: u32) -> Outcome<Keys> {
+    witness(directory, copies, number.is_multiple_of(2).then_some(5))
 }
 
 /// The program that a client commands.
@@ -61,12 +75,12 @@ pub(crate) fn client(number: usize) -> String {
 
 /// Whether an instance is of a program that must never have two copies.
 pub(crate) fn is_exclusive(instance: &str) -> bool {
-    ["single:", "patient:"].iter().any(|name| instance.starts_with(name))
+    ["single:", "patient:", "c2:", "c4:"].iter().any(|name| instance.starts_with(name))
 }
 
 /// Whether nobody commands it, so that it always should run.
 pub(crate) fn always_runs(instance: &str) -> bool {
-    is_exclusive(instance) || instance.starts_with("web:")
+    ["single:", "patient:", "web:"].iter().any(|name| instance.starts_with(name))
 }
 
 /// Declares programs.

@@ -1,6 +1,6 @@
 //! The numbers of a run, as they are kept and told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,13 @@ pub(crate) struct Spread {
     pub(crate) max: u64,
 }
 
-/// What a kind of fault did.
+/// What a kind of fault did, of one length where it came alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KindReport {
     pub(crate) name: String,
-    /// How often it was injected.
+    /// How long it lasted where it came alone, in milliseconds.
+    pub(crate) hold_ms: u64,
+    /// How often it was injected, however long.
     pub(crate) injected: usize,
     /// How often it came alone.
     pub(crate) alone: usize,
@@ -72,6 +74,7 @@ pub(crate) struct Report {
     pub(crate) commands: usize,
     pub(crate) commands_sent_again: usize,
     pub(crate) lives: usize,
+    pub(crate) commands_ms: Option<Spread>,
     pub(crate) calm_ms: Option<Spread>,
     pub(crate) ended_by_themselves: Vec<String>,
     /// What each number that is not 0 is about.
@@ -107,7 +110,9 @@ impl Report {
     /// As people read it.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        let (n, kinds) = (self.faults, self.kinds.iter().filter(|k| k.injected > 0).count());
+        let names: BTreeSet<&str> =
+            self.kinds.iter().filter(|k| k.injected > 0).map(|k| k.name.as_str()).collect();
+        let (n, kinds) = (self.faults, names.len());
         let _ =
             writeln!(text, "{n} faults of {kinds} kinds in {} s, seed {}", self.seconds, self.seed);
         if let Some(why) = &self.no_network {
@@ -135,11 +140,13 @@ impl Report {
             self.commands,
             self.commands_sent_again
         );
+        let _ = writeln!(text, "commands were answered after, ms: {}", told(self.commands_ms));
         let _ = writeln!(text, "calm after a round, ms: {}", told(self.calm_ms));
         let _ = writeln!(
             text,
-            "\n{:<20} {:>4} {:>5} {:>5}  {:<22} {:<22} {:<22} commands",
+            "\n{:<20} {:>4} {:>4} {:>5} {:>5}  {:<22} {:<22} {:<22} commands",
             "ms without a copy",
+            "s",
             "n",
             "alone",
             "moves",
@@ -150,8 +157,9 @@ impl Report {
         for kind in self.kinds.iter().filter(|kind| kind.injected > 0) {
             let _ = writeln!(
                 text,
-                "{:<20} {:>4} {:>5} {:>5}  {:<22} {:<22} {:<22} {}",
+                "{:<20} {:>4} {:>4} {:>5} {:>5}  {:<22} {:<22} {:<22} {}",
                 kind.name,
+                kind.hold_ms / 1000,
                 kind.injected,
                 kind.alone,
                 kind.moves,

@@ -6,14 +6,20 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Runs it; what it said.
-fn chaos(words: &[&str]) -> String {
+/// Runs it; whether all was well, and what it said.
+fn run(words: &[&str]) -> (bool, String) {
     let chaos = env!("CARGO_BIN_EXE_chaos");
     let dsbus = Path::new(chaos).with_file_name("dsbus");
     assert!(dsbus.exists(), "{} is missing: cargo build --package dsbus", dsbus.display());
     let ended = Command::new(chaos).args(words).output().unwrap();
-    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
-    assert!(ended.status.success(), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+    let said = [ended.stdout, ended.stderr].concat();
+    (ended.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Runs it well; what it said.
+fn chaos(words: &[&str]) -> String {
+    let (well, said) = run(words);
+    assert!(well, "{said}");
     said
 }
 
@@ -71,4 +77,15 @@ fn a_short_random_run_finds_nothing() {
     {
         assert_eq!(report[zero], 0, "{said}");
     }
+}
+
+#[test]
+fn two_copies_at_once_are_found() {
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().to_str().unwrap();
+    let frozen = ["--kinds", "supervisor-freeze", "--faults", "1", "--hold", "15", "--no-network"];
+    let (well, said) = run(&[&["--unfenced", "--alone", "0", "--out", out], &frozen[..]].concat());
+    assert!(!well, "{said}");
+    assert!(said.contains("PROBLEM: two copies of "), "{said}");
+    assert!(said.contains("lost events: 0") && said.contains("unneeded moves: 0"), "{said}");
 }
