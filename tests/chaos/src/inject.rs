@@ -132,6 +132,9 @@ async fn choose(
         all[first..].iter().chain(&all[..first]).cloned().collect()
     };
     let mut candidates = candidates;
+    if matches!(planned.kind.act, Act::Kill(Part::Child) | Act::Freeze(Part::Child)) {
+        candidates.retain(|daemon| !children(fleet, daemon).is_empty());
+    }
     if alone && planned.kind.role == Role::Worker {
         // Where nothing runs, there is nothing to measure.
         candidates.sort_by_key(|daemon| std::cmp::Reverse(children(fleet, daemon).len()));
