@@ -8,10 +8,13 @@ use dsbus_schema::state::State;
 use dsbus_schema::status::InstanceRow;
 
 use crate::clients::Ledger;
-use crate::clock::look;
+use crate::clock::{look, millis, nanos, now};
 use crate::fleet::{Fleet, LOOK, instances};
+use crate::say::say;
 use crate::{Outcome, process, programs};
 
+/// A calm that takes longer is told, and what it waited for.
+const SLOW: Duration = Duration::from_secs(8);
 /// Instances that nobody commands.
 const ALWAYS: usize = 4 + 2 + 6;
 
@@ -25,19 +28,31 @@ pub(crate) async fn wait(
     ledgers: &[Ledger],
     within: Duration,
 ) -> Outcome<Vec<InstanceRow>> {
-    look("calm", within, LOOK, async || {
+    let begun = now();
+    let mut last = String::new();
+    let rows = look("calm", within, LOOK, async || {
         let rows = match instances(bus).await {
             Ok(rows) => rows,
             Err(why) => {
                 // As a verb that a person types again: another connection.
                 bus.reconnect().await;
+                last.clone_from(&why);
                 return Err(why);
             }
         };
         let wrong = wrong(&rows, ledgers, &living(fleet));
-        if wrong.is_empty() { Ok(rows) } else { Err(wrong.join("; ")) }
+        if wrong.is_empty() {
+            return Ok(rows);
+        }
+        last = wrong.join("; ");
+        Err(last.clone())
     })
-    .await
+    .await?;
+    if now() > begun + nanos(SLOW) {
+        let after = millis(begun, now());
+        say(&format!("slow to be calm, after {after} ms; last waited for: {last}"));
+    }
+    Ok(rows)
 }
 
 /// Waits until all that nobody commands runs.

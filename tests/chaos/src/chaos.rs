@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::clients::{Clients, Ledger};
-use crate::clock::{SECOND, now, rest};
+use crate::clock::{SECOND, millis, now, rest};
 use crate::ear::{Ear, Heard};
 use crate::fleet::{DEADLINE, Fleet, Size};
 use crate::inject::{Done, Ill, inject};
@@ -209,9 +209,13 @@ impl Course {
         let begun = now();
         let all_answered = tokio::time::timeout(CALM_MAX, clients.gate.write()).await;
         let _nobody_commands = all_answered.map_err(|_| "commands are not answered")?;
+        let answered = millis(begun, now());
+        if answered > 5_000 {
+            say(&format!("the last command was answered {answered} ms after the last fault"));
+        }
         let ledgers = clients.ledgers();
         let rows = calm::wait(&self.fleet, &self.bus, &ledgers, CALM_MAX).await;
-        self.calm_millis.push((now() - begun) / 1_000_000);
+        self.calm_millis.push(millis(begun, now()));
         // What is not calm may be because of what was lost.
         if let Ok(rows) = crate::fleet::instances(&self.bus).await {
             self.lost_commands.extend(ledgers.iter().flat_map(|ledger| ledger.lost(&rows)));

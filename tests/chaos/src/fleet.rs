@@ -241,6 +241,16 @@ impl Fleet {
     }
 }
 
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        // The hosts are about to end all that runs on them: nobody is to start it again.
+        for daemon in self.daemons() {
+            daemon.fault_begins();
+            daemon.again(None);
+        }
+    }
+}
+
 /// All instances, as schedulers see them.
 pub(crate) async fn instances(bus: &Bus) -> Result<Vec<InstanceRow>, String> {
     let mut all: Vec<InstanceRow> = Vec::new();

@@ -103,6 +103,8 @@ async fn once(
     let Ok((daemon, taken)) = found.await else { return Ok(None) };
     let done = act(fleet, planned, &daemon).await;
     if planned.kind.role == Role::Nats {
+        // A server that was cut off or frozen says for a moment that it is well.
+        rest(AGAIN).await;
         look("NATS to be well again", DEADLINE, LOOK, async || fleet.healthy().await).await?;
     }
     ill.release(&taken);
