@@ -94,5 +94,5 @@ pub(crate) async fn apply(
         .filter_map(|(name, keys)| Some((ProgramName::parse(&name).ok()?, keys)))
         .collect();
     let envelope = Envelope { id: Some(id), version: None };
-    bus.command(Verb::Apply, &Apply { envelope, programs }).await
+    bus.command(Verb::Apply, &Apply { envelope, programs, dry_run: false }).await
 }

@@ -69,7 +69,7 @@ async fn send(stage: &Stage, client: &Bus, verb: Verb, id: Uuid, copies: u32) ->
         return programs::apply(client, id, vec![("web".to_owned(), keys)]).await.map(drop);
     }
     let names = Target::parse("web").into_iter().collect();
-    let act = Act { envelope: Envelope { id: Some(id), version: None }, names };
+    let act = Act { envelope: Envelope { id: Some(id), version: None }, names, rolling: false };
     client.command::<_, Acted>(verb, &act).await.map(drop)
 }
 
