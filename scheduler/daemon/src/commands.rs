@@ -1,10 +1,10 @@
 //! Commands: read, decide, write by compare-and-set, answer. The answer comes only after the write
 //! it tells of is acknowledged, so an answered command is never lost.
 
-mod act;
+pub(crate) mod act;
 mod ask;
 mod capable;
-mod declare;
+pub(crate) mod declare;
 
 use dsbus_client::{Bus, Error, Refusal, Request, Served};
 use dsbus_schema::command::{Envelope, Verb, code};

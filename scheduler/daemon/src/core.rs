@@ -1,11 +1,13 @@
-//! The view and the judge, and how what the bus delivers is folded into them. No bus, no clock.
+//! The view and the judge, and how what the bus delivers is folded into them. No bus, no clock:
+//! the simulation (`tests/simulation`) runs it, too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use dsbus_client::{Entry, Error, Value};
 use dsbus_planner::judge::{Judge, Verdict};
 use dsbus_planner::view::{Goals, Lease, Life, Placed, Seen, View};
-use dsbus_schema::ids::{InstanceId, WorkerName};
+use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
 use dsbus_schema::storage::{
@@ -13,21 +15,40 @@ use dsbus_schema::storage::{
 };
 use dsbus_schema::touch::{PRESENCE_SECONDS, Touch};
 
+use crate::turn;
+
 /// A worker's lease: who, and of how many seconds.
-pub(crate) type LeaseKey = (WorkerName, u64);
+pub type LeaseKey = (WorkerName, u64);
 
 /// What folding an entry brought to light, for the log and the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum News {
+pub enum News {
     /// A worker that was lost has touched again, with this sequence.
     Back(WorkerName, u64),
 }
 
+/// Workers, and those of them that have just been silent.
+#[derive(Debug, Default)]
+struct Silent {
+    known: BTreeSet<WorkerName>,
+    silent: BTreeSet<WorkerName>,
+}
+
+impl Silent {
+    /// Rule 7: more than a third of the workers, and at least two, this one among them.
+    fn many(&self, worker: &WorkerName) -> bool {
+        let count = self.silent.len();
+        count >= 2 && count * 3 > self.known.len() && self.silent.contains(worker)
+    }
+}
+
 /// All that this scheduler knows.
 #[derive(Debug, Default)]
-pub(crate) struct Core {
-    pub(crate) view: View,
-    pub(crate) judge: Judge<LeaseKey>,
+pub struct Core {
+    /// The view.
+    pub view: View,
+    /// The judge.
+    pub judge: Judge<LeaseKey>,
     /// Sequence of the last entry folded, by bucket and key: own writes are folded when they are
     /// acknowledged, and come again by the watch.
     seqs: BTreeMap<(Bucket, String), u64>,
@@ -35,21 +56,28 @@ pub(crate) struct Core {
     heard: BTreeMap<Bucket, u64>,
     /// Buckets whose state is known.
     caught_up: BTreeSet<Bucket>,
+    /// Schedulers that touch.
+    schedulers: BTreeSet<String>,
+    /// When leases were lost.
+    lost: BTreeMap<LeaseKey, BootTime>,
+    /// Leases that are given their time twice, and those of them that are to be told of.
+    awaited: BTreeSet<LeaseKey>,
+    awaits: Vec<LeaseKey>,
 }
 
 impl Core {
     /// Whether every bucket's state is known, so that one may plan and answer.
-    pub(crate) fn ready(&self) -> bool {
+    pub fn ready(&self) -> bool {
         self.caught_up.len() == Bucket::ALL.len()
     }
 
     /// The watch has delivered all that was there.
-    pub(crate) fn caught_up(&mut self, bucket: Bucket) {
+    pub fn caught_up(&mut self, bucket: Bucket) {
         self.caught_up.insert(bucket);
     }
 
     /// The watch begins anew: forget what it delivered.
-    pub(crate) fn reset(&mut self, bucket: Bucket) {
+    pub fn reset(&mut self, bucket: Bucket) {
         self.caught_up.remove(&bucket);
         self.heard.remove(&bucket);
         self.seqs.retain(|(b, _), _| *b != bucket);
@@ -64,6 +92,7 @@ impl Core {
                 view.fleet_status_guards.clear();
             }
             Bucket::Fleet => {
+                self.schedulers.clear();
                 view.placements.clear();
                 view.guards.clear();
                 for lease in view.leases.values_mut() {
@@ -74,12 +103,12 @@ impl Core {
     }
 
     /// The watch has delivered everything up to this sequence.
-    pub(crate) fn heard(&mut self, bucket: Bucket, seq: u64) {
+    pub fn heard(&mut self, bucket: Bucket, seq: u64) {
         self.heard.insert(bucket, seq);
     }
 
     /// Whether the watches have delivered everything up to these sequences.
-    pub(crate) fn has_heard(&self, all: &[(Bucket, u64)]) -> bool {
+    pub fn has_heard(&self, all: &[(Bucket, u64)]) -> bool {
         all.iter().all(|(bucket, seq)| self.heard.get(bucket).is_some_and(|heard| heard >= seq))
     }
 
@@ -87,7 +116,7 @@ impl Core {
     ///
     /// # Errors
     /// When its body cannot be read; it is left out, too.
-    pub(crate) fn fold(
+    pub fn fold(
         &mut self,
         bucket: Bucket,
         entry: &Entry,
@@ -176,7 +205,11 @@ impl Core {
             Some(FleetKey::Touch(worker, seconds)) => {
                 return Ok(self.fold_touch((worker, seconds), entry, now));
             }
-            Some(FleetKey::Scheduler(_)) | None => {}
+            Some(FleetKey::Scheduler(id)) => match entry.value {
+                Value::Put(_) => drop(self.schedulers.insert(id)),
+                Value::Deleted | Value::Expired => drop(self.schedulers.remove(&id)),
+            },
+            None => {}
         }
         Ok(None)
     }
@@ -224,6 +257,8 @@ impl Core {
                     entry.json::<Touch>().ok().flatten().map(|touch| touch.incarnation);
                 lease.touched = Some(entry.time);
                 self.judge.touched(&key, now);
+                self.lost.remove(&key);
+                self.awaited.remove(&key);
                 back.then_some(News::Back(key.0, entry.seq))
             }
             Value::Deleted | Value::Expired => {
@@ -238,11 +273,12 @@ impl Core {
 
     /// Judges every lease. Returns those that are lost from now on, those whose workers are to be
     /// asked now, and whether any verdict changed.
-    pub(crate) fn judge_all(&mut self, now: BootTime) -> (Vec<LeaseKey>, BTreeSet<LeaseKey>, bool) {
+    pub fn judge_all(&mut self, now: BootTime) -> (Vec<LeaseKey>, BTreeSet<LeaseKey>, bool) {
         let (mut lost, mut ask) = (Vec::new(), BTreeSet::new());
         let lives = |view: &View| view.leases.values().map(|lease| lease.life).collect::<Vec<_>>();
         let before = lives(&self.view);
         let held = self.held();
+        let silent = self.silent(&held, now);
         for (key, lease) in &mut self.view.leases {
             if !held.contains(key) {
                 // Nobody lives by it, so it is no sign of anything.
@@ -255,14 +291,25 @@ impl Core {
             if !self.judge.knows(key) {
                 self.judge.first_seen(key, now);
             }
-            match self.judge.verdict(key, key.1, now) {
-                Verdict::Live => lease.life = Life::Live,
+            let many = silent.many(&key.0);
+            match self.judge.verdict(key, key.1, many, now) {
+                Verdict::Live => {
+                    lease.life = Life::Live;
+                    self.awaited.remove(key);
+                }
                 Verdict::Lost => {
                     lease.life = Life::Lost;
+                    self.awaited.remove(key);
+                    self.lost.insert(key.clone(), now);
                     lost.push(key.clone());
                 }
                 Verdict::Ask { at } => {
                     lease.life = Life::Silent;
+                    // It would be lost, if the others were not silent, too.
+                    let waits = many && self.judge.verdict(key, key.1, false, now) == Verdict::Lost;
+                    if waits && self.awaited.insert(key.clone()) {
+                        self.awaits.push(key.clone());
+                    }
                     if at <= now {
                         ask.insert(key.clone());
                     }
@@ -274,6 +321,30 @@ impl Core {
         }
         let changed = before != lives(&self.view);
         (lost, ask, changed)
+    }
+
+    /// Leases that were to be lost since this was last asked, but that too many workers were silent
+    /// at once (rule 7): they are given their time once more. Each is told once.
+    pub fn take_awaited(&mut self) -> Vec<LeaseKey> {
+        std::mem::take(&mut self.awaits)
+    }
+
+    /// Who is silent, of those that were not lost long ago.
+    fn silent(&self, held: &BTreeSet<LeaseKey>, now: BootTime) -> Silent {
+        let mut silent = Silent::default();
+        for (key, lease) in self.view.leases.iter().filter(|(key, _)| held.contains(*key)) {
+            let (worker, seconds) = key;
+            let just_lost =
+                self.lost.get(key).is_some_and(|at| now.since(*at) < Duration::from_secs(*seconds));
+            if lease.life == Life::Lost && !just_lost {
+                continue;
+            }
+            silent.known.insert(worker.clone());
+            if just_lost || self.judge.silent(key, now) {
+                silent.silent.insert(worker.clone());
+            }
+        }
+        silent
     }
 
     /// Leases that somebody lives by: every worker's presence, and those of placements.
@@ -289,15 +360,20 @@ impl Core {
     }
 
     /// A worker answered.
-    pub(crate) fn answered(&mut self, worker: &WorkerName) {
+    pub fn answered(&mut self, worker: &WorkerName) {
         let keys = self.view.leases.keys().filter(|(name, _)| name == worker);
         for key in keys {
             self.judge.answered(key);
         }
     }
 
+    /// How long the scheduler `me` lets others go first with a program (rule 11).
+    pub fn patience(&self, me: &str, program: &ProgramName) -> Duration {
+        turn::patience(me, &self.schedulers, program)
+    }
+
     /// Length of the shortest lease that is judged, in seconds.
-    pub(crate) fn shortest_lease(&self) -> u64 {
+    pub fn shortest_lease(&self) -> u64 {
         self.held().into_iter().map(|(_, seconds)| seconds).min().unwrap_or(PRESENCE_SECONDS)
     }
 }

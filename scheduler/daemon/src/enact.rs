@@ -3,20 +3,16 @@
 
 use dsbus_client::{Bus, Entry, Error, Item, Value, Write};
 use dsbus_planner::Action;
-use dsbus_planner::action::LeaseGuard;
 use dsbus_schema::event::{Fact, PlacementChange, PlacementFact, ProcessFact};
-use dsbus_schema::goal::{Goal, Wanted};
-use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
-use dsbus_schema::placement::Placement;
+use dsbus_schema::goal::Goal;
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
-use dsbus_schema::storage::{
-    Bucket, fleet_status_key, goal_key, instance_key, placement_guard, scheduler_key, touch_key,
-};
-use dsbus_schema::touch::PRESENCE_SECONDS;
+use dsbus_schema::storage::{Bucket, fleet_status_key, goal_key};
 use std::time::Duration;
 use uuid::Uuid;
 
+use crate::writes::{Writer, counted, said, writes};
 use crate::{clock, own_touch, verify};
 
 /// How long the listing of a removed program's goals may take.
@@ -41,36 +37,12 @@ impl Enactor<'_> {
         action: &Action,
         program: Option<ProgramId>,
     ) -> Result<Vec<Folded>, Error> {
+        if let Some(writes) = writes(action, &self.writer())? {
+            let last = self.bus.batch(writes.bucket, writes.writes.clone()).await?;
+            self.tell_placement(action, program);
+            return Ok(writes.entries(last, clock::wall()));
+        }
         match action {
-            Action::Place { name, worker, guard, placement } => {
-                let seq = self.put(name, worker, *guard, placement).await?;
-                let reason = "it should run and had no place";
-                self.tell(
-                    name,
-                    placement.id,
-                    PlacementChange::Placed,
-                    (None, Some(worker)),
-                    (placement.epoch, reason),
-                );
-                Ok(vec![placed(name, worker, seq, placement)?])
-            }
-            Action::Update { name, worker, guard, placement } => {
-                let seq = self.put(name, worker, *guard, placement).await?;
-                Ok(vec![placed(name, worker, seq, placement)?])
-            }
-            Action::Move { .. } => self.relocate(action).await,
-            Action::Remove { name, worker, guard, lease, epoch, reason } => {
-                let seq = self.take_away(name, worker, *guard, *lease).await?;
-                let id = program.unwrap_or(ProgramId(Uuid::nil()));
-                self.tell(
-                    name,
-                    id,
-                    PlacementChange::Removed,
-                    (Some(worker), None),
-                    (*epoch, reason),
-                );
-                Ok(vec![gone(Bucket::Fleet, instance_key(worker, name), seq)])
-            }
             Action::CountFailure { name, worker, epoch, asked } => {
                 self.count_failure(name, worker, *epoch, *asked).await?;
                 Ok(Vec::new())
@@ -78,31 +50,18 @@ impl Enactor<'_> {
             Action::SetFleetStatus { name, state, reason, guard } => {
                 self.say(name, program, (*state, reason), *guard).await
             }
-            Action::ClearFleetStatus { name, guard } => {
-                self.delete(Bucket::Status, fleet_status_key(name), *guard).await
-            }
-            Action::DropStatus { name, worker, guard } => {
-                self.delete(Bucket::Status, instance_key(worker, name), *guard).await
-            }
             Action::Forget { program, guard } => self.forget(program, *guard).await,
+            Action::Place { .. }
+            | Action::Update { .. }
+            | Action::Move { .. }
+            | Action::Remove { .. }
+            | Action::ClearFleetStatus { .. }
+            | Action::DropStatus { .. } => Ok(Vec::new()),
         }
     }
 
-    /// Deletes a placement; in one batch with a write that stands on a lost lease, if it does.
-    async fn take_away(
-        &self,
-        name: &InstanceId,
-        worker: &WorkerName,
-        guard: u64,
-        lease: Option<LeaseGuard>,
-    ) -> Result<u64, Error> {
-        let delete = Write::delete(instance_key(worker, name)).guard(&placement_guard(name), guard);
-        let Some(lease) = lease else { return self.bus.write(Bucket::Fleet, delete).await };
-        // A delete has one guard only. The other is carried by a touch of this scheduler's own.
-        let touch = Write::put(scheduler_key(self.id), &own_touch::touch(0))?
-            .ttl(PRESENCE_SECONDS)
-            .guard(&touch_key(worker, lease.seconds), lease.seq);
-        self.bus.batch(Bucket::Fleet, vec![delete, touch]).await.map(|seq| seq - 1)
+    fn writer(&self) -> Writer<'_> {
+        Writer { id: self.id, touch: own_touch::touch(0) }
     }
 
     /// Deletes what is left of a removed program: its goals, then itself. The goals are listed
@@ -119,41 +78,6 @@ impl Enactor<'_> {
             self.bus.write(Bucket::Goals, Write::delete(goal.key).expect(goal.seq)).await?;
         }
         self.delete(Bucket::Programs, program.to_string(), guard).await
-    }
-
-    async fn put(
-        &self,
-        name: &InstanceId,
-        worker: &WorkerName,
-        guard: u64,
-        placement: &Placement,
-    ) -> Result<u64, Error> {
-        let write =
-            Write::put(instance_key(worker, name), placement)?.guard(&placement_guard(name), guard);
-        self.bus.write(Bucket::Fleet, write).await
-    }
-
-    async fn relocate(&self, action: &Action) -> Result<Vec<Folded>, Error> {
-        let Action::Move { name, from, to, guard, lease, placement, reason } = action else {
-            return Ok(Vec::new());
-        };
-        let delete = Write::delete(instance_key(from, name)).guard(&placement_guard(name), *guard);
-        let mut put = Write::put(instance_key(to, name), placement)?;
-        if let Some(lease) = lease {
-            put = put.guard(&touch_key(from, lease.seconds), lease.seq);
-        }
-        let seq = self.bus.batch(Bucket::Fleet, vec![delete, put]).await?;
-        self.tell(
-            name,
-            placement.id,
-            PlacementChange::Moved,
-            (Some(from), Some(to)),
-            (placement.epoch, reason),
-        );
-        Ok(vec![
-            gone(Bucket::Fleet, instance_key(from, name), seq - 1),
-            placed(name, to, seq, placement)?,
-        ])
     }
 
     /// Counts a failure in the instance's goal, unless it is counted already.
@@ -174,21 +98,9 @@ impl Enactor<'_> {
                 Some(entry) => entry.json()?,
                 None => None,
             };
-        // A goal that is made only to count says what the program's says, and is never the later.
-        let mut goal = stored
-            .unwrap_or_else(|| Goal { run: all.as_ref().is_none_or(|g| g.run), ..Goal::default() });
-        if goal.failed_epoch >= epoch && goal.fails_since >= asked {
+        let Some(goal) = counted(stored, all.as_ref(), worker, epoch, asked) else {
             return Ok(());
-        }
-        if goal.fails_since < asked {
-            (goal.fails, goal.fails_since) = (0, asked);
-            goal.failed_on.clear();
-        }
-        goal.fails += 1;
-        goal.failed_epoch = epoch;
-        if !goal.failed_on.contains(worker) {
-            goal.failed_on.push(worker.clone());
-        }
+        };
         let write = Write::put(key, &goal)?.guard(&pattern, last);
         self.bus.write(Bucket::Goals, write).await.map(|_| ())
     }
@@ -201,27 +113,7 @@ impl Enactor<'_> {
         guard: u64,
     ) -> Result<Vec<Folded>, Error> {
         let event = Uuid::now_v7();
-        let status = Status {
-            id: program.unwrap_or(ProgramId(Uuid::nil())),
-            epoch: Epoch(0),
-            revision: 0,
-            wanted: Wanted { run: true, ..Wanted::default() },
-            state,
-            since: clock::wall(),
-            pid: None,
-            restarts: 0,
-            exit: None,
-            usage: None,
-            note: None,
-            reason: Some(reason.to_owned()),
-            spawnerr: None,
-            stderr_line: None,
-            stdout_logfile: None,
-            stderr_logfile: None,
-            seq: 0,
-            event: Some(event),
-            incarnation: Incarnation(Uuid::nil()),
-        };
+        let status = said(program, (state, reason), event, clock::wall());
         let write = Write::put(fleet_status_key(name), &status)?.expect(guard);
         let seq = self.bus.write(Bucket::Status, write).await?;
         verify::publish(self.bus, event, Fact::Process(fleet_fact(name, &status)));
@@ -247,14 +139,36 @@ impl Enactor<'_> {
         }
     }
 
-    fn tell(
-        &self,
-        name: &InstanceId,
-        id: ProgramId,
-        change: PlacementChange,
-        (from, to): (Option<&WorkerName>, Option<&WorkerName>),
-        (epoch, reason): (Epoch, &str),
-    ) {
+    /// Tells of an action that changed where an instance runs.
+    fn tell_placement(&self, action: &Action, program: Option<ProgramId>) {
+        let known = program.unwrap_or(ProgramId(Uuid::nil()));
+        let (name, id, change, from, to, epoch, reason) = match action {
+            Action::Place { name, worker, placement, .. } => {
+                let reason = "it should run and had no place";
+                (
+                    name,
+                    placement.id,
+                    PlacementChange::Placed,
+                    None,
+                    Some(worker),
+                    placement.epoch,
+                    reason,
+                )
+            }
+            Action::Move { name, from, to, placement, reason, .. } => {
+                let change = PlacementChange::Moved;
+                (name, placement.id, change, Some(from), Some(to), placement.epoch, reason.as_str())
+            }
+            Action::Remove { name, worker, epoch, reason, .. } => {
+                (name, known, PlacementChange::Removed, Some(worker), None, *epoch, reason.as_str())
+            }
+            Action::Update { .. }
+            | Action::CountFailure { .. }
+            | Action::SetFleetStatus { .. }
+            | Action::ClearFleetStatus { .. }
+            | Action::DropStatus { .. }
+            | Action::Forget { .. } => return,
+        };
         let place = |worker: Option<&WorkerName>| worker.map_or("-", WorkerName::as_str).to_owned();
         tracing::info!("{name}: {change:?} {} -> {} ({reason})", place(from), place(to));
         let fact = PlacementFact {
@@ -303,35 +217,6 @@ fn put_entry<T: serde::Serialize>(
     Ok((bucket, Entry { key, seq, value, time: clock::wall() }))
 }
 
-fn placed(
-    name: &InstanceId,
-    worker: &WorkerName,
-    seq: u64,
-    placement: &Placement,
-) -> Result<Folded, Error> {
-    put_entry(Bucket::Fleet, instance_key(worker, name), seq, placement)
-}
-
 fn gone(bucket: Bucket, key: String, seq: u64) -> Folded {
     (bucket, Entry { key, seq, value: Value::Deleted, time: clock::wall() })
-}
-
-/// What an action is about: one that was refused is held back under this name.
-pub(crate) fn hold_key(action: &Action) -> String {
-    let about = match action {
-        Action::Forget { program, .. } => program.to_string(),
-        Action::DropStatus { name, worker, .. } => format!("{name}@{worker}"),
-        other => other.instance().map(ToString::to_string).unwrap_or_default(),
-    };
-    let bucket = match action {
-        Action::Place { .. }
-        | Action::Update { .. }
-        | Action::Move { .. }
-        | Action::Remove { .. } => "fleet",
-        Action::CountFailure { .. } => "goal",
-        Action::SetFleetStatus { .. } | Action::ClearFleetStatus { .. } => "said",
-        Action::DropStatus { .. } => "status",
-        Action::Forget { .. } => "program",
-    };
-    format!("{bucket} {about}")
 }

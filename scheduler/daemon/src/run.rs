@@ -16,9 +16,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::commands;
 use crate::config::Config;
 use crate::core::{Core, LeaseKey, News};
-use crate::enact::{Enactor, Folded, hold_key};
+use crate::enact::{Enactor, Folded};
 use crate::own_touch::{self, OwnTouch};
 use crate::pulse::Pulse;
+use crate::writes::hold_key;
 use crate::{clock, observe, verify};
 
 /// Answers and own touches that wait to be folded.

@@ -144,8 +144,8 @@ fn refuse_two_copies(meant: &[Meant]) -> Result<(), Refusal> {
     Err(Refusal::new(code::CONFLICT, text))
 }
 
-/// The goal after a command.
-fn changed(mut goal: Goal, verb: Verb, stamp: u64, command: Uuid) -> Goal {
+/// The goal after a command. Pure; the simulation's commands write it, too.
+pub fn changed(mut goal: Goal, verb: Verb, stamp: u64, command: Uuid) -> Goal {
     goal.commands.remember(command, verb.name());
     match verb {
         // It says nothing of whether the instance is to run.

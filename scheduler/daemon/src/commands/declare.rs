@@ -195,8 +195,11 @@ fn refused(problems: Vec<Problem>) -> Refusal {
     Refusal { code: code::BAD_REQUEST, text: told.join("; "), problems }
 }
 
-/// The record of a program after it is declared as `spec`.
-fn declared(
+/// The record of a program after it is declared as `spec`. The simulation declares by it, too.
+///
+/// # Errors
+/// When it is being removed.
+pub fn declared(
     name: &ProgramName,
     spec: &ProgramSpec,
     stored: Option<Program>,
