@@ -291,7 +291,8 @@ impl Core {
             if !self.judge.knows(key) {
                 self.judge.first_seen(key, now);
             }
-            let many = silent.many(&key.0);
+            // Once it is given its time twice, it is, also when the others are back or lost by then.
+            let many = silent.many(&key.0) || self.awaited.contains(key);
             match self.judge.verdict(key, key.1, many, now) {
                 Verdict::Live => {
                     lease.life = Life::Live;

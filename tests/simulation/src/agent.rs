@@ -312,6 +312,8 @@ impl World {
             }
             Deed::Say(message) => self.agent_says(n, message),
             Deed::Extend { seconds, until } => {
+                let moment = self.machines[n].moment(until);
+                self.note(|| format!("w{}: lease of {seconds} s until {:.4}", n + 1, crate::seconds(moment)));
                 if let Some(a) = &mut self.agents[n] {
                     a.deadlines.extend(seconds, until);
                 }

@@ -116,14 +116,15 @@ impl World {
         let net = &mut self.nets[host];
         (net.cut_out, net.cut_in) = (out, inward);
         let mut held = std::mem::take(&mut net.held);
+        // All of it in order: a connection delivers so.
+        let at = self.agenda.now() + self.way();
         let now = self.agenda.now();
         for event in held.drain(..) {
             let outward = matches!(event, Event::Arrive(_));
             if (outward && out) || (!outward && inward) {
                 self.nets[host].held.push(event);
             } else {
-                let way = self.way();
-                self.agenda.at(now + way, event);
+                self.agenda.at(at, event);
             }
         }
         let here: Vec<Run> = self.runs_on(host);

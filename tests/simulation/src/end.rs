@@ -36,6 +36,9 @@ impl World {
             Some(what) => {
                 self.counts.well = 0;
                 if now > CALM + BOUND {
+                    let shown: Vec<String> =
+                        self.schedulers.iter().flatten().map(|s| s.shown()).collect();
+                    shown.into_iter().for_each(|line| self.note(|| line));
                     return self.fail(Invariant::AsWanted, what);
                 }
             }
@@ -69,6 +72,11 @@ impl World {
         let Some((worker, placement)) = placed.first() else {
             return wanted.run.then(|| format!("{name} has no place"));
         };
+        let n = self.machine_of(worker)?;
+        if !wanted.run && self.witness.for_good.contains(&n) {
+            // Nobody can tell that it has stopped.
+            return None;
+        }
         let status = adapter::status(oracle, name, worker);
         let Some(status) = status.filter(|status| status.epoch == placement.epoch) else {
             return Some(format!("{name} has no status on {worker}"));
@@ -77,7 +85,6 @@ impl World {
             let (acted, revision) = (status.wanted, status.revision);
             return Some(format!("{name} acted on {acted:?} r{revision}, not on {wish:?}"));
         }
-        let n = self.machine_of(worker)?;
         let mine = |kid: &&crate::machine::Kid| kid.name == *name && kid.main;
         let kids: Vec<_> = self.machines[n].kids.values().filter(mine).collect();
         let state = status.state;
@@ -144,6 +151,9 @@ impl World {
             };
             let placed = adapter::placements(&self.witness.oracle, name);
             let (worker, _) = placed.first()?;
+            if self.witness.for_good.contains(&self.machine_of(worker)?) {
+                return None;
+            }
             let acted = adapter::status(&self.witness.oracle, name, worker)?.wanted;
             let (restarts, starts) = (about(Verb::Restart), about(Verb::Start));
             let lost = acted.restarts < restarts || acted.starts < starts;

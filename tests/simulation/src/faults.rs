@@ -115,7 +115,7 @@ impl World {
             }
             10 => {
                 self.plan(at, Fault::Power(w, false));
-                if self.dice.one_in(3) {
+                if self.dice.one_in(3) && self.witness.for_good.is_empty() {
                     self.witness.for_good.insert(w);
                 } else {
                     self.plan(at + long, Fault::Power(w, true));

@@ -13,7 +13,7 @@ use dsbus_simulation::{Outcome, Planted, Setup, run, seconds};
 /// Of a failure's trace, so many seconds before it are shown.
 const SHOWN_SECONDS: f64 = 12.0;
 /// Failures that are shown.
-const SHOWN_FAILURES: usize = 5;
+const SHOWN_FAILURES: usize = 20;
 
 /// Runs whole fleets on a virtual clock, and checks that every invariant holds whatever fails.
 #[derive(Debug, Parser)]

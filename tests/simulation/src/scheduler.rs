@@ -93,6 +93,13 @@ impl Scheduler {
         }
     }
 
+    /// How it stands, for a trace.
+    pub(crate) fn shown(&self) -> String {
+        let Scheduler { id, news, held, split, fleet_awaited, enacting, .. } = self;
+        let (ready, planned) = (self.core.ready(), adapter::planned(&self.core, None).len());
+        format!("{id}: ready {ready}, news {news}, plans {planned}, {held:?} {split:?} {fleet_awaited:?} {enacting:?}")
+    }
+
     /// Whether nothing waits to be done.
     pub(crate) fn idle(&self) -> bool {
         self.enacting.is_none() && self.heard.is_empty() && self.held.is_empty()
@@ -253,6 +260,7 @@ impl World {
         let workers: BTreeSet<WorkerName> = ask.into_iter().map(|(worker, _)| worker).collect();
         for worker in workers {
             let Some(machine) = self.machine_of(&worker) else { continue };
+            self.note(|| format!("s{}: asks {worker}", n + 1));
             let token = self.call(run, Op::Ping(machine), ANSWER_PATIENCE);
             if let Some(s) = &mut self.schedulers[n] {
                 s.calls.insert(token, Pending::Ask(worker));
