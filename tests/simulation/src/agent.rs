@@ -53,7 +53,6 @@ pub(crate) struct Agent {
     serves: bool,
     /// It had a connection.
     online: bool,
-    linked: bool,
     leaving: bool,
     done: u64,
     pub(crate) calls: BTreeMap<u64, Pending>,
@@ -108,7 +107,6 @@ impl World {
             answered: now,
             serves: false,
             online: false,
-            linked: false,
             leaving: false,
             done: 0,
             calls: BTreeMap::new(),
@@ -141,8 +139,7 @@ impl World {
         match event {
             Event::LinkUp(_) => self.agent_linked(n, now),
             Event::LinkDown(_) => {
-                if let Some(a) = &mut self.agents[n] {
-                    a.linked = false;
+                if let Some(a) = self.agents[n].as_mut().filter(|a| a.online) {
                     a.side.connection(false, now);
                 }
             }
@@ -164,7 +161,6 @@ impl World {
 
     fn agent_linked(&mut self, n: usize, now: BootTime) {
         let Some(a) = &mut self.agents[n] else { return };
-        a.linked = true;
         if std::mem::replace(&mut a.online, true) {
             a.publisher.write_again();
             a.side.connection(true, now);
@@ -283,6 +279,7 @@ impl World {
     }
 
     fn deed(&mut self, n: usize, run: Run, deed: Deed) {
+        self.note(|| format!("w{}: {}", n + 1, short(&deed)));
         let worker = self.worker(n);
         let number = self.tokens + 1;
         match deed {
@@ -313,7 +310,9 @@ impl World {
             Deed::Say(message) => self.agent_says(n, message),
             Deed::Extend { seconds, until } => {
                 let moment = self.machines[n].moment(until);
-                self.note(|| format!("w{}: lease of {seconds} s until {:.4}", n + 1, crate::seconds(moment)));
+                self.note(|| {
+                    format!("w{}: lease of {seconds} s until {:.4}", n + 1, crate::seconds(moment))
+                });
                 if let Some(a) = &mut self.agents[n] {
                     a.deadlines.extend(seconds, until);
                 }
@@ -374,5 +373,15 @@ impl World {
             self.signal(n, pid, KILL, true);
         }
         self.kill_process(Who::Agent(n));
+    }
+}
+
+fn short(deed: &Deed) -> String {
+    match deed {
+        Deed::Touch { seconds, touch, expect } => {
+            format!("touches {seconds} s, attempt {}, expects {expect}", touch.attempt)
+        }
+        Deed::Say(message) => format!("says {message:?}").chars().take(60).collect(),
+        deed => format!("{deed:?}").chars().take(60).collect(),
     }
 }

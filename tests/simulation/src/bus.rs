@@ -25,9 +25,23 @@ pub(crate) struct Link {
     pub(crate) node: Option<usize>,
     /// Messages of one connection do not overtake each other.
     forward: u64,
+    /// Nor do those that a watch delivers.
+    delivery: u64,
     /// Nothing passes before this.
     pub(crate) stalled_until: u64,
     attempt: u64,
+}
+
+impl Link {
+    /// When something arrives on it that would at the earliest arrive `at`.
+    fn arrival(&mut self, at: u64, event: &Event) -> u64 {
+        let mut at = at.max(self.stalled_until);
+        if matches!(event, Event::Deliver { .. }) {
+            at = at.max(self.delivery);
+            self.delivery = at;
+        }
+        at
+    }
 }
 
 /// A machine's network.
@@ -107,8 +121,9 @@ impl World {
         if self.nets[host].cut_in {
             return self.nets[host].held.push(event);
         }
-        let stalled = self.procs.get(&to.who).map_or(0, |process| process.link.stalled_until);
-        self.agenda.at((now + way).max(stalled), event);
+        let Some(process) = self.procs.get_mut(&to.who) else { return };
+        let at = process.link.arrival(now + way, &event);
+        self.agenda.at(at, event);
     }
 
     /// Cuts a machine off, or heals it.
@@ -124,6 +139,8 @@ impl World {
             if (outward && out) || (!outward && inward) {
                 self.nets[host].held.push(event);
             } else {
+                let link = event.to().and_then(|to| self.procs.get_mut(&to.who));
+                let at = link.map_or(at, |process| process.link.arrival(at, &event));
                 self.agenda.at(at, event);
             }
         }
@@ -170,6 +187,7 @@ impl World {
         if let Some(process) = self.procs.get_mut(&run.who) {
             process.link.node = None;
             process.link.forward = 0;
+            process.link.delivery = 0;
             process.link.stalled_until = 0;
         }
         self.nets[host].held.retain(|event| event.to() != Some(run));
@@ -200,6 +218,7 @@ impl World {
             return self.reconnect(run, pause);
         }
         process.link.node = node;
+        self.note(|| format!("{:?} connected", run.who));
         let way = self.way();
         self.agenda.at(self.agenda.now() + way, Event::LinkUp(run));
         self.restart_watches(run);

@@ -212,6 +212,9 @@ impl World {
             }
             Fault::StallWatches(who, time) => {
                 if let Some(run) = self.run_of(who) {
+                    if let Who::Scheduler(n) = who {
+                        self.witness.deaf[n] = now + time;
+                    }
                     for watch in self.watches_of(run) {
                         self.stall_watch(watch, time);
                     }

@@ -97,7 +97,9 @@ impl Scheduler {
     pub(crate) fn shown(&self) -> String {
         let Scheduler { id, news, held, split, fleet_awaited, enacting, .. } = self;
         let (ready, planned) = (self.core.ready(), adapter::planned(&self.core, None).len());
-        format!("{id}: ready {ready}, news {news}, plans {planned}, {held:?} {split:?} {fleet_awaited:?} {enacting:?}")
+        format!(
+            "{id}: ready {ready}, news {news}, plans {planned}, {held:?} {split:?} {fleet_awaited:?} {enacting:?}"
+        )
     }
 
     /// Whether nothing waits to be done.
@@ -268,7 +270,7 @@ impl World {
         }
         for key in lost {
             self.note(|| format!("s{}: {} is lost ({} s)", n + 1, key.0, key.1));
-            self.witness_lost(&key);
+            self.witness_lost(n, &key);
         }
     }
 

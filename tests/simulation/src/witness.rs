@@ -28,6 +28,9 @@ const THAW_MS: u64 = 50;
 /// slow ways.
 const TOUCH_AGAIN_MS: u64 = 1_800;
 
+/// The longest lease of a run.
+const LONGEST: u64 = 7 * SECOND;
+
 /// What the witness knows.
 #[derive(Debug)]
 pub(crate) struct Witness {
@@ -47,8 +50,8 @@ pub(crate) struct Witness {
     /// Since when each worker has been in trouble, and times of it that are over.
     trouble: Vec<Option<u64>>,
     troubles: Vec<Vec<(u64, u64)>>,
-    /// When each lease was last lost to the clock of NATS.
-    expired: BTreeMap<LeaseKey, u64>,
+    /// When each scheduler last could not hear or speak.
+    pub(crate) deaf: Vec<u64>,
     touched: BTreeMap<LeaseKey, u64>,
     pub(crate) skewed: bool,
     /// Machines that are not switched on again.
@@ -71,7 +74,7 @@ impl Witness {
             reached: vec![None; workers],
             trouble: vec![Some(0); workers],
             troubles: vec![Vec::new(); workers],
-            expired: BTreeMap::new(),
+            deaf: Vec::new(),
             touched: BTreeMap::new(),
             skewed: false,
             for_good: BTreeSet::new(),
@@ -91,6 +94,12 @@ impl World {
     pub(crate) fn observe(&mut self) {
         let (now, fleet) = (self.agenda.now(), crate::stream::index(Bucket::Fleet));
         let led = self.streams[fleet].leader.is_some();
+        self.witness.deaf.resize(self.schedulers.len(), 0);
+        for n in 0..self.schedulers.len() {
+            if !self.hears(n) {
+                self.witness.deaf[n] = self.witness.deaf[n].max(now);
+            }
+        }
         for n in 0..self.machines.len() {
             let reached = self.reachable(n);
             let w = &mut self.witness;
@@ -108,6 +117,15 @@ impl World {
                 _ => {}
             }
         }
+    }
+
+    /// Whether a scheduler hears and speaks.
+    fn hears(&self, n: usize) -> bool {
+        let who = Who::Scheduler(n);
+        let (net, now) = (&self.nets[self.host(who)], self.agenda.now());
+        let process = self.procs.get(&who).filter(|p| p.alive && !p.frozen);
+        let linked = process.is_some_and(|p| p.link.node.is_some() && p.link.stalled_until <= now);
+        linked && !net.cut_in && !net.cut_out
     }
 
     /// Whether a worker answers whoever asks it.
@@ -219,7 +237,6 @@ impl World {
             Value::Put(_) => drop(self.witness.touched.insert(key, now)),
             Value::Deleted | Value::Expired => {
                 self.note(|| format!("fleet: marker of {} ({})", entry.key, entry.seq));
-                self.witness.expired.insert(key.clone(), now);
                 let held = adapter::holds(&self.witness.oracle, &key);
                 let Some(n) = self.machine_of(&key.0).filter(|_| held) else { return };
                 let enough = (seconds * 2 * SECOND / 3).saturating_sub(TOUCH_AGAIN_MS * MS);
@@ -249,7 +266,8 @@ impl World {
     }
 
     /// A scheduler declares a lease lost.
-    pub(crate) fn witness_lost(&mut self, key: &LeaseKey) {
+    pub(crate) fn witness_lost(&mut self, n: usize, key: &LeaseKey) {
+        let scheduler = n;
         self.counts.losses += 1;
         let (worker, seconds) = key;
         let Some(n) = self.machine_of(worker) else { return };
@@ -275,7 +293,9 @@ impl World {
         let workers = || self.witness.workers.iter();
         let (silent, living) =
             (workers().filter(close).count(), workers().filter(|w| !gone(w)).count());
-        if silent >= 2 && silent * 3 > living && now < mine + time - SECOND {
+        // One who could not hear for a while may not know.
+        let knows = self.witness.deaf[scheduler] + 3 * time + LONGEST < now;
+        if silent >= 2 && silent * 3 > living && now < mine + time - SECOND && knows {
             let what =
                 format!("{worker} was declared lost early, with {silent} of {living} silent");
             self.fail(Invariant::ManyWait, what);
