@@ -1,5 +1,7 @@
 //! The command line.
 
+mod daemons;
+mod fleet;
 mod keys;
 
 use std::path::PathBuf;
@@ -8,6 +10,12 @@ use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, Va
 use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
+
+pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
+pub(crate) use fleet::{
+    About, Drain, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus, RolloutStep,
+    Scale, WorkerAct,
+};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
 #[derive(Debug, Parser)]
@@ -21,9 +29,9 @@ pub(crate) struct Args {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused or failed, 2 usage, 3 status: something that should run does not,
-4 bus or schedulers unreachable, 5 timed out.
+4 bus or schedulers unreachable, 5 timed out, or a rollout waits for a person.
 
-NAME is a program (web), one of its instances (web:0), a program's UUID, or all.
+NAME is a program (web), one of its instances (web:0), a group, a program's UUID, or all.
 Try it: dsbus dev examples/hello.toml";
 
 /// What `remove` takes: an instance has no declaration of its own.
@@ -56,16 +64,42 @@ pub(crate) enum Verb {
     /// Stop programs or instances
     Stop(Act),
     /// Stop and start programs or instances
-    Restart(Act),
+    Restart(Restart),
     /// Make programs read their configuration anew, without a pause: by their `reload_signal`, or by a new
     /// child that takes over
     Reload(Act),
     /// Stop programs, and forget them
     Remove(Act),
+    /// Let what was disabled be started again
+    Enable(About),
+    /// Stop programs or instances, and let nobody start them until they are enabled
+    Disable(Act),
+    /// Change how many copies programs have
+    Scale(Scale),
+    /// Show or steer how changes reach the instances of programs
+    Rollout(Rollout),
+    /// Show what was declared when, and by whom
+    History(About),
     /// Show what runs, and where; exits 3 when something that should run does not
     Status(Status),
-    /// Show the workers
+    /// Show why instances are where they are, or wait
+    Explain(About),
+    /// Show the groups, and which have failed
+    Groups(Groups),
+    /// Show the workers, and what their machines are busy with
     Workers(Workers),
+    /// Move everything away from workers, and give them nothing new
+    Drain(Drain),
+    /// Let workers that were drained or cordoned take instances again
+    Undrain(WorkerAct),
+    /// Give workers nothing new; what they have stays
+    Cordon(WorkerAct),
+    /// Let workers that were cordoned take instances again
+    Uncordon(WorkerAct),
+    /// Forget workers that are gone for good
+    Forget(WorkerAct),
+    /// Move instances so that the workers are loaded evenly
+    Rebalance(Rebalance),
     /// Show what instances print
     Logs(Logs),
     /// Empty the log files of instances, and remove the rotated ones
@@ -116,6 +150,9 @@ pub(crate) struct Apply {
     /// TOML files with [program.NAME] sections; - is standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Only show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
     /// Print a table, or JSON
@@ -138,14 +175,17 @@ pub(crate) struct Create {
     pub(crate) keys: Map<String, Value>,
 }
 
-/// `dsbus start`, `stop`, `restart`, `reload`, `remove`.
+/// `dsbus start`, `stop`, `restart`, `reload`, `remove`, `disable`.
 #[derive(Debug, Group)]
 pub(crate) struct Act {
-    /// Programs or instances; all is every program
+    /// Programs, groups or instances; all is every program
     #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
     #[command(flatten)]
     pub(crate) wait: Wait,
+    /// Print a table, or JSON
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
 }
 
 /// `dsbus status`.
@@ -162,6 +202,9 @@ pub(crate) struct Status {
 /// `dsbus workers`.
 #[derive(Debug, Group)]
 pub(crate) struct Workers {
+    /// Everything about these workers; a line for each of all without one
+    #[arg(value_name = "WORKER")]
+    pub(crate) names: Vec<WorkerName>,
     /// Print a table, or JSON
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
@@ -198,6 +241,9 @@ pub(crate) struct Events {
     /// Programs or instances; everything without one
     #[arg(value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
+    /// Only what happened on this worker, or to it
+    #[arg(long, value_name = "WORKER")]
+    pub(crate) worker: Option<WorkerName>,
     /// How many to begin with
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
     pub(crate) lines: u32,
@@ -240,58 +286,6 @@ pub(crate) enum DevVerb {
         /// The worker
         worker: WorkerName,
     },
-}
-
-/// `dsbus scheduler`.
-#[derive(Debug, Group)]
-pub(crate) struct Scheduler {
-    /// Name of this scheduler among the others; made up unless set
-    #[arg(long, value_name = "ID")]
-    pub(crate) id: Option<UserName>,
-    /// Copies of what is stored; 3 where the NATS cluster has three nodes, else 1
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
-    pub(crate) replicas: Option<u8>,
-}
-
-/// `dsbus worker`.
-#[derive(Debug, Group)]
-pub(crate) struct Worker {
-    /// Name of this worker; the host's unless set
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<WorkerName>,
-    /// State directory; /var/lib/dsbus/NAME for root, else ~/.local/state/dsbus/NAME
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-    /// The worker's own configuration, worker.toml: log, pidfile, user, limits, what all its children
-    /// get. Else DIR/worker.toml with --dir, else /etc/dsbus/worker.toml, where there is one. Options
-    /// given here win over it
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Only check the configuration, and print what a worker would use
-    #[arg(long)]
-    pub(crate) check_config: bool,
-}
-
-/// `dsbus agent`.
-#[derive(Debug, Group)]
-pub(crate) struct Agent {
-    /// File descriptor of the socket to the supervisor
-    #[arg(long)]
-    pub(crate) fd: i32,
-    /// What to log; `DSBUS_LOG` and `RUST_LOG` win over it
-    #[arg(long, value_name = "FILTER")]
-    pub(crate) log: Option<String>,
-}
-
-/// `dsbus tied`.
-#[derive(Debug, Group)]
-pub(crate) struct Tied {
-    /// Process id of the starter
-    #[arg(long)]
-    pub(crate) parent: i32,
-    /// What to run
-    #[arg(last = true, required = true)]
-    pub(crate) command: Vec<std::ffi::OsString>,
 }
 
 /// Reads a command line.

@@ -6,19 +6,31 @@ mod apply;
 mod clear;
 mod create;
 mod dev;
+mod disable;
+mod drain;
+mod enable;
 mod events;
+mod explain;
+mod groups;
 mod gzip;
+mod history;
 mod logs;
+mod rebalance;
 mod reload;
 mod remove;
 mod restart;
+mod rollout;
+mod scale;
 mod scheduler;
 mod start;
 mod status;
+mod steer;
 mod stop;
 mod tied;
 mod worker;
 mod workers;
+
+use dsbus_schema::command::Verb as Said;
 
 use crate::args::Verb;
 use crate::config::Config;
@@ -41,6 +53,19 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Restart(args) => connection::run(restart::run(config, &args)),
         Verb::Reload(args) => connection::run(reload::run(config, &args)),
         Verb::Remove(args) => connection::run(remove::run(config, &args)),
+        Verb::Enable(args) => connection::run(enable::run(config, &args)),
+        Verb::Disable(args) => connection::run(disable::run(config, &args)),
+        Verb::Scale(args) => connection::run(scale::run(config, &args)),
+        Verb::Rollout(args) => connection::run(rollout::run(config, &args)),
+        Verb::History(args) => connection::run(history::run(config, &args)),
+        Verb::Explain(args) => connection::run(explain::run(config, &args)),
+        Verb::Groups(args) => connection::run(groups::run(config, &args)),
+        Verb::Drain(args) => connection::run(drain::run(config, &args)),
+        Verb::Undrain(args) => connection::run(steer::run(config, Said::Undrain, &args)),
+        Verb::Cordon(args) => connection::run(steer::run(config, Said::Cordon, &args)),
+        Verb::Uncordon(args) => connection::run(steer::run(config, Said::Uncordon, &args)),
+        Verb::Forget(args) => connection::run(steer::run(config, Said::Forget, &args)),
+        Verb::Rebalance(args) => connection::run(rebalance::run(config, &args)),
         Verb::Status(args) => connection::run(status::run(config, &args)),
         Verb::Workers(args) => connection::run(workers::run(config, &args)),
         Verb::Logs(args) => connection::run(logs::run(config, &args)),

@@ -1,8 +1,11 @@
 //! What is known of instances, workers and events in words.
 
+pub(crate) mod size;
+
 use anstyle::{AnsiColor, Style};
 use dsbus_schema::event::{Fact, Notice, NoticeFact, PlacementFact, ProcessFact, WorkerChange};
 use dsbus_schema::moment::Timestamp;
+use dsbus_schema::rollout::{RolloutChange, RolloutFact};
 use dsbus_schema::state::{State, WorkerState};
 use dsbus_schema::status::InstanceRow;
 
@@ -81,17 +84,24 @@ pub(crate) fn state_cell(row: &InstanceRow, terminal: bool) -> Text {
 pub(crate) fn worker_cell(state: WorkerState) -> Text {
     let tone = match state {
         WorkerState::Ready => Tone::Good,
-        WorkerState::Cordoned | WorkerState::Draining | WorkerState::Stopping => Tone::Quiet,
+        WorkerState::Cordoned
+        | WorkerState::Draining
+        | WorkerState::Stopping
+        | WorkerState::Stopped => Tone::Quiet,
         WorkerState::Suspect => Tone::Moving,
         WorkerState::Lost => Tone::Bad,
     };
     Text { text: state.to_string(), tone }
 }
 
-/// How long ago something was: its two greatest units.
+/// How long ago something was.
 pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     let nanos = (now.unix_nanos() - since.unix_nanos()).max(0);
-    let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
+    length(u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX))
+}
+
+/// A length of time: its two greatest units.
+pub(crate) fn length(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
@@ -108,6 +118,7 @@ pub(crate) fn fact(fact: &Fact) -> String {
         Fact::Worker(fact) => fact.reason.clone().unwrap_or_default(),
         Fact::Notice(fact) => notice(fact),
         Fact::Output(fact) => fact.text.trim_end().to_owned(),
+        Fact::Rollout(fact) => rollout(fact),
     }
 }
 
@@ -115,6 +126,12 @@ fn notice(fact: &NoticeFact) -> String {
     let hook = fact.hook.map(|hook| hook.to_string());
     let exit = fact.exit.map(|exit| exit.to_string());
     join([hook.as_deref(), exit.as_deref(), Some(fact.reason.as_str())])
+}
+
+fn rollout(fact: &RolloutFact) -> String {
+    let revision = format!("revision {}", fact.revision);
+    let by = fact.by.as_ref().map(|user| format!("by {user}"));
+    join([Some(revision.as_str()), Some(fact.reason.as_str()), by.as_deref()])
 }
 
 fn process(fact: &ProcessFact) -> String {
@@ -159,15 +176,21 @@ pub(crate) fn event_style(fact: &Fact) -> Style {
         },
         Fact::Placement(_) => AnsiColor::Cyan,
         Fact::Worker(fact) => match fact.change {
-            WorkerChange::Started | WorkerChange::Back => AnsiColor::Green,
+            WorkerChange::Started | WorkerChange::Back | WorkerChange::Uncordoned => {
+                AnsiColor::Green
+            }
             WorkerChange::Lost
+            | WorkerChange::Awaited
             | WorkerChange::Fenced
             | WorkerChange::NameTaken
             | WorkerChange::EventsDropped
             | WorkerChange::Refused => AnsiColor::Red,
-            WorkerChange::AgentStarted | WorkerChange::Stopping | WorkerChange::Stopped => {
-                AnsiColor::Yellow
-            }
+            WorkerChange::AgentStarted
+            | WorkerChange::Stopping
+            | WorkerChange::Stopped
+            | WorkerChange::Cordoned
+            | WorkerChange::Draining
+            | WorkerChange::Drained => AnsiColor::Yellow,
         },
         Fact::Notice(fact) => match fact.change {
             Notice::HookFailed
@@ -177,13 +200,20 @@ pub(crate) fn event_style(fact: &Fact) -> Style {
             | Notice::ReloadFailed
             | Notice::OutputLost
             | Notice::DoesNotDie => AnsiColor::Red,
-            Notice::ReloadStarted | Notice::BinaryChanged => AnsiColor::Yellow,
+            Notice::ReloadStarted | Notice::BinaryChanged | Notice::Recycled => AnsiColor::Yellow,
             Notice::HookDone
             | Notice::Reloaded
             | Notice::ReloadSwitched
             | Notice::OutputWrittenAgain => AnsiColor::Green,
         },
         Fact::Output(_) => return Style::new().dimmed(),
+        Fact::Rollout(fact) => match fact.change {
+            RolloutChange::Failed | RolloutChange::Reverted => AnsiColor::Red,
+            RolloutChange::Started | RolloutChange::Paused => AnsiColor::Yellow,
+            RolloutChange::Resumed | RolloutChange::Promoted | RolloutChange::Done => {
+                AnsiColor::Green
+            }
+        },
     };
     colour.on_default()
 }
@@ -197,7 +227,7 @@ pub(crate) fn order(fact: &Fact) -> String {
         Fact::Placement(fact) => fact.epoch.to_string(),
         Fact::Notice(fact) => fact.epoch.to_string(),
         Fact::Output(fact) => fact.epoch.to_string(),
-        Fact::Worker(_) => String::new(),
+        Fact::Worker(_) | Fact::Rollout(_) => String::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -14,6 +15,12 @@ use crate::table::{self, Column, Text};
 const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default();
+
+/// Width that is assumed of a terminal that does not tell its own.
+const WIDTH: usize = 80;
+
+/// There is a line on the terminal that the next one replaces.
+static PASSING: AtomicBool = AtomicBool::new(false);
 
 /// Whether a person sees standard output, rather than a program.
 pub(crate) fn is_terminal() -> bool {
@@ -30,9 +37,21 @@ pub(crate) fn is_watched() -> bool {
 /// # Errors
 /// When nobody reads it.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
+    wipe();
     let mut out = anstream::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
+}
+
+/// A line of the answer that is broken between words where the terminal ends.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn paragraph(text: &str) -> io::Result<()> {
+    match comfy_table::Table::new().width() {
+        Some(width) => table::folded(text, usize::from(width)).iter().try_for_each(line),
+        None => line(text),
+    }
 }
 
 /// Text of the answer as it is: output of a child. Its own escape sequences are its own business.
@@ -73,8 +92,50 @@ pub(crate) fn table(columns: &[Column], rows: &[Vec<Text>]) -> io::Result<()> {
     Ok(())
 }
 
+/// How far something is, on a line that the next line replaces; only where a person watches. An
+/// empty text takes the line away.
+pub(crate) fn passing(text: &str) {
+    if !is_watched() {
+        return;
+    }
+    wipe();
+    if text.is_empty() {
+        return;
+    }
+    let width = comfy_table::Table::new().width().map_or(WIDTH, usize::from);
+    // The last column stays free: some terminals break the line when it is written to.
+    let shown: String = match text.char_indices().nth(width.saturating_sub(1)) {
+        Some(_) => text.chars().take(width.saturating_sub(2)).chain(['…']).collect(),
+        None => text.to_owned(),
+    };
+    let mut err = io::stderr();
+    let _ = write!(err, "{shown}");
+    let _ = err.flush();
+    PASSING.store(true, Ordering::Relaxed);
+}
+
+/// Takes away the line that is to be replaced, if there is one.
+fn wipe() {
+    if PASSING.swap(false, Ordering::Relaxed) {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+}
+
+/// Names and values, fitted to the terminal.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn list(pairs: &[(&str, Text)]) -> io::Result<()> {
+    let width = comfy_table::Table::new().width();
+    for text in table::list(pairs, width) {
+        line(text)?;
+    }
+    Ok(())
+}
+
 /// Something to know that is no part of the answer. Lost if nobody reads standard error.
 pub(crate) fn note(text: impl Display) {
+    wipe();
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 

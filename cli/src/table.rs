@@ -110,6 +110,11 @@ fn apart(columns: &[Column], rows: &[Vec<Text>], shown: &[usize], width: u16) ->
 
 /// Text in indented lines, broken between words.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
+    folded(text, width).into_iter().map(|line| format!("{INDENT}{line}")).collect()
+}
+
+/// Text in lines, broken between words.
+pub(crate) fn folded(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -120,7 +125,15 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
             Some(_) | None => lines.push(word.to_owned()),
         }
     }
-    lines.into_iter().map(|line| format!("{INDENT}{line}")).collect()
+    lines
+}
+
+/// The lines of names and values, one below the other, with colours; see [`render`].
+pub(crate) fn list(pairs: &[(&str, Text)], width: Option<u16>) -> Vec<String> {
+    let rows = pairs
+        .iter()
+        .map(|(name, value)| vec![Cell::new(name).add_attribute(Attribute::Dim), value.cell()]);
+    arranged(None, rows.collect(), width)
 }
 
 fn layout(
@@ -129,20 +142,27 @@ fn layout(
     shown: &[usize],
     width: Option<u16>,
 ) -> Vec<String> {
+    let title = |i: usize| Cell::new(columns[i].title).add_attribute(Attribute::Bold);
+    let header = shown.iter().map(|&i| title(i)).collect();
+    let rows = rows.iter().map(|row| shown.iter().map(|&i| row[i].cell()).collect());
+    arranged(Some(header), rows.collect(), width)
+}
+
+/// Plain columns, as wide as what is in them; the last one has what is left.
+fn arranged(header: Option<Vec<Cell>>, rows: Vec<Vec<Cell>>, width: Option<u16>) -> Vec<String> {
     let mut table = Table::new();
     // Whoever prints strips the styles where they do not belong.
     table.load_style(presets::NOTHING).force_no_tty().enforce_styling().style_text_only();
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
-    table.set_header(
-        shown.iter().map(|&i| Cell::new(columns[i].title).add_attribute(Attribute::Bold)),
-    );
-    for row in rows {
-        table.add_row(shown.iter().map(|&i| row[i].cell()));
+    if let Some(header) = header {
+        table.set_header(header);
     }
+    table.add_rows(rows);
+    let count = table.column_count();
     for (position, column) in table.column_iter_mut().enumerate() {
-        let last = position + 1 == shown.len();
+        let last = position + 1 == count;
         column.set_padding((0, if last { 0 } else { 2 }));
         if !last {
             column.set_constraint(ColumnConstraint::ContentWidth);

@@ -2,6 +2,7 @@
 
 mod judge;
 mod progress;
+pub(crate) mod rollout;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -143,10 +144,10 @@ async fn ask(
     }
 }
 
-type Feed = BoxStream<'static, ()>;
+pub(crate) type Feed = BoxStream<'static, ()>;
 
 /// Hints that something changed. Without them the schedulers are only asked less often.
-async fn feed(connection: &Connection) -> Feed {
+pub(crate) async fn feed(connection: &Connection) -> Feed {
     let subject = dsbus_schema::subject::events(connection.bus.fleet());
     match connection.bus.event_feed(&subject).await {
         Ok(events) => events.map(|_| ()).boxed(),
@@ -154,7 +155,8 @@ async fn feed(connection: &Connection) -> Feed {
     }
 }
 
-async fn pause(feed: &mut Feed, deadline: Instant) {
+/// Waits until something may have changed, or the deadline.
+pub(crate) async fn pause(feed: &mut Feed, deadline: Instant) {
     let now = Instant::now();
     let patience = tokio::time::sleep_until(deadline.min(now + ASK_EVERY_MAX));
     tokio::select! {

@@ -12,6 +12,7 @@ use std::process::{Child as Process, Command, Stdio};
 use dsbus_harness::{DEADLINE, wait_for};
 use dsbus_schema::ids::{Epoch, Incarnation, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
+use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::process::start_time;
 use dsbus_supervisor::protocol::{Child, Hello, ToAgent};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -43,8 +44,11 @@ fn hello(child: Child) -> ToAgent {
         supervisor_pid: i32::try_from(std::process::id()).unwrap(),
         directory: "/nonexistent".to_owned(),
         stopping: false,
+        draining: false,
         children: vec![child],
         facilities: Vec::new(),
+        labels: Labels::new(),
+        capacity: Capacity::default(),
         leases: vec![(5, BootTime(1))],
     })
 }

@@ -29,6 +29,7 @@ async fn a_command_sent_again_with_its_id_acts_once() {
     let act = Act {
         envelope: Envelope { id, version: None },
         names: vec![Target::parse("web").unwrap()],
+        rolling: false,
     };
     // Ten times, to whichever scheduler gets it.
     for _ in 0..10 {

@@ -145,6 +145,32 @@ fn the_log_is_rotated_by_size() {
 }
 
 #[test]
+fn a_worker_that_drains_stops_in_time_although_nobody_takes_its_instances() {
+    let mut machine = Machine::new("drain = true\ndrain_timeout = \"1s\"\n");
+    let worker = machine.start("exec");
+    signal(&worker, Signal::SIGTERM);
+    machine.wait_log("giving the instances away, for 1s at most");
+    machine.wait_log("not everything could be given away in time");
+    assert_eq!(end(worker), Some(0));
+    // A second signal does not wait, nor does a worker whose file says so no longer.
+    machine.write("drain = true\n");
+    fs::remove_file(machine.path("log/w.log")).unwrap();
+    let worker = machine.start("exec");
+    signal(&worker, Signal::SIGTERM);
+    machine.wait_log("giving the instances away, for 5m at most");
+    signal(&worker, Signal::SIGTERM);
+    assert_eq!(end(worker), Some(0));
+    fs::remove_file(machine.path("log/w.log")).unwrap();
+    let worker = machine.start("exec");
+    machine.write("");
+    signal(&worker, Signal::SIGHUP);
+    machine.wait_log("changed: drain");
+    signal(&worker, Signal::SIGTERM);
+    assert_eq!(end(worker), Some(0));
+    assert!(!machine.read("log/w.log").contains("giving the instances away"));
+}
+
+#[test]
 fn the_pidfile_is_there_as_long_as_the_worker() {
     let mut machine = Machine::new("pidfile = \"log/pid\"\n");
     let worker = machine.start("exec");

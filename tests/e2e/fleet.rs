@@ -65,6 +65,15 @@ impl Fleet {
         self.spawn(name, &["--nats", url, "worker", "--name", name, "--dir", &directory]);
     }
 
+    /// A worker with options of its own.
+    pub(crate) fn worker_with(&mut self, name: &str, options: &[&str]) {
+        let (url, directory) = (self.nats.url(), self.worker_directory(name));
+        let mut args = vec!["--nats", &url, "worker", "--name", name, "--dir"];
+        args.push(directory.to_str().unwrap());
+        args.extend(options);
+        self.spawn(name, &args);
+    }
+
     pub(crate) fn worker_directory(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }

@@ -15,6 +15,9 @@ use crate::{Bus, Entry, Error, ack, entry};
 
 /// Most writes in one batch; NATS allows no more (ADR-50).
 pub const BATCH_WRITES_MAX: usize = 1000;
+/// Most entries of one key that are read: four times what a bucket keeps of it, since a busy key
+/// may be written while it is read.
+const HISTORY_READS_MAX: u32 = 256;
 /// For the acknowledgement of a batch, which a single server stages on disk first.
 const BATCH_ANSWER_MAX: Duration = Duration::from_secs(5);
 
@@ -98,6 +101,29 @@ impl Bus {
             entry.key.drain(..prefix);
             entry
         }))
+    }
+
+    /// Every entry of a key that the bucket keeps, oldest first; tombstones are entries. Read from
+    /// the stream's leader, one by one: what is written meanwhile is read, too.
+    ///
+    /// # Errors
+    /// As [`Bus::get`].
+    pub async fn history(&self, b: Bucket, key: &str) -> Result<Vec<Entry>, Error> {
+        let (stream, subject) = (b.stream(self.fleet()), b.subject(self.fleet(), key));
+        let prefix = b.subject(self.fleet(), "").len();
+        let (mut entries, mut from) = (Vec::new(), 1);
+        for _ in 0..HISTORY_READS_MAX {
+            let ask = json!({ "seq": from, "next_by_subj": subject });
+            let Some(message) = self.message(&stream, &ask).await? else { break };
+            let malformed = |why| Error::malformed(&subject, why);
+            let seq = message["seq"].as_u64().ok_or_else(|| malformed("no sequence".to_owned()))?;
+            from = seq + 1;
+            if let Some(mut entry) = read_message(message).map_err(malformed)? {
+                entry.key.drain(..prefix);
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
     }
 
     /// Writes one key, and returns its sequence.
@@ -207,14 +233,22 @@ impl Bus {
         stream: &str,
         subject: &str,
     ) -> Result<Option<Entry>, Error> {
-        let call = format!("STREAM.MSG.GET.{stream}");
-        let mut answer =
-            match self.api(&call, &json!({ "last_by_subj": subject }), ANSWER_MAX).await {
-                Ok(answer) => answer,
-                Err(Error::Api { code: ack::NO_MESSAGE, .. }) => return Ok(None),
-                Err(error) => return Err(error),
-            };
-        read_message(answer["message"].take()).map_err(|why| Error::malformed(subject, why))
+        let ask = json!({ "last_by_subj": subject });
+        let Some(message) = self.message(stream, &ask).await? else { return Ok(None) };
+        read_message(message).map_err(|why| Error::malformed(subject, why))
+    }
+
+    /// One stored message as the API gives it; `None` when there is none.
+    async fn message(
+        &self,
+        stream: &str,
+        ask: &serde_json::Value,
+    ) -> Result<Option<serde_json::Value>, Error> {
+        match self.api(&format!("STREAM.MSG.GET.{stream}"), ask, ANSWER_MAX).await {
+            Ok(mut answer) => Ok(Some(answer["message"].take())),
+            Err(Error::Api { code: ack::NO_MESSAGE, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

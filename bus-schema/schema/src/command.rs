@@ -1,6 +1,9 @@
 //! Commands: requests from people and programs, answered by any scheduler after the write they
 //! caused. The verb is the last token of the subject.
 
+mod fleet;
+mod rollout;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -11,6 +14,12 @@ use uuid::Uuid;
 use crate::goal::Wanted;
 use crate::ids::{InstanceId, ProgramId, ProgramName, Target};
 use crate::program::{Problem, ProgramSpec};
+
+pub use fleet::{
+    Explanation, GroupRow, GroupState, PlannedMove, Rebalance, WorkerAct, WorkerActed,
+    WorkerVerdict,
+};
+pub use rollout::{RevisionRow, RolloutAct, RolloutRow, RolloutStep, Scale};
 
 /// Most programs in one `apply`: each is one message of an atomic batch, which NATS limits to
 /// 1,000 (ADR-50).
@@ -41,11 +50,39 @@ pub enum Verb {
     Status,
     /// [`Ask`] -> list of [`crate::status::WorkerRow`].
     Workers,
+    /// [`Act`] -> [`Acted`]. May be started again.
+    Enable,
+    /// [`Act`] -> [`Acted`]. Stopped, and refuses to be started, until it is enabled.
+    Disable,
+    /// [`Scale`] -> [`Applied`].
+    Scale,
+    /// [`RolloutAct`] -> list of [`RolloutRow`].
+    Rollout,
+    /// [`Ask`] -> list of [`RolloutRow`].
+    Rollouts,
+    /// [`Ask`] -> list of [`RevisionRow`].
+    History,
+    /// [`Ask`] -> list of [`Explanation`].
+    Explain,
+    /// [`Ask`] -> list of [`GroupRow`].
+    Groups,
+    /// [`WorkerAct`] -> list of [`WorkerActed`].
+    Cordon,
+    /// [`WorkerAct`] -> list of [`WorkerActed`].
+    Uncordon,
+    /// [`WorkerAct`] -> list of [`WorkerActed`].
+    Drain,
+    /// [`WorkerAct`] -> list of [`WorkerActed`]. Also takes back `cordon`.
+    Undrain,
+    /// [`WorkerAct`] -> list of [`WorkerActed`]. Only lost workers.
+    Forget,
+    /// [`Rebalance`] -> list of [`PlannedMove`].
+    Rebalance,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Verb; 9] = [
+    pub const ALL: [Verb; 23] = [
         Verb::Apply,
         Verb::Create,
         Verb::Start,
@@ -55,6 +92,20 @@ impl Verb {
         Verb::Remove,
         Verb::Status,
         Verb::Workers,
+        Verb::Enable,
+        Verb::Disable,
+        Verb::Scale,
+        Verb::Rollout,
+        Verb::Rollouts,
+        Verb::History,
+        Verb::Explain,
+        Verb::Groups,
+        Verb::Cordon,
+        Verb::Uncordon,
+        Verb::Drain,
+        Verb::Undrain,
+        Verb::Forget,
+        Verb::Rebalance,
     ];
 
     /// The token in a subject.
@@ -69,6 +120,20 @@ impl Verb {
             Verb::Remove => "remove",
             Verb::Status => "status",
             Verb::Workers => "workers",
+            Verb::Enable => "enable",
+            Verb::Disable => "disable",
+            Verb::Scale => "scale",
+            Verb::Rollout => "rollout",
+            Verb::Rollouts => "rollouts",
+            Verb::History => "history",
+            Verb::Explain => "explain",
+            Verb::Groups => "groups",
+            Verb::Cordon => "cordon",
+            Verb::Uncordon => "uncordon",
+            Verb::Drain => "drain",
+            Verb::Undrain => "undrain",
+            Verb::Forget => "forget",
+            Verb::Rebalance => "rebalance",
         }
     }
 
@@ -98,6 +163,9 @@ pub struct Apply {
     /// Programs by name; each a table of the keys of [`crate::program::ProgramSpec`].
     #[schemars(with = "BTreeMap<ProgramName, ProgramSpec>")]
     pub programs: BTreeMap<ProgramName, Map<String, Value>>,
+    /// Only say what would be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// Declare one program that does not exist, or is stopped.
@@ -141,6 +209,12 @@ pub struct AppliedProgram {
     /// What is worth saying about the declaration.
     #[serde(default)]
     pub warnings: Vec<Problem>,
+    /// The keys that changed; values are left out, since they may be secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
+    /// The change needs new children, and is rolled out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rolls: bool,
 }
 
 /// Answer to [`Apply`] and [`Create`].
@@ -148,6 +222,9 @@ pub struct AppliedProgram {
 pub struct Applied {
     /// By name.
     pub programs: Vec<AppliedProgram>,
+    /// What would be done at once, in words: the answer to a dry run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
 }
 
 /// Start, stop, restart, reload or remove.
@@ -158,6 +235,9 @@ pub struct Act {
     pub envelope: Envelope,
     /// What to act on.
     pub names: Vec<Target>,
+    /// For `restart`: one after the other, as the programs' `update` says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rolling: bool,
 }
 
 /// One instance of an [`Acted`]: what is wanted of it now. The command is done when the instance's

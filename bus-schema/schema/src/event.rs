@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ids::{Epoch, FleetName, InstanceId, ProgramId, WorkerName};
+use crate::ids::{Epoch, FleetName, InstanceId, ProgramId, ProgramName, WorkerName};
 use crate::moment::Timestamp;
+use crate::rollout::RolloutFact;
 use crate::state::{Exit, State, Usage};
 
 pub use notice::{Notice, NoticeFact, OUTPUT_BYTES_MAX, OutputFact, OutputKind};
@@ -83,6 +84,8 @@ pub enum Fact {
     Notice(NoticeFact),
     /// A child said something. Kind `output`.
     Output(OutputFact),
+    /// A step of a rollout. Kind `rollout`.
+    Rollout(RolloutFact),
 }
 
 /// A change of state of an instance. Ordered by (`epoch`, `seq`), without gaps.
@@ -174,6 +177,9 @@ pub enum WorkerChange {
     Stopped,
     /// A scheduler declared it lost.
     Lost,
+    /// A scheduler would declare it lost, but too many workers were silent at once: it is given as
+    /// much time again.
+    Awaited,
     /// It is back after it was lost.
     Back,
     /// A lease ran out before it could be renewed; exclusive children were killed at its deadline.
@@ -184,6 +190,14 @@ pub enum WorkerChange {
     EventsDropped,
     /// It was told to run something it must not.
     Refused,
+    /// A person asked that it takes no new instances.
+    Cordoned,
+    /// A person asked that it gives its instances away.
+    Draining,
+    /// It is draining, and has no instance any more.
+    Drained,
+    /// It takes instances again.
+    Uncordoned,
 }
 
 /// Something that happened to a worker.
@@ -208,6 +222,7 @@ impl Fact {
             Fact::Worker(_) => "worker",
             Fact::Notice(_) => "notice",
             Fact::Output(_) => "output",
+            Fact::Rollout(_) => "rollout",
         }
     }
 
@@ -226,14 +241,20 @@ impl Fact {
                 WorkerChange::Stopping => "STOPPING",
                 WorkerChange::Stopped => "STOPPED",
                 WorkerChange::Lost => "LOST",
+                WorkerChange::Awaited => "AWAITED",
                 WorkerChange::Back => "BACK",
                 WorkerChange::Fenced => "FENCED",
                 WorkerChange::NameTaken => "NAME_TAKEN",
                 WorkerChange::EventsDropped => "EVENTS_DROPPED",
                 WorkerChange::Refused => "REFUSED",
+                WorkerChange::Cordoned => "CORDONED",
+                WorkerChange::Draining => "DRAINING",
+                WorkerChange::Drained => "DRAINED",
+                WorkerChange::Uncordoned => "UNCORDONED",
             },
             Fact::Notice(fact) => fact.change.type_name(),
             Fact::Output(fact) => fact.type_name(),
+            Fact::Rollout(fact) => fact.change.type_name(),
         }
     }
 
@@ -244,7 +265,15 @@ impl Fact {
             Fact::Placement(fact) => Some(&fact.name),
             Fact::Notice(fact) => Some(&fact.name),
             Fact::Output(fact) => Some(&fact.name),
-            Fact::Worker(_) => None,
+            Fact::Worker(_) | Fact::Rollout(_) => None,
+        }
+    }
+
+    /// The program it is about, where it is about one.
+    pub fn program(&self) -> Option<&ProgramName> {
+        match self {
+            Fact::Rollout(fact) => Some(&fact.program),
+            other => other.instance().map(|name| &name.program),
         }
     }
 
@@ -255,6 +284,7 @@ impl Fact {
             Fact::Placement(fact) => fact.name.to_string(),
             Fact::Notice(fact) => fact.name.to_string(),
             Fact::Output(fact) => fact.name.to_string(),
+            Fact::Rollout(fact) => fact.program.to_string(),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ids::{Epoch, WorkerName};
+use crate::moment::Timestamp;
 
 /// How many answered commands a goal remembers, so that a retry acts once.
 pub const COMMANDS_MAX: usize = 64;
@@ -69,9 +70,27 @@ pub struct Goal {
     /// when `fails` began to count: a later request begins a new count.
     #[serde(default)]
     pub fails_since: u64,
+    /// The last restart that was asked for is a rolling one: instances are restarted one after the
+    /// other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rolling: bool,
+    /// It refuses to be started; `run` is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+    /// It is to leave the place that it has under this epoch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub leave: Epoch,
+    /// Of a program with a schedule: the due time of the last run that was fired or skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_due: Option<Timestamp>,
     /// The commands that acted on this goal.
     #[serde(default)]
     pub commands: Commands,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(epoch: &Epoch) -> bool {
+    epoch.0 == 0
 }
 
 /// The last commands that acted on a record, newest last; at most [`COMMANDS_MAX`].
@@ -83,6 +102,11 @@ impl Commands {
     /// Whether the command with this id has already acted here.
     pub fn has_acted(&self, id: Uuid) -> bool {
         self.0.iter().any(|c| c.id == id)
+    }
+
+    /// The id of the last command that acted here.
+    pub fn last(&self) -> Option<Uuid> {
+        self.0.back().map(|c| c.id)
     }
 
     /// Remembers that the command acted here.
@@ -106,9 +130,10 @@ pub fn wanted(all: Option<&Goal>, one: Option<&Goal>, autostart: bool) -> Wanted
         (Some(all), Some(one)) if all.stamp > one.stamp => all.run,
         (Some(_), Some(one)) => one.run,
     };
+    let disabled = all.into_iter().chain(one).any(|goal| goal.disabled);
     let sum = |f: fn(&Goal) -> u64| all.map_or(0, f) + one.map_or(0, f);
     Wanted {
-        run,
+        run: run && !disabled,
         starts: sum(|g| g.starts),
         restarts: sum(|g| g.restarts),
         reloads: sum(|g| g.reloads),
@@ -133,6 +158,15 @@ mod tests {
         assert!(!w(Some(&goal(true, 1, 0, 0)), Some(&goal(false, 2, 0, 0))));
         assert!(w(Some(&goal(true, 3, 0, 0)), Some(&goal(false, 2, 0, 0))));
         assert!(!w(Some(&goal(true, 3, 0, 0)), Some(&goal(false, 4, 0, 0))));
+    }
+
+    #[test]
+    fn what_is_disabled_does_not_run() {
+        let off = |stamp| Goal { disabled: true, ..goal(false, stamp, 0, 0) };
+        let (on, late) = (goal(true, 1, 0, 0), goal(true, 3, 0, 0));
+        assert!(!wanted(Some(&off(2)), Some(&late), true).run);
+        assert!(!wanted(Some(&late), Some(&off(2)), true).run, "a start of all leaves it out");
+        assert!(wanted(Some(&late), Some(&on), true).run);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Identities. They are made by parsing, so that whoever holds one need not check it again: every
-//! name here is a single token of a NATS subject.
+//! name here is a single token of a NATS subject. Names are shared, so that a copy costs nothing.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -42,7 +43,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal $(, not $reserved:literal)?) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Reads a name.
@@ -55,7 +56,7 @@ macro_rules! name {
                     let why = concat!("is reserved: it stands for every ", $what);
                     return Err(NameError { what: $what, text: text.to_owned(), why });
                 })?
-                Ok($name(text.to_owned()))
+                Ok($name(text.into()))
             }
 
             /// The name as text.
@@ -120,21 +121,21 @@ name!(
 
 impl Default for FleetName {
     fn default() -> Self {
-        FleetName("default".to_owned())
+        FleetName("default".into())
     }
 }
 
 impl FleetName {
     /// Whether this is the fleet one gets without asking; its buckets carry no fleet name.
     pub fn is_default(&self) -> bool {
-        self.0 == "default"
+        &*self.0 == "default"
     }
 }
 
 impl Default for UserName {
     /// The sender on a bus without authentication.
     fn default() -> Self {
-        UserName("anonymous".to_owned())
+        UserName("anonymous".into())
     }
 }
 

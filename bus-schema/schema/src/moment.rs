@@ -1,6 +1,7 @@
 //! Two kinds of time. [`BootTime`] is for deciding (leases, deadlines): it never jumps and goes on
 //! while the machine sleeps, and means nothing on another machine. [`Timestamp`] is for telling
-//! people when something happened, and is never decided upon.
+//! people when something happened, and is never decided upon, but by the schedules of programs, which
+//! are about the clock on the wall.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -148,6 +148,8 @@ pub enum WorkerState {
     Lost,
     /// It was told to stop.
     Stopping,
+    /// It stopped because it was told to, and is not back.
+    Stopped,
 }
 
 impl WorkerState {
@@ -160,6 +162,7 @@ impl WorkerState {
             WorkerState::Suspect => "suspect",
             WorkerState::Lost => "lost",
             WorkerState::Stopping => "stopping",
+            WorkerState::Stopped => "stopped",
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerN
 use crate::moment::Timestamp;
 use crate::program::Facility;
 use crate::state::{Exit, State, Usage, WorkerState};
+use crate::worker::{Capacity, Facts, Labels};
 
 /// Longest line of standard error that is kept to explain a failure, in bytes.
 pub const STDERR_LINE_BYTES_MAX: usize = 400;
@@ -33,6 +34,9 @@ pub struct Status {
     pub wanted: Wanted,
     /// State.
     pub state: State,
+    /// It has ended for good, or was given up: its worker starts it only when more is wanted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rests: bool,
     /// Since when it is in this state.
     pub since: Timestamp,
     /// Process id of the child, while there is one.
@@ -125,7 +129,7 @@ pub struct InstanceRow {
 }
 
 /// One worker as people see it: a row of `dsbus workers -o json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerRow {
     /// Name.
     pub name: WorkerName,
@@ -146,4 +150,13 @@ pub struct WorkerRow {
     /// What it can do for a child; see [`crate::program::Facility`].
     #[serde(default)]
     pub facilities: Vec<Facility>,
+    /// What its people say of it; see [`crate::worker::label`].
+    #[serde(default)]
+    pub labels: Labels,
+    /// How much its instances may declare in all.
+    #[serde(default)]
+    pub capacity: Capacity,
+    /// What its machine is, has left, and is busy with, as it last told.
+    #[serde(default)]
+    pub facts: Facts,
 }

@@ -167,6 +167,16 @@ pub fn scheduler_key(id: &str) -> String {
     format!("_scheduler.{id}")
 }
 
+/// Key of what people want of a worker, in the goals bucket.
+pub fn worker_goal_key(worker: &WorkerName) -> String {
+    format!("_worker.{worker}")
+}
+
+/// Reads such a key.
+pub fn parse_worker_goal_key(key: &str) -> Option<WorkerName> {
+    WorkerName::parse(key.strip_prefix("_worker.")?).ok()
+}
+
 /// Key of a program's goal (`None`) or of one instance's, in the goals bucket.
 pub fn goal_key(program: &ProgramName, index: Option<u32>) -> String {
     match index {

@@ -47,10 +47,8 @@ pub fn worker(fleet: &FleetName, worker: &WorkerName, verb: WorkerVerb) -> Strin
 
 /// The subject of an event.
 pub fn event(fleet: &FleetName, source: &Source, fact: &Fact) -> String {
-    let (program, index) = match fact.instance() {
-        Some(instance) => (instance.program.as_str(), instance.index.to_string()),
-        None => ("_", "_".to_owned()),
-    };
+    let program = fact.program().map_or("_", ProgramName::as_str);
+    let index = fact.instance().map_or_else(|| "_".to_owned(), |name| name.index.to_string());
     event_tokens(fleet.as_str(), source.token(), fact.kind(), program, &index, fact.type_name())
 }
 
@@ -75,6 +73,11 @@ pub fn events(fleet: &FleetName) -> String {
 pub fn events_about(fleet: &FleetName, program: &ProgramName, index: Option<u32>) -> String {
     let index = index.map_or_else(|| "*".to_owned(), |i| i.to_string());
     format!("dsbus.{fleet}.event.*.*.{program}.{index}.*")
+}
+
+/// All events that one source tells.
+pub fn events_from(fleet: &FleetName, source: &Source) -> String {
+    format!("dsbus.{fleet}.event.{}.>", source.token())
 }
 
 /// The process events that one worker told about one instance.

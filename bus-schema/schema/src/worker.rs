@@ -8,9 +8,16 @@ use crate::ids::{Incarnation, WorkerName};
 use crate::moment::Timestamp;
 use crate::program::Facility;
 
-/// A worker. Key `<worker>` of the workers bucket, written by the worker when its agent starts and
-/// when it is told to stop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+mod facts;
+pub mod label;
+
+pub use facts::{Capacity, Disk, Facts};
+pub use label::Labels;
+
+/// A worker. Key `<worker>` of the workers bucket, written by the worker when its agent starts, when
+/// it is told to stop, when its labels or capacity change, and when its facts have changed so much
+/// that it is worth telling.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Worker {
     /// Name.
     pub name: WorkerName,
@@ -35,6 +42,15 @@ pub struct Worker {
     /// What it can do for a child; see [`Facility`].
     #[serde(default)]
     pub facilities: Vec<Facility>,
+    /// What its people say of it; see [`label`].
+    #[serde(default)]
+    pub labels: Labels,
+    /// How much its instances may declare in all.
+    #[serde(default)]
+    pub capacity: Capacity,
+    /// What its machine is, has left, and is busy with.
+    #[serde(default)]
+    pub facts: Facts,
     /// It was told to stop: it takes no new instances.
     #[serde(default)]
     pub stopping: bool,

@@ -57,6 +57,8 @@ const KINDS: &[(&str, Again)] = &[
     ("worker", again::<Worker>),
     ("worker-rows", again::<Vec<WorkerRow>>),
     ("worker-facilities", again::<Worker>),
+    ("worker-facts", again::<Worker>),
+    ("worker-rows-facts", again::<Vec<WorkerRow>>),
 ];
 
 fn again<T: Serialize + DeserializeOwned>(text: &str) -> Result<Value, serde_json::Error> {

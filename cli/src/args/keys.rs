@@ -44,13 +44,22 @@ fn shown_default(default: &Value) -> String {
 /// Whether the value of a key is always a table. What may be one, or else text, has braces when it
 /// is one; so has `environment`, which has a text form of its own.
 fn is_table(key: &str) -> bool {
-    matches!(key, "limits" | "liveness" | "meta" | "readiness" | "rlimits")
+    matches!(key, "limits" | "liveness" | "meta" | "readiness" | "resources" | "rlimits" | "update")
 }
 
 /// Whether the value of a key may be a table.
 fn may_be_table(key: &str) -> bool {
     is_table(key)
-        || matches!(key, "environment" | "post_start" | "post_stop" | "pre_start" | "pre_stop")
+        || matches!(
+            key,
+            "depends_on"
+                | "environment"
+                | "post_start"
+                | "post_stop"
+                | "pre_start"
+                | "pre_stop"
+                | "schedule"
+        )
 }
 
 /// The value of an option that was given once or several times.
@@ -124,6 +133,12 @@ mod tests {
             ("environment", &["A=1", "B=2"], json!("A=1,B=2")),
             ("environment", &["{ A = '1' }", "{ B = 'x,y' }"], json!({"A": "1", "B": "x,y"})),
             ("exitcodes", &["0", "2"], json!("0,2")),
+            ("schedule", &["0 3 * * mon,fri"], json!("0 3 * * mon,fri")),
+            (
+                "schedule",
+                &["{ cron = '@daily', missed = 'run' }"],
+                json!({"cron": "@daily", "missed": "run"}),
+            ),
         ] {
             assert_eq!(value(key, texts), Ok(read), "{key} {texts:?}");
         }
@@ -136,8 +151,13 @@ mod tests {
     #[test]
     fn every_key_that_may_be_a_table_is_known() {
         for key in all() {
-            let table = Map::from_iter([(key.clone(), json!({ "command": "1", "pids": "1" }))]);
-            let read = serde_json::from_value::<ProgramSpec>(Value::Object(table)).is_ok();
+            let read = |inside: Value| {
+                let table = Map::from_iter([(key.clone(), inside)]);
+                serde_json::from_value::<ProgramSpec>(Value::Object(table)).is_ok()
+            };
+            let read = read(json!({ "command": "1", "pids": "1" }))
+                || read(json!({ "cron": "@daily" }))
+                || read(json!({ "db": "healthy" }));
             assert_eq!(read, may_be_table(&key), "{key}");
         }
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use dsbus_schema::command::{Act, Acted, Verb};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::status::InstanceRow;
+use serde_json::{Value, json};
 
-use crate::args;
+use crate::args::{self, Format};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -21,6 +22,8 @@ pub(super) struct Manner {
     pub(super) verb: Verb,
     /// What to wait for.
     pub(super) goal: fn(Wanted) -> Goal,
+    /// For a restart: one after the other.
+    pub(super) rolling: bool,
     /// What to say when it is done, from what was known before and after.
     pub(super) done: fn(Option<&InstanceRow>, Option<&InstanceRow>) -> String,
 }
@@ -43,12 +46,18 @@ pub(super) async fn run(
         .into_iter()
         .map(|row| (row.name.clone(), row))
         .collect();
-    let request = Act { envelope: envelope(), names: args.names.clone() };
+    let rolling = manner.rolling;
+    let request = Act { envelope: envelope(), names: args.names.clone(), rolling };
     let acted: Acted = connection.command(manner.verb, &request).await?;
-    if acted.instances.is_empty() {
-        output::note(format_args!("nothing to {verb}: the fleet has no programs"));
+    let table = args.output == Format::Table;
+    if acted.instances.is_empty() && table {
+        output::note(format_args!("nothing to {verb}"));
     }
     if args.wait.no_wait {
+        if !table {
+            output::json(&acted.instances)?;
+            return Ok(Code::Done);
+        }
         for instance in &acted.instances {
             output::line(format_args!("{}: {verb} requested", instance.name))?;
         }
@@ -59,11 +68,26 @@ pub(super) async fn run(
         .into_iter()
         .map(|i| Want { name: i.name, goal: (manner.goal)(i.wanted) })
         .collect();
+    let done = |outcome: &Outcome| (manner.done)(before.get(&outcome.name), outcome.row.as_ref());
     let outcomes = wait::wait(&connection, &wants, args.wait.timeout.0, |outcome| {
-        let done = || (manner.done)(before.get(&outcome.name), outcome.row.as_ref());
-        tell(outcome, done)
+        if table { tell(outcome, || done(outcome)) } else { Ok(()) }
     });
-    Ok(code(&outcomes.await?))
+    let outcomes = outcomes.await?;
+    if !table {
+        let all: Vec<Value> = outcomes.iter().map(|o| as_json(o, || done(o))).collect();
+        output::json(&all)?;
+    }
+    Ok(code(&outcomes))
+}
+
+/// One outcome for programs.
+pub(super) fn as_json(outcome: &Outcome, done: impl FnOnce() -> String) -> Value {
+    let (result, detail) = match &outcome.verdict {
+        Verdict::Done => ("done", done()),
+        Verdict::Failed(why) => ("failed", why.clone()),
+        Verdict::Waiting(what) => ("waiting", what.clone()),
+    };
+    json!({ "name": outcome.name, "result": result, "detail": detail })
 }
 
 /// A command's id, so that a repetition by the client acts once.

@@ -15,14 +15,14 @@ pub(super) fn run(config: &Config, args: &args::Agent) -> Result<Code, Failure> 
     let socket = inherited(args.fd)?;
     let connect = config.connect("dsbus agent", true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime
-        .block_on(dsbus_agent::run(dsbus_agent::Config { connect, socket }))
-        .map(|()| Code::Done)
-        .map_err(|e| {
-            // Whoever reads standard error may be frozen; only the log does not wait for that.
-            tracing::error!("the agent ends: {e}");
-            Failure::told(Code::Failed)
-        })
+    let ended = runtime.block_on(dsbus_agent::run(dsbus_agent::Config { connect, socket }));
+    // A file system that does not answer must not keep the agent alive.
+    runtime.shutdown_background();
+    ended.map(|()| Code::Done).map_err(|e| {
+        // Whoever reads standard error may be frozen; only the log does not wait for that.
+        tracing::error!("the agent ends: {e}");
+        Failure::told(Code::Failed)
+    })
 }
 
 /// Takes over the socket that the supervisor left open for this process.

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use dsbus_schema::command::{Applied, AppliedProgram, Apply, Change, Verb};
-use dsbus_schema::ids::{InstanceId, Target};
+use dsbus_schema::command::{Applied, AppliedProgram, Apply, Change, RolloutRow, Verb};
+use dsbus_schema::ids::{InstanceId, ProgramName, Target};
 use dsbus_schema::status::InstanceRow;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use super::act;
 use crate::args::{self, Format, Wait};
@@ -16,7 +18,11 @@ use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::{self, Programs};
 use crate::output;
+use crate::wait::rollout::{self, End, Ended};
 use crate::wait::{self, Goal, Outcome, Verdict, Want};
+
+/// How long the instances of a rollout that is done are looked at, when the time is up.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// Declares what the files say, and waits until it runs.
 ///
@@ -25,6 +31,9 @@ use crate::wait::{self, Goal, Outcome, Verdict, Want};
 pub(super) async fn run(config: &Config, args: &args::Apply) -> Result<Code, Failure> {
     let programs = read(&args.files)?;
     let connection = Connection::open(config).await?;
+    if args.dry_run {
+        return dry_run(&connection, programs, args.output).await;
+    }
     apply(&connection, programs, &args.wait, args.output).await
 }
 
@@ -49,30 +58,105 @@ pub(super) async fn apply(
     wait: &Wait,
     format: Format,
 ) -> Result<Code, Failure> {
-    let request = Apply { envelope: act::envelope(), programs };
+    let request = Apply { envelope: act::envelope(), programs, dry_run: false };
+    let applied: Applied = connection.command(Verb::Apply, &request).await?;
+    finish(connection, &applied, wait, format).await
+}
+
+/// Says what declaring the programs would do.
+async fn dry_run(
+    connection: &Connection,
+    programs: Programs,
+    format: Format,
+) -> Result<Code, Failure> {
+    let request = Apply { envelope: act::envelope(), programs, dry_run: true };
     let applied: Applied = connection.command(Verb::Apply, &request).await?;
     warn(&applied);
-    if format == Format::Table {
+    if format == Format::Json {
+        output::json(&applied)?;
+        return Ok(Code::Done);
+    }
+    for program in &applied.programs {
+        output::line(summary(program, true))?;
+    }
+    if !applied.steps.is_empty() {
+        output::line("First steps:")?;
+    }
+    for step in &applied.steps {
+        output::line(format_args!("  {step}"))?;
+    }
+    output::note("nothing was applied: this was a dry run");
+    Ok(Code::Done)
+}
+
+/// Tells what a scheduler did with declarations, and waits until it is so: instance by instance,
+/// or rollout by rollout.
+///
+/// # Errors
+/// When nobody answers, or reads what is told.
+pub(super) async fn finish(
+    connection: &Connection,
+    applied: &Applied,
+    wait: &Wait,
+    format: Format,
+) -> Result<Code, Failure> {
+    warn(applied);
+    let table = format == Format::Table;
+    if table {
         for program in &applied.programs {
-            output::line(summary(program))?;
+            output::line(summary(program, false))?;
         }
     }
-    let mut outcomes = Vec::new();
+    let (mut ended, mut outcomes) = (Vec::new(), Vec::new());
     if !wait.no_wait {
-        let mut wants: Vec<Want> = applied.programs.iter().flat_map(wants).collect();
-        wants.extend(surplus(connection, &applied).await?);
-        let waited = wait::wait(connection, &wants, wait.timeout.0, |outcome| match format {
-            Format::Table => act::tell(outcome, || done(outcome.row.as_ref())),
-            Format::Json => Ok(()),
+        let deadline = Instant::now() + wait.timeout.0;
+        let rolling = rolling(connection, applied).await?;
+        let rolls =
+            |program: &&AppliedProgram| rolling.iter().any(|(name, _)| *name == program.name);
+        let others = applied.programs.iter().filter(|program| !rolls(program));
+        let mut waited: Vec<Want> = others.flat_map(wants).collect();
+        waited.extend(surplus(connection, applied, &rolling).await?);
+        let rollouts = rollout::wait(connection, &rolling, wait.timeout.0, !table);
+        let instances = wait::wait(connection, &waited, wait.timeout.0, |outcome| {
+            if table { act::tell(outcome, || done(outcome.row.as_ref())) } else { Ok(()) }
         });
-        outcomes = waited.await?;
+        (ended, outcomes) = futures::try_join!(rollouts, instances)?;
+        // A rollout tells of each instance when it is changed; here what came of it is made sure.
+        let is_done = |name: &ProgramName| {
+            ended.iter().any(|ended| ended.program == *name && ended.end == End::Done)
+        };
+        let rolled = applied.programs.iter().filter(|program| is_done(&program.name));
+        let rolled: Vec<Want> = rolled.flat_map(wants).collect();
+        let left = deadline.saturating_duration_since(Instant::now()).max(LAST_LOOK);
+        let last = wait::wait(connection, &rolled, left, |outcome| match outcome.verdict {
+            Verdict::Done => Ok(()),
+            Verdict::Failed(_) | Verdict::Waiting(_) if table => act::tell(outcome, String::new),
+            Verdict::Failed(_) | Verdict::Waiting(_) => Ok(()),
+        });
+        outcomes.extend(last.await?);
     }
-    if format == Format::Json {
+    if !table {
         let programs: Vec<Value> =
-            applied.programs.iter().map(|program| as_json(program, &outcomes)).collect();
+            applied.programs.iter().map(|program| as_json(program, &ended, &outcomes)).collect();
         output::json(&programs)?;
     }
-    Ok(act::code(&outcomes))
+    let codes = [rollout::code(&ended), act::code(&outcomes)];
+    Ok([Code::Failed, Code::TimedOut].into_iter().find(|c| codes.contains(c)).unwrap_or(Code::Done))
+}
+
+/// The programs of these that are being rolled out, each with its revision.
+async fn rolling(
+    connection: &Connection,
+    applied: &Applied,
+) -> Result<Vec<(ProgramName, u64)>, Failure> {
+    let old = applied.programs.iter().filter(|program| program.change != Change::Created);
+    let names: Vec<Target> = old.map(|program| Target::Program(program.name.clone())).collect();
+    let rows = super::rollout::going_on(connection, &names).await?;
+    let revision = |row: &RolloutRow| {
+        let program = applied.programs.iter().find(|program| program.name == row.program)?;
+        Some((row.program.clone(), program.revision))
+    };
+    Ok(rows.iter().filter_map(revision).collect())
 }
 
 /// Tells what the scheduler finds worth saying about the declarations.
@@ -92,10 +176,16 @@ pub(super) fn wants(program: &AppliedProgram) -> impl Iterator<Item = Want> + '_
     })
 }
 
-/// Instances beyond `numprocs`, which a declaration of more has left and which are on their way out.
-async fn surplus(connection: &Connection, applied: &Applied) -> Result<Vec<Want>, Failure> {
-    let names: Vec<Target> =
-        applied.programs.iter().map(|program| Target::Program(program.name.clone())).collect();
+/// Instances beyond `numprocs`, which a declaration of more has left and which are on their way
+/// out. Those of a rollout may be extra ones, and are its own business.
+async fn surplus(
+    connection: &Connection,
+    applied: &Applied,
+    rolling: &[(ProgramName, u64)],
+) -> Result<Vec<Want>, Failure> {
+    let rolls = |name: &ProgramName| rolling.iter().any(|(rolling, _)| rolling == name);
+    let settled = applied.programs.iter().filter(|program| !rolls(&program.name));
+    let names: Vec<Target> = settled.map(|program| Target::Program(program.name.clone())).collect();
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -118,39 +208,63 @@ pub(super) fn done(row: Option<&InstanceRow>) -> String {
     }
 }
 
-fn summary(program: &AppliedProgram) -> String {
-    let change = change(program.change);
+/// What was done with a program, or would be: `web: changed (3 instances): command; it is rolled out`.
+fn summary(program: &AppliedProgram, dry_run: bool) -> String {
+    let change = match (program.change, dry_run) {
+        (Change::Created, false) => "created",
+        (Change::Changed, false) => "changed",
+        (Change::Created, true) => "would be created",
+        (Change::Changed, true) => "would be changed",
+        (Change::Unchanged, _) => "unchanged",
+    };
     let instances = match program.numprocs {
         1 => "1 instance".to_owned(),
         n => format!("{n} instances"),
     };
-    format!("{}: {change} ({instances})", program.name)
+    let changed = program.changed.join(", ");
+    let keys = if changed.is_empty() { changed } else { format!(": {changed}") };
+    let rolls = if program.rolls { "; it is rolled out" } else { "" };
+    format!("{}: {change} ({instances}){keys}{rolls}", program.name)
 }
 
-fn change(change: Change) -> &'static str {
-    match change {
-        Change::Created => "created",
-        Change::Changed => "changed",
-        Change::Unchanged => "unchanged",
-    }
-}
-
-fn as_json(program: &AppliedProgram, outcomes: &[Outcome]) -> Value {
+fn as_json(program: &AppliedProgram, ended: &[Ended], outcomes: &[Outcome]) -> Value {
     let instances: Vec<Value> = outcomes
         .iter()
         .filter(|outcome| outcome.name.program == program.name)
-        .map(|outcome| {
-            let (result, detail) = match &outcome.verdict {
-                Verdict::Done => ("done", done(outcome.row.as_ref())),
-                Verdict::Failed(why) => ("failed", why.clone()),
-                Verdict::Waiting(what) => ("waiting", what.clone()),
-            };
-            json!({ "name": outcome.name, "result": result, "detail": detail })
-        })
+        .map(|outcome| act::as_json(outcome, || done(outcome.row.as_ref())))
         .collect();
+    let rollout = ended.iter().find(|ended| ended.program == program.name).map(|ended| {
+        let detail = ended.failure().message;
+        json!({ "result": ended.word(), "detail": (!detail.is_empty()).then_some(detail) })
+    });
     json!({
         "name": program.name, "id": program.id, "revision": program.revision,
         "change": program.change, "numprocs": program.numprocs, "warnings": program.warnings,
+        "changed": program.changed, "rolls": program.rolls, "rollout": rollout,
         "instances": instances,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_in_a_line() {
+        let program = |change: &str, changed: &[&str], rolls: bool| -> AppliedProgram {
+            let id = uuid::Uuid::nil();
+            serde_json::from_value(json!({
+                "name": "web", "id": id, "revision": 2, "change": change, "numprocs": 3,
+                "changed": changed, "rolls": rolls,
+            }))
+            .unwrap()
+        };
+        let changed = program("changed", &["command", "numprocs"], true);
+        assert_eq!(
+            summary(&changed, false),
+            "web: changed (3 instances): command, numprocs; it is rolled out"
+        );
+        assert!(summary(&changed, true).starts_with("web: would be changed (3 instances)"));
+        assert_eq!(summary(&program("created", &[], false), false), "web: created (3 instances)");
+    }
 }

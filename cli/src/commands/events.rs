@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use dsbus_client::{Entry, From, Item, Watch};
-use dsbus_schema::event::Event;
-use dsbus_schema::ids::Target;
+use dsbus_schema::event::{Event, Fact, Source};
+use dsbus_schema::ids::{Target, WorkerName};
 use dsbus_schema::subject;
 use futures::FutureExt;
 use futures::future::{join_all, select_all};
@@ -30,9 +30,15 @@ type Subjects = BTreeMap<String, Option<Target>>;
 pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
     connection.must_be_provisioned().await?;
-    let subjects = subjects(&connection, &args.names).await?;
+    let subjects = match &args.worker {
+        Some(worker) if args.names.is_empty() => of_worker(&connection, worker),
+        Some(_) | None => subjects(&connection, &args.names).await?,
+    };
+    let concerns = |event: &Event| args.worker.as_ref().is_none_or(|w| concerns(event, w));
     let from = || match args.lines {
         0 => From::New,
+        // Which of them concern the worker is seen only when they are read.
+        _ if args.worker.is_some() => From::All,
         n => From::Last(u64::from(n)),
     };
     let mut watches: Vec<Watch> = subjects
@@ -51,6 +57,10 @@ pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Fa
     let mut past: Vec<(u64, Event)> = past.into_iter().flatten().collect();
     past.sort_by_key(|(seq, _)| *seq);
     past.dedup_by_key(|(seq, _)| *seq);
+    past.retain(|(_, event)| concerns(event));
+    if let Some(worker) = args.worker.as_ref().filter(|_| past.is_empty() && !args.follow) {
+        must_exist(&connection, worker).await?;
+    }
     let surplus = past.len().saturating_sub(args.lines as usize);
     let mut seen = Seen::default();
     let past: Vec<Event> = past
@@ -73,10 +83,44 @@ pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Fa
         return Ok(Code::Done);
     }
     loop {
-        for event in next(&mut watches).await.into_iter().filter(|e| seen.first(e.id)) {
+        let news = next(&mut watches).await.into_iter();
+        for event in news.filter(|e| concerns(e) && seen.first(e.id)) {
             show(&event, args.output)?;
         }
     }
+}
+
+/// The subjects of what a worker told, and of what schedulers told.
+fn of_worker(connection: &Connection, worker: &WorkerName) -> Subjects {
+    let fleet = connection.bus.fleet();
+    let sources = [Source::Worker(worker.clone()), Source::Fleet];
+    sources.iter().map(|source| (subject::events_from(fleet, source), None)).collect()
+}
+
+/// Whether an event tells of what happened on a worker, or to it.
+fn concerns(event: &Event, worker: &WorkerName) -> bool {
+    let is = |other: &Option<WorkerName>| other.as_ref() == Some(worker);
+    let told = event.source.rsplit('/').next() == Some(worker.as_str());
+    told || match &event.data {
+        Fact::Process(fact) => is(&fact.worker),
+        Fact::Placement(fact) => is(&fact.from) || is(&fact.to),
+        Fact::Worker(fact) => fact.worker == *worker,
+        Fact::Notice(_) | Fact::Output(_) | Fact::Rollout(_) => false,
+    }
+}
+
+/// A worker of which nothing is known may be a slip. Without schedulers nobody knows.
+async fn must_exist(connection: &Connection, worker: &WorkerName) -> Result<(), Failure> {
+    let Ok(rows) = super::workers::all(connection).await else { return Ok(()) };
+    if rows.iter().any(|row| row.name == *worker) {
+        return Ok(());
+    }
+    let failure = Failure::failed(format!("no worker is named {:?}", worker.as_str()));
+    let known = rows.iter().map(|row| row.name.as_str());
+    Err(match crate::file::did_you_mean(worker.as_str(), known) {
+        Some(near) => failure.hint(near),
+        None => failure,
+    })
 }
 
 /// Tells which names have no events. A name that does not exist either is a slip, unless it is

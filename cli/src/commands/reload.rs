@@ -17,7 +17,8 @@ use crate::wait::Goal;
 /// # Errors
 /// See [`act::run`].
 pub(super) async fn run(config: &Config, args: &Act) -> Result<Code, Failure> {
-    act::run(config, args, Manner { verb: Verb::Reload, goal: Goal::Reloads, done }).await
+    act::run(config, args, Manner { verb: Verb::Reload, goal: Goal::Reloads, rolling: false, done })
+        .await
 }
 
 fn done(before: Option<&InstanceRow>, after: Option<&InstanceRow>) -> String {

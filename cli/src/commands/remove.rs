@@ -14,7 +14,11 @@ use crate::wait::Goal;
 /// # Errors
 /// See [`act::run`].
 pub(super) async fn run(config: &Config, args: &Act) -> Result<Code, Failure> {
-    let manner =
-        Manner { verb: Verb::Remove, goal: |_| Goal::Gone, done: |_, _| "removed".to_owned() };
+    let manner = Manner {
+        verb: Verb::Remove,
+        goal: |_| Goal::Gone,
+        rolling: false,
+        done: |_, _| "removed".to_owned(),
+    };
     act::run(config, args, manner).await
 }

@@ -5,7 +5,7 @@ use dsbus_schema::state::State;
 use dsbus_schema::status::InstanceRow;
 
 use super::act::{self, Manner};
-use crate::args::Act;
+use crate::args::Restart;
 use crate::config::Config;
 use crate::describe;
 use crate::exit_code::Code;
@@ -16,8 +16,10 @@ use crate::wait::Goal;
 ///
 /// # Errors
 /// See [`act::run`].
-pub(super) async fn run(config: &Config, args: &Act) -> Result<Code, Failure> {
-    act::run(config, args, Manner { verb: Verb::Restart, goal: Goal::Runs, done }).await
+pub(super) async fn run(config: &Config, args: &Restart) -> Result<Code, Failure> {
+    let rolling = args.rolling;
+    let manner = Manner { verb: Verb::Restart, goal: Goal::Runs, rolling, done };
+    act::run(config, &args.act, manner).await
 }
 
 fn done(before: Option<&InstanceRow>, after: Option<&InstanceRow>) -> String {

@@ -66,7 +66,7 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
 
 /// Becomes what the file says, step by step: what needs root first.
 fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Failure> {
-    let Choice { worker, directory, file } = choice;
+    let Choice { worker, directory, file, .. } = choice;
     let keys = &file.keys;
     let given = |key: &str| file.lines.contains_key(key);
     let nofile = limits::files(keys.minfds, given("minfds"))?;
@@ -96,7 +96,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     agent.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
     agent.extend(["--log", keys.loglevel.filter()].map(OsString::from));
     let fixed = Fixed { binary, nofile, account };
-    let settings = fixed.settings(keys);
+    let settings = fixed.settings(&args, keys);
     let has_log = log.is_some();
     let standing = Standing::new(&config.around, args, file, fixed, level, log.clone());
     let ended = dsbus_supervisor::run(dsbus_supervisor::Config {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::lenient::{self, Size};
 use dsbus_schema::program::{Mode, Problem, expand};
+use dsbus_schema::worker::Labels;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml_edit::Document;
@@ -64,6 +65,16 @@ pub(crate) struct Keys {
     /// How many processes its user must be allowed at least.
     #[serde(deserialize_with = "lenient::number")]
     pub(crate) minprocs: u64,
+    /// What programs may choose the worker by.
+    #[serde(deserialize_with = "lenient::environment")]
+    pub(crate) labels: Labels,
+    /// How much its instances may declare in all.
+    pub(crate) capacity: CapacityKeys,
+    /// Told to stop, give away what runs here first.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub(crate) drain: bool,
+    /// For so long at most.
+    pub(crate) drain_timeout: lenient::Span,
     /// Variables of every child.
     #[serde(deserialize_with = "lenient::environment")]
     pub(crate) environment: BTreeMap<String, String>,
@@ -81,6 +92,17 @@ pub(crate) struct Keys {
     pub(crate) cgroup: String,
     /// Socket of the machine's syslog.
     pub(crate) syslog: PathBuf,
+}
+
+/// What stands below `capacity`; what the machine has, where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct CapacityKeys {
+    /// Cores.
+    #[serde(deserialize_with = "lenient::factor")]
+    pub(crate) cpu: Option<f64>,
+    /// Bytes.
+    pub(crate) memory: Option<Size>,
 }
 
 impl Default for Keys {
@@ -101,6 +123,10 @@ impl Default for Keys {
             directory: None,
             minfds: 1024,
             minprocs: 200,
+            labels: Labels::new(),
+            capacity: CapacityKeys::default(),
+            drain: false,
+            drain_timeout: lenient::Span::from_secs(300),
             environment: BTreeMap::new(),
             serverurl: None,
             childlogdir: None,

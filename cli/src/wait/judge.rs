@@ -1,6 +1,7 @@
 //! Whether an instance has come to what was asked for. Pure.
 
 use dsbus_schema::goal::Wanted;
+use dsbus_schema::ids::WorkerName;
 use dsbus_schema::state::State;
 use dsbus_schema::status::{InstanceRow, RELOAD_FAILED};
 
@@ -19,6 +20,8 @@ pub(crate) enum Goal {
     Gone,
     /// It runs under this revision of its declaration, if it is wanted to run at all.
     Revision(u64),
+    /// It runs, and no longer on this worker.
+    Leaves(WorkerName),
 }
 
 /// What is to be said of it.
@@ -37,9 +40,11 @@ pub(crate) fn judge(goal: &Goal, row: Option<&InstanceRow>, settled: bool) -> Ve
     let Some(row) = row else {
         return match goal {
             Goal::Gone => Verdict::Done,
-            Goal::Runs(_) | Goal::Stops(_) | Goal::Reloads(_) | Goal::Revision(_) => {
-                Verdict::Waiting("not yet known to the scheduler".to_owned())
-            }
+            Goal::Runs(_)
+            | Goal::Stops(_)
+            | Goal::Reloads(_)
+            | Goal::Revision(_)
+            | Goal::Leaves(_) => Verdict::Waiting("not yet known to the scheduler".to_owned()),
         };
     };
     match goal {
@@ -55,7 +60,11 @@ pub(crate) fn judge(goal: &Goal, row: Option<&InstanceRow>, settled: bool) -> Ve
         Goal::Stops(wanted) if reached(wanted, &row.acted) => stopped(row),
         Goal::Revision(_) if !row.wanted.run && !row.state.may_have_child() => Verdict::Done,
         Goal::Revision(revision) if row.revision >= *revision => running(row, settled),
-        Goal::Runs(_) | Goal::Stops(_) | Goal::Reloads(_) | Goal::Revision(_) => {
+        Goal::Leaves(_) if !row.wanted.run && !row.state.may_have_child() => Verdict::Done,
+        Goal::Leaves(from) if row.worker.as_ref().is_some_and(|worker| worker != from) => {
+            running(row, settled)
+        }
+        Goal::Runs(_) | Goal::Stops(_) | Goal::Reloads(_) | Goal::Revision(_) | Goal::Leaves(_) => {
             Verdict::Waiting(describe::state(row))
         }
     }
@@ -213,6 +222,19 @@ mod tests {
                 ("STOPPED stop/0/0 stop/0/0 ok", true, "done"),
             ],
         );
+    }
+
+    #[test]
+    fn moves() {
+        let from = |name| Goal::Leaves(WorkerName::parse(name).unwrap());
+        let table = [
+            ("RUNNING run/0/0 run/0/0 ok pid", false, "done"),
+            ("STARTING run/0/0 run/0/0 ok pid", true, "waiting"),
+            ("FATAL run/0/0 run/0/0", true, "failed"),
+        ];
+        check(&from("w9"), &table);
+        check(&from("w1"), &[("RUNNING run/0/0 run/0/0 ok pid", true, "waiting")]);
+        check(&from("w1"), &[("STOPPED stop/0/0 stop/0/0 ok", true, "done")]);
     }
 
     #[test]

@@ -4,11 +4,18 @@
 pub(crate) mod act;
 mod ask;
 mod capable;
-pub(crate) mod declare;
+mod declare;
+mod history;
+mod order;
+mod rebalance;
+mod resolve;
+pub(crate) mod revise;
+mod rollout;
+mod workers;
 
 use dsbus_client::{Bus, Error, Refusal, Request, Served};
 use dsbus_schema::command::{Envelope, Verb, code};
-use dsbus_schema::ids::{InstanceId, ProgramName, Target};
+use dsbus_schema::ids::ProgramName;
 use dsbus_schema::program::Program;
 use dsbus_schema::storage::Bucket;
 use dsbus_schema::version;
@@ -17,6 +24,8 @@ use serde::de::DeserializeOwned;
 use std::pin::pin;
 use std::time::Duration;
 use uuid::Uuid;
+
+use resolve::{Meant, did_you_mean, nearest};
 
 use crate::clock;
 use crate::pulse::Pulse;
@@ -27,8 +36,6 @@ use crate::run::Shared;
 const RACES_MAX: usize = 200;
 /// How long a command waits for this scheduler to have heard of what is on the bus already.
 const HEAR_WITHIN: Duration = Duration::from_millis(700);
-/// Names that differ by no more than this are suggested.
-const SIMILARITY_MIN: f64 = 0.75;
 
 /// Answers commands until the result is dropped.
 pub(crate) async fn serve(
@@ -62,16 +69,30 @@ impl Commander {
         }
         let body = &request.body;
         let answer = match verb {
-            Verb::Apply => json(&self.apply(read(body)?).await?),
-            Verb::Create => json(&self.create(read(body)?).await?),
-            Verb::Start | Verb::Stop | Verb::Restart | Verb::Reload => {
-                json(&self.act(verb, read(body)?).await?)
-            }
+            Verb::Apply => json(&self.apply(&user, read(body)?).await?),
+            Verb::Create => json(&self.create(&user, read(body)?).await?),
+            Verb::Scale => json(&self.scale(&user, read(body)?).await?),
+            Verb::Start
+            | Verb::Stop
+            | Verb::Restart
+            | Verb::Reload
+            | Verb::Enable
+            | Verb::Disable => json(&self.act(verb, read(body)?).await?),
             Verb::Remove => json(&self.remove(read(body)?).await?),
+            Verb::Rollout => json(&self.rollout(&user, read(body)?).await?),
+            Verb::Cordon | Verb::Uncordon | Verb::Drain | Verb::Undrain => {
+                json(&self.steer_workers(verb, &user, read(body)?).await?)
+            }
+            Verb::Forget => json(&self.forget(read(body)?).await?),
+            Verb::Rebalance => json(&self.rebalance(&read(body)?).await?),
             Verb::Status => json(&self.status(read(body)?).await?),
             Verb::Workers => json(&self.workers(&read(body)?).await?),
+            Verb::Rollouts => json(&self.rollouts(&read(body)?).await?),
+            Verb::History => json(&self.history(&read(body)?).await?),
+            Verb::Explain => json(&self.explain(&read(body)?).await?),
+            Verb::Groups => json(&self.groups(&read(body)?).await?),
         };
-        if !matches!(verb, Verb::Status | Verb::Workers) {
+        if changes(verb) {
             tracing::info!("{user}: {}", verb.name());
         }
         answer
@@ -83,11 +104,6 @@ impl Commander {
         let Some(entry) = entry else { return Ok((None, 0)) };
         let program = entry.json().map_err(unavailable)?;
         Ok((program, entry.seq))
-    }
-
-    /// Reads a program that must exist.
-    async fn known(&self, name: &ProgramName) -> Result<Program, Refusal> {
-        self.program(name).await?.0.ok_or_else(|| self.unknown(name.as_str()))
     }
 
     /// Waits, for a short while, until the view has everything that is on the bus now: so whoever
@@ -115,94 +131,34 @@ impl Commander {
         let _ = tokio::time::timeout(HEAR_WITHIN, heard).await;
         Ok(())
     }
-
-    /// The instances that the names mean, by program, sorted and without repeats.
-    async fn resolve(&self, names: &[Target]) -> Result<Vec<Meant>, Refusal> {
-        self.fresh().await?;
-        let mut meant: Vec<Meant> = Vec::new();
-        for name in names {
-            match name {
-                Target::All => {
-                    let core = self.shared.lock();
-                    let all = core.view.programs.values().filter(|p| !p.value.removing);
-                    meant.extend(all.map(|p| Meant { program: p.value.clone(), index: None }));
-                }
-                Target::Program(name) => {
-                    let program = self.known(name).await?;
-                    meant.push(Meant { program, index: None });
-                }
-                Target::Id(id) => {
-                    let name = {
-                        let core = self.shared.lock();
-                        core.view
-                            .programs
-                            .values()
-                            .find(|p| p.value.id == *id)
-                            .map(|p| p.value.name.clone())
-                    };
-                    let Some(name) = name else {
-                        return Err(Refusal::new(
-                            code::NOT_FOUND,
-                            format!("no program has the id {id}"),
-                        ));
-                    };
-                    let program = self.known(&name).await?;
-                    meant.push(Meant { program, index: None });
-                }
-                Target::Instance(InstanceId { program, index }) => {
-                    let program = self.known(program).await?;
-                    let placed = InstanceId::new(program.name.clone(), *index);
-                    let retiring = self.shared.lock().view.placements.contains_key(&placed);
-                    if *index >= program.spec.numprocs && !retiring {
-                        let (name, n) = (&program.name, program.spec.numprocs);
-                        let text =
-                            format!("no instance {name}:{index}: {name} has {n}, from {name}:0");
-                        return Err(Refusal::new(code::NOT_FOUND, text));
-                    }
-                    meant.push(Meant { program, index: Some(*index) });
-                }
-            }
-        }
-        meant.sort_by(|a, b| (&a.program.name, a.index).cmp(&(&b.program.name, b.index)));
-        meant.dedup_by(|a, b| a.program.name == b.program.name && a.index == b.index);
-        // A program that is meant whole covers its instances that are named, too.
-        let whole: Vec<_> =
-            meant.iter().filter(|m| m.index.is_none()).map(|m| m.program.name.clone()).collect();
-        meant.retain(|m| m.index.is_none() || !whole.contains(&m.program.name));
-        Ok(meant)
-    }
-
-    fn unknown(&self, name: &str) -> Refusal {
-        let core = self.shared.lock();
-        let near = nearest(name, core.view.programs.keys().map(ProgramName::as_str));
-        let hint = near.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
-        Refusal::new(code::NOT_FOUND, format!("no program is named {name:?}{hint}"))
-    }
 }
 
-/// The known name that is most like `name`, if one is; case does not count.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    known
-        .map(|known| (strsim::jaro_winkler(&name, &known.to_lowercase()), known))
-        .filter(|(likeness, _)| *likeness >= SIMILARITY_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
-}
-
-/// A program, or one instance of it, that a command is about.
-#[derive(Debug, Clone)]
-struct Meant {
-    program: Program,
-    index: Option<u32>,
-}
-
-impl Meant {
-    fn instances(&self) -> Vec<InstanceId> {
-        match self.index {
-            Some(index) => vec![InstanceId::new(self.program.name.clone(), index)],
-            None => self.program.instances().collect(),
-        }
+/// Whether a command changes anything, and belongs in the log.
+fn changes(verb: Verb) -> bool {
+    match verb {
+        Verb::Status
+        | Verb::Workers
+        | Verb::Rollouts
+        | Verb::History
+        | Verb::Explain
+        | Verb::Groups => false,
+        Verb::Apply
+        | Verb::Create
+        | Verb::Scale
+        | Verb::Start
+        | Verb::Stop
+        | Verb::Restart
+        | Verb::Reload
+        | Verb::Enable
+        | Verb::Disable
+        | Verb::Remove
+        | Verb::Rollout
+        | Verb::Cordon
+        | Verb::Uncordon
+        | Verb::Drain
+        | Verb::Undrain
+        | Verb::Forget
+        | Verb::Rebalance => true,
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use dsbus_client::{Entry, Error, Value};
 use dsbus_planner::judge::{Judge, Verdict};
-use dsbus_planner::view::{Goals, Lease, Life, Placed, Seen, View};
+use dsbus_planner::view::{Life, Seen, View};
 use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
 use dsbus_schema::storage::{
     Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_instance_key,
+    parse_worker_goal_key,
 };
 use dsbus_schema::touch::{PRESENCE_SECONDS, Touch};
 
@@ -81,24 +82,9 @@ impl Core {
         self.caught_up.remove(&bucket);
         self.heard.remove(&bucket);
         self.seqs.retain(|(b, _), _| *b != bucket);
-        let view = &mut self.view;
-        match bucket {
-            Bucket::Programs => view.programs.clear(),
-            Bucket::Goals => view.goals.clear(),
-            Bucket::Workers => view.workers.clear(),
-            Bucket::Status => {
-                view.statuses.clear();
-                view.fleet_statuses.clear();
-                view.fleet_status_guards.clear();
-            }
-            Bucket::Fleet => {
-                self.schedulers.clear();
-                view.placements.clear();
-                view.guards.clear();
-                for lease in view.leases.values_mut() {
-                    *lease = Lease { life: Life::Silent, ..Lease::default() };
-                }
-            }
+        self.view.reset(bucket);
+        if bucket == Bucket::Fleet {
+            self.schedulers.clear();
         }
     }
 
@@ -132,13 +118,11 @@ impl Core {
             Bucket::Goals => self.fold_goal(entry)?,
             Bucket::Workers => {
                 if let Ok(name) = WorkerName::parse(&entry.key) {
-                    match entry.json()? {
-                        Some(worker) => self.view.workers.insert(name, worker),
-                        None => self.view.workers.remove(&name),
-                    };
+                    let record = entry.json()?.map(|value| Seen { seq: entry.seq, value });
+                    self.view.set_worker(&name, record);
                 }
             }
-            Bucket::Status => self.fold_status(entry)?,
+            Bucket::Status => self.fold_status(entry, now)?,
             Bucket::Fleet => return self.fold_fleet(entry, now),
         }
         Ok(None)
@@ -146,53 +130,26 @@ impl Core {
 
     fn fold_program(&mut self, entry: &Entry) -> Result<(), Error> {
         let Ok(name) = entry.key.parse() else { return Ok(()) };
-        match entry.json()? {
-            Some(value) => {
-                self.view.programs.insert(name, Seen { seq: entry.seq, value });
-            }
-            None => {
-                self.view.programs.remove(&name);
-            }
-        }
+        let program = entry.json()?.map(|value| Seen { seq: entry.seq, value });
+        self.view.set_program(&name, program);
         Ok(())
     }
 
     fn fold_goal(&mut self, entry: &Entry) -> Result<(), Error> {
-        let Some((program, index)) = parse_goal_key(&entry.key) else { return Ok(()) };
-        let goal = entry.json()?;
-        let goals = self.view.goals.entry(program.clone()).or_default();
-        match (index, goal) {
-            (None, goal) => goals.all = goal,
-            (Some(index), Some(goal)) => {
-                goals.each.insert(index, goal);
-            }
-            (Some(index), None) => {
-                goals.each.remove(&index);
-            }
-        }
-        if *goals == Goals::default() {
-            self.view.goals.remove(&program);
+        if let Some(worker) = parse_worker_goal_key(&entry.key) {
+            self.view.set_worker_goal(&worker, entry.json()?);
+        } else if let Some((program, index)) = parse_goal_key(&entry.key) {
+            self.view.set_goal(&program, index, entry.json()?);
         }
         Ok(())
     }
 
-    fn fold_status(&mut self, entry: &Entry) -> Result<(), Error> {
-        let status = entry.json()?.map(|value| Seen { seq: entry.seq, value });
+    fn fold_status(&mut self, entry: &Entry, now: BootTime) -> Result<(), Error> {
         if let Some(name) = parse_fleet_status_key(&entry.key) {
-            self.view.fleet_status_guards.insert(name.clone(), entry.seq);
-            match status {
-                Some(status) => self.view.fleet_statuses.insert(name, status),
-                None => self.view.fleet_statuses.remove(&name),
-            };
+            self.view.set_said(&name, entry.seq, entry.json()?);
         } else if let Some((worker, name)) = parse_instance_key(&entry.key) {
-            let told = self.view.statuses.entry(name.clone()).or_default();
-            match status {
-                Some(status) => told.insert(worker, status),
-                None => told.remove(&worker),
-            };
-            if told.is_empty() {
-                self.view.statuses.remove(&name);
-            }
+            let status = entry.json()?.map(|value| Seen { seq: entry.seq, value });
+            self.view.set_status(&worker, &name, status, now);
         }
         Ok(())
     }
@@ -224,47 +181,36 @@ impl Core {
         // One that cannot be read leaves the guard as it was, too: so the bus refuses to write over
         // a placement that somebody else may understand.
         let placement: Option<Placement> = entry.json()?;
-        let guard = self.view.guards.entry(name.clone()).or_insert(0);
-        *guard = entry.seq.max(*guard);
-        let here = self.view.placements.entry(name.clone()).or_default();
-        let was_here = here.iter().any(|placed| placed.worker == *worker);
-        here.retain(|placed| placed.worker != *worker);
-        if let Some(placement) = placement {
-            let lease = (worker.clone(), placement.spec.touch_seconds());
-            here.push(Placed { worker: worker.clone(), seq: entry.seq, placement });
-            // Its lease may not be taken yet, or be a lost one of long ago: it is judged from now
-            // on (rule 4).
-            let silent = || Lease { life: Life::Silent, ..Lease::default() };
-            let held = self.view.leases.entry(lease.clone()).or_insert_with(silent);
-            if !was_here && held.life != Life::Live {
-                held.life = Life::Silent;
-                self.judge.first_seen(&lease, now);
-            }
-        } else if here.is_empty() {
-            self.view.placements.remove(name);
+        let lease = placement.as_ref().map(|p| (worker.clone(), p.spec.touch_seconds()));
+        let was_here = self.view.set_placement(worker, name, entry.seq, placement);
+        // Its lease may not be taken yet, or be a lost one of long ago: it is judged from now on
+        // (rule 4).
+        if let Some(lease) = lease
+            && !was_here
+            && self.view.lease_of(&lease.0, lease.1).is_none_or(|held| held.life != Life::Live)
+        {
+            self.view.set_life(&lease.0, lease.1, Life::Silent);
+            self.judge.first_seen(&lease, now);
         }
         Ok(())
     }
 
     fn fold_touch(&mut self, key: LeaseKey, entry: &Entry, now: BootTime) -> Option<News> {
-        let lease = self.view.leases.entry(key.clone()).or_default();
-        lease.seq = entry.seq;
+        let (worker, seconds) = &key;
         match entry.value {
             Value::Put(_) => {
-                let back = lease.life == Life::Lost && key.1 == PRESENCE_SECONDS;
-                lease.life = Life::Live;
-                lease.incarnation =
-                    entry.json::<Touch>().ok().flatten().map(|touch| touch.incarnation);
-                lease.touched = Some(entry.time);
+                let touch = entry.json::<Touch>().ok().flatten();
+                let incarnation = touch.map(|touch| touch.incarnation);
+                let before =
+                    self.view.touched(worker, *seconds, entry.seq, incarnation, entry.time);
                 self.judge.touched(&key, now);
                 self.lost.remove(&key);
                 self.awaited.remove(&key);
+                let back = before == Life::Lost && *seconds == PRESENCE_SECONDS;
                 back.then_some(News::Back(key.0, entry.seq))
             }
             Value::Deleted | Value::Expired => {
-                if lease.life == Life::Live {
-                    lease.life = Life::Silent;
-                }
+                self.view.expired(worker, *seconds, entry.seq);
                 self.judge.expired(&key, now);
                 None
             }
@@ -274,45 +220,47 @@ impl Core {
     /// Judges every lease. Returns those that are lost from now on, those whose workers are to be
     /// asked now, and whether any verdict changed.
     pub fn judge_all(&mut self, now: BootTime) -> (Vec<LeaseKey>, BTreeSet<LeaseKey>, bool) {
-        let (mut lost, mut ask) = (Vec::new(), BTreeSet::new());
-        let lives = |view: &View| view.leases.values().map(|lease| lease.life).collect::<Vec<_>>();
-        let before = lives(&self.view);
-        let held = self.held();
+        let (mut lost, mut ask, mut changed) = (Vec::new(), BTreeSet::new(), false);
+        let held = self.view.held();
         let silent = self.silent(&held, now);
-        for (key, lease) in &mut self.view.leases {
-            if !held.contains(key) {
+        let leases: Vec<(LeaseKey, Life)> =
+            self.view.leases().map(|(key, lease)| (key, lease.life)).collect();
+        for (key, life) in leases {
+            let mut judged = |life| changed |= self.view.set_life(&key.0, key.1, life);
+            if !held.contains(&key) {
                 // Nobody lives by it, so it is no sign of anything.
-                lease.life = Life::Silent;
+                judged(Life::Silent);
                 continue;
             }
-            if lease.life == Life::Lost {
+            if life == Life::Lost {
                 continue;
             }
-            if !self.judge.knows(key) {
-                self.judge.first_seen(key, now);
+            if !self.judge.knows(&key) {
+                self.judge.first_seen(&key, now);
             }
             // Once it is given its time twice, it is, also when the others are back or lost by then.
-            let many = silent.many(&key.0) || self.awaited.contains(key);
-            match self.judge.verdict(key, key.1, many, now) {
+            let many = silent.many(&key.0) || self.awaited.contains(&key);
+            match self.judge.verdict(&key, key.1, many, now) {
                 Verdict::Live => {
-                    lease.life = Life::Live;
-                    self.awaited.remove(key);
+                    judged(Life::Live);
+                    self.awaited.remove(&key);
                 }
                 Verdict::Lost => {
-                    lease.life = Life::Lost;
-                    self.awaited.remove(key);
+                    judged(Life::Lost);
+                    self.awaited.remove(&key);
                     self.lost.insert(key.clone(), now);
-                    lost.push(key.clone());
+                    lost.push(key);
                 }
                 Verdict::Ask { at } => {
-                    lease.life = Life::Silent;
+                    judged(Life::Silent);
                     // It would be lost, if the others were not silent, too.
-                    let waits = many && self.judge.verdict(key, key.1, false, now) == Verdict::Lost;
+                    let alone = self.judge.verdict(&key, key.1, false, now);
+                    let waits = many && alone == Verdict::Lost;
                     if waits && self.awaited.insert(key.clone()) {
                         self.awaits.push(key.clone());
                     }
                     if at <= now {
-                        ask.insert(key.clone());
+                        ask.insert(key);
                     }
                 }
             }
@@ -320,7 +268,6 @@ impl Core {
         for key in &ask {
             self.judge.asked(key, now);
         }
-        let changed = before != lives(&self.view);
         (lost, ask, changed)
     }
 
@@ -333,39 +280,28 @@ impl Core {
     /// Who is silent, of those that were not lost long ago.
     fn silent(&self, held: &BTreeSet<LeaseKey>, now: BootTime) -> Silent {
         let mut silent = Silent::default();
-        for (key, lease) in self.view.leases.iter().filter(|(key, _)| held.contains(*key)) {
-            let (worker, seconds) = key;
-            let just_lost =
-                self.lost.get(key).is_some_and(|at| now.since(*at) < Duration::from_secs(*seconds));
+        for (key, lease) in self.view.leases().filter(|(key, _)| held.contains(key)) {
+            let (worker, seconds) = &key;
+            let just_lost = self
+                .lost
+                .get(&key)
+                .is_some_and(|at| now.since(*at) < Duration::from_secs(*seconds));
             if lease.life == Life::Lost && !just_lost {
                 continue;
             }
             silent.known.insert(worker.clone());
-            if just_lost || self.judge.silent(key, now) {
+            if just_lost || self.judge.silent(&key, now) {
                 silent.silent.insert(worker.clone());
             }
         }
         silent
     }
 
-    /// Leases that somebody lives by: every worker's presence, and those of placements.
-    fn held(&self) -> BTreeSet<LeaseKey> {
-        let presences = self.view.workers.keys().map(|w| (w.clone(), PRESENCE_SECONDS));
-        let placements = self
-            .view
-            .placements
-            .values()
-            .flatten()
-            .map(|p| (p.worker.clone(), p.placement.spec.touch_seconds()));
-        presences.chain(placements).collect()
-    }
-
     /// A worker answered.
     pub fn answered(&mut self, worker: &WorkerName) {
-        let keys = self.view.leases.keys().filter(|(name, _)| name == worker);
-        for key in keys {
-            self.judge.answered(key);
-        }
+        let keys: Vec<LeaseKey> =
+            self.view.leases().map(|(key, _)| key).filter(|(name, _)| name == worker).collect();
+        keys.iter().for_each(|key| self.judge.answered(key));
     }
 
     /// How long the scheduler `me` lets others go first with a program (rule 11).
@@ -375,7 +311,7 @@ impl Core {
 
     /// Length of the shortest lease that is judged, in seconds.
     pub fn shortest_lease(&self) -> u64 {
-        self.held().into_iter().map(|(_, seconds)| seconds).min().unwrap_or(PRESENCE_SECONDS)
+        self.view.held().into_iter().map(|(_, seconds)| seconds).min().unwrap_or(PRESENCE_SECONDS)
     }
 }
 

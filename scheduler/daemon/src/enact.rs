@@ -5,14 +5,17 @@ use dsbus_client::{Bus, Entry, Error, Item, Value, Write};
 use dsbus_planner::Action;
 use dsbus_schema::event::{Fact, PlacementChange, PlacementFact, ProcessFact};
 use dsbus_schema::goal::Goal;
-use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
+use dsbus_schema::ids::{InstanceId, ProgramId, ProgramName, WorkerName};
+use dsbus_schema::rollout::RolloutFact;
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, fleet_status_key, goal_key};
 use std::time::Duration;
 use uuid::Uuid;
 
-use crate::writes::{Writer, counted, said, writes};
+use crate::writes::{
+    Goals, Group, Writer, Writes, goal_after, goal_of, goal_pattern, group_writes, said,
+};
 use crate::{clock, own_touch, verify};
 
 /// How long the listing of a removed program's goals may take.
@@ -28,40 +31,48 @@ pub(crate) struct Enactor<'a> {
 }
 
 impl Enactor<'_> {
-    /// Does one action. Answers with what was written.
+    /// Does the actions of a group: all, or none. Answers with what was written.
     ///
     /// # Errors
     /// When the bus refused it or did not answer. Either way the watch will show what is so.
-    pub(crate) async fn enact(
-        &self,
-        action: &Action,
-        program: Option<ProgramId>,
-    ) -> Result<Vec<Folded>, Error> {
-        if let Some(writes) = writes(action, &self.writer())? {
+    pub(crate) async fn enact(&self, group: &Group) -> Result<Vec<Folded>, Error> {
+        let writer = Writer { id: self.id, touch: own_touch::touch(0) };
+        if let Some(writes) = group_writes(group, &writer)? {
             let last = self.bus.batch(writes.bucket, writes.writes.clone()).await?;
-            self.tell_placement(action, program);
+            group.iter().for_each(|(action, id)| self.tell(action, *id));
             return Ok(writes.entries(last, clock::wall()));
         }
-        match action {
-            Action::CountFailure { name, worker, epoch, asked } => {
-                self.count_failure(name, worker, *epoch, *asked).await?;
-                Ok(Vec::new())
+        match group.first() {
+            Some((Action::SetFleetStatus { name, state, reason, guard }, id)) => {
+                self.say(name, *id, (*state, reason), *guard).await
             }
-            Action::SetFleetStatus { name, state, reason, guard } => {
-                self.say(name, program, (*state, reason), *guard).await
-            }
-            Action::Forget { program, guard } => self.forget(program, *guard).await,
-            Action::Place { .. }
-            | Action::Update { .. }
-            | Action::Move { .. }
-            | Action::Remove { .. }
-            | Action::ClearFleetStatus { .. }
-            | Action::DropStatus { .. } => Ok(Vec::new()),
+            Some((Action::Forget { program, guard }, _)) => self.forget(program, *guard).await,
+            Some((action, _)) => self.write_goal(action).await.map(|()| Vec::new()),
+            None => Ok(Vec::new()),
         }
     }
 
-    fn writer(&self) -> Writer<'_> {
-        Writer { id: self.id, touch: own_touch::touch(0) }
+    /// Writes the goal that an action is about, unless it was done already.
+    async fn write_goal(&self, action: &Action) -> Result<(), Error> {
+        let Some((program, index)) = goal_of(action) else { return Ok(()) };
+        let pattern = goal_pattern(program);
+        // The guard is read first: what is written after it makes the write fail.
+        let last = self.bus.get(Bucket::Goals, &pattern).await?.map_or(0, |e| e.seq);
+        let read = |index| async move {
+            let entry = self.bus.get(Bucket::Goals, &goal_key(program, index)).await?;
+            Ok::<Option<Goal>, Error>(entry.map(|e| e.json()).transpose()?.flatten())
+        };
+        let goals = Goals { own: read(index).await?, all: read(None).await?, last };
+        let Some(goal) = goal_after(action, self.bus.fleet(), &goals) else { return Ok(()) };
+        match action {
+            Action::Stop { name, reason, .. } => tracing::info!("{name}: stopped: {reason}"),
+            Action::Fire { due, .. } => {
+                tracing::info!("{program}: the run of {} is due: {:?}", due.at, due.verdict);
+            }
+            _ => {}
+        }
+        let write = Write::put(goal_key(program, index), &goal)?.guard(&pattern, last);
+        self.bus.write(Bucket::Goals, write).await.map(|_| ())
     }
 
     /// Deletes what is left of a removed program: its goals, then itself. The goals are listed
@@ -80,31 +91,6 @@ impl Enactor<'_> {
         self.delete(Bucket::Programs, program.to_string(), guard).await
     }
 
-    /// Counts a failure in the instance's goal, unless it is counted already.
-    async fn count_failure(
-        &self,
-        name: &InstanceId,
-        worker: &WorkerName,
-        epoch: Epoch,
-        asked: u64,
-    ) -> Result<(), Error> {
-        let key = goal_key(&name.program, Some(name.index));
-        let pattern = format!("{}.*", name.program);
-        let last = self.bus.get(Bucket::Goals, &pattern).await?.map_or(0, |e| e.seq);
-        let entry = self.bus.get(Bucket::Goals, &key).await?;
-        let stored: Option<Goal> = entry.map(|e| e.json()).transpose()?.flatten();
-        let all: Option<Goal> =
-            match self.bus.get(Bucket::Goals, &goal_key(&name.program, None)).await? {
-                Some(entry) => entry.json()?,
-                None => None,
-            };
-        let Some(goal) = counted(stored, all.as_ref(), worker, epoch, asked) else {
-            return Ok(());
-        };
-        let write = Write::put(key, &goal)?.guard(&pattern, last);
-        self.bus.write(Bucket::Goals, write).await.map(|_| ())
-    }
-
     async fn say(
         &self,
         name: &InstanceId,
@@ -115,9 +101,10 @@ impl Enactor<'_> {
         let event = Uuid::now_v7();
         let status = said(program, (state, reason), event, clock::wall());
         let write = Write::put(fleet_status_key(name), &status)?.expect(guard);
+        let writes = Writes { bucket: Bucket::Status, writes: vec![write.clone()] };
         let seq = self.bus.write(Bucket::Status, write).await?;
         verify::publish(self.bus, event, Fact::Process(fleet_fact(name, &status)));
-        Ok(vec![put_entry(Bucket::Status, fleet_status_key(name), seq, &status)?])
+        Ok(writes.entries(seq, clock::wall()))
     }
 
     async fn delete(&self, bucket: Bucket, key: String, guard: u64) -> Result<Vec<Folded>, Error> {
@@ -139,39 +126,57 @@ impl Enactor<'_> {
         }
     }
 
-    /// Tells of an action that changed where an instance runs.
-    fn tell_placement(&self, action: &Action, program: Option<ProgramId>) {
-        let known = program.unwrap_or(ProgramId(Uuid::nil()));
+    /// Tells of an action that was done.
+    fn tell(&self, action: &Action, program: Option<ProgramId>) {
+        match action {
+            Action::Rollout { record, change, reason, .. } => {
+                tracing::info!("{}: rollout {change:?}: {reason}", record.name);
+                let fact = RolloutFact {
+                    program: record.name.clone(),
+                    id: record.id,
+                    change: *change,
+                    revision: record.revision,
+                    reason: reason.clone(),
+                    by: None,
+                };
+                verify::publish(self.bus, Uuid::now_v7(), Fact::Rollout(fact));
+            }
+            Action::ForgetWorker { worker, .. } => {
+                tracing::info!("worker {worker} stopped, and is not missed");
+            }
+            other => {
+                if let Some(fact) = self.placement_fact(other, program) {
+                    let place = |worker: &Option<WorkerName>| {
+                        worker.as_ref().map_or("-", WorkerName::as_str).to_owned()
+                    };
+                    let (from, to) = (place(&fact.from), place(&fact.to));
+                    let PlacementFact { name, change, reason, .. } = &fact;
+                    tracing::info!("{name}: {change:?} {from} -> {to} ({reason})");
+                    verify::publish(self.bus, Uuid::now_v7(), Fact::Placement(fact));
+                }
+            }
+        }
+    }
+
+    fn placement_fact(&self, action: &Action, program: Option<ProgramId>) -> Option<PlacementFact> {
         let (name, id, change, from, to, epoch, reason) = match action {
             Action::Place { name, worker, placement, .. } => {
-                let reason = "it should run and had no place";
-                (
-                    name,
-                    placement.id,
-                    PlacementChange::Placed,
-                    None,
-                    Some(worker),
-                    placement.epoch,
-                    reason,
-                )
+                let reason = placement.reason.as_deref().unwrap_or("it should run");
+                let (change, epoch) = (PlacementChange::Placed, placement.epoch);
+                (name, placement.id, change, None, Some(worker), epoch, reason)
             }
             Action::Move { name, from, to, placement, reason, .. } => {
-                let change = PlacementChange::Moved;
-                (name, placement.id, change, Some(from), Some(to), placement.epoch, reason.as_str())
+                let (change, epoch) = (PlacementChange::Moved, placement.epoch);
+                (name, placement.id, change, Some(from), Some(to), epoch, reason.as_str())
             }
             Action::Remove { name, worker, epoch, reason, .. } => {
-                (name, known, PlacementChange::Removed, Some(worker), None, *epoch, reason.as_str())
+                let id = program.unwrap_or(ProgramId(Uuid::nil()));
+                let change = PlacementChange::Removed;
+                (name, id, change, Some(worker), None, *epoch, reason.as_str())
             }
-            Action::Update { .. }
-            | Action::CountFailure { .. }
-            | Action::SetFleetStatus { .. }
-            | Action::ClearFleetStatus { .. }
-            | Action::DropStatus { .. }
-            | Action::Forget { .. } => return,
+            _ => return None,
         };
-        let place = |worker: Option<&WorkerName>| worker.map_or("-", WorkerName::as_str).to_owned();
-        tracing::info!("{name}: {change:?} {} -> {} ({reason})", place(from), place(to));
-        let fact = PlacementFact {
+        Some(PlacementFact {
             name: name.clone(),
             id,
             change,
@@ -180,8 +185,7 @@ impl Enactor<'_> {
             epoch,
             reason: reason.to_owned(),
             scheduler: self.id.to_owned(),
-        };
-        verify::publish(self.bus, Uuid::now_v7(), Fact::Placement(fact));
+        })
     }
 }
 
@@ -204,17 +208,6 @@ fn fleet_fact(name: &InstanceId, status: &Status) -> ProcessFact {
         stderr_line: None,
         attempt: None,
     }
-}
-
-fn put_entry<T: serde::Serialize>(
-    bucket: Bucket,
-    key: String,
-    seq: u64,
-    body: &T,
-) -> Result<Folded, Error> {
-    let Write { body, .. } = Write::put(key.clone(), body)?;
-    let value = Value::Put(body.unwrap_or_default());
-    Ok((bucket, Entry { key, seq, value, time: clock::wall() }))
 }
 
 fn gone(bucket: Bucket, key: String, seq: u64) -> Folded {

@@ -4,13 +4,15 @@
 //!
 //! What decides is pure, and public so that the simulation (`tests/simulation`) runs it: [`core`],
 //! [`writes`], [`turn`], [`pulse`], and what a command makes of a goal or a program ([`changed`],
-//! [`declared`]).
+//! [`revised`]).
 
 mod clock;
 mod commands;
 mod config;
 pub mod core;
 mod enact;
+mod enacting;
+mod held;
 mod observe;
 mod own_touch;
 pub mod pulse;
@@ -19,7 +21,7 @@ pub mod turn;
 mod verify;
 pub mod writes;
 
-pub use commands::act::changed;
-pub use commands::declare::declared;
+pub use commands::act::{Order, changed};
+pub use commands::revise::{Author, Revised, revised};
 pub use config::Config;
 pub use run::run;

@@ -14,6 +14,8 @@ use dsbus_schema::moment::BootTime;
 pub const STEP: Duration = Duration::from_millis(100);
 /// The greatest number of steps that are waited: of so many schedulers one lives.
 const STEPS_MAX: u32 = 5;
+/// After this time a turn is over, whether it was used or not.
+const FORGOTTEN: Duration = STEP.saturating_mul(STEPS_MAX + 5);
 
 /// FNV-1a, and a last round that spreads what differs in the last byte. The same on every machine
 /// and in every release, as it must be.
@@ -41,24 +43,21 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Whether what is planned under this name may be done now, by one who is to wait so long.
-    /// Otherwise it is asked again.
-    pub fn has_come(&mut self, what: &str, patience: Duration, now: BootTime) -> bool {
+    /// When that may be done which is planned under this name, by one who is to wait so long; `None`
+    /// when its turn has come. It is to be asked again then.
+    pub fn wait(&mut self, what: &str, patience: Duration, now: BootTime) -> Option<BootTime> {
         if patience.is_zero() {
-            return true;
+            self.since.remove(what);
+            return None;
         }
-        let since = self.since.entry(what.to_owned()).or_insert(now);
-        now.since(*since) >= patience
-    }
-
-    /// What is not planned any more has been done by somebody: it has no turn.
-    pub fn keep(&mut self, planned: &BTreeSet<String>) {
-        self.since.retain(|what, _| planned.contains(what));
-    }
-
-    /// Whether something waits for its turn.
-    pub fn waits(&self) -> bool {
-        !self.since.is_empty()
+        // What was planned and not asked about again was done by somebody else.
+        self.since.retain(|_, since| now.since(*since) < FORGOTTEN);
+        let since = *self.since.entry(what.to_owned()).or_insert(now);
+        if now.since(since) >= patience {
+            self.since.remove(what);
+            return None;
+        }
+        Some(since + patience)
     }
 }
 
@@ -98,16 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_comes_after_its_time_and_is_gone_with_what_was_planned() {
+    fn a_turn_comes_after_its_time_and_once() {
         let at = |ms: u64| BootTime(ms * 1_000_000);
         let mut turns = Turns::default();
-        assert!(turns.has_come("fleet web:0", Duration::ZERO, at(0)));
-        assert!(!turns.waits());
-        assert!(!turns.has_come("fleet web:0", STEP, at(0)));
-        assert!(!turns.has_come("fleet web:0", STEP, at(99)));
-        assert!(turns.has_come("fleet web:0", STEP, at(100)));
-        turns.keep(&BTreeSet::new());
-        assert!(!turns.has_come("fleet web:0", STEP, at(100)));
-        assert!(turns.waits());
+        assert_eq!(turns.wait("fleet web:0", Duration::ZERO, at(0)), None);
+        assert_eq!(turns.wait("fleet web:0", STEP, at(0)), Some(at(100)));
+        assert_eq!(turns.wait("fleet web:0", STEP, at(99)), Some(at(100)));
+        assert_eq!(turns.wait("fleet web:0", STEP, at(100)), None);
+        assert_eq!(turns.wait("fleet web:0", STEP, at(100)), Some(at(200)), "something else");
+        assert_eq!(turns.wait("fleet web:0", STEP, at(9_000)), Some(at(9_100)), "long ago");
     }
 }

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use dsbus_client::{BATCH_WRITES_MAX, Entry, Error, Value, Write};
 use dsbus_planner::Action;
 use dsbus_planner::action::LeaseGuard;
+use dsbus_planner::jobs::{Due, Verdict};
 use dsbus_schema::goal::{Goal, Wanted};
-use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, WorkerName};
+use dsbus_schema::ids::{
+    Epoch, FleetName, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName,
+};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::placement::Placement;
 use dsbus_schema::state::State;
@@ -117,8 +120,8 @@ pub fn group_writes(group: &Group, writer: &Writer<'_>) -> Result<Option<Writes>
     Ok(all)
 }
 
-/// What an action writes; `None` for one that must look at the bus first: see [`counted`], [`said`]
-/// and `Action::Forget`.
+/// What an action writes; `None` for one that must look at the bus first: see [`goal_of`], [`said`]
+/// and [`Action::Forget`].
 ///
 /// # Errors
 /// [`Error::Malformed`] when a body cannot be written as JSON.
@@ -142,9 +145,18 @@ pub fn writes(action: &Action, writer: &Writer<'_>) -> Result<Option<Writes>, Er
         Action::DropStatus { name, worker, guard } => {
             Writes::one(Bucket::Status, Write::delete(instance_key(worker, name)).expect(*guard))
         }
-        Action::CountFailure { .. } | Action::SetFleetStatus { .. } | Action::Forget { .. } => {
-            return Ok(None);
+        Action::Rollout { guard, record, .. } => {
+            let write = Write::put(record.name.as_str(), record)?.expect(*guard);
+            Writes::one(Bucket::Programs, write)
         }
+        Action::ForgetWorker { worker, guard } => {
+            Writes::one(Bucket::Workers, Write::delete(worker.as_str()).expect(*guard))
+        }
+        Action::CountFailure { .. }
+        | Action::Stop { .. }
+        | Action::Fire { .. }
+        | Action::SetFleetStatus { .. }
+        | Action::Forget { .. } => return Ok(None),
     };
     Ok(Some(found))
 }
@@ -185,18 +197,43 @@ fn removal(
     Ok(vec![delete, touch])
 }
 
-/// The goal of an instance once it has counted a failure; `None` when it is counted already. `all`
-/// is the goal of its program.
-pub fn counted(
-    stored: Option<Goal>,
-    all: Option<&Goal>,
-    worker: &WorkerName,
-    epoch: Epoch,
-    asked: u64,
-) -> Option<Goal> {
+/// The goals of a program that an action about one of them must know.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Goals {
+    /// The one that is written.
+    pub own: Option<Goal>,
+    /// That of the whole program.
+    pub all: Option<Goal>,
+    /// The last sequence over all goals of the program.
+    pub last: u64,
+}
+
+/// Which goal an action writes: of a program, or of one instance.
+pub fn goal_of(action: &Action) -> Option<(&ProgramName, Option<u32>)> {
+    match action {
+        Action::CountFailure { name, .. } | Action::Stop { name, .. } => {
+            Some((&name.program, Some(name.index)))
+        }
+        Action::Fire { program, .. } => Some((program, None)),
+        _ => None,
+    }
+}
+
+/// The goal after such an action; `None` when it was done already.
+pub fn goal_after(action: &Action, fleet: &FleetName, goals: &Goals) -> Option<Goal> {
+    match action {
+        Action::CountFailure { worker, epoch, asked, .. } => counted(goals, worker, *epoch, *asked),
+        Action::Stop { name, epoch, .. } => stopped(goals, fleet, name, *epoch),
+        Action::Fire { due, .. } => fired(goals, due),
+        _ => None,
+    }
+}
+
+/// Counts a failure.
+fn counted(goals: &Goals, worker: &WorkerName, epoch: Epoch, asked: u64) -> Option<Goal> {
     // A goal that is made only to count says what the program's says, and is never the later.
-    let mut goal =
-        stored.unwrap_or_else(|| Goal { run: all.is_none_or(|goal| goal.run), ..Goal::default() });
+    let run = || goals.all.as_ref().is_none_or(|goal| goal.run);
+    let mut goal = goals.own.clone().unwrap_or_else(|| Goal { run: run(), ..Goal::default() });
     if goal.failed_epoch >= epoch && goal.fails_since >= asked {
         return None;
     }
@@ -212,6 +249,39 @@ pub fn counted(
     Some(goal)
 }
 
+/// Stops an instance whose worker is lost, once for each epoch.
+fn stopped(goals: &Goals, fleet: &FleetName, name: &InstanceId, epoch: Epoch) -> Option<Goal> {
+    let mut goal = goals.own.clone().unwrap_or_default();
+    let text = format!("{fleet}/{name}/{epoch}/lost");
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes());
+    if goal.commands.has_acted(id) {
+        return None;
+    }
+    goal.commands.remember(id, "stop");
+    (goal.run, goal.stamp) = (false, goals.last + 1);
+    Some(goal)
+}
+
+/// Fires a scheduled run, or notes that it is skipped: whoever is first.
+fn fired(goals: &Goals, due: &Due) -> Option<Goal> {
+    let mut goal = goals.own.clone().unwrap_or_default();
+    if goal.last_due >= Some(due.at) || goal.commands.has_acted(due.id) {
+        return None;
+    }
+    goal.last_due = Some(due.at);
+    if due.verdict == Verdict::Run {
+        goal.commands.remember(due.id, "start");
+        (goal.run, goal.stamp) = (true, goals.last + 1);
+        goal.starts += 1;
+    }
+    Some(goal)
+}
+
+/// Every goal of a program: what a write to any of them is guarded by.
+pub fn goal_pattern(program: &ProgramName) -> String {
+    format!("{program}.*")
+}
+
 /// What a scheduler says of an instance.
 pub fn said(
     program: Option<ProgramId>,
@@ -225,6 +295,7 @@ pub fn said(
         revision: 0,
         wanted: Wanted { run: true, ..Wanted::default() },
         state,
+        rests: false,
         since,
         pid: None,
         restarts: 0,
@@ -245,7 +316,9 @@ pub fn said(
 /// What an action is about: one that was refused is held back under this name.
 pub fn hold_key(action: &Action) -> String {
     let about = match action {
-        Action::Forget { program, .. } => program.to_string(),
+        Action::ForgetWorker { worker, .. } => worker.to_string(),
+        Action::Forget { program, .. } | Action::Fire { program, .. } => program.to_string(),
+        Action::Rollout { record, .. } => record.name.to_string(),
         Action::DropStatus { name, worker, .. } => format!("{name}@{worker}"),
         other => other.instance().map(ToString::to_string).unwrap_or_default(),
     };
@@ -254,7 +327,10 @@ pub fn hold_key(action: &Action) -> String {
         | Action::Update { .. }
         | Action::Move { .. }
         | Action::Remove { .. } => "fleet",
-        Action::CountFailure { .. } => "goal",
+        Action::CountFailure { .. } | Action::Stop { .. } => "goal",
+        Action::Fire { .. } => "run",
+        Action::Rollout { .. } => "rollout",
+        Action::ForgetWorker { .. } => "worker",
         Action::SetFleetStatus { .. } | Action::ClearFleetStatus { .. } => "said",
         Action::DropStatus { .. } => "status",
         Action::Forget { .. } => "program",

@@ -3,7 +3,11 @@
 
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::placement::Placement;
+use dsbus_schema::program::Program;
+use dsbus_schema::rollout::RolloutChange;
 use dsbus_schema::state::State;
+
+use crate::jobs::Due;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +104,40 @@ pub enum Action {
         /// Sequence of the entry.
         guard: u64,
     },
+    /// Stop an instance as if a person had asked for it: its `on_worker_loss` says so.
+    Stop {
+        /// The instance.
+        name: InstanceId,
+        /// Epoch of the placement whose worker is lost: it is stopped once for each.
+        epoch: Epoch,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A scheduled run is due: fire it, or note that it is skipped.
+    Fire {
+        /// The program.
+        program: ProgramName,
+        /// The run.
+        due: Due,
+    },
+    /// A rollout came to an end, failed, or goes back.
+    Rollout {
+        /// Sequence of the program's entry.
+        guard: u64,
+        /// The program as it is written.
+        record: Box<Program>,
+        /// What is told.
+        change: RolloutChange,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A worker that stopped in order holds nothing any more: delete its record.
+    ForgetWorker {
+        /// The worker.
+        worker: WorkerName,
+        /// Sequence of its record.
+        guard: u64,
+    },
     /// Nothing of a removed program runs any more: delete its goals, states and itself.
     Forget {
         /// The program.
@@ -131,7 +169,20 @@ impl Action {
             | Action::SetFleetStatus { .. }
             | Action::ClearFleetStatus { .. }
             | Action::DropStatus { .. }
+            | Action::Stop { .. }
+            | Action::Fire { .. }
+            | Action::Rollout { .. }
+            | Action::ForgetWorker { .. }
             | Action::Forget { .. } => None,
+        }
+    }
+
+    /// The program it is about, where it is about one.
+    pub fn program(&self) -> Option<&ProgramName> {
+        match self {
+            Action::Fire { program, .. } | Action::Forget { program, .. } => Some(program),
+            Action::Rollout { record, .. } => Some(&record.name),
+            other => other.instance().map(|name| &name.program),
         }
     }
 
@@ -145,8 +196,12 @@ impl Action {
             | Action::CountFailure { name, .. }
             | Action::SetFleetStatus { name, .. }
             | Action::ClearFleetStatus { name, .. }
+            | Action::Stop { name, .. }
             | Action::DropStatus { name, .. } => Some(name),
-            Action::Forget { .. } => None,
+            Action::Fire { .. }
+            | Action::Rollout { .. }
+            | Action::ForgetWorker { .. }
+            | Action::Forget { .. } => None,
         }
     }
 }

@@ -5,10 +5,9 @@ use crate::view::View;
 /// Everything that is wrong with a view, for the log. Invariant 1 of DESIGN.md section 5: at most
 /// one placement per instance.
 pub fn broken(view: &View) -> Vec<String> {
-    view.placements
-        .iter()
-        .filter(|(_, placed)| placed.len() > 1)
-        .map(|(name, placed)| {
+    view.doubled()
+        .map(|(name, instance)| {
+            let placed = &instance.placements;
             let workers: Vec<_> = placed.iter().map(|p| p.worker.to_string()).collect();
             format!("{name} has {} placements: {}", placed.len(), workers.join(", "))
         })

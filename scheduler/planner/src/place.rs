@@ -1,150 +1,144 @@
-//! Where instances without a place go: eligibility, then the least loaded.
+//! Where instances without a place go, and what schedulers say of instances.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::placement::Placement;
-use dsbus_schema::program::{Facility, Program};
-use dsbus_schema::state::{State, WorkerState};
-use dsbus_schema::worker::Worker;
+use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::state::State;
 
 use crate::action::Action;
-use crate::evict;
-use crate::plan::{Draft, next_epoch};
-use crate::view::{Life, View};
+use crate::fit::Ask;
+use crate::order::{self, Wait};
+use crate::placed;
+use crate::plan::{Draft, Scene, next_epoch};
+use crate::rolling::{self, Health, Rolling};
+use crate::view::{Instance, Life};
 
 /// Plans for one instance of a declared program: a place for it if it has none, and what schedulers
 /// say of it.
-pub(crate) fn plan(view: &View, program: &Program, name: &InstanceId, draft: &mut Draft) {
-    let wanted = view.wanted(program, name.index);
-    if let Some(placed) = view.placed(name) {
-        let lost = view.life(placed) == Life::Lost;
-        let fatal = view.status(name, placed).is_some_and(|s| s.state == State::Fatal);
-        let given_up = !lost && fatal && evict::given_up(view, name, evict::asked(program, wanted));
-        let reason = given_up.then(|| {
-            let goal = view.goal(name);
-            let workers: Vec<_> =
-                goal.into_iter().flat_map(|g| &g.failed_on).map(WorkerName::as_str).collect();
-            let fails = goal.map_or(0, |g| g.fails);
-            let times = if fails == 1 { "once".to_owned() } else { format!("{fails} times") };
-            format!("given up after it ended FATAL {times}, on {}", workers.join(", "))
-        });
-        say(view, name, reason.map(|r| (State::Fatal, r)), draft);
-        return;
+pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &Rolling<'_>, draft: &mut Draft) {
+    let (view, entry, program) = (scene.view, scene.entry, scene.program);
+    let wanted = view.wanted(program, index);
+    let instance = entry.instance(index);
+    if let Some(given_up) = instance.and_then(|instance| given_up(scene, index, instance)) {
+        return say(scene, index, given_up, draft);
     }
     if !wanted.run {
-        say(view, name, None, draft);
-        return;
+        return say(scene, index, None, draft);
     }
-    match choose(view, program, name, None, &draft.load) {
-        Ok(worker) => {
-            draft.loaded(&worker);
-            let epoch = next_epoch(view, name);
-            draft.actions.push(Action::Place {
-                name: name.clone(),
-                worker,
-                guard: view.guard(name),
-                placement: Box::new(placement(view, program, name, epoch)),
-            });
+    if let Some(wait) = before_start(scene, index) {
+        draft.wake_at(wait.until);
+        return say(scene, index, wait.tell.then_some((State::Pending, wait.reason)), draft);
+    }
+    let name = InstanceId::new(program.name.clone(), index);
+    let (revision, spec) = rolling.fresh(index);
+    let failed_on = failed_on(scene, index);
+    let ask = Ask::new(view, &name, &spec, failed_on);
+    match ask.choose(None, &draft.deltas) {
+        Ok((worker, score)) => {
+            if let Some(host) = view.hosts.get(worker) {
+                draft.deltas.add(host, &program.name, &spec);
+            }
+            let epoch = next_epoch(entry, index);
+            let mut placement = placement(scene, index, epoch, revision, &spec);
+            placement.reason =
+                Some(format!("best of those that may take it ({})", ask.words(score)));
+            let (worker, guard) = (worker.clone(), instance.map_or(0, |i| i.guard));
+            let placement = Box::new(placement);
+            draft.actions.push(Action::Place { name, worker, guard, placement });
         }
-        Err(reason) => say(view, name, Some((State::Pending, reason)), draft),
+        Err(reason) => {
+            draft.waits = true;
+            say(scene, index, Some((State::Pending, reason)), draft);
+        }
     }
+}
+
+/// What schedulers say of an instance that has a place (nothing, mostly); `None` when it has none.
+fn given_up(scene: &Scene<'_>, index: u32, instance: &Instance) -> Option<Option<(State, String)>> {
+    let placed = instance.placed()?;
+    let lost = scene.view.life(placed) == Life::Lost;
+    let fatal = instance.status(placed).is_some_and(|s| s.state == State::Fatal);
+    let asked = placed::asked(scene.program, scene.view.wanted(scene.program, index));
+    if !fatal || (lost && placed.rest.is_none()) || !placed::given_up(scene, index, asked) {
+        return Some(None);
+    }
+    let goal = scene.entry.goals.each.get(&index);
+    let workers: Vec<_> =
+        goal.into_iter().flat_map(|g| &g.failed_on).map(WorkerName::as_str).collect();
+    let fails = goal.map_or(0, |g| g.fails);
+    let times = if fails == 1 { "once".to_owned() } else { format!("{fails} times") };
+    let reason = format!("given up after it ended FATAL {times}, on {}", workers.join(", "));
+    Some(Some((State::Fatal, reason)))
+}
+
+/// What an instance without a place waits for, before a worker is looked for.
+pub(crate) fn before_start(scene: &Scene<'_>, index: u32) -> Option<Wait> {
+    order::before_start(scene.view, scene.program, scene.now).or_else(|| canaries(scene, index))
+}
+
+/// At the first start of a program with canaries, the rest waits until these are healthy.
+fn canaries(scene: &Scene<'_>, index: u32) -> Option<Wait> {
+    let (program, entry) = (scene.program, scene.entry);
+    let update = &program.spec.update;
+    let fresh = entry.instance(index).is_none_or(|instance| instance.guard == 0);
+    if !fresh || index < update.canary || program.rollout.is_some() {
+        return None;
+    }
+    let mut until = None;
+    for canary in (0..update.canary).filter(|i| scene.view.wanted(program, *i).run) {
+        let instance = entry.instance(canary);
+        let placed = instance.and_then(|instance| instance.placed());
+        let health = instance.zip(placed).map_or(Health::Down, |(instance, placed)| {
+            let young = update.min_healthy.0;
+            rolling::health(scene.view, instance, placed, young, scene.now.boot)
+        });
+        match health {
+            Health::Up => continue,
+            Health::Young(at) => until = Some(at),
+            Health::Down => {}
+        }
+        let reason = format!("waits until {}:{canary} is healthy", program.name);
+        return Some(Wait { reason, until, tell: true });
+    }
+    None
 }
 
 /// The placement of an instance that is placed anew.
 pub(crate) fn placement(
-    view: &View,
-    program: &Program,
-    name: &InstanceId,
+    scene: &Scene<'_>,
+    index: u32,
     epoch: Epoch,
+    revision: u64,
+    spec: &Arc<ProgramSpec>,
 ) -> Placement {
-    Placement {
-        id: program.id,
-        revision: program.revision,
-        epoch,
-        wanted: view.wanted(program, name.index),
-        spec: program.spec.clone(),
-        signer: None,
-        sig: None,
-    }
+    let wanted = scene.view.wanted(scene.program, index);
+    Placement::new(scene.program.id, revision, epoch, wanted, ProgramSpec::clone(spec))
 }
 
-/// The worker that takes an instance, not being `except`: of those that may, the one with the
-/// fewest instances, by name among equals.
-///
-/// # Errors
-/// When none may take it: why, for people.
-pub(crate) fn choose(
-    view: &View,
-    program: &Program,
-    name: &InstanceId,
-    except: Option<&WorkerName>,
-    load: &BTreeMap<WorkerName, usize>,
-) -> Result<WorkerName, String> {
-    if view.workers.is_empty() {
-        return Err("no worker has ever joined this fleet".to_owned());
+/// Where it ended FATAL since a person last asked for something new.
+pub(crate) fn failed_on<'a>(scene: &Scene<'a>, index: u32) -> &'a [WorkerName] {
+    let asked = placed::asked(scene.program, scene.view.wanted(scene.program, index));
+    match scene.entry.goals.each.get(&index) {
+        Some(goal) if goal.fails_since >= asked => &goal.failed_on,
+        _ => &[],
     }
-    let needs = program.spec.needs();
-    let mut refusals = Vec::new();
-    let mut candidates = Vec::new();
-    let mut lacking: BTreeMap<Facility, Vec<&str>> = BTreeMap::new();
-    for worker in view.workers.values().filter(|w| except != Some(&w.name)) {
-        if let Some(why) = refusal(view, program, name, worker) {
-            refusals.push(format!("{} {why}", worker.name));
-            continue;
-        }
-        let lacks = view.lacks(&worker.name, &needs);
-        if lacks.is_empty() {
-            candidates.push(&worker.name);
-        }
-        for facility in lacks {
-            lacking.entry(facility).or_default().push(worker.name.as_str());
-        }
-    }
-    for machine in program.spec.machines.iter().filter(|m| !view.workers.contains_key(*m)) {
-        refusals.push(format!("{machine} has never joined this fleet"));
-    }
-    refusals.extend(lacking.iter().map(|(facility, workers)| {
-        let lack = if workers.len() == 1 { "lacks" } else { "lack" };
-        format!("{} {lack} {facility}", workers.join(", "))
-    }));
-    candidates
-        .into_iter()
-        .min_by_key(|worker| (load.get(*worker).copied().unwrap_or(0), (*worker).clone()))
-        .cloned()
-        .ok_or_else(|| format!("no worker can take it: {}", refusals.join("; ")))
-}
-
-/// Why a worker may not take an instance.
-fn refusal(view: &View, program: &Program, name: &InstanceId, worker: &Worker) -> Option<String> {
-    let machines = &program.spec.machines;
-    if !machines.is_empty() && !machines.contains(&worker.name) {
-        return Some("is not among its machines".to_owned());
-    }
-    let state = view.worker_state(worker);
-    if state != WorkerState::Ready {
-        return Some(format!("is {state}"));
-    }
-    let wanted = view.wanted(program, name.index);
-    view.goal(name)
-        .is_some_and(|g| {
-            g.fails_since >= evict::asked(program, wanted) && g.failed_on.contains(&worker.name)
-        })
-        .then(|| "has seen it end FATAL".to_owned())
 }
 
 /// Tells what schedulers know of an instance, unless that was told already.
-fn say(view: &View, name: &InstanceId, now: Option<(State, String)>, draft: &mut Draft) {
-    let guard = view.fleet_status_guards.get(name).copied().unwrap_or(0);
-    match (now, view.fleet_statuses.get(name)) {
+fn say(scene: &Scene<'_>, index: u32, now: Option<(State, String)>, draft: &mut Draft) {
+    let instance = scene.entry.instance(index);
+    let said = instance.and_then(|instance| instance.said.as_ref());
+    let guard = instance.map_or(0, |instance| instance.said_guard);
+    let name = InstanceId::new(scene.program.name.clone(), index);
+    match (now, said) {
         (None, None) => {}
-        (None, Some(_)) => {
-            draft.actions.push(Action::ClearFleetStatus { name: name.clone(), guard });
-        }
+        (None, Some(_)) => draft.actions.push(Action::ClearFleetStatus { name, guard }),
         (Some((state, reason)), Some(said))
             if said.value.state == state && said.value.reason.as_ref() == Some(&reason) => {}
         (Some((state, reason)), _) => {
-            draft.actions.push(Action::SetFleetStatus { name: name.clone(), state, reason, guard });
+            draft.actions.push(Action::SetFleetStatus { name, state, reason, guard });
         }
     }
 }

@@ -1,47 +1,151 @@
 //! The order of the passes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use dsbus_schema::ids::{InstanceId, WorkerName};
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
+use dsbus_schema::moment::BootTime;
+use dsbus_schema::program::Program;
 
 use crate::action::Action;
-use crate::view::View;
-use crate::{evict, place, purge};
+use crate::fit::Deltas;
+use crate::order;
+use crate::rolling::Rolling;
+use crate::view::{Entry, Now, View};
+use crate::{fire, place, placed, purge, rolling, system};
 
 /// What every pass adds to.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) actions: Vec<Action>,
-    /// Instances per worker, with what this plan adds.
-    pub(crate) load: BTreeMap<WorkerName, usize>,
+    /// What this plan puts on workers.
+    pub(crate) deltas: Deltas,
+    /// Workers from which this plan begins to take an instance away because it is to leave.
+    pub(crate) leaving: BTreeSet<WorkerName>,
+    /// When the program in hand is to be planned for again, though nothing happens.
+    pub(crate) wake: Option<BootTime>,
+    /// An instance of the program in hand finds no worker.
+    pub(crate) waits: bool,
 }
 
 impl Draft {
-    /// Counts an instance that this plan puts on `worker`.
-    pub(crate) fn loaded(&mut self, worker: &WorkerName) {
-        *self.load.entry(worker.clone()).or_insert(0) += 1;
+    /// The program in hand is planned for again at that time, or earlier.
+    pub(crate) fn wake_at(&mut self, at: Option<BootTime>) {
+        self.wake = match (self.wake, at) {
+            (Some(known), Some(at)) => Some(known.min(at)),
+            (known, at) => known.or(at),
+        };
     }
 }
 
-/// What to do about the world as `view` shows it. Acting on the answer and planning again gives
-/// nothing.
-pub fn plan(view: &View) -> Vec<Action> {
-    let mut draft = Draft { actions: Vec::new(), load: view.load() };
-    for name in view.placements.keys() {
-        evict::plan(view, name, &mut draft);
+/// One program while it is planned for.
+pub(crate) struct Scene<'a> {
+    pub(crate) view: &'a View,
+    pub(crate) entry: &'a Entry,
+    pub(crate) program: &'a Program,
+    pub(crate) now: Now,
+}
+
+/// What to do about what changed since the last plan, and about what time has made due. Acting on
+/// the answer and planning again gives nothing.
+pub fn plan(view: &mut View, now: Now) -> Vec<Action> {
+    view.index.wake(now.boot);
+    note_leaving(view);
+    let mut draft = Draft::default();
+    purge::workers(view, &mut draft);
+    let mut news = view.index.take_news();
+    let mut planned: BTreeSet<ProgramName> = BTreeSet::new();
+    loop {
+        sum_up(view, &news);
+        // Whoever is tied to a program that was summed up anew is planned for, too.
+        news.extend(view.index.take_news());
+        news.retain(|name| !planned.contains(name));
+        if news.is_empty() {
+            break;
+        }
+        let mut order: Vec<_> = news.iter().map(|name| (priority(view, name), name)).collect();
+        order.sort();
+        for (_, name) in order {
+            (draft.wake, draft.waits) = (None, false);
+            one(view, name, now, &mut draft);
+            let (wake, waits) = (draft.wake, draft.waits);
+            view.index.set_wake(name, wake);
+            view.index.set_waiting(name, waits);
+        }
+        planned.append(&mut news);
     }
-    for program in view.programs.values().filter(|p| !p.value.removing) {
-        for name in program.value.instances() {
-            place::plan(view, &program.value, &name, &mut draft);
+    draft.actions
+}
+
+/// The same for everything there is.
+pub fn plan_all(view: &mut View, now: Now) -> Vec<Action> {
+    view.note_all();
+    plan(view, now)
+}
+
+fn priority(view: &View, name: &ProgramName) -> i32 {
+    view.program(name).map_or(i32::MAX, |program| program.spec.priority)
+}
+
+/// While a worker drains, whatever is left on it may be next.
+fn note_leaving(view: &mut View) {
+    let draining: Vec<_> = view.index.draining().iter().cloned().collect();
+    let copies = draining.iter().filter_map(|worker| view.hosts.get(worker));
+    let programs: Vec<_> = copies.flat_map(|host| host.copies.keys().cloned()).collect();
+    programs.iter().for_each(|name| view.index.note(name));
+}
+
+/// Sums programs up anew, and notes whoever is tied to one that changed.
+fn sum_up(view: &mut View, news: &BTreeSet<ProgramName>) {
+    for name in news {
+        let Some(entry) = view.programs.get(name) else { continue };
+        let sum = order::summary(view, entry);
+        if sum != entry.summary {
+            if let Some(entry) = view.programs.get_mut(name) {
+                entry.summary = sum;
+            }
+            view.index.note_tied(name);
         }
     }
-    purge::plan(view, &mut draft);
-    draft.actions
+}
+
+fn one(view: &View, name: &ProgramName, now: Now, draft: &mut Draft) {
+    let Some(entry) = view.programs.get(name) else { return };
+    purge::statuses(view, name, entry, draft);
+    let program = entry.program.as_ref();
+    let Some(seen) = program.filter(|seen| !seen.value.removing) else {
+        for (index, instance) in &entry.instances {
+            placed::without_program(view, &InstanceId::new(name.clone(), *index), instance, draft);
+        }
+        purge::program(name, entry, draft);
+        return;
+    };
+    let scene = Scene { view, entry, program: &seen.value, now };
+    let mut rolling = Rolling::new(&scene);
+    fire::plan(&scene, draft);
+    let placed: Vec<u32> = entry
+        .instances
+        .iter()
+        .filter(|(_, instance)| !instance.placements.is_empty())
+        .map(|(index, _)| *index)
+        .collect();
+    for index in placed {
+        placed::plan(&scene, index, &mut rolling, draft);
+    }
+    if seen.value.spec.system {
+        system::plan(&scene, &rolling, draft);
+    } else {
+        for index in 0..rolling.indexes() {
+            place::plan(&scene, index, &rolling, draft);
+        }
+    }
+    rolling::plan(&scene, seen.seq, &rolling, draft);
+    draft.wake_at(rolling.wake());
 }
 
 /// The epoch of an instance that is placed anew: greater than every epoch it ever had, because the
 /// sequence guarded on is, too (DESIGN.md section 5, rule 10).
-pub(crate) fn next_epoch(view: &View, name: &InstanceId) -> dsbus_schema::ids::Epoch {
-    let last = view.placed(name).map_or(0, |placed| placed.placement.epoch.0);
-    dsbus_schema::ids::Epoch(1 + view.guard(name).max(last))
+pub(crate) fn next_epoch(entry: &Entry, index: u32) -> Epoch {
+    let instance = entry.instance(index);
+    let last = instance.and_then(|i| i.placed()).map_or(0, |placed| placed.epoch.0);
+    Epoch(1 + instance.map_or(0, |i| i.guard).max(last))
 }

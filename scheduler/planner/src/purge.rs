@@ -1,46 +1,62 @@
-//! What is left behind: states of lost workers, and programs of which nothing runs any more.
+//! What is left behind: states of lost workers, programs of which nothing runs any more, workers
+//! that stopped in order.
+
+use dsbus_schema::ids::{InstanceId, ProgramName};
+use dsbus_schema::state::WorkerState;
 
 use crate::action::Action;
 use crate::plan::Draft;
-use crate::view::{Life, View};
-use dsbus_schema::touch::PRESENCE_SECONDS;
+use crate::view::{Entry, View};
 
-/// Plans the tidying up.
-pub(crate) fn plan(view: &View, draft: &mut Draft) {
-    for (name, told) in &view.statuses {
-        for (worker, status) in told {
-            let held =
-                view.placements.get(name).is_some_and(|p| p.iter().any(|p| p.worker == *worker));
-            let lease = view.leases.get(&(worker.clone(), PRESENCE_SECONDS));
-            let lost = lease.is_none_or(|lease| lease.life == Life::Lost);
+/// States that nobody will take back.
+pub(crate) fn statuses(view: &View, name: &ProgramName, entry: &Entry, draft: &mut Draft) {
+    for (index, instance) in &entry.instances {
+        let name = || InstanceId::new(name.clone(), *index);
+        for (worker, status) in &instance.statuses {
+            let held = instance.placements.iter().any(|placed| placed.worker == *worker);
             // A living worker takes its own entry away, once the child is gone; but not one that an
             // earlier run of it told, whose children died with it.
             let earlier = view
-                .workers
-                .get(worker)
+                .worker(worker)
                 .is_none_or(|record| record.incarnation != status.value.incarnation);
-            if !held && (lost || earlier) {
+            if !held && (view.is_gone(worker) || earlier) {
                 draft.actions.push(Action::DropStatus {
-                    name: name.clone(),
+                    name: name(),
                     worker: worker.clone(),
                     guard: status.seq,
                 });
             }
         }
-    }
-    for (name, said) in &view.fleet_statuses {
-        let declared = view
-            .programs
-            .get(&name.program)
-            .is_some_and(|p| !p.value.removing && name.index < p.value.spec.numprocs);
-        if !declared {
-            draft.actions.push(Action::ClearFleetStatus { name: name.clone(), guard: said.seq });
+        let program = entry.program.as_ref().map(|seen| &seen.value).filter(|p| !p.removing);
+        let declared = program
+            .is_some_and(|program| view.is_declared(program, *index) || program.rollout.is_some());
+        if instance.said.is_some() && !declared {
+            let guard = instance.said_guard;
+            draft.actions.push(Action::ClearFleetStatus { name: name(), guard });
         }
     }
-    for (name, program) in view.programs.iter().filter(|(_, p)| p.value.removing) {
-        let left = view.placements.keys().chain(view.statuses.keys()).any(|i| i.program == *name);
-        if !left {
-            draft.actions.push(Action::Forget { program: name.clone(), guard: program.seq });
+}
+
+/// A removed program of which nothing is left.
+pub(crate) fn program(name: &ProgramName, entry: &Entry, draft: &mut Draft) {
+    let Some(seen) = &entry.program else { return };
+    let mut instances = entry.instances.values();
+    let left = instances.any(|i| !i.placements.is_empty() || !i.statuses.is_empty());
+    if !left {
+        draft.actions.push(Action::Forget { program: name.clone(), guard: seen.seq });
+    }
+}
+
+/// Workers that stopped because they were told to, and hold nothing any more: nobody misses them.
+pub(crate) fn workers(view: &mut View, draft: &mut Draft) {
+    for worker in view.index.take_workers() {
+        let Some(host) = view.hosts.get(&worker) else { continue };
+        if host.state == WorkerState::Stopped
+            && host.placed.is_empty()
+            && let Some(record) = &host.record
+        {
+            let guard = record.seq;
+            draft.actions.push(Action::ForgetWorker { worker, guard });
         }
     }
 }

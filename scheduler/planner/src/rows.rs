@@ -3,26 +3,43 @@
 use std::collections::BTreeSet;
 
 use dsbus_schema::goal::Wanted;
-use dsbus_schema::ids::{Epoch, InstanceId};
-use dsbus_schema::program::Program;
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramName};
+use dsbus_schema::program::{OnWorkerLoss, Program};
 use dsbus_schema::state::State;
 use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
 use dsbus_schema::touch::PRESENCE_SECONDS;
 
 use crate::view::{Life, Placed, View};
 
+pub use crate::groups::{groups, rollout};
+
 /// Every instance that is declared or placed, by name.
 pub fn instances(view: &View) -> Vec<InstanceRow> {
-    let declared = view.programs.values().flat_map(|p| p.value.instances().collect::<Vec<_>>());
-    let names: BTreeSet<InstanceId> = declared.chain(view.placements.keys().cloned()).collect();
-    names.iter().filter_map(|name| instance(view, name)).collect()
+    view.programs.keys().flat_map(|name| of_program(view, name)).collect()
+}
+
+/// Every instance of one program, by index.
+pub fn of_program(view: &View, program: &ProgramName) -> Vec<InstanceRow> {
+    indexes(view, program)
+        .into_iter()
+        .filter_map(|index| instance(view, &InstanceId::new(program.clone(), index)))
+        .collect()
+}
+
+/// The copies of a program that there should be, or are.
+pub(crate) fn indexes(view: &View, program: &ProgramName) -> BTreeSet<u32> {
+    let declared = view.program(program).into_iter().flat_map(|program| view.declared(program));
+    let instances = view.programs.get(program).into_iter().flat_map(|entry| &entry.instances);
+    let placed = instances.filter(|(_, i)| !i.placements.is_empty() || i.said.is_some());
+    declared.chain(placed.map(|(index, _)| *index)).collect()
 }
 
 /// One instance; `None` when its program is unknown.
 pub fn instance(view: &View, name: &InstanceId) -> Option<InstanceRow> {
-    let program = &view.programs.get(&name.program)?.value;
+    let program = view.program(&name.program)?;
     let mut wanted = view.wanted(program, name.index);
-    if program.removing || name.index >= program.spec.numprocs {
+    let extra = program.rollout.is_some() && view.placed(name).is_some();
+    if program.removing || !(view.is_declared(program, name.index) || extra) {
         wanted.run = false;
     }
     let mut row = match view.placed(name) {
@@ -81,7 +98,7 @@ fn blank(program: &Program, name: &InstanceId, state: State) -> InstanceRow {
 }
 
 fn unplaced_row(view: &View, program: &Program, name: &InstanceId, wanted: Wanted) -> InstanceRow {
-    let said = view.fleet_statuses.get(name).map(|s| &s.value);
+    let (said, _) = view.said(name);
     if !wanted.run {
         // Nothing runs and nothing should: the request is acted on by there being no placement.
         let mut row = blank(program, name, State::Stopped);
@@ -100,34 +117,48 @@ fn placed_row(view: &View, program: &Program, name: &InstanceId, placed: &Placed
     let mut row = match view.status(name, placed) {
         Some(status) => told(program, name, status),
         None => {
-            let state = if placed.placement.wanted.run { State::Starting } else { State::Stopped };
+            let state = if placed.wanted.run { State::Starting } else { State::Stopped };
             let mut row = blank(program, name, state);
             row.reason = Some(format!("placed on {}, which has not told of it yet", placed.worker));
             row
         }
     };
     row.worker = Some(placed.worker.clone());
-    row.epoch = placed.placement.epoch;
+    row.epoch = placed.epoch;
     if row.state == State::Fatal
-        && let Some(said) = view.fleet_statuses.get(name)
-        && said.value.state == State::Fatal
+        && let (Some(said), _) = view.said(name)
+        && said.state == State::Fatal
     {
         let why = row.reason.take().unwrap_or_default();
-        let all = said.value.reason.clone().unwrap_or_default();
+        let all = said.reason.clone().unwrap_or_default();
         row.reason = Some(if why.is_empty() { all } else { format!("{why}; {all}") });
     }
     let due = view.life(placed) == Life::Lost;
     if due || view.is_lost(&placed.worker) {
+        let (worker, seconds) = (&placed.worker, placed.spec.touch_seconds());
+        if rests(view, name, placed) {
+            // It did not run, and nothing was lost but its place.
+            row.reason = Some(format!("its worker {worker} is lost since"));
+            return row;
+        }
         row.state = State::Unknown;
         row.statecode = row.state.code();
         row.pid = None;
-        let (worker, seconds) = (&placed.worker, placed.placement.spec.touch_seconds());
-        row.reason = Some(if due {
-            format!("its worker {worker} is lost, and no other can take it")
-        } else {
-            format!(
+        let policy =
+            if program.spec.system { OnWorkerLoss::Stay } else { program.spec.on_worker_loss };
+        row.reason = Some(match policy {
+            OnWorkerLoss::Stay => {
+                format!("its worker {worker} is lost; it waits for that to come back")
+            }
+            OnWorkerLoss::Stop => {
+                format!("its worker {worker} is lost; it is stopped when that comes back")
+            }
+            OnWorkerLoss::Move if due => {
+                format!("its worker {worker} is lost, and no other can take it")
+            }
+            OnWorkerLoss::Move => format!(
                 "its worker {worker} is lost; it moves when its touch_timeout of {seconds} s is over"
-            )
+            ),
         });
     }
     row
@@ -152,24 +183,33 @@ fn told(program: &Program, name: &InstanceId, status: &Status) -> InstanceRow {
     }
 }
 
+/// Whether an instance was stopped, had ended, or was given up when it was last heard of.
+fn rests(view: &View, name: &InstanceId, placed: &Placed) -> bool {
+    let acted = view.instance(name).and_then(|instance| instance.acted(placed));
+    placed.rest.is_some()
+        || acted.is_some_and(|status| {
+            status.rests || (status.state == State::Stopped && !placed.wanted.run)
+        })
+}
+
 /// Every worker that ever joined, by name.
 pub fn workers(view: &View) -> Vec<WorkerRow> {
-    let load = view.load();
-    view.workers
+    view.hosts
         .values()
-        .map(|worker| WorkerRow {
+        .filter_map(|host| Some((host, &host.record.as_ref()?.value)))
+        .map(|(host, worker)| WorkerRow {
             name: worker.name.clone(),
-            state: view.worker_state(worker),
+            state: host.state,
             host: worker.host.clone(),
             agent_pid: worker.agent_pid,
             supervisor_pid: worker.supervisor_pid,
-            instances: load.get(&worker.name).copied().unwrap_or(0),
-            last_touch: view
-                .leases
-                .get(&(worker.name.clone(), PRESENCE_SECONDS))
-                .and_then(|lease| lease.touched),
+            instances: host.placed.len(),
+            last_touch: host.leases.get(&PRESENCE_SECONDS).and_then(|lease| lease.touched),
             version: worker.version.clone(),
             facilities: worker.facilities.clone(),
+            labels: worker.labels.clone(),
+            capacity: worker.capacity,
+            facts: worker.facts.clone(),
         })
         .collect()
 }

@@ -1,17 +1,40 @@
 //! All that a scheduler knows, folded out of what the bus delivered. It holds nothing that is not
-//! on the bus, but for the verdicts on leases, which every scheduler reaches for itself.
+//! on the bus, but for the verdicts on leases, which every scheduler reaches for itself, and for
+//! how long it has seen a child run.
+//!
+//! Everything about a program is in one [`Entry`], everything about a worker in one [`Host`]. What
+//! is folded notes which programs it concerns, so that only these are planned for again.
 
-use std::collections::BTreeMap;
+mod fold;
+pub(crate) mod host;
+mod index;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dsbus_schema::goal::{Goal, Wanted, wanted};
-use dsbus_schema::ids::{Incarnation, InstanceId, ProgramName, WorkerName};
-use dsbus_schema::moment::Timestamp;
-use dsbus_schema::placement::Placement;
-use dsbus_schema::program::{Facility, Program};
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
+use dsbus_schema::moment::{BootTime, Timestamp};
+use dsbus_schema::placement::{Placement, Rest};
+use dsbus_schema::program::{Facility, Program, ProgramSpec};
 use dsbus_schema::state::WorkerState;
 use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use dsbus_schema::worker::Worker;
+
+use crate::order::Summary;
+
+pub(crate) use host::Host;
+pub(crate) use index::Index;
+
+/// Now, on the two clocks that a plan needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// This scheduler's CLOCK_BOOTTIME: how long ago it saw something.
+    pub boot: BootTime,
+    /// Its wall clock: when schedules are due, and what people read.
+    pub wall: Timestamp,
+}
 
 /// Something read from the bus, with its sequence there.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,15 +45,53 @@ pub struct Seen<T> {
     pub value: T,
 }
 
-/// A placement and where it is.
+/// A placement and where it is. The spec is shared by the instances of a program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
     /// Where.
     pub worker: WorkerName,
     /// Sequence of the entry.
     pub seq: u64,
-    /// The placement.
-    pub placement: Placement,
+    /// Identity of the program.
+    pub id: ProgramId,
+    /// Revision of the spec.
+    pub revision: u64,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// What the instance should do.
+    pub wanted: Wanted,
+    /// What to run.
+    pub spec: Arc<ProgramSpec>,
+    /// Where it was before.
+    pub from: Option<WorkerName>,
+    /// Why it is here, for people.
+    pub reason: Option<String>,
+    /// It has ended for good, or was given up.
+    pub rest: Option<Rest>,
+}
+
+impl Placed {
+    /// Shares `spec` with those that are known already.
+    fn new(worker: WorkerName, seq: u64, placement: Placement, spec: Arc<ProgramSpec>) -> Placed {
+        let Placement { id, revision, epoch, wanted, from, reason, rest, .. } = placement;
+        Placed { worker, seq, id, revision, epoch, wanted, spec, from, reason, rest }
+    }
+
+    /// The same as it is written to the bus.
+    pub fn placement(&self) -> Placement {
+        Placement {
+            from: self.from.clone(),
+            reason: self.reason.clone(),
+            rest: self.rest.clone(),
+            ..Placement::new(
+                self.id,
+                self.revision,
+                self.epoch,
+                self.wanted,
+                ProgramSpec::clone(&self.spec),
+            )
+        }
+    }
 }
 
 /// Goals of a program.
@@ -50,7 +111,7 @@ pub enum Life {
     Live,
     /// Overdue, expired, or never seen; not yet judged.
     Silent,
-    /// Expired, and its worker did not answer: rules 4 to 6 of DESIGN.md section 5 are met.
+    /// Expired, and its worker did not answer: rules 4 to 7 of DESIGN.md section 5 are met.
     Lost,
 }
 
@@ -62,69 +123,230 @@ pub struct Lease {
     /// Judgement.
     pub life: Life,
     /// Which run of the worker touched it last.
-    pub incarnation: Option<Incarnation>,
+    pub incarnation: Option<dsbus_schema::ids::Incarnation>,
     /// When it was last touched, for people.
     pub touched: Option<Timestamp>,
+}
+
+/// One instance, as the bus has it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Instance {
+    /// Its placement; more than one only where an invariant was broken from outside.
+    pub(crate) placements: Vec<Placed>,
+    /// Last sequence over all its placement keys, tombstones included.
+    pub(crate) guard: u64,
+    /// Last known states, by the worker that told them.
+    pub(crate) statuses: Vec<(WorkerName, Seen<Box<Status>>)>,
+    /// What schedulers told.
+    pub(crate) said: Option<Seen<Box<Status>>>,
+    /// Last sequence of what schedulers told, tombstones included.
+    pub(crate) said_guard: u64,
+    /// Since when this scheduler has seen its child run without a restart.
+    pub(crate) well: Option<Well>,
+}
+
+/// A child that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Well {
+    pub(crate) since: BootTime,
+    child: (Epoch, u64, u64, Option<i32>),
+}
+
+impl Instance {
+    /// Of several placements, the one that was placed last.
+    pub(crate) fn placed(&self) -> Option<&Placed> {
+        self.placements.iter().max_by_key(|p| p.epoch)
+    }
+
+    /// The last known state under that very placement.
+    pub(crate) fn status(&self, placed: &Placed) -> Option<&Status> {
+        let (_, told) = self.statuses.iter().find(|(worker, _)| *worker == placed.worker)?;
+        (told.value.epoch == placed.epoch).then_some(&*told.value)
+    }
+
+    /// The same, if its worker has acted on the placement as it is now. An older state says
+    /// nothing: the child may have been started since.
+    pub(crate) fn acted(&self, placed: &Placed) -> Option<&Status> {
+        self.status(placed).filter(|s| s.wanted == placed.wanted && s.revision == placed.revision)
+    }
+
+    /// Nothing is known of it any more.
+    fn is_forgotten(&self) -> bool {
+        self.placements.is_empty()
+            && self.statuses.is_empty()
+            && self.said.is_none()
+            && self.guard == 0
+            && self.said_guard == 0
+    }
+}
+
+/// Everything about one program.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entry {
+    pub(crate) program: Option<Seen<Program>>,
+    /// The spec of `program`, shared with its placements.
+    pub(crate) spec: Arc<ProgramSpec>,
+    /// The spec to go back to while a change is rolled out.
+    pub(crate) stable: Option<Arc<ProgramSpec>>,
+    pub(crate) goals: Goals,
+    pub(crate) instances: BTreeMap<u32, Instance>,
+    /// What others wait for, as of the last plan.
+    pub(crate) summary: Summary,
+}
+
+impl Entry {
+    pub(crate) fn instance(&self, index: u32) -> Option<&Instance> {
+        self.instances.get(&index)
+    }
 }
 
 /// All that a scheduler knows.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// Programs.
-    pub programs: BTreeMap<ProgramName, Seen<Program>>,
-    /// Goals.
-    pub goals: BTreeMap<ProgramName, Goals>,
-    /// Placements: one per instance, or more where an invariant was broken.
-    pub placements: BTreeMap<InstanceId, Vec<Placed>>,
-    /// Last sequence over all placement keys of an instance, tombstones included.
-    pub guards: BTreeMap<InstanceId, u64>,
-    /// Workers.
-    pub workers: BTreeMap<WorkerName, Worker>,
-    /// Leases by worker and seconds.
-    pub leases: BTreeMap<(WorkerName, u64), Lease>,
-    /// Last known states, by the worker that told them.
-    pub statuses: BTreeMap<InstanceId, BTreeMap<WorkerName, Seen<Status>>>,
-    /// What schedulers told.
-    pub fleet_statuses: BTreeMap<InstanceId, Seen<Status>>,
-    /// Last sequence of what schedulers told, tombstones included: what a write must expect.
-    pub fleet_status_guards: BTreeMap<InstanceId, u64>,
+    pub(crate) programs: BTreeMap<ProgramName, Entry>,
+    pub(crate) hosts: BTreeMap<WorkerName, Host>,
+    pub(crate) index: Index,
+    /// How many workers were ever seen: each has a number, for tables that a plan makes.
+    pub(crate) numbers: usize,
 }
 
 impl View {
+    /// A program.
+    pub fn program(&self, name: &ProgramName) -> Option<&Program> {
+        self.programs.get(name)?.program.as_ref().map(|seen| &seen.value)
+    }
+
+    /// Every program, by name.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.programs.values().filter_map(|entry| Some(&entry.program.as_ref()?.value))
+    }
+
+    /// A worker.
+    pub fn worker(&self, name: &WorkerName) -> Option<&Worker> {
+        self.hosts.get(name)?.record.as_ref().map(|seen| &seen.value)
+    }
+
+    /// Every worker that has a record, by name.
+    pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.hosts.values().filter_map(|host| Some(&host.record.as_ref()?.value))
+    }
+
+    /// Sequence of a worker's record.
+    pub fn worker_seq(&self, name: &WorkerName) -> Option<u64> {
+        self.hosts.get(name)?.record.as_ref().map(|seen| seen.seq)
+    }
+
+    /// Goals of a program.
+    pub fn goals(&self, name: &ProgramName) -> Option<&Goals> {
+        self.programs.get(name).map(|entry| &entry.goals)
+    }
+
     /// What people want of an instance of `program`.
     pub fn wanted(&self, program: &Program, index: u32) -> Wanted {
-        let goals = self.goals.get(&program.name);
-        wanted(
+        let goals = self.goals(&program.name);
+        let mut wanted = wanted(
             goals.and_then(|g| g.all.as_ref()),
             goals.and_then(|g| g.each.get(&index)),
             program.spec.autostart,
-        )
+        );
+        wanted.run &= !self.is_disabled(&program.name, index);
+        // What has a schedule is first started when that says so.
+        wanted.run &= program.spec.schedule.is_none() || wanted.starts > 0;
+        wanted
+    }
+
+    /// Whether it refuses to be started.
+    pub fn is_disabled(&self, program: &ProgramName, index: u32) -> bool {
+        let disabled = |goal: Option<&Goal>| goal.is_some_and(|goal| goal.disabled);
+        self.goals(program)
+            .is_some_and(|goals| disabled(goals.all.as_ref()) || disabled(goals.each.get(&index)))
     }
 
     /// The goal of one instance, if it has one of its own.
     pub fn goal(&self, name: &InstanceId) -> Option<&Goal> {
-        self.goals.get(&name.program)?.each.get(&name.index)
+        self.goals(&name.program)?.each.get(&name.index)
+    }
+
+    pub(crate) fn instance(&self, name: &InstanceId) -> Option<&Instance> {
+        self.programs.get(&name.program)?.instances.get(&name.index)
     }
 
     /// Guard of an instance: what a write to any of its placement keys must expect.
     pub fn guard(&self, name: &InstanceId) -> u64 {
-        self.guards.get(name).copied().unwrap_or(0)
+        self.instance(name).map_or(0, |instance| instance.guard)
     }
 
     /// The placement of an instance: of several, the one that was placed last.
     pub fn placed(&self, name: &InstanceId) -> Option<&Placed> {
-        self.placements.get(name)?.iter().max_by_key(|p| p.placement.epoch)
+        self.instance(name)?.placed()
+    }
+
+    /// Every placement.
+    pub fn placements(&self) -> impl Iterator<Item = (InstanceId, &Placed)> {
+        self.instances_known().flat_map(|(name, instance)| {
+            instance.placements.iter().map(move |placed| (name.clone(), placed))
+        })
+    }
+
+    pub(crate) fn instances_known(&self) -> impl Iterator<Item = (InstanceId, &Instance)> {
+        self.programs.iter().flat_map(|(program, entry)| {
+            let name = |index: u32| InstanceId::new(program.clone(), index);
+            entry.instances.iter().map(move |(index, instance)| (name(*index), instance))
+        })
+    }
+
+    /// Instances that have more than one placement.
+    pub(crate) fn doubled(&self) -> impl Iterator<Item = (&InstanceId, &Instance)> {
+        self.index.doubled.iter().filter_map(|name| Some((name, self.instance(name)?)))
     }
 
     /// The last known state of a placed instance, if it is about this very placement.
     pub fn status(&self, name: &InstanceId, placed: &Placed) -> Option<&Status> {
-        let status = &self.statuses.get(name)?.get(&placed.worker)?.value;
-        (status.epoch == placed.placement.epoch).then_some(status)
+        self.instance(name)?.status(placed)
+    }
+
+    /// Who has told the state of which instance.
+    pub fn statuses(&self) -> impl Iterator<Item = (InstanceId, WorkerName)> {
+        self.instances_known().flat_map(|(name, instance)| {
+            let told = instance.statuses.iter();
+            told.map(move |(worker, _)| (name.clone(), worker.clone()))
+        })
+    }
+
+    /// What schedulers last told of an instance, and its guard.
+    pub fn said(&self, name: &InstanceId) -> (Option<&Status>, u64) {
+        self.instance(name).map_or((None, 0), |instance| {
+            (instance.said.as_ref().map(|seen| &*seen.value), instance.said_guard)
+        })
     }
 
     /// The lease by which a placement lives, if its key was ever seen.
     pub fn lease(&self, placed: &Placed) -> Option<&Lease> {
-        self.leases.get(&(placed.worker.clone(), placed.placement.spec.touch_seconds()))
+        self.lease_of(&placed.worker, placed.spec.touch_seconds())
+    }
+
+    /// A worker's lease of so many seconds, if its key was ever seen.
+    pub fn lease_of(&self, worker: &WorkerName, seconds: u64) -> Option<&Lease> {
+        self.hosts.get(worker)?.leases.get(&seconds)
+    }
+
+    /// Every lease.
+    pub fn leases(&self) -> impl Iterator<Item = ((WorkerName, u64), &Lease)> {
+        self.hosts.iter().flat_map(|(worker, host)| {
+            let key = |seconds: u64| (worker.clone(), seconds);
+            host.leases.iter().map(move |(seconds, lease)| (key(*seconds), lease))
+        })
+    }
+
+    /// Leases that somebody lives by: every worker's presence, and those of placements.
+    pub fn held(&self) -> BTreeSet<(WorkerName, u64)> {
+        let mut held = BTreeSet::new();
+        for (worker, host) in &self.hosts {
+            let presence = host.record.is_some().then_some(PRESENCE_SECONDS);
+            held.extend(presence.map(|seconds| (worker.clone(), seconds)));
+            held.extend(host.classes.keys().map(|seconds| (worker.clone(), *seconds)));
+        }
+        held
     }
 
     /// How the lease stands by which a placement lives.
@@ -132,42 +354,54 @@ impl View {
         self.lease(placed).map_or(Life::Silent, |lease| lease.life)
     }
 
-    fn lease_life(&self, worker: &WorkerName, seconds: u64) -> Life {
-        self.leases.get(&(worker.clone(), seconds)).map_or(Life::Silent, |lease| lease.life)
-    }
-
     /// Whether a worker is lost, by its presence. An instance with a longer lease stays placed there
     /// until that has run out, too.
     pub fn is_lost(&self, worker: &WorkerName) -> bool {
-        self.lease_life(worker, PRESENCE_SECONDS) == Life::Lost
+        self.lease_of(worker, PRESENCE_SECONDS).is_some_and(|lease| lease.life == Life::Lost)
+    }
+
+    /// Whether a worker is lost, or was never seen to touch.
+    pub(crate) fn is_gone(&self, worker: &WorkerName) -> bool {
+        self.lease_of(worker, PRESENCE_SECONDS).is_none_or(|lease| lease.life == Life::Lost)
     }
 
     /// State of a worker.
-    pub fn worker_state(&self, worker: &Worker) -> WorkerState {
-        let leases = || self.leases.iter().filter(|((name, _), _)| *name == worker.name);
-        match self.lease_life(&worker.name, PRESENCE_SECONDS) {
-            Life::Lost => WorkerState::Lost,
-            _ if worker.stopping => WorkerState::Stopping,
-            Life::Silent => WorkerState::Suspect,
-            Life::Live if leases().any(|(_, lease)| lease.life == Life::Lost) => {
-                WorkerState::Suspect
-            }
-            Life::Live => WorkerState::Ready,
-        }
+    pub fn worker_state(&self, worker: &WorkerName) -> WorkerState {
+        self.hosts.get(worker).map_or(WorkerState::Lost, |host| host.state)
     }
 
     /// What a program needs that a worker lacks.
     pub fn lacks(&self, worker: &WorkerName, needs: &[Facility]) -> Vec<Facility> {
-        let has = self.workers.get(worker).map_or(&[][..], |worker| &worker.facilities);
+        let has = self.worker(worker).map_or(&[][..], |worker| &worker.facilities);
         needs.iter().filter(|need| !has.contains(need)).cloned().collect()
     }
 
-    /// How many instances are placed on each worker.
-    pub fn load(&self) -> BTreeMap<WorkerName, usize> {
-        let mut load = BTreeMap::new();
-        for placed in self.placements.values().flatten() {
-            *load.entry(placed.worker.clone()).or_insert(0) += 1;
+    /// How many instances are placed on a worker.
+    pub fn load(&self, worker: &WorkerName) -> usize {
+        self.hosts.get(worker).map_or(0, |host| host.placed.len())
+    }
+
+    /// The copies of a program that there should be, but for the extra ones of a rollout.
+    pub fn declared(&self, program: &Program) -> Vec<u32> {
+        if !program.spec.system {
+            return (0..program.spec.numprocs).collect();
         }
-        load
+        let entry = self.programs.get(&program.name);
+        let instances = entry.into_iter().flat_map(|entry| &entry.instances);
+        instances.filter(|(_, i)| !i.placements.is_empty()).map(|(index, _)| *index).collect()
+    }
+
+    /// Whether there should be that copy of a program.
+    pub fn is_declared(&self, program: &Program, index: u32) -> bool {
+        if !program.spec.system {
+            return index < program.spec.numprocs;
+        }
+        let instance = self.programs.get(&program.name).and_then(|entry| entry.instance(index));
+        instance.is_some_and(|instance| !instance.placements.is_empty())
+    }
+
+    /// When time alone makes a difference to a plan.
+    pub fn next_wake(&self) -> Option<BootTime> {
+        self.index.next_wake()
     }
 }

@@ -1,25 +1,47 @@
 //! All that the simulation knows of the planner's view and actions.
 
 use dsbus_client::{Expect, Write};
-use dsbus_planner::view::{Life, Placed};
-use dsbus_planner::{Action, plan};
+use dsbus_planner::view::Placed;
+use dsbus_planner::{Action, Now, plan, plan_all};
 use dsbus_scheduler::core::{Core, LeaseKey};
 use dsbus_scheduler::writes::{Group, Writer, Writes, group_writes};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::placement::Placement;
+use dsbus_schema::program::Program;
 use dsbus_schema::status::Status;
-use dsbus_schema::storage::{Bucket, instance_key};
-use dsbus_schema::touch::PRESENCE_SECONDS;
+use dsbus_schema::storage::instance_key;
 
 use crate::planted::Planted;
 
-/// What is to be done, with the identity of the program that it is about.
-pub(crate) fn planned(core: &Core, planted: Option<Planted>) -> Group {
-    let actions = plan(&core.view);
+/// What has changed is planned for; what is not done of it is to be told by [`again`].
+pub(crate) fn planned(core: &mut Core, planted: Option<Planted>, now: Now) -> Group {
+    let actions = plan(&mut core.view, now);
+    with_ids(core, actions, planted)
+}
+
+/// Everything is planned for, whether it changed or not.
+pub(crate) fn all_planned(core: &Core, now: Now) -> Group {
+    let mut view = core.view.clone();
+    with_ids(core, plan_all(&mut view, now), None)
+}
+
+/// Whether something is to be planned for.
+pub(crate) fn has_news(core: &Core, now: Now) -> bool {
+    core.view.has_news() || core.view.next_wake().is_some_and(|at| at <= now.boot)
+}
+
+/// What was planned and not done is planned for again.
+pub(crate) fn again(core: &mut Core, action: &Action) {
+    action.program().cloned().iter().for_each(|name| core.view.note(name));
+    if let Action::ForgetWorker { worker, .. } = action {
+        core.view.note_worker(worker);
+    }
+}
+
+fn with_ids(core: &Core, actions: Vec<Action>, planted: Option<Planted>) -> Group {
     let id = |action: &Action| {
-        let name = action.instance()?;
-        core.view.programs.get(&name.program).map(|program| program.value.id)
+        action.program().and_then(|name| core.view.program(name)).map(|program| program.id)
     };
     let with_id = |action: Action| {
         let id = id(&action);
@@ -39,7 +61,8 @@ fn wrong(action: Action, core: &Core, planted: Option<Planted>) -> Action {
             Some(Planted::LowEpoch),
             Action::Move { name, from, to, guard, lease, mut placement, reason },
         ) => {
-            placement.epoch = Epoch(core.view.placed(&name).map_or(0, |p| p.placement.epoch.0) + 1);
+            placement.epoch =
+                Epoch(core.view.placed(&name).map_or(0, |p| p.placement().epoch.0) + 1);
             Action::Move { name, from, to, guard, lease, placement, reason }
         }
         (Some(Planted::LowEpoch), Action::Place { name, worker, guard, mut placement }) => {
@@ -47,8 +70,8 @@ fn wrong(action: Action, core: &Core, planted: Option<Planted>) -> Action {
             Action::Place { name, worker, guard, placement }
         }
         (Some(Planted::NoStopFirst), Action::Update { name, worker, guard, placement }) => {
-            let wanted = core.view.programs.get(&name.program);
-            let wanted = wanted.map(|p| core.view.wanted(&p.value, name.index));
+            let wanted = core.view.program(&name.program);
+            let wanted = wanted.map(|program| core.view.wanted(program, name.index));
             let retires = placement.spec.exclusive
                 && !placement.wanted.run
                 && wanted.is_some_and(|wanted| wanted.run);
@@ -81,17 +104,9 @@ pub(crate) fn written(
     Some(writes)
 }
 
-/// Whether a touch of this lease would be news to the planner.
-pub(crate) fn lives(core: &Core, worker: &WorkerName, seconds: u64) -> bool {
-    let key = (worker.clone(), seconds);
-    core.view.leases.get(&key).is_some_and(|lease| lease.life == Life::Live)
-}
-
 /// Whether anybody lives by a lease.
 pub(crate) fn holds(core: &Core, key: &LeaseKey) -> bool {
-    let (worker, seconds) = key;
-    let here = |p: &Placed| p.worker == *worker && p.placement.spec.touch_seconds() == *seconds;
-    *seconds == PRESENCE_SECONDS || core.view.placements.values().flatten().any(here)
+    core.view.held().contains(key)
 }
 
 /// An instance as it should be.
@@ -104,56 +119,51 @@ pub(crate) struct Wish {
 
 /// Every instance that is declared.
 pub(crate) fn wishes(core: &Core) -> Vec<Wish> {
-    let programs = core.view.programs.values().map(|p| &p.value).filter(|p| !p.removing);
-    let of = |p: &dsbus_schema::program::Program| {
+    let programs = core.view.programs().filter(|program| !program.removing);
+    let of = |program: &Program| {
         let wish = |name: InstanceId| {
-            let wanted = core.view.wanted(p, name.index);
-            Wish { wanted, revision: p.revision, name }
+            let wanted = core.view.wanted(program, name.index);
+            Wish { wanted, revision: program.revision, name }
         };
-        p.instances().map(wish).collect::<Vec<_>>()
+        program.instances().map(wish).collect::<Vec<_>>()
     };
     programs.flat_map(of).collect()
 }
 
+fn all_placed<'a>(core: &'a Core, name: &InstanceId) -> impl Iterator<Item = &'a Placed> {
+    core.view.placements().filter(move |(of, _)| of == name).map(|(_, placed)| placed)
+}
+
 /// Placements of an instance: where, and what.
 pub(crate) fn placements(core: &Core, name: &InstanceId) -> Vec<(WorkerName, Placement)> {
-    let placed = core.view.placements.get(name).into_iter().flatten();
-    placed.map(|p| (p.worker.clone(), p.placement.clone())).collect()
+    all_placed(core, name).map(|p| (p.worker.clone(), p.placement())).collect()
 }
 
 /// How many placements an instance has.
 pub(crate) fn places(core: &Core, name: &InstanceId) -> usize {
-    core.view.placements.get(name).map_or(0, Vec::len)
+    all_placed(core, name).count()
 }
 
 /// Whether an instance is placed on a worker, and under which epoch.
 pub(crate) fn placed_on(core: &Core, name: &InstanceId, worker: &WorkerName) -> Option<Epoch> {
-    let placed = core.view.placements.get(name).into_iter().flatten();
-    placed.filter(|p| p.worker == *worker).map(|p| p.placement.epoch).max()
+    let here = all_placed(core, name).filter(|p| p.worker == *worker);
+    here.map(|p| p.placement().epoch).max()
 }
 
-/// The state that a worker told of an instance.
-pub(crate) fn status<'a>(
-    core: &'a Core,
-    name: &InstanceId,
-    worker: &WorkerName,
-) -> Option<&'a Status> {
-    core.view.statuses.get(name)?.get(worker).map(|seen| &seen.value)
+/// The state that a worker told of an instance, under the placement that it has there.
+pub(crate) fn status(core: &Core, name: &InstanceId, worker: &WorkerName) -> Option<Status> {
+    let placed = all_placed(core, name).find(|p| p.worker == *worker)?;
+    core.view.status(name, placed).cloned()
 }
 
 /// The length of the lease by which an instance lives on a worker.
 pub(crate) fn lease_seconds(core: &Core, name: &InstanceId, worker: &WorkerName) -> Option<u64> {
-    let placed = core.view.placements.get(name).into_iter().flatten();
-    placed.filter(|p| p.worker == *worker).map(|p| p.placement.spec.touch_seconds()).max()
+    let here = all_placed(core, name).filter(|p| p.worker == *worker);
+    here.map(|p| p.placement().spec.touch_seconds()).max()
 }
 
-/// The last sequence over an instance's placement keys, as a scheduler knows it.
+/// The placement of an instance as a scheduler knows it, and the last sequence over its keys.
 pub(crate) fn placement_of(core: &Core, name: &InstanceId) -> Option<(WorkerName, Placement, u64)> {
     let placed = core.view.placed(name)?;
-    Some((placed.worker.clone(), placed.placement.clone(), core.view.guard(name)))
-}
-
-/// Which bucket's entries can change a plan when nothing else did.
-pub(crate) fn is_news(bucket: Bucket) -> bool {
-    bucket != Bucket::Fleet
+    Some((placed.worker.clone(), placed.placement(), core.view.guard(name)))
 }

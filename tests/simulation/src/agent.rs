@@ -191,7 +191,11 @@ impl World {
             ToAgent::Ping { number } => self.agent_says(n, ToSupervisor::Pong { number }),
             ToAgent::Stopping { reason } => a.side.stopping(&reason),
             ToAgent::Bye => a.leaving = true,
-            ToAgent::Hello(_) | ToAgent::Probe { .. } | ToAgent::Cleared { .. } => {}
+            ToAgent::Described { labels, capacity } => a.side.described(labels, capacity),
+            ToAgent::Hello(_)
+            | ToAgent::Probe { .. }
+            | ToAgent::Cleared { .. }
+            | ToAgent::Drain => {}
         }
     }
 

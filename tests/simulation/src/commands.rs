@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use dsbus_client::{Entry, Error, Write};
-use dsbus_scheduler::{changed, declared};
+use dsbus_scheduler::{Author, Order, changed, revised};
 use dsbus_schema::command::{Change, Verb};
 use dsbus_schema::goal::Goal;
-use dsbus_schema::ids::{ProgramId, ProgramName};
+use dsbus_schema::ids::{ProgramId, ProgramName, UserName};
+use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::Program;
 use dsbus_schema::storage::{Bucket, goal_key, instance_key, placement_guard};
 
@@ -171,7 +172,7 @@ impl World {
 
     fn command_step(&mut self, n: usize, run: Run, number: u64) {
         let planted = self.setup.planted;
-        let id = ProgramId(self.uuid());
+        let (id, wall) = (ProgramId(self.uuid()), self.wall());
         let Some(s) = &mut self.schedulers[n] else { return };
         let Some(mut doing) = s.commands.remove(&number) else { return };
         let in_placement = planted == Some(Planted::CommandInPlacement);
@@ -180,7 +181,7 @@ impl World {
         {
             doing.into_placement(&s.core)
         } else {
-            doing.next(id)
+            doing.next(id, wall)
         };
         match op {
             Ok(op) => {
@@ -231,7 +232,7 @@ impl World {
 
 impl Commanded {
     /// The next step, or the answer.
-    fn next(&mut self, id: ProgramId) -> Result<Op, Answered> {
+    fn next(&mut self, id: ProgramId, wall: Timestamp) -> Result<Op, Answered> {
         let program = self.command.program.clone();
         let get = |bucket, pattern: String| Ok(Op::Get { bucket, pattern });
         match (&self.command.what, self.read.len()) {
@@ -241,16 +242,19 @@ impl Commanded {
                 let seq = entry.as_ref().map_or(0, |entry| entry.seq);
                 let stored: Option<Program> = entry.and_then(|e| e.json().ok().flatten());
                 let new = stored.is_none();
-                let acted = stored.as_ref().is_some_and(|p| p.commands.has_acted(self.command.id));
-                let refused = |_| Err(Error::Timeout);
-                let (mut record, change) =
-                    declared(&program, spec, stored, self.command.id).map_err(refused)?;
-                if acted || change == Change::Unchanged {
+                if stored.as_ref().is_some_and(|p| p.commands.has_acted(self.command.id)) {
+                    return Err(Ok(Answer::Done));
+                }
+                let by = UserName::default();
+                let author = Author { command: self.command.id, verb: "apply", by: &by, at: wall };
+                let mut revised = revised(&program, stored, spec, &author, None);
+                if revised.change == Change::Unchanged {
                     return Err(Ok(Answer::Done));
                 }
                 if new {
-                    record.id = id;
+                    revised.program.id = id;
                 }
+                let record = revised.program;
                 write(
                     Bucket::Programs,
                     Write::put(program.as_str(), &record).map(|w| w.expect(seq)),
@@ -266,7 +270,8 @@ impl Commanded {
                 if goal.commands.has_acted(self.command.id) {
                     return Err(Ok(Answer::Done));
                 }
-                let goal = changed(goal, *verb, last + 1, self.command.id);
+                let order = Order { verb: *verb, command: self.command.id, rolling: false };
+                let goal = changed(goal, order, last + 1);
                 let put = Write::put(goal_key(&program, *index), &goal);
                 write(Bucket::Goals, put.map(|w| w.guard(&pattern(&program), last)))
             }

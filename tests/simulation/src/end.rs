@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dsbus_planner::Now;
 use dsbus_schema::command::Verb;
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::state::State;
@@ -9,7 +10,7 @@ use dsbus_schema::state::State;
 use crate::Invariant;
 use crate::adapter::{self, Wish};
 use crate::dice::SECOND;
-use crate::event::{Asked, Event};
+use crate::event::{Asked, Event, Who};
 use crate::faults::{CALM, LOOK};
 use crate::world::World;
 
@@ -126,7 +127,9 @@ impl World {
         }
         for scheduler in self.schedulers.iter().flatten() {
             let id = &scheduler.id;
-            let planned = adapter::planned(&scheduler.core, None);
+            let now = self.now(Who::Client(0));
+            let now = Now { boot: now.boot, wall: now.wall };
+            let planned = adapter::all_planned(&scheduler.core, now);
             if let Some((action, _)) = planned.first() {
                 return Some(format!("{id} plans {action:?}"));
             }

@@ -10,6 +10,7 @@ use dsbus_schema::event::Event as Told;
 use dsbus_schema::ids::{Epoch, InstanceId};
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, instance_key};
+use dsbus_schema::worker::Facts;
 
 use crate::agent::Pending;
 use crate::dice::MS;
@@ -94,7 +95,7 @@ impl World {
         let worker = self.worker(n);
         let Some(a) = &mut self.agents[n] else { return };
         let pid = i32::try_from(run.number).unwrap_or(0);
-        let record = a.side().record(pid);
+        let record = a.side().record(pid, Facts::default());
         let Some(errand) = a.errands.get_mut(&number) else { return };
         let op = match errand {
             Errand::Report { delivery, step } => delivery.op(&worker, *step),

@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use dsbus_client::{Entry, Error, Write};
 use dsbus_planner::Action;
-use dsbus_scheduler::writes::{Group, Writes, counted, hold_key, lease_of, said};
+use dsbus_scheduler::writes::{
+    Goals, Group, Writes, goal_after, goal_of, goal_pattern, hold_key, lease_of, said,
+};
 use dsbus_schema::goal::Goal;
+use dsbus_schema::ids::FleetName;
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::{Bucket, fleet_status_key, goal_key};
 
 use crate::adapter;
 use crate::event::{Answer, Answered, Op, Run};
-use crate::scheduler::{Pending, lost_race, seq};
+use crate::scheduler::{Pending, Scheduler, lost_race, seq};
 use crate::world::World;
 
 /// Writes at once, as in the daemon.
@@ -31,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Job {
     group: Group,
     writes: Option<Writes>,
-    /// What was read so far, of a count of failures.
+    /// What was read so far, of goals.
     read: Vec<Option<Entry>>,
     done: Option<Result<(), Error>>,
 }
@@ -99,7 +102,7 @@ impl World {
             self.next_jobs(n, run);
         } else {
             // What is missing is on its way, and wakes the loop up.
-            s.enacting = None;
+            s.give_up();
         }
     }
 
@@ -185,8 +188,9 @@ impl World {
             }
             if folded.is_empty() {
                 let hold = if many { HOLD_AFTER_SPLIT } else { HOLD_AFTER_REFUSAL };
-                let names = job.group.iter().map(|(action, _)| hold_key(action));
-                s.held.extend(names.map(|name| (name, now + hold)));
+                let held =
+                    |(action, _): &(Action, _)| (hold_key(action), (now + hold, action.clone()));
+                s.held.extend(job.group.iter().map(held));
             }
             for (bucket, entry) in folded {
                 let _ = s.core.fold(bucket, &entry, now);
@@ -201,9 +205,19 @@ impl World {
         let troubled = enacting.jobs.iter().any(trouble);
         s.enacting = Some(enacting);
         if all && troubled {
-            s.enacting = None;
+            s.give_up();
         } else if all {
             self.next_jobs(n, run);
+        }
+    }
+}
+
+impl Scheduler {
+    /// What is left is planned again.
+    fn give_up(&mut self) {
+        let Some(enacting) = self.enacting.take() else { return };
+        for (action, _) in enacting.waiting.into_iter().flatten() {
+            adapter::again(&mut self.core, &action);
         }
     }
 }
@@ -221,9 +235,9 @@ impl Job {
                 let write = Write::put(fleet_status_key(name), &status).ok()?.expect(*guard);
                 Some(Writes { bucket: Bucket::Status, writes: vec![write] })
             }
-            (Action::CountFailure { name, .. }, _) => {
-                let pattern = format!("{}.*", name.program);
-                return Some(Op::Get { bucket: Bucket::Goals, pattern });
+            (action, _) if goal_of(action).is_some() => {
+                let (program, _) = goal_of(action)?;
+                return Some(Op::Get { bucket: Bucket::Goals, pattern: goal_pattern(program) });
             }
             _ => adapter::written(&self.group, writer, planted),
         };
@@ -231,24 +245,23 @@ impl Job {
         Some(Op::Write { bucket, writes })
     }
 
-    /// The next step of a count of failures; `None` when there is nothing to count.
+    /// The next step of writing a goal; `None` when there is nothing to write.
     fn next(&mut self) -> Option<Op> {
-        let (Action::CountFailure { name, worker, epoch, asked }, _) = self.group.first()? else {
-            return None;
-        };
-        let key = |index| goal_key(&name.program, index);
-        let get = |index| Op::Get { bucket: Bucket::Goals, pattern: key(index) };
+        let (action, _) = self.group.first()?;
+        let (program, index) = goal_of(action)?;
+        let get = |index| Op::Get { bucket: Bucket::Goals, pattern: goal_key(program, index) };
         let goal = |at: usize| -> Option<Goal> {
             self.read.get(at)?.as_ref().and_then(|entry| entry.json().ok().flatten())
         };
         match self.read.len() {
-            1 => Some(get(Some(name.index))),
+            1 => Some(get(index)),
             2 => Some(get(None)),
             _ => {
                 let last = self.read.first()?.as_ref().map_or(0, |entry| entry.seq);
-                let goal = counted(goal(1), goal(2).as_ref(), worker, *epoch, *asked)?;
-                let write = Write::put(key(Some(name.index)), &goal).ok()?;
-                let write = write.guard(&format!("{}.*", name.program), last);
+                let goals = Goals { own: goal(1), all: goal(2), last };
+                let goal = goal_after(action, &FleetName::default(), &goals)?;
+                let write = Write::put(goal_key(program, index), &goal).ok()?;
+                let write = write.guard(&goal_pattern(program), last);
                 Some(Op::Write { bucket: Bucket::Goals, writes: vec![write] })
             }
         }

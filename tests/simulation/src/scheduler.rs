@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use dsbus_client::{Entry, Error, Item};
+use dsbus_client::{Error, Item};
+use dsbus_planner::{Action, Now};
 use dsbus_scheduler::core::{Core, LeaseKey};
 use dsbus_scheduler::pulse::Pulse;
 use dsbus_scheduler::turn::Turns;
 use dsbus_scheduler::writes::{Group, Writer, groups, hold_key};
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::storage::{Bucket, FleetKey, scheduler_key};
+use dsbus_schema::storage::{Bucket, scheduler_key};
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
 
 use crate::adapter;
@@ -50,7 +51,7 @@ pub(crate) struct Scheduler {
     /// It is to be woken up to plan.
     planning: bool,
     rests_until: BootTime,
-    pub(crate) held: BTreeMap<String, BootTime>,
+    pub(crate) held: BTreeMap<String, (BootTime, Action)>,
     pub(crate) turns: Turns,
     /// Into how small batches moves away from a lost worker are split.
     pub(crate) split: BTreeMap<LeaseKey, usize>,
@@ -96,9 +97,9 @@ impl Scheduler {
     /// How it stands, for a trace.
     pub(crate) fn shown(&self) -> String {
         let Scheduler { id, news, held, split, fleet_awaited, enacting, .. } = self;
-        let (ready, planned) = (self.core.ready(), adapter::planned(&self.core, None).len());
+        let ready = self.core.ready();
         format!(
-            "{id}: ready {ready}, news {news}, plans {planned}, {held:?} {split:?} {fleet_awaited:?} {enacting:?}"
+            "{id}: ready {ready}, news {news}, {held:?} {split:?} {fleet_awaited:?} {enacting:?}"
         )
     }
 
@@ -241,7 +242,6 @@ impl World {
             match item {
                 Item::Entry(entry) => {
                     s.core.heard(bucket, entry.seq);
-                    s.news |= is_news(&s.core, bucket, &entry);
                     // What cannot be read is left out; here everything can.
                     let _ = s.core.fold(bucket, &entry, now);
                 }
@@ -276,10 +276,18 @@ impl World {
 
     /// Plans, if it is time to; says whether to go round again.
     fn plan_if_due(&mut self, n: usize, run: Run, now: BootTime) -> bool {
+        let wall = self.wall();
         let Some(s) = &mut self.schedulers[n] else { return false };
-        let held = s.held.len();
-        s.held.retain(|_, until| *until > now);
-        s.news |= s.held.len() < held || s.turns.waits();
+        let moment = Now { boot: now, wall };
+        // What was held back is planned for again, and what time has come for.
+        let over: Vec<String> =
+            s.held.iter().filter(|(_, (until, _))| *until <= now).map(|(k, _)| k.clone()).collect();
+        for what in over {
+            if let Some((_, action)) = s.held.remove(&what) {
+                adapter::again(&mut s.core, &action);
+            }
+        }
+        s.news |= adapter::has_news(&s.core, moment);
         if s.news && now < s.rests_until && !s.planning {
             s.planning = true;
             let at = self.agenda.now()
@@ -290,7 +298,7 @@ impl World {
             return false;
         }
         s.news = false;
-        let all = adapter::planned(&s.core, self.setup.planted);
+        let all = adapter::planned(&mut s.core, self.setup.planted, moment);
         let rest = self.dice.ms(1, REST_MS);
         let turn = self.setup.planted != Some(Planted::NoTurn);
         let Some(s) = &mut self.schedulers[n] else { return false };
@@ -310,18 +318,19 @@ impl World {
 }
 
 impl Scheduler {
-    /// What of a plan is to be done now.
+    /// What of a plan is to be done now; what is another scheduler's turn is held back.
     fn due(&mut self, all: Group, turn: bool, now: BootTime) -> Group {
-        let planned: BTreeSet<String> = all.iter().map(|(action, _)| hold_key(action)).collect();
-        self.turns.keep(&planned);
         let mut due = Group::new();
         for (action, id) in all {
             let what = hold_key(&action);
-            let program = action.instance().map(|name| name.program.clone());
-            let patience = program.map(|program| self.core.patience(&self.id, &program));
+            if self.held.contains_key(&what) {
+                continue;
+            }
+            let patience = action.program().map(|program| self.core.patience(&self.id, program));
             let patience = patience.filter(|_| turn).unwrap_or_default();
-            if !self.held.contains_key(&what) && self.turns.has_come(&what, patience, now) {
-                due.push((action, id));
+            match self.turns.wait(&what, patience, now) {
+                Some(at) => drop(self.held.insert(what, (at, action))),
+                None => due.push((action, id)),
             }
         }
         due
@@ -330,18 +339,6 @@ impl Scheduler {
     /// Something changed that was not heard.
     pub(crate) fn renew(&mut self) {
         self.news = true;
-    }
-}
-
-/// Whether an entry may change the plan: touches of those that live do not.
-fn is_news(core: &Core, bucket: Bucket, entry: &Entry) -> bool {
-    if adapter::is_news(bucket) {
-        return true;
-    }
-    match FleetKey::parse(&entry.key) {
-        Some(FleetKey::Touch(worker, seconds)) => !adapter::lives(core, &worker, seconds),
-        Some(FleetKey::Scheduler(_)) | None => false,
-        Some(FleetKey::Placement(..)) => true,
     }
 }
 

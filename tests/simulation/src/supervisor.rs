@@ -10,6 +10,7 @@ use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, State, Usage};
+use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::clock::Now;
 use dsbus_supervisor::instance::{Effect, End, Files, Input};
 use dsbus_supervisor::protocol::{
@@ -187,6 +188,7 @@ impl World {
             }
             ToSupervisor::Pong { .. }
             | ToSupervisor::Probed { .. }
+            | ToSupervisor::Drained
             | ToSupervisor::ClearLogs { .. } => Effects::new(),
         };
         self.perform(n, run, effects, now);
@@ -451,6 +453,9 @@ impl World {
             supervisor_pid: i32::try_from(run.number).unwrap_or(1),
             directory: "/d".to_owned(),
             stopping: s.ending != Ending::Not,
+            draining: false,
+            labels: Labels::default(),
+            capacity: Capacity::default(),
             children,
             facilities: Vec::new(),
             leases,

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use dsbus_schema::ids::{ProgramName, WorkerName};
+use dsbus_schema::ids::{ProgramId, ProgramName, WorkerName};
 use dsbus_schema::lenient::Span;
 use dsbus_schema::moment::{BootTime, Timestamp};
-use dsbus_schema::program::{AutoRestart, Command, ProgramSpec};
+use dsbus_schema::program::{AutoRestart, Command, Program, ProgramSpec};
 use dsbus_schema::storage::Bucket;
 use dsbus_supervisor::clock::Now;
 use uuid::Uuid;
@@ -384,10 +384,8 @@ impl World {
     }
 
     fn declare(&mut self, name: &ProgramName, spec: &ProgramSpec) {
-        let (id, command) = (self.uuid(), self.uuid());
-        let declared = dsbus_scheduler::declared(name, spec, None, command);
-        let Ok((mut program, _)) = declared else { return };
-        program.id = dsbus_schema::ids::ProgramId(id);
+        let id = ProgramId(self.uuid());
+        let program = Program::new(id, name.clone(), spec.clone());
         self.seed_entry(Bucket::Programs, name.as_str(), &program);
     }
 

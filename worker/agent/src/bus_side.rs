@@ -12,7 +12,7 @@ use dsbus_schema::event::WorkerFact;
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::touch::Touch;
-use dsbus_schema::worker::Worker;
+use dsbus_schema::worker::{Facts, Worker};
 use dsbus_supervisor::protocol::{Hello, ToSupervisor};
 
 use crate::identity::Identity;
@@ -179,8 +179,13 @@ impl BusSide {
         }
     }
 
+    /// Whether the start was told on the bus.
+    pub fn told(&self) -> bool {
+        self.told
+    }
+
     /// What the worker tells about itself, by the agent with this process id.
-    pub fn record(&self, agent_pid: i32) -> Worker {
+    pub fn record(&self, agent_pid: i32, facts: Facts) -> Worker {
         let (me, hello) = (&self.me, &self.hello);
         Worker {
             name: hello.worker.clone(),
@@ -194,6 +199,9 @@ impl BusSide {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: hello.started,
             facilities: hello.facilities.clone(),
+            labels: hello.labels.clone(),
+            capacity: hello.capacity,
+            facts,
             stopping: hello.stopping,
         }
     }

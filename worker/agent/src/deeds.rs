@@ -4,12 +4,14 @@ use dsbus_client::{Bus, Item, Watch};
 use dsbus_schema::event::{Event, Fact, Source};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::{Bucket, worker_keys};
+use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::protocol::ToSupervisor;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::bus_side::Deed;
 use crate::clock;
+use crate::drain::Drain;
 use crate::errands::{self, Done};
 use crate::run::Agent;
 
@@ -41,7 +43,12 @@ impl Agent {
                 self.served = self.serving.take().map(|_| served);
             }
             Done::Reported(outcome) => self.publisher.done(&outcome),
-            Done::Recorded => self.recording = None,
+            Done::Recorded => {
+                // What has ended may be an older one than the one that is being written now.
+                self.recording.take_if(|writing| writing.is_finished());
+            }
+            Done::DrainBegun => self.drain = Drain::Going,
+            Done::Looked(slow) => self.watched.seen_slowly(slow, now),
             Done::Probed { number, trouble } => {
                 // One that is dropped is asked again.
                 self.link.say(ToSupervisor::Probed { number, trouble });
@@ -118,13 +125,7 @@ impl Agent {
                 }
             }
             Deed::Extend { seconds, until } => self.extend(seconds, until),
-            Deed::Record => {
-                let record = self.side.record(nix::unistd::getpid().as_raw());
-                let writing = self.errands.spawn(errands::record(bus, record));
-                if let Some(older) = self.recording.replace(writing) {
-                    older.abort();
-                }
-            }
+            Deed::Record => self.record(clock::now()),
             Deed::TellStart(fact) => {
                 let (source, fact) = (Source::Worker(worker), Fact::Worker(fact));
                 let id = Uuid::now_v7();
@@ -162,6 +163,8 @@ impl Agent {
     pub(crate) fn tick(&mut self, now: BootTime) {
         self.side.tick(self.link.idle(), now);
         self.carry_out();
+        self.look(now);
+        self.tend_drain();
         if let Some(word) = self.last_word.take()
             && !self.link.say(word.clone())
         {
@@ -191,6 +194,12 @@ impl Agent {
     /// The worker was told to stop.
     pub(crate) fn stopping(&mut self, reason: &str) {
         self.side.stopping(reason);
+        self.carry_out();
+    }
+
+    /// What the worker's owner says of it has changed.
+    pub(crate) fn described(&mut self, labels: Labels, capacity: Capacity) {
+        self.side.described(labels, capacity);
         self.carry_out();
     }
 }

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::process::{kill_leftovers, start_time};
 use dsbus_supervisor::protocol::Child;
@@ -94,6 +95,11 @@ impl Guards {
         let (living, dead): (Vec<_>, Vec<_>) =
             self.children.values().partition(|guard| lives(&guard.child));
         living.into_iter().chain(dead).for_each(kill);
+    }
+
+    /// The instances whose children live.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &InstanceId> {
+        self.children.values().map(|guard| &guard.child.name)
     }
 
     /// How many children live.

@@ -5,7 +5,7 @@
 //! One loop (`run`) turns everything into a `Wake`, and never waits for the bus: what takes time is
 //! an errand (`errands`). What is hard to get right is pure, and public so that the simulation
 //! (`tests/simulation`) runs it: [`bus_side`] with [`touch`], [`leases`], [`takeover`] and
-//! [`placements`], and besides [`publish`], [`pings`] and [`deadlines`].
+//! [`placements`], and besides [`publish`], [`pings`] and [`deadlines`]; and `facts`.
 
 pub mod bus_side;
 mod calls;
@@ -14,8 +14,10 @@ mod clearing;
 mod clock;
 pub mod deadlines;
 mod deeds;
+mod drain;
 mod enforce;
 mod errands;
+mod facts;
 pub mod identity;
 pub mod leases;
 mod link;
@@ -25,6 +27,7 @@ pub mod pings;
 pub mod placements;
 mod probe;
 pub mod publish;
+mod record;
 pub mod report;
 mod retry;
 mod run;

@@ -8,6 +8,7 @@ use dsbus_schema::event::{WorkerChange, WorkerFact};
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
+use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::protocol::{Order, ToSupervisor};
 
 use crate::bus_side::{BusSide, Deed, Phase, Seqs};
@@ -174,6 +175,18 @@ impl BusSide {
     pub fn stopping(&mut self, reason: &str) {
         tracing::info!(reason, "stopping");
         self.hello.stopping = true;
+        if self.told {
+            self.deeds.push_back(Deed::Record);
+        }
+    }
+
+    /// What the worker's owner says of it has changed.
+    pub fn described(&mut self, labels: Labels, capacity: Capacity) {
+        let hello = &mut self.hello;
+        if (&hello.labels, hello.capacity) == (&labels, capacity) {
+            return;
+        }
+        (hello.labels, hello.capacity) = (labels, capacity);
         if self.told {
             self.deeds.push_back(Deed::Record);
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsbus_client::{Item, Served};
+use dsbus_client::{ConnectOptions, Item, Served};
 use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::protocol::{Hello, ToAgent, ToSupervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,8 +16,11 @@ use crate::calls::Desk;
 use crate::clearing::{CLEARS_MAX, Call, Clearing};
 use crate::clock::{self, Timer};
 use crate::deeds::Online;
+use crate::drain::{self, Drain};
 use crate::enforce::Guards;
 use crate::errands::{self, Done};
+use crate::facts::Watched;
+use crate::facts::look::Fixed;
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::pings::Pings;
@@ -64,6 +67,9 @@ pub(crate) struct Agent {
     pub(crate) served: Option<Served>,
     pub(crate) serving: Option<AbortHandle>,
     pub(crate) recording: Option<AbortHandle>,
+    pub(crate) drain: Drain,
+    /// The machine.
+    pub(crate) watched: Watched,
     timer: Timer,
     pings: Pings,
     asked: mpsc::Receiver<()>,
@@ -95,7 +101,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let desk = Desk::new(pong, directory, asking, clear);
     desk.supervisor_answered(now);
     let mut errands = JoinSet::new();
-    errands.spawn(errands::connect(config.connect));
+    let user = drain::user(config.connect.user, &hello.worker);
+    errands.spawn(errands::connect(ConnectOptions { user, ..config.connect }));
     let agent = Agent {
         link,
         guards: guards(&hello),
@@ -103,6 +110,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
         errands,
         online: None,
         childless: hello.children.is_empty(),
+        drain: if hello.draining { Drain::Wanted } else { Drain::Not },
+        watched: Watched::new(Fixed::look()),
         side: BusSide::new(hello, me, now),
         desk: Arc::new(desk),
         last_word: None,
@@ -218,6 +227,8 @@ impl Agent {
                 self.errands.spawn(async move { Done::Probed { number, trouble: asking.await } });
             }
             ToAgent::Cleared { number, trouble } => self.clearing.ended(number, trouble),
+            ToAgent::Described { labels, capacity } => self.described(labels, capacity),
+            ToAgent::Drain => self.begin_drain(),
             ToAgent::Stopping { reason } => self.stopping(&reason),
             ToAgent::Bye => self.leaving = true,
         }

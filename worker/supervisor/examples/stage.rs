@@ -1,6 +1,6 @@
 //! The other processes of this crate's tests: `stage worker DIR SOCKET [WORDS]` is a supervisor,
 //! whose agent is `stage agent SOCKET`, which passes everything on between it and a test. WORDS are
-//! settings: `no-cgroups`, and `log=FILE`, `syslog=SOCKET`, `childlogdir=DIR`, `compressor=COMMAND`.
+//! settings: `no-cgroups`, and `drain=MILLISECONDS`, `log=FILE`, `syslog=SOCKET`, `childlogdir=DIR`, `compressor=COMMAND`.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
 use dsbus_supervisor::{AGENT_FD, CgroupChoice, Config, LogFile, Owner, Rotation, Settings};
@@ -59,6 +60,8 @@ fn settings(words: &[String]) -> Settings {
     if words.iter().any(|word| word == "no-cgroups") {
         settings.cgroup = CgroupChoice::None;
     }
+    settings.drain =
+        value(words, "drain").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
     if let Some(path) = value(words, "syslog") {
         settings.syslog = path.into();
     }

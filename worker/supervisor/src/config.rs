@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
 use dsbus_schema::program::{Mode, Rlimit};
+use dsbus_schema::worker::Labels;
 
 use crate::output::LogFile;
 
@@ -42,9 +44,16 @@ pub trait Owner: std::fmt::Debug {
     fn reopen_log(&mut self);
 }
 
-/// What the owner of a machine chose for all children of its worker (`worker.toml`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the owner of a machine chose for its worker and all children (`worker.toml`).
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// What the owner says of the worker, for programs to choose by.
+    pub labels: Labels,
+    /// How much its instances may declare in all.
+    pub capacity: CapacityChoice,
+    /// Told to stop by SIGTERM, the worker first gives its instances away, for so long at most;
+    /// `None` is not at all.
+    pub drain: Option<Duration>,
     /// Variables of every child; those of its program win.
     pub environment: BTreeMap<String, String>,
     /// What children find as `SUPERVISOR_SERVER_URL`, unless their program has a `serverurl`.
@@ -72,6 +81,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            labels: Labels::new(),
+            capacity: CapacityChoice::default(),
+            drain: None,
             environment: BTreeMap::new(),
             serverurl: None,
             strip_ansi: false,
@@ -84,6 +96,16 @@ impl Default for Settings {
             nofile: None,
         }
     }
+}
+
+/// How much the instances of a worker may declare in all; what is `None` is what the machine has and
+/// the worker may use of it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct CapacityChoice {
+    /// Processors, in cores.
+    pub cpu: Option<f64>,
+    /// Memory, in bytes.
+    pub memory: Option<u64>,
 }
 
 /// Where the cgroups of children are made.

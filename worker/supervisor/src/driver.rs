@@ -48,6 +48,8 @@ const TURN: Duration = Duration::from_millis(3);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ending {
     Not,
+    /// It was told to stop, and gives its instances away before it does: until then at most.
+    Draining(BootTime),
     /// Children are being stopped.
     Stopping,
     /// None is left; the agent publishes the last reports until then.
@@ -197,7 +199,7 @@ impl Driver {
         self.restart_changed(now);
         self.tend_agent(now);
         if let Some((code, reason)) = self.end_asked.take()
-            && self.ending == Ending::Not
+            && self.goes_on()
         {
             self.exit_code = code;
             self.stop(&reason, false);
@@ -209,6 +211,12 @@ impl Driver {
     }
 
     fn tend_ending(&mut self, now: Now) {
+        if let Ending::Draining(until) = self.ending
+            && now.boot >= until
+        {
+            tracing::warn!("not everything could be given away in time");
+            self.stop("SIGTERM, and giving its instances away took too long", false);
+        }
         if self.ending == Ending::Stopping && self.table.childless() && self.children.is_empty() {
             tracing::info!("no child is left");
             self.worker_event(WorkerChange::Stopped, None);
@@ -223,9 +231,17 @@ impl Driver {
         }
     }
 
+    /// Whether it does what it is told, and is not on its way out.
+    fn goes_on(&self) -> bool {
+        match self.ending {
+            Ending::Not | Ending::Draining(_) => true,
+            Ending::Stopping | Ending::Bye(_) | Ending::Done => false,
+        }
+    }
+
     fn deadline(&self, now: Now) -> Option<BootTime> {
         let ending = match self.ending {
-            Ending::Bye(until) => Some(until),
+            Ending::Draining(until) | Ending::Bye(until) => Some(until),
             Ending::Not | Ending::Stopping | Ending::Done => None,
         };
         let linger = self.children.deadline(now.boot);

@@ -16,6 +16,7 @@ mod phase;
 mod placed;
 mod questions;
 mod reload;
+mod rest;
 mod stopping;
 mod telling;
 #[cfg(test)]
@@ -290,7 +291,8 @@ impl Instance {
                 ask_at(&child.spec).into_iter().chain(start.deadline(&child.spec)).min()
             }
             Phase::Running { child, watch } => {
-                ask_at(&child.spec).into_iter().chain(watch.deadline()).min()
+                let too_old = self.too_old_at(child);
+                ask_at(&child.spec).into_iter().chain(watch.deadline()).chain(too_old).min()
             }
             Phase::Stopping { child, stop, .. } => {
                 let fence = (child.spec.exclusive && !stop.killed()).then_some(self.lease);

@@ -9,6 +9,7 @@
 
 mod agent_link;
 mod binaries;
+mod capacity;
 mod cgroup;
 mod children;
 pub mod clock;
@@ -33,7 +34,7 @@ mod streams;
 pub mod table;
 mod users;
 
-pub use config::{CgroupChoice, Config, Owner, Settings};
+pub use config::{CapacityChoice, CgroupChoice, Config, Owner, Settings};
 pub use driver::run;
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;

@@ -13,6 +13,7 @@ use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Facility;
 use dsbus_schema::status::Status;
+use dsbus_schema::worker::{Capacity, Labels};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -65,6 +66,16 @@ pub enum ToAgent {
         /// `None` when the logs are empty now, else why not.
         trouble: Option<String>,
     },
+    /// What its owner says of the worker has changed.
+    Described {
+        /// Its labels.
+        labels: Labels,
+        /// How much its instances may declare in all.
+        capacity: Capacity,
+    },
+    /// The worker was told to stop, and first gives its instances away: ask the schedulers for that,
+    /// and say [`ToSupervisor::Drained`] when none is left.
+    Drain,
     /// The worker was told to stop; its children are being stopped.
     Stopping {
         /// By what, for people.
@@ -102,11 +113,20 @@ pub struct Hello {
     pub directory: String,
     /// It was told to stop.
     pub stopping: bool,
+    /// It was told to stop, and gives its instances away before it does; see [`ToAgent::Drain`].
+    #[serde(default)]
+    pub draining: bool,
     /// Children that live now.
     pub children: Vec<Child>,
     /// What the worker can do for a child.
     #[serde(default)]
     pub facilities: Vec<Facility>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// How much its instances may declare in all.
+    #[serde(default)]
+    pub capacity: Capacity,
     /// Leases as the last agent gave them: seconds, and until when.
     pub leases: Vec<(u64, BootTime)>,
 }
@@ -271,6 +291,8 @@ pub enum ToSupervisor {
         /// Why, for people.
         why: String,
     },
+    /// No instance that could be given away is left.
+    Drained,
     /// All reports are published; the supervisor may exit.
     Finished,
 }

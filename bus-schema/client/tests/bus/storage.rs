@@ -3,7 +3,7 @@
 use crate::common::{connect, entry, fleet, initial, options, raw, settle, wait_connected};
 use dsbus_client::{BATCH_WRITES_MAX, Bus, Entry, Error, Value, Write};
 use dsbus_harness::NatsServer;
-use dsbus_schema::storage::Bucket;
+use dsbus_schema::storage::{Bucket, PROGRAM_HISTORY};
 
 fn put(key: &str, body: &str) -> Write {
     Write::put(key, &body).unwrap()
@@ -51,6 +51,27 @@ async fn one_of_two_writers_loses() {
     let third = bus.write(Bucket::Goals, Write::delete("web._all").expect(second)).await.unwrap();
     let found = bus.get(Bucket::Goals, "web.*").await.unwrap().unwrap();
     assert_eq!((found.seq, found.value), (third, Value::Deleted));
+}
+
+#[tokio::test]
+async fn the_history_of_a_key_is_read_oldest_first() {
+    let (_server, bus) = fleet().await;
+    assert_eq!(bus.history(Bucket::Programs, "web").await, Ok(Vec::new()));
+    let mut last = 0;
+    for n in 0..=u64::from(PROGRAM_HISTORY) {
+        let write = put("web", &n.to_string()).expect(last);
+        last = bus.write(Bucket::Programs, write).await.unwrap();
+        // What is written to other keys, and to keys that begin alike, is none of it.
+        bus.write(Bucket::Programs, put("web2", "x")).await.unwrap();
+    }
+    bus.write(Bucket::Programs, Write::delete("web").expect(last)).await.unwrap();
+    let kept = bus.history(Bucket::Programs, "web").await.unwrap();
+    assert_eq!(kept.len(), usize::from(PROGRAM_HISTORY));
+    assert!(kept.windows(2).all(|w| w[0].seq < w[1].seq) && kept.iter().all(|e| e.key == "web"));
+    let (tombstone, bodies) = kept.split_last().unwrap();
+    assert_eq!(tombstone.value, Value::Deleted);
+    let numbers: Vec<u64> = bodies.iter().map(|e| body(e).parse().unwrap()).collect();
+    assert_eq!(numbers, (2..=u64::from(PROGRAM_HISTORY)).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ pub enum Notice {
     ReloadFailed,
     /// Its executable file changed.
     BinaryChanged,
+    /// Its child was older than `max_age`; it is stopped, and another one started.
+    Recycled,
     /// Its output cannot be written; what is lost is counted.
     OutputLost,
     /// Its output is written again.
@@ -57,6 +59,7 @@ impl Notice {
             Notice::ReloadSwitched => "RELOAD_SWITCHED",
             Notice::ReloadFailed => "RELOAD_FAILED",
             Notice::BinaryChanged => "BINARY_CHANGED",
+            Notice::Recycled => "RECYCLED",
             Notice::OutputLost => "OUTPUT_LOST",
             Notice::OutputWrittenAgain => "OUTPUT_WRITTEN_AGAIN",
             Notice::DoesNotDie => "DOES_NOT_DIE",

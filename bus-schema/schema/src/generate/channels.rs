@@ -67,11 +67,25 @@ fn commands(channels: &mut Vec<Channel>) -> Result<(), NameError> {
         let (request, answer) = match verb {
             Verb::Apply => ("apply", "applied"),
             Verb::Create => ("create", "applied"),
-            Verb::Start | Verb::Stop | Verb::Restart | Verb::Reload | Verb::Remove => {
-                ("act", "acted")
-            }
+            Verb::Start
+            | Verb::Stop
+            | Verb::Restart
+            | Verb::Reload
+            | Verb::Remove
+            | Verb::Enable
+            | Verb::Disable => ("act", "acted"),
             Verb::Status => ("ask", "instance-rows"),
             Verb::Workers => ("ask", "worker-rows"),
+            Verb::Scale => ("scale", "applied"),
+            Verb::Rollout => ("rollout-act", "rollout-rows"),
+            Verb::Rollouts => ("ask", "rollout-rows"),
+            Verb::History => ("ask", "revision-rows"),
+            Verb::Explain => ("ask", "explanations"),
+            Verb::Groups => ("ask", "group-rows"),
+            Verb::Cordon | Verb::Uncordon | Verb::Drain | Verb::Undrain | Verb::Forget => {
+                ("worker-act", "workers-acted")
+            }
+            Verb::Rebalance => ("rebalance", "planned-moves"),
         };
         let name = verb.name();
         channels.push(Channel {
@@ -153,6 +167,13 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
             storage::goal_key(&program, Some(INDEX)),
             "goal",
             "What people want of one instance; the greater stamp of the two goals decides.",
+        ),
+        (
+            "goal.worker",
+            Bucket::Goals,
+            storage::worker_goal_key(&worker),
+            "worker-goal",
+            "What people want of a worker.",
         ),
         (
             "placement",

@@ -31,13 +31,21 @@ const TABLES: &[(&str, &str, &[&str])] = &[
         "`pre_start`, `post_start`, `pre_stop` and `post_stop` are a command, or a table of these keys. A hook finds in its environment what a child finds, and `DSBUS_HOOK`, and of the child that it is about `DSBUS_PID`, `DSBUS_EXIT_CODE` or `DSBUS_EXIT_SIGNAL`. What it starts ends with it:",
         &["pre_start"],
     ),
+    (
+        "Schedules",
+        "`schedule` is a line of cron, or a table of these keys. Times are read on the clocks of the schedulers:",
+        &["schedule"],
+    ),
     ("Limits", "`limits` is a table of these keys:", &["limits"]),
+    ("Resources", "`resources` is a table of these keys:", &["resources"]),
+    ("Update", "`update` is a table of these keys:", &["update"]),
 ];
 
 /// What may be given for a key, to see what a change of it does.
 const SAMPLES: &str = r#"[7, true, false, "x", "/x", "INT", "022", "tcp://:1", "unix:///x", "NET_RAW",
-    "7:7", "exit", "root", "0770", "realtime:1", "syslog", { "tcp": "a:1" }, { "pids": 7 },
-    { "nofile": 7 }, { "A": "b" }]"#;
+    "7:7", "exit", "oneshot", "@daily", "root", "0770", "realtime:1", "syslog", { "tcp": "a:1" }, { "pids": 7 },
+    { "nofile": 7 }, { "A": "b" }, "pack", "stay", { "cpu": 1 },
+    { "max_surge": 1 }]"#;
 
 /// The document.
 pub(super) fn document() -> String {

@@ -5,7 +5,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::call::{Clear, Cleared, LogAsk, LogPart, Pong};
-use crate::command::{Act, Acted, Applied, Apply, Ask, Create, Refused};
+use crate::command::{
+    Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
+    Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
+};
 use crate::event::Event;
 use crate::goal::Goal;
 use crate::placement::Placement;
@@ -14,6 +17,7 @@ use crate::status::{InstanceRow, Status, WorkerRow};
 use crate::touch::{SchedulerTouch, Touch};
 use crate::version;
 use crate::worker::Worker;
+use crate::worker_goal::WorkerGoal;
 
 /// A message: what a NATS body holds.
 pub(super) struct Message {
@@ -35,18 +39,29 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Cleared>("cleared"),
     message::<Create>("create"),
     message::<Event>("event"),
+    message::<Vec<Explanation>>("explanations"),
     message::<Goal>("goal"),
+    message::<Vec<GroupRow>>("group-rows"),
     message::<Vec<InstanceRow>>("instance-rows"),
     message::<LogAsk>("log-ask"),
     message::<LogPart>("log-part"),
     message::<Placement>("placement"),
+    message::<Vec<PlannedMove>>("planned-moves"),
     message::<Pong>("pong"),
     message::<Program>("program"),
+    message::<Rebalance>("rebalance"),
     message::<Refused>("refused"),
+    message::<Vec<RevisionRow>>("revision-rows"),
+    message::<RolloutAct>("rollout-act"),
+    message::<Vec<RolloutRow>>("rollout-rows"),
+    message::<Scale>("scale"),
     message::<SchedulerTouch>("scheduler-touch"),
     message::<Status>("status"),
     message::<Touch>("touch"),
     message::<Worker>("worker"),
+    message::<WorkerAct>("worker-act"),
+    message::<Vec<WorkerActed>>("workers-acted"),
+    message::<WorkerGoal>("worker-goal"),
     message::<Vec<WorkerRow>>("worker-rows"),
 ];
 

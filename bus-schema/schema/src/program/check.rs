@@ -74,6 +74,10 @@ impl ProgramSpec {
         found.extend(self.name_problem());
         found.extend(self.expansion_problems());
         found.extend(self.process_problems());
+        found.extend(self.update.problem(self.exclusive, self.numprocs));
+        found.extend(self.resources.problem());
+        found.extend(self.spread_by_problem());
+        found.extend(self.job_problems());
         for (key, probe) in [("readiness", &self.readiness), ("liveness", &self.liveness)] {
             found.extend(probe.as_ref().and_then(|probe| probe.problem(key)));
         }
@@ -204,6 +208,13 @@ impl ProgramSpec {
             "must be more than 0",
         );
         found
+    }
+
+    fn spread_by_problem(&self) -> Option<Problem> {
+        let name = self.spread_by.as_ref()?;
+        crate::worker::label::check_name(name)
+            .err()
+            .map(|e| Problem::new("spread_by", e.to_string()))
     }
 
     fn touch_timeout_problem(&self) -> Option<Problem> {

@@ -46,6 +46,8 @@ impl ProgramSpec {
         ProgramSpec {
             // A child knows the number only where it was told.
             numprocs: if self.tells_numprocs() { self.numprocs } else { of.numprocs },
+            kind: of.kind,
+            schedule: of.schedule,
             priority: of.priority,
             autostart: of.autostart,
             autorestart: of.autorestart,
@@ -56,6 +58,7 @@ impl ProgramSpec {
             backoff_max: of.backoff_max,
             restart_limit: of.restart_limit,
             restart_window: of.restart_window,
+            max_age: of.max_age,
             exitcodes: of.exitcodes,
             restart_when_binary_changed: of.restart_when_binary_changed,
             on_fatal: of.on_fatal,
@@ -89,7 +92,17 @@ impl ProgramSpec {
             log_max_age: of.log_max_age,
             strip_ansi: of.strip_ansi,
             meta: of.meta,
+            required: of.required,
+            depends_on: of.depends_on,
             machines: of.machines,
+            labels: of.labels,
+            resources: of.resources,
+            strategy: of.strategy,
+            spread_by: of.spread_by,
+            anti_affinity: of.anti_affinity,
+            system: of.system,
+            on_worker_loss: of.on_worker_loss,
+            update: of.update,
             touch_timeout: of.touch_timeout,
             max_fail_count: of.max_fail_count,
             ..self.clone()
@@ -124,7 +137,7 @@ impl ProgramSpec {
     pub fn variables(&self, name: &InstanceId, worker: &WorkerName, host: &str) -> Variables {
         let number = u64::from(self.numprocs_start) + u64::from(name.index);
         [
-            ("group_name", name.program.to_string()),
+            ("group_name", self.group.as_ref().unwrap_or(&name.program).to_string()),
             ("host_node_name", host.to_owned()),
             ("numprocs", self.numprocs.to_string()),
             ("process_num", number.to_string()),

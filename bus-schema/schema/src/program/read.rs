@@ -46,13 +46,14 @@ impl ProgramSpec {
                 Err(e) => problems.push(Problem::new(key, e.to_string())),
             }
         }
-        let spec = match serde_json::from_value::<ProgramSpec>(Value::Object(accepted)) {
+        let mut spec = match serde_json::from_value::<ProgramSpec>(Value::Object(accepted)) {
             Ok(spec) => spec,
             Err(e) => {
                 problems.push(Problem::new("command", e.to_string()));
                 return Err(problems);
             }
         };
+        spec.defaults_of_kind(keys);
         // A key that could not be read has its default here, and is not judged twice.
         let unread: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
         problems.extend(spec.problems().into_iter().filter(|p| !unread.contains(&p.key)));

@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 
 use super::command::{self, Command};
 use super::{
-    AutoRestart, Capability, ExtraFile, Hook, Limits, LogTargets, Mode, OnFatal, Probe, Retries,
-    Rlimit, Signal, SocketAddress, StopSignals,
+    AutoRestart, Capability, DependsOn, ExtraFile, Hook, Kind, LabelRule, Limits, LogTargets, Mode,
+    OnFatal, OnWorkerLoss, Probe, Resources, Retries, Rlimit, Schedule, Signal, SocketAddress,
+    StopSignals, Strategy, Update, place,
 };
-use crate::ids::WorkerName;
+use crate::ids::{ProgramName, WorkerName};
 use crate::lenient::{self, Size, Span};
 
 /// What a person declared.
@@ -26,6 +27,14 @@ pub struct ProgramSpec {
     /// Give the command line to `/bin/sh -c`.
     #[serde(deserialize_with = "lenient::boolean")]
     pub shell: bool,
+    /// `"service"` runs until it is stopped. `"oneshot"` runs to its end, and then rests: EXITED, wherever its worker
+    /// goes, until it is started again. Unset: `"service"`, and `"oneshot"` with a `schedule`.
+    pub kind: Kind,
+    /// When a oneshot runs: `"*/5 * * * *"`, or `{ cron = "0 3 * * mon-fri", timezone = "Europe/Berlin", missed = "run" }`.
+    /// It does not run while its last run goes on. A time that the clock leaves out counts as the first moment after
+    /// it, one that comes twice counts once; a schedule of every hour follows the time that passes instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// Name of each copy, `%(program_name)s` unless set; with several copies it holds `%(process_num)`. An alias
     /// of the index: `web:web_00`, also in `SUPERVISOR_PROCESS_NAME` and in syslog.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,9 +67,9 @@ pub struct ProgramSpec {
     /// Start it once it is declared.
     #[serde(deserialize_with = "lenient::boolean")]
     pub autostart: bool,
-    /// Start it again when it ends by itself.
+    /// Start it again when it ends by itself. Unset: `"unexpected"`, and `false` for a oneshot.
     pub autorestart: AutoRestart,
-    /// How long a child must live to count as RUNNING.
+    /// How long a child must live to count as RUNNING. Unset: 1 s, and 0 for a oneshot.
     pub startsecs: Span,
     /// How often a start that failed is tried again, before FATAL; a number or `"infinite"`.
     pub startretries: Retries,
@@ -78,6 +87,11 @@ pub struct ProgramSpec {
     pub restart_limit: u32,
     /// See `restart_limit`.
     pub restart_window: Span,
+    /// A child of a service that is RUNNING, and was started so long ago, is stopped and started again; that counts
+    /// for no limit. Each copy has an age of its own, from nine tenths of this to all of it, that follows from the
+    /// program's id and the copy's number: not all of them stop in one moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
     /// Exit codes that are expected.
     #[serde(deserialize_with = "lenient::exit_codes")]
     pub exitcodes: Vec<u8>,
@@ -221,9 +235,46 @@ pub struct ProgramSpec {
     /// Anything of yours; kept, and returned untouched.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub meta: Map<String, Value>,
+    /// The group it belongs to, in the same namespace as programs; also `%(group_name)s`. Unset: one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<ProgramName>,
+    /// Its group has failed when it fails (a major failure); else the group only limps (a minor one).
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub required: bool,
+    /// Programs that must be up before it is started, and that stop after it: `["db"]`, or a table of the state that
+    /// is waited for, `{ db = "healthy", migrate = "done" }`: `started`, `running` (the default), `healthy`
+    /// (running for its `min_healthy`), `done` (ended as expected).
+    #[serde(skip_serializing_if = "DependsOn::is_empty")]
+    pub depends_on: DependsOn,
     /// Workers it may run on; all when empty.
     #[serde(deserialize_with = "lenient::list")]
     pub machines: Vec<WorkerName>,
+    /// Rules on labels of the workers it may run on; all must hold: `zone = eu`, `disk != hdd`, `zone in (eu, us)`,
+    /// `gpu` (it has that label), `!gpu`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "place::label_rules")]
+    pub labels: Vec<LabelRule>,
+    /// What an instance takes of a worker's capacity: `{ cpu = 0.5, memory = "512MB" }`. A worker takes no instance
+    /// beyond its capacity. It limits nothing: see `limits`.
+    #[serde(skip_serializing_if = "Resources::is_none")]
+    pub resources: Resources,
+    /// Which of the workers that may take an instance does: `spread` (fewest copies of the program, then fewest
+    /// instances), `pack` (most instances), `ordered` (first of `machines`), `least_loaded`, `most_loaded`
+    /// (by what is declared and what is measured).
+    pub strategy: Strategy,
+    /// Spread copies over the values of this label first, such as `zone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread_by: Option<String>,
+    /// Programs that it never shares a worker with; its own name keeps its copies apart.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
+    pub anti_affinity: Vec<ProgramName>,
+    /// One copy on each worker that may take it, `numprocs` notwithstanding.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub system: bool,
+    /// What becomes of an instance whose worker is lost: `move` it to another one, let it `stay` until the worker
+    /// is back, or `stop` it for good.
+    pub on_worker_loss: OnWorkerLoss,
+    /// How a change that needs new children is rolled out.
+    pub update: Update,
     /// How long its worker may be silent before it runs elsewhere; whole seconds. Unset: 5 s, and 15 s when
     /// exclusive.
     pub touch_timeout: Option<Span>,
@@ -233,90 +284,4 @@ pub struct ProgramSpec {
     /// On how many workers an instance may end FATAL before it is given up.
     #[serde(deserialize_with = "lenient::number")]
     pub max_fail_count: u32,
-}
-
-/// Log files rotate at 50 MB and keep 10, as Supervisor's do.
-const LOG_MAXBYTES: Size = Size(50 << 20);
-const LOG_BACKUPS: u32 = 10;
-
-impl Default for ProgramSpec {
-    #[expect(clippy::too_many_lines, reason = "a line for each key")]
-    fn default() -> Self {
-        ProgramSpec {
-            command: Command::Words(Vec::new()),
-            shell: false,
-            process_name: None,
-            numprocs: 1,
-            numprocs_start: 0,
-            priority: 999,
-            directory: None,
-            umask: None,
-            user: None,
-            environment: BTreeMap::new(),
-            env_file: Vec::new(),
-            autostart: true,
-            autorestart: AutoRestart::Unexpected,
-            startsecs: Span::from_secs(1),
-            startretries: Retries::Count(3),
-            restart_pause: None,
-            backoff_factor: None,
-            backoff_max: Span::from_secs(60),
-            restart_limit: 0,
-            restart_window: Span::from_secs(60),
-            exitcodes: vec![0],
-            restart_when_binary_changed: false,
-            on_fatal: OnFatal::Nothing,
-            stopsignal: StopSignals::default(),
-            stopwaitsecs: Span::from_secs(10),
-            killwaitsecs: Span::from_secs(2),
-            stopasgroup: false,
-            killasgroup: None,
-            reload_signal: None,
-            daemon: false,
-            pidfile: None,
-            notify: false,
-            watchdog: None,
-            readiness: None,
-            liveness: None,
-            start_timeout: Span::from_secs(90),
-            pre_start: None,
-            post_start: None,
-            pre_stop: None,
-            post_stop: None,
-            redirect_stderr: false,
-            stdout_logfile: LogTargets::default(),
-            stdout_logfile_maxbytes: LOG_MAXBYTES,
-            stdout_logfile_backups: LOG_BACKUPS,
-            stdout_capture_maxbytes: Size(0),
-            stdout_events_enabled: false,
-            stdout_syslog: false,
-            stderr_logfile: LogTargets::default(),
-            stderr_logfile_maxbytes: LOG_MAXBYTES,
-            stderr_logfile_backups: LOG_BACKUPS,
-            stderr_capture_maxbytes: Size(0),
-            stderr_events_enabled: false,
-            stderr_syslog: false,
-            log_timestamps: false,
-            log_compress: false,
-            log_max_age: None,
-            strip_ansi: false,
-            serverurl: None,
-            socket: None,
-            socket_owner: None,
-            socket_mode: Mode(0o700),
-            socket_backlog: None,
-            listen: Vec::new(),
-            extra_files: Vec::new(),
-            rlimits: BTreeMap::new(),
-            limits: Limits::default(),
-            nice: None,
-            oom_score_adj: None,
-            capabilities: Vec::new(),
-            meta: Map::new(),
-            machines: Vec::new(),
-            touch_timeout: None,
-            exclusive: false,
-            max_fail_count: 3,
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! `dsbus worker --check-config`: prints what a worker that is started now would use, as a file that
 //! says the same.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use crate::args;
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::file::worker::Keys;
+use crate::file::worker::{CapacityKeys, Keys};
 use crate::output;
 
 /// Settings are no wider than this before what they are from; longer ones stand out.
@@ -58,6 +59,13 @@ fn origin(args: &args::Worker, choice: &Choice, key: &str) -> String {
     let (option, line) = match key {
         "name" => (args.name.is_some(), lines.get(key).or_else(|| lines.get("identifier"))),
         "dir" => (args.dir.is_some(), lines.get(key)),
+        "drain" => (args.drain, lines.get(key)),
+        "labels" if !args.labels.is_empty() => {
+            return match lines.get(key) {
+                Some(line) => format!("line {line}, and --label"),
+                None => "--label".to_owned(),
+            };
+        }
         _ => (false, lines.get(key)),
     };
     match line {
@@ -86,6 +94,10 @@ fn rows(choice: &Choice) -> Vec<Row> {
         directory,
         minfds,
         minprocs,
+        labels: _,
+        drain: _,
+        drain_timeout,
+        capacity,
         environment,
         serverurl,
         childlogdir,
@@ -95,8 +107,6 @@ fn rows(choice: &Choice) -> Vec<Row> {
         syslog,
     } = &choice.file.keys;
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.display()));
-    let pairs: toml_edit::InlineTable =
-        environment.iter().map(|(key, value)| (key.clone(), value.as_str())).collect();
     vec![
         ("name", Some(quoted(&choice.worker)), ""),
         ("dir", Some(quoted(choice.directory.display())), ""),
@@ -112,7 +122,11 @@ fn rows(choice: &Choice) -> Vec<Row> {
         ("directory", path(directory), "as it is started"),
         ("minfds", Some(minfds.to_string()), ""),
         ("minprocs", Some(minprocs.to_string()), ""),
-        ("environment", Some(pairs.to_string()), ""),
+        ("labels", Some(table(&choice.labels)), ""),
+        ("capacity", limits(*capacity), "what the machine has"),
+        ("drain", Some(choice.drain.to_string()), ""),
+        ("drain_timeout", Some(quoted(drain_timeout)), ""),
+        ("environment", Some(table(environment)), ""),
         ("serverurl", serverurl.as_ref().map(quoted), "none"),
         ("childlogdir", path(childlogdir), "below dir"),
         ("nocleanup", Some(nocleanup.to_string()), ""),
@@ -120,6 +134,24 @@ fn rows(choice: &Choice) -> Vec<Row> {
         ("cgroup", Some(quoted(cgroup)), ""),
         ("syslog", Some(quoted(syslog.display())), ""),
     ]
+}
+
+/// Texts as an inline table.
+fn table(pairs: &BTreeMap<String, String>) -> String {
+    let pairs = pairs.iter().map(|(key, value)| (key.clone(), value.as_str()));
+    pairs.collect::<toml_edit::InlineTable>().to_string()
+}
+
+fn limits(of: CapacityKeys) -> Option<String> {
+    let mut limits = toml_edit::InlineTable::new();
+    if let Some(cpu) = of.cpu {
+        limits.insert("cpu", cpu.into());
+    }
+    if let Some(memory) = of.memory {
+        let memory = i64::try_from(memory.0).unwrap_or(i64::MAX);
+        limits.insert("memory", memory.into());
+    }
+    (!limits.is_empty()).then(|| limits.to_string())
 }
 
 /// A size as a person would write it.
@@ -144,7 +176,8 @@ mod tests {
     fn what_is_printed_is_a_file_that_says_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let text = "name = \"a\"\ndir = \"s\"\nlogfile = \"l\"\nlogfile_maxbytes = 1000\n\
-                    environment = { A = 'x\"y', B = 2 }\numask = \"077\"\nnodaemon = false\n";
+                    environment = { A = 'x\"y', B = 2 }\numask = \"077\"\nnodaemon = false\n\
+                    capacity = { memory = '8GB' }\n[labels]\nzone = \"eu\"\n";
         std::fs::write(directory.path().join("w.toml"), text).unwrap();
         let around = Surroundings { directory: directory.path().into(), ..Surroundings::default() };
         let choice = |words: &str| match args::parse(words.split(' ')).unwrap().verb {

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::{NAME_LEN_MAX, WorkerName};
+use dsbus_schema::worker::Labels;
+use dsbus_schema::worker::label::LABELS_MAX;
 
 use crate::args;
 use crate::config::Surroundings;
 use crate::failure::Failure;
 use crate::file::Diagnostic;
-use crate::file::worker::{self, WorkerFile};
+use crate::file::worker::{self, Keys, WorkerFile};
 
 /// Where a worker's file is looked for that was given neither a file nor a directory.
 pub(super) const FILE_DEFAULT: &str = "/etc/dsbus/worker.toml";
@@ -22,6 +24,10 @@ pub(super) struct Choice {
     pub(super) worker: WorkerName,
     /// Its state directory.
     pub(super) directory: PathBuf,
+    /// Whether it gives away what it runs before it stops.
+    pub(super) drain: bool,
+    /// Its labels.
+    pub(super) labels: Labels,
     /// Its file.
     pub(super) file: WorkerFile,
 }
@@ -51,8 +57,20 @@ impl Choice {
             (None, None) => default_directory(around, &worker, nix::unistd::geteuid().is_root())
                 .map_err(Wrong::Other)?,
         };
-        Ok(Choice { worker, directory, file })
+        let labels = labels(args, keys);
+        if labels.len() > LABELS_MAX {
+            let why = format!("a worker has at most {LABELS_MAX} labels");
+            return Err(Wrong::Other(Failure::usage(why)));
+        }
+        Ok(Choice { worker, directory, drain: args.drain || keys.drain, labels, file })
     }
+}
+
+/// The labels of the file, and those of the command line, which win.
+pub(super) fn labels(args: &args::Worker, keys: &Keys) -> Labels {
+    let mut labels = keys.labels.clone();
+    labels.extend(args.labels.iter().cloned());
+    labels
 }
 
 /// Reads the worker's file, if it has one.
@@ -133,6 +151,24 @@ mod tests {
         assert_eq!(directory(true), PathBuf::from("/var/lib/dsbus/w1"));
         assert_eq!(directory(false), PathBuf::from("/home/ann/.local/state/dsbus/w1"));
         assert!(default_directory(&Surroundings::default(), &name, false).is_err());
+    }
+
+    #[test]
+    fn a_label_of_the_command_line_wins_over_that_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        std::fs::write(here.join("w.toml"), "name = \"w\"\n[labels]\na = 1\nb = 2\n").unwrap();
+        let around = Surroundings { directory: here.into(), ..Surroundings::default() };
+        let words =
+            ["dsbus", "worker", "-c", "w.toml", "--dir", ".", "--label", "b=3", "--label", "c="];
+        let args = match args::parse(words).unwrap().verb {
+            args::Verb::Worker(args) => args,
+            other => panic!("{other:?}"),
+        };
+        let labels = Choice::make(&args, &around).unwrap().labels;
+        let pairs = [("a", "1"), ("b", "3"), ("c", "")];
+        assert_eq!(labels, pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert!(args::parse(["dsbus", "worker", "--label", "zone"]).is_err());
     }
 
     #[test]

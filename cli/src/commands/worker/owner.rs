@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dsbus_schema::program::{Mode, Rlimit};
-use dsbus_supervisor::{CgroupChoice, LogFile, Owner, Settings};
+use dsbus_supervisor::{CapacityChoice, CgroupChoice, LogFile, Owner, Settings};
 use nix::sys::stat::{self, umask};
 use nix::unistd::User;
 
@@ -42,8 +42,8 @@ pub(super) struct Fixed {
 }
 
 impl Fixed {
-    /// What the file says for all children.
-    pub(super) fn settings(&self, keys: &Keys) -> Settings {
+    /// What the file and the command line say of the worker and for all children.
+    pub(super) fn settings(&self, args: &args::Worker, keys: &Keys) -> Settings {
         let mut environment = keys.environment.clone();
         if let Some(user) = &self.account {
             // The worker's own variables are still root's.
@@ -53,6 +53,12 @@ impl Fixed {
             }
         }
         Settings {
+            labels: choice::labels(args, keys),
+            capacity: CapacityChoice {
+                cpu: keys.capacity.cpu,
+                memory: keys.capacity.memory.map(|memory| memory.0),
+            },
+            drain: (args.drain || keys.drain).then_some(keys.drain_timeout.0),
             environment,
             serverurl: keys.serverurl.clone(),
             strip_ansi: keys.strip_ansi,
@@ -136,7 +142,7 @@ impl Owner for Standing {
             format!("the worker's file is not read again, the old one stays:\n{}", told.join("\n"))
         })?;
         self.adopt(new);
-        Ok(self.fixed.settings(&self.file.keys))
+        Ok(self.fixed.settings(&self.args, &self.file.keys))
     }
 
     fn reopen_log(&mut self) {
@@ -165,20 +171,27 @@ mod tests {
         Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, account }
     }
 
+    fn args() -> args::Worker {
+        match args::parse(["dsbus", "worker"]).unwrap().verb {
+            args::Verb::Worker(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_user_that_the_worker_became_is_told_to_children_unless_the_file_says_otherwise() {
         let account = User::from_uid(nix::unistd::Uid::from_raw(0)).unwrap().unwrap();
         let mut keys = Keys::default();
         keys.environment.insert("HOME".to_owned(), "/srv".to_owned());
-        let environment = fixed(Some(account)).settings(&keys).environment;
+        let environment = fixed(Some(account)).settings(&args(), &keys).environment;
         let pairs = [("HOME", "/srv"), ("LOGNAME", "root"), ("USER", "root")];
         assert_eq!(environment, pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
-        assert!(fixed(None).settings(&Keys::default()).environment.is_empty());
+        assert!(fixed(None).settings(&args(), &Keys::default()).environment.is_empty());
     }
 
     #[test]
     fn a_file_that_says_nothing_is_what_a_worker_without_one_has() {
-        let settings = fixed(None).settings(&Keys::default());
+        let settings = fixed(None).settings(&args(), &Keys::default());
         let compressor = vec!["/usr/bin/dsbus".into(), "gzip".into()];
         assert_eq!(settings, Settings { compressor, ..Settings::default() });
     }

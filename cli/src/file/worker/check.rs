@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dsbus_schema::program::Problem;
+use dsbus_schema::worker::label::{self, LABELS_MAX};
 use nix::unistd::{Uid, User};
 
 use super::{Keys, Span};
@@ -59,6 +60,7 @@ pub(super) fn problems(keys: &Keys, given: &BTreeMap<String, Span>, uid: Uid) ->
             found.push(Problem::new(key, missing(folder)));
         }
     }
+    found.extend(placing(keys));
     found.extend(together(keys, given));
     if let Some(name) = &keys.user {
         found.extend(user_problem(name, uid).map(|why| Problem::new("user", why)));
@@ -72,6 +74,24 @@ pub(super) fn problems(keys: &Keys, given: &BTreeMap<String, Span>, uid: Uid) ->
     if !["auto", "none"].contains(&keys.cgroup.as_str()) && !Path::new(&keys.cgroup).is_dir() {
         let problem = Problem::new("cgroup", missing(Path::new(&keys.cgroup)));
         found.push(problem.hint("expected \"auto\", \"none\", or a directory of cgroup v2"));
+    }
+    found
+}
+
+/// Keys that programs choose the worker by.
+fn placing(keys: &Keys) -> Vec<Problem> {
+    let wrong = keys.labels.iter().filter_map(|(name, value)| label::check(name, value).err());
+    let mut found: Vec<Problem> =
+        wrong.map(|why| Problem::new("labels", why.to_string())).collect();
+    if keys.labels.len() > LABELS_MAX {
+        found.push(Problem::new("labels", format!("has more than {LABELS_MAX} labels")));
+    }
+    let hint = "leave it out for what the machine has";
+    if keys.capacity.cpu.is_some_and(|cpu| cpu <= 0.0) {
+        found.push(Problem::new("capacity", "cpu must be greater than 0").hint(hint));
+    }
+    if keys.capacity.memory.is_some_and(|memory| memory.0 == 0) {
+        found.push(Problem::new("capacity", "memory must be greater than 0").hint(hint));
     }
     found
 }

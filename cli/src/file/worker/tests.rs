@@ -53,6 +53,8 @@ fn the_example_names_every_key_and_its_default() {
         "minfds",
         "syslog",
         "cgroup",
+        "drain",
+        "drain_timeout",
     ] {
         assert!(!changed.contains(&key.to_owned()), "{key} has another default");
     }
@@ -108,6 +110,30 @@ fn every_mistake_is_told_where_it_stands() {
         assert!(said.starts_with(expected), "{said:?} does not begin with {expected:?}");
     }
     assert_eq!(told.len(), 10, "{told:?}");
+}
+
+#[test]
+fn labels_and_capacity_are_keys_or_sections() {
+    let inline = keys("labels = 'zone=eu'\ncapacity = { cpu = \"1.5\", memory = \"8GB\" }\n");
+    let sections =
+        "[labels]\nzone = \"%(ENV_ZONE)s\"\n[capacity]\ncpu = 1.5\nmemory = 8589934592\n";
+    assert_eq!(inline, keys(sections));
+    assert_eq!(inline.labels, [("zone".to_owned(), "eu".to_owned())].into());
+    let capacity = CapacityKeys { cpu: Some(1.5), memory: Some(Size(8 << 30)) };
+    assert_eq!(inline.capacity, capacity);
+    for (text, expected) in [
+        ("labels = { \"a b\" = 1 }", "labels: label \"a b\": the name may hold only"),
+        ("labels = { a = \"x\\ty\" }", "labels: label \"a=x\\ty\": the value holds a control"),
+        ("labels = { a = [1] }", "labels: the value of a must be text, found a list"),
+        ("[capacity]\ncpus = 4", "capacity: unknown field `cpus`, expected `cpu` or `memory`"),
+        ("[capacity]\ncpu = 0", "capacity: cpu must be greater than 0"),
+        ("[capacity]\ncpu = \"all\"", "capacity: expected a number, found \"all\""),
+        ("[capacity]\nmemory = 0", "capacity: memory must be greater than 0"),
+        ("[capacity]\nmemory = \"8XB\"", "capacity: expected bytes or a size"),
+    ] {
+        let told = wrong(text);
+        assert!(told.len() == 1 && told[0].contains(expected), "{text}: {told:?}");
+    }
 }
 
 #[test]

@@ -1,19 +1,45 @@
-//! `start`, `stop`, `restart`, `reload` and `remove`: they write goals, and nothing but goals.
+//! `start`, `stop`, `restart`, `reload`, `enable`, `disable` and `remove`: they write goals, and
+//! nothing but goals.
 
 use dsbus_client::{Error, Refusal, Write};
 use dsbus_schema::command::{Act, Acted, ActedInstance, Verb, code};
 use dsbus_schema::goal::Goal;
+use dsbus_schema::ids::InstanceId;
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
 use super::{Commander, Meant, RACES_MAX, id, unavailable};
 
+/// What is to be done to goals, and by which command.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// What to do.
+    pub verb: Verb,
+    /// Its id.
+    pub command: Uuid,
+    /// A restart goes from instance to instance.
+    pub rolling: bool,
+}
+
+/// The goals that decide about what a command means: its program's, and its own.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decisive {
+    /// The program's, when the command is about one instance.
+    all: Option<Goal>,
+    /// That of what is meant.
+    own: Option<Goal>,
+}
+
 impl Commander {
-    /// Starts, stops, restarts or reloads what is named. Each program's goal is one write; sent again with
-    /// the same id, those that were written are left alone.
+    /// Starts, stops, restarts, reloads, enables or disables what is named. Each program's goal is
+    /// one write; sent again with the same id, those that were written are left alone.
     pub(super) async fn act(&self, verb: Verb, act: Act) -> Result<Acted, Refusal> {
-        let command = id(&act.envelope);
-        let meant = self.named(&act).await?;
+        let order = Order { verb, command: id(&act.envelope), rolling: act.rolling };
+        if act.rolling && verb != Verb::Restart {
+            let text = format!("rolling means something for restart only, not for {}", verb.name());
+            return Err(Refusal::new(code::BAD_REQUEST, text));
+        }
+        let mut meant = self.named(&act).await?;
         if let Some(gone) = meant.iter().find(|m| m.program.removing) {
             let text = format!("{} is being removed", gone.program.name);
             return Err(Refusal::new(code::CONFLICT, text));
@@ -21,19 +47,32 @@ impl Commander {
         if verb == Verb::Reload {
             refuse_two_copies(&meant)?;
         }
+        // Refusals come before the first write, so that a refused command has done nothing.
+        let mut kept = Vec::new();
+        for meant in meant.drain(..) {
+            match refusal(&meant, order, &self.goals(&meant).await?) {
+                Some(refusal) if meant.named => return Err(refusal),
+                // One of all, or of a group, that is disabled is left out.
+                Some(_) => {}
+                None => kept.push(meant),
+            }
+        }
         let mut instances = Vec::new();
-        for meant in &meant {
-            let goal = self.set_goal(meant, verb, command).await?;
-            instances.extend(self.acted(meant, &goal));
+        for meant in &kept {
+            let goals = self.set_goal(meant, order).await?;
+            if verb == Verb::Enable && meant.index.is_none() {
+                self.enable_each(meant, order).await?;
+            }
+            instances.extend(self.acted(meant, &goals, order));
         }
         Ok(Acted { instances })
     }
 
     /// Begins the removal of programs: their instances are stopped, then all of them is deleted.
     pub(super) async fn remove(&self, act: Act) -> Result<Acted, Refusal> {
-        let command = id(&act.envelope);
+        let order = Order { verb: Verb::Remove, command: id(&act.envelope), rolling: false };
         let meant = self.named(&act).await?;
-        if let Some(Meant { program, index: Some(index) }) =
+        if let Some(Meant { program, index: Some(index), .. }) =
             meant.iter().find(|m| m.index.is_some())
         {
             let name = &program.name;
@@ -43,9 +82,9 @@ impl Commander {
         }
         let mut instances = Vec::new();
         for meant in meant {
-            self.begin_removal(&meant, command).await?;
-            let goal = Goal { run: false, stamp: u64::MAX, ..Goal::default() };
-            instances.extend(self.acted(&meant, &goal));
+            self.begin_removal(&meant, order.command).await?;
+            let own = Some(Goal { run: false, stamp: u64::MAX, ..Goal::default() });
+            instances.extend(self.acted(&meant, &Decisive { all: None, own }, order));
         }
         Ok(Acted { instances })
     }
@@ -57,37 +96,64 @@ impl Commander {
         self.resolve(&act.names).await
     }
 
+    /// Whether a program is disabled as a whole.
+    pub(super) async fn is_disabled(&self, meant: &Meant) -> Result<bool, Refusal> {
+        Ok(self.goals(meant).await?.own.is_some_and(|goal| goal.disabled))
+    }
+
+    async fn goals(&self, meant: &Meant) -> Result<Decisive, Refusal> {
+        let read = async |index| {
+            let key = goal_key(&meant.program.name, index);
+            let entry = self.bus.get(Bucket::Goals, &key).await.map_err(unavailable)?;
+            entry.map(|e| e.json()).transpose().map(Option::flatten).map_err(unavailable)
+        };
+        let all = if meant.index.is_some() { read(None).await? } else { None };
+        Ok(Decisive { all, own: read(meant.index).await? })
+    }
+
     /// Changes the goal of a program or an instance by compare-and-set. The guard covers every
     /// goal of the program, and its sequence is the stamp: so the latest command always overrules.
-    pub(super) async fn set_goal(
-        &self,
-        meant: &Meant,
-        verb: Verb,
-        command: Uuid,
-    ) -> Result<Goal, Refusal> {
+    pub(super) async fn set_goal(&self, meant: &Meant, order: Order) -> Result<Decisive, Refusal> {
         let key = goal_key(&meant.program.name, meant.index);
         let pattern = format!("{}.*", meant.program.name);
         for _ in 0..RACES_MAX {
             // The guard is read first: what is written after it makes the write fail.
             let last = self.bus.get(Bucket::Goals, &pattern).await.map_err(unavailable)?;
             let last = last.map_or(0, |entry| entry.seq);
-            let entry = self.bus.get(Bucket::Goals, &key).await.map_err(unavailable)?;
-            let stored: Option<Goal> =
-                entry.map(|e| e.json()).transpose().map_err(unavailable)?.flatten();
-            let goal = stored.unwrap_or_default();
-            if goal.commands.has_acted(command) {
-                return Ok(goal);
+            let mut goals = self.goals(meant).await?;
+            if let Some(refusal) = refusal(meant, order, &goals) {
+                return Err(refusal);
             }
-            let goal = changed(goal, verb, last + 1, command);
+            let goal = goals.own.take().unwrap_or_default();
+            if goal.commands.has_acted(order.command)
+                || (order.verb == Verb::Enable && !goal.disabled)
+            {
+                return Ok(Decisive { own: Some(goal), ..goals });
+            }
+            let goal = changed(goal, order, last + 1);
             let write = Write::put(key.clone(), &goal).map_err(unavailable)?.guard(&pattern, last);
             match self.bus.write(Bucket::Goals, write).await {
-                Ok(_) => return Ok(goal),
+                Ok(_) => return Ok(Decisive { own: Some(goal), ..goals }),
                 Err(Error::LostRace { .. }) => {}
                 Err(e) => return Err(unavailable(e)),
             }
         }
         let text = format!("{} is being changed by too many at once", meant.program.name);
         Err(Refusal::new(code::CONFLICT, text))
+    }
+
+    /// Enables those instances of a program that are disabled by themselves.
+    async fn enable_each(&self, meant: &Meant, order: Order) -> Result<(), Refusal> {
+        let disabled: Vec<u32> = {
+            let core = self.shared.lock();
+            let goals = core.view.goals(&meant.program.name);
+            let each = goals.into_iter().flat_map(|goals| &goals.each);
+            each.filter(|(_, goal)| goal.disabled).map(|(index, _)| *index).collect()
+        };
+        for index in disabled {
+            self.set_goal(&Meant { index: Some(index), ..meant.clone() }, order).await?;
+        }
+        Ok(())
     }
 
     async fn begin_removal(&self, meant: &Meant, command: Uuid) -> Result<(), Refusal> {
@@ -112,24 +178,48 @@ impl Commander {
         Err(Refusal::new(code::CONFLICT, text))
     }
 
-    /// What is wanted of each instance now that `goal` is written.
-    fn acted(&self, meant: &Meant, goal: &Goal) -> Vec<ActedInstance> {
+    /// What is wanted of each instance now that its goals are written. Those that a start leaves
+    /// out are not among them.
+    fn acted(&self, meant: &Meant, goals: &Decisive, order: Order) -> Vec<ActedInstance> {
         let core = self.shared.lock();
-        let known = core.view.goals.get(&meant.program.name);
-        meant
-            .instances()
-            .into_iter()
-            .map(|name| {
-                let one = known.and_then(|goals| goals.each.get(&name.index));
-                let (all, one) = match meant.index {
-                    None => (Some(goal), one),
-                    Some(_) => (known.and_then(|goals| goals.all.as_ref()), Some(goal)),
-                };
-                let wanted = dsbus_schema::goal::wanted(all, one, meant.program.spec.autostart);
-                ActedInstance { name, id: meant.program.id, wanted }
-            })
-            .collect()
+        let (id, autostart) = (meant.program.id, meant.program.spec.autostart);
+        let wanted = |name: InstanceId| {
+            let (all, one) = match meant.index {
+                None => (goals.own.as_ref(), core.view.goal(&name)),
+                Some(_) => (goals.all.as_ref(), goals.own.as_ref()),
+            };
+            let left_out = starts(order.verb) && one.is_some_and(|goal| goal.disabled);
+            let wanted = dsbus_schema::goal::wanted(all, one, autostart);
+            (!left_out).then_some(ActedInstance { name, id, wanted })
+        };
+        meant.instances(&core.view).into_iter().filter_map(wanted).collect()
     }
+}
+
+fn starts(verb: Verb) -> bool {
+    matches!(verb, Verb::Start | Verb::Restart)
+}
+
+/// Why a command cannot act on this.
+fn refusal(meant: &Meant, order: Order, goals: &Decisive) -> Option<Refusal> {
+    let is = |goal: &Option<Goal>| goal.as_ref().is_some_and(|goal| goal.disabled);
+    let again = |goal: &Option<Goal>| {
+        goal.as_ref().is_some_and(|goal| goal.commands.has_acted(order.command))
+    };
+    // Enabling one of a program that is disabled would change nothing.
+    let asks = starts(order.verb) || (order.verb == Verb::Enable && is(&goals.all));
+    if !asks || again(&goals.own) {
+        return None;
+    }
+    let program = &meant.program.name;
+    let name = match meant.index {
+        _ if is(&goals.all) => program.to_string(),
+        Some(index) if is(&goals.own) => format!("{program}:{index}"),
+        None if is(&goals.own) => program.to_string(),
+        _ => return None,
+    };
+    let text = format!("{name} is disabled: dsbus enable {name} lets it be started again");
+    Some(Refusal::new(code::CONFLICT, text))
 }
 
 /// A reload without a signal runs two children for a moment, which an exclusive instance never has.
@@ -145,12 +235,16 @@ fn refuse_two_copies(meant: &[Meant]) -> Result<(), Refusal> {
 }
 
 /// The goal after a command. Pure; the simulation's commands write it, too.
-pub fn changed(mut goal: Goal, verb: Verb, stamp: u64, command: Uuid) -> Goal {
-    goal.commands.remember(command, verb.name());
-    match verb {
-        // It says nothing of whether the instance is to run.
+pub fn changed(mut goal: Goal, order: Order, stamp: u64) -> Goal {
+    goal.commands.remember(order.command, order.verb.name());
+    match order.verb {
+        // These say nothing of whether the instance is to run.
         Verb::Reload => {
             goal.reloads += 1;
+            return goal;
+        }
+        Verb::Enable => {
+            goal.disabled = false;
             return goal;
         }
         Verb::Start => {
@@ -160,9 +254,74 @@ pub fn changed(mut goal: Goal, verb: Verb, stamp: u64, command: Uuid) -> Goal {
         Verb::Restart => {
             goal.run = true;
             goal.restarts += 1;
+            goal.rolling = order.rolling;
+        }
+        Verb::Disable => {
+            goal.run = false;
+            goal.disabled = true;
         }
         _ => goal.run = false,
     }
     goal.stamp = stamp;
     goal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsbus_schema::ids::{ProgramId, ProgramName};
+    use dsbus_schema::program::{Program, ProgramSpec};
+
+    fn meant(index: Option<u32>) -> Meant {
+        let name = ProgramName::parse("web").unwrap();
+        let program = Program::new(ProgramId(Uuid::nil()), name, ProgramSpec::default());
+        Meant { index, ..Meant::whole(program) }
+    }
+
+    fn order(verb: Verb, rolling: bool) -> Order {
+        Order { verb, command: Uuid::from_u128(7), rolling }
+    }
+
+    #[test]
+    fn commands_change_a_goal() {
+        let goal = |verb| changed(Goal::default(), order(verb, false), 5);
+        for (verb, run, stamp) in [
+            (Verb::Start, true, 5),
+            (Verb::Restart, true, 5),
+            (Verb::Stop, false, 5),
+            (Verb::Disable, false, 5),
+            (Verb::Reload, false, 0),
+            (Verb::Enable, false, 0),
+        ] {
+            assert_eq!((goal(verb).run, goal(verb).stamp), (run, stamp), "{verb:?}");
+        }
+        let rolling = changed(Goal::default(), order(Verb::Restart, true), 5);
+        assert!(rolling.rolling);
+        assert!(!changed(rolling.clone(), order(Verb::Restart, false), 6).rolling);
+        assert!(changed(rolling, order(Verb::Start, false), 6).rolling, "it goes on");
+        let disabled = goal(Verb::Disable);
+        assert!(disabled.disabled);
+        let enabled = changed(disabled, order(Verb::Enable, false), 6);
+        assert!(!enabled.disabled && !enabled.run);
+    }
+
+    #[test]
+    fn what_is_disabled_is_not_started() {
+        let off = || Some(Goal { disabled: true, ..Goal::default() });
+        let said = |index, verb, all, own| {
+            refusal(&meant(index), order(verb, false), &Decisive { all, own }).map(|r| r.text)
+        };
+        let whole = "web is disabled: dsbus enable web lets it be started again";
+        assert_eq!(said(None, Verb::Start, None, off()).as_deref(), Some(whole));
+        assert_eq!(said(Some(1), Verb::Restart, off(), None).as_deref(), Some(whole));
+        let one = said(Some(1), Verb::Start, None, off()).unwrap();
+        assert!(one.starts_with("web:1 is disabled: dsbus enable web:1"), "{one}");
+        assert_eq!(said(Some(1), Verb::Enable, off(), off()).as_deref(), Some(whole));
+        for verb in [Verb::Stop, Verb::Reload, Verb::Enable, Verb::Disable] {
+            assert_eq!(said(None, verb, None, off()), None, "{verb:?}");
+        }
+        let mut acted = Goal { disabled: true, ..Goal::default() };
+        acted.commands.remember(Uuid::from_u128(7), "start");
+        assert_eq!(said(None, Verb::Start, None, Some(acted)), None, "it was, before");
+    }
 }

@@ -1,6 +1,6 @@
 //! Folding: what the bus delivers, once or twice, in order or after a fresh start.
 
-use dsbus_planner::plan;
+use dsbus_planner::{Now, plan};
 use dsbus_schema::moment::Timestamp;
 use serde_json::json;
 
@@ -60,7 +60,7 @@ fn an_own_write_that_comes_again_by_the_watch_changes_nothing() {
     // What was written before it, and is delivered late.
     fold(&mut core, Bucket::Fleet, &entry("w1.web.0", 6, Value::Deleted), 0);
     fold(&mut core, Bucket::Fleet, &put("w1.web.0", 7, &placement(1, 5)), 0);
-    assert_eq!(core.view.placements.len(), 1);
+    assert_eq!(core.view.placements().count(), 1);
     assert_eq!(core.view.guard(&"web:0".parse().unwrap()), 7);
 }
 
@@ -69,7 +69,7 @@ fn a_tombstone_raises_the_guard() {
     let mut core = core(0);
     fold(&mut core, Bucket::Fleet, &put("w1.web.0", 7, &placement(1, 5)), 0);
     fold(&mut core, Bucket::Fleet, &entry("w1.web.0", 9, Value::Deleted), 0);
-    assert!(core.view.placements.is_empty());
+    assert!(core.view.placements().next().is_none());
     assert_eq!(core.view.guard(&"web:0".parse().unwrap()), 9);
 }
 
@@ -79,7 +79,7 @@ fn a_body_that_cannot_be_read_is_named_and_left_out() {
     let bad = put("w1.web.0", 7, &json!({"epoch": "x"}));
     let said = core.fold(Bucket::Fleet, &bad, at(0)).unwrap_err().to_string();
     assert!(said.contains("w1.web.0"), "{said}");
-    assert!(core.view.placements.is_empty());
+    assert!(core.view.placements().next().is_none());
     assert_eq!(core.view.guard(&"web:0".parse().unwrap()), 0, "nothing can be written over it");
 }
 
@@ -88,7 +88,7 @@ fn a_lease_goes_from_live_over_silent_to_lost_and_back() {
     let mut core = core(20_000);
     fold(&mut core, Bucket::Fleet, &touch(5), 1_000);
     let key: LeaseKey = (WorkerName::parse("w1").unwrap(), 5);
-    let life = |core: &Core| core.view.leases[&key].life;
+    let life = |core: &Core| core.view.lease_of(&key.0, key.1).unwrap().life;
     assert_eq!(core.judge_all(at(3_000)), (vec![], BTreeSet::new(), false));
     assert_eq!(life(&core), Life::Live);
     let (lost, ask, _) = core.judge_all(at(3_600));
@@ -99,7 +99,7 @@ fn a_lease_goes_from_live_over_silent_to_lost_and_back() {
         core.judge_all(at(t));
     }
     assert_eq!(life(&core), Life::Lost);
-    assert_eq!(core.view.leases[&key].seq, 6, "a move stands on the marker");
+    assert_eq!(core.view.lease_of(&key.0, key.1).unwrap().seq, 6, "a move stands on the marker");
     let news = fold(&mut core, Bucket::Fleet, &touch(8), 7_000);
     assert_eq!(news, Some(News::Back(key.0.clone(), 8)));
     assert_eq!(life(&core), Life::Live);
@@ -136,11 +136,14 @@ fn it_is_ready_when_all_is_known_and_not_after_a_reset() {
     assert!(core.ready());
     fold(&mut core, Bucket::Fleet, &put("w1.web.0", 7, &placement(1, 5)), 0);
     core.reset(Bucket::Fleet);
-    assert!(!core.ready() && core.view.placements.is_empty());
+    assert!(!core.ready() && core.view.placements().next().is_none());
     // The bucket begins anew: its sequences, too.
     fold(&mut core, Bucket::Fleet, &put("w1.web.0", 1, &placement(1, 5)), 0);
-    assert_eq!(core.view.placements.len(), 1);
-    assert!(plan(&core.view).is_empty() || core.view.programs.is_empty());
+    assert_eq!(core.view.placements().count(), 1);
+    assert!(
+        plan(&mut core.view, Now { boot: at(0), wall: Timestamp::from_unix_nanos(0) }).is_empty()
+            || core.view.programs().next().is_none()
+    );
 }
 
 /// Three workers that touched at 1 s; those of `until` go on until then. When each is lost.

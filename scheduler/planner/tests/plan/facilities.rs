@@ -78,7 +78,10 @@ fn a_new_need_moves_an_instance_to_a_worker_that_has_it() {
     w.declare("web", |_| {});
     assert_eq!(w.settle(), ["place web:0 w1"]);
     w.declare("web", limited);
-    assert_eq!(w.settle(), ["update web:0 stop r1", "remove web:0 w1", "place web:0 w2"]);
+    assert_eq!(
+        w.settle(),
+        ["update web:0 stop r1", "remove web:0 w1", "place web:0 w2 r2", "rollout web DONE"]
+    );
 }
 
 #[test]
@@ -104,7 +107,7 @@ fn a_reload_is_passed_on_once_and_never_taken_back() {
     w.settle();
     w.command("web", |g| (g.run, g.reloads) = (true, 1));
     assert_eq!(w.settle(), ["update web:0 run r1"]);
-    assert_eq!(w.placed("web:0").unwrap().placement.wanted.reloads, 1);
+    assert_eq!(w.placed("web:0").unwrap().wanted.reloads, 1);
     // A view that has not heard of the command yet.
     w.command("web", |g| g.reloads = 0);
     assert_eq!(w.step(), nothing());

@@ -69,8 +69,7 @@ fn a_worker_that_is_only_silent_keeps_its_instances_and_gets_no_new_ones() {
     let mut w = World::with_workers(2);
     w.declare("web", |_| {});
     w.settle();
-    let key = (worker("w1"), 5);
-    w.view.leases.get_mut(&key).unwrap().life = dsbus_planner::view::Life::Silent;
+    w.judge("w1", 5, dsbus_planner::view::Life::Silent);
     w.declare("api", |_| {});
     assert_eq!(w.step(), ["place api:0 w2"]);
     assert_eq!(w.at("web:0").unwrap(), "w1");
@@ -92,7 +91,7 @@ fn machines_limit_and_explain() {
     w.join("w9");
     assert_eq!(
         w.settle(),
-        ["move web:0 w2 w9 lost", "place api:0 w9", "unsay api:0", "drop web:0 w2"]
+        ["place api:0 w9", "move web:0 w2 w9 lost", "unsay api:0", "drop web:0 w2"]
     );
 }
 
@@ -108,7 +107,7 @@ fn a_willing_move_stops_first() {
     assert_eq!(w.step(), Vec::<String>::new());
     w.tell("web:0", State::Stopped);
     assert_eq!(w.step(), ["remove web:0 w1"]);
-    assert_eq!(w.step(), ["place web:0 w2"]);
+    assert_eq!(w.step(), ["place web:0 w2 r2"]);
 }
 
 #[test]
@@ -162,10 +161,9 @@ fn an_exclusive_failure_of_an_earlier_run_of_the_worker_does_not_move_it() {
     w.tell("one:0", State::Fatal);
     w.step();
     // The worker was restarted, and will start the instance again, before another one is ready.
-    let another = Some(dsbus_schema::ids::Incarnation(uuid::Uuid::from_u128(7)));
-    for lease in w.view.leases.values_mut() {
-        lease.incarnation = another;
-    }
+    let another = dsbus_schema::ids::Incarnation(uuid::Uuid::from_u128(7));
+    w.touch_as("w1", 5, another);
+    w.touch_as("w1", 15, another);
     w.join("w2");
     assert_eq!(w.step(), Vec::<String>::new());
 }
@@ -180,8 +178,8 @@ fn what_an_earlier_run_of_a_worker_told_does_not_block_a_removal() {
     w.tell("web:0", State::Stopped);
     assert_eq!(w.step(), ["remove web:0 w1"]);
     // The worker is killed before it takes its entry away, and is back.
-    w.view.workers.get_mut(&worker("w1")).unwrap().incarnation =
-        dsbus_schema::ids::Incarnation(uuid::Uuid::from_u128(7));
+    let another = dsbus_schema::ids::Incarnation(uuid::Uuid::from_u128(7));
+    w.edit_worker("w1", |worker| worker.incarnation = another);
     assert_eq!(w.step(), ["drop web:0 w1"]);
     assert_eq!(w.step(), ["forget web"]);
 }
@@ -193,7 +191,10 @@ fn a_changed_touch_timeout_is_a_new_placement() {
     w.settle();
     let before = w.epoch("web:0");
     w.declare("web", |s| s.touch_timeout = Some(Span::from_secs(9)));
-    assert_eq!(w.settle(), ["update web:0 stop r1", "remove web:0 w1", "place web:0 w1"]);
+    assert_eq!(
+        w.settle(),
+        ["update web:0 stop r1", "remove web:0 w1", "place web:0 w1 r2", "rollout web DONE"]
+    );
     assert!(w.epoch("web:0") > before);
 }
 
@@ -216,7 +217,7 @@ fn fatal_is_tried_elsewhere_until_max_fail_count() {
     assert_eq!(w.step(), ["move web:0 w1 w2"]);
     w.tell("web:0", State::Fatal);
     assert_eq!(w.step(), ["count web:0 w2"]);
-    assert_eq!(w.step(), ["say web:0 FATAL"]);
+    assert_eq!(w.step(), ["update web:0 rest r1", "say web:0 FATAL"]);
     assert_eq!(w.step(), Vec::<String>::new());
     let reason = rows::instance(&w.view, &instance("web:0")).unwrap().reason.unwrap();
     assert!(reason.contains("FATAL 2 times, on w1, w2"), "{reason}");

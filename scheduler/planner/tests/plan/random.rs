@@ -54,7 +54,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 fn happen(w: &mut World, happening: &Happening) {
     let name = |program: u8| format!("p{program}");
     let declared = |w: &World, program: u8| {
-        w.view.programs.get(&world::program(&name(program))).map(|p| p.value.removing)
+        w.view.program(&world::program(&name(program))).map(|p| p.removing)
     };
     match *happening {
         Happening::Declare { program, numprocs, machine, timeout, user } => {
@@ -115,10 +115,14 @@ proptest! {
             w.equip(&format!("w{n}"), &["user"]);
         }
         w.settle();
-        for (name, placed) in &w.view.placements {
-            let spec = &w.view.programs[&name.program].value.spec;
+        for (name, placed) in w.view.placements() {
+            let program = w.view.program(&name.program).unwrap();
+            let spec = &program.spec;
+            // A rollout that failed leaves the rest as it was.
+            let current = placed.revision == program.revision;
+            prop_assert!(current || program.rollout.is_some());
             let machines = &spec.machines;
-            prop_assert!(machines.is_empty() || machines.contains(&placed[0].worker));
+            prop_assert!(!current || machines.is_empty() || machines.contains(&placed.worker));
             prop_assert!(name.index < spec.numprocs);
         }
     }

@@ -2,18 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test world: what is missing in it is a broken test")]
 
+mod enact;
+
+use std::time::Duration;
+
 use dsbus_planner::view::{Life, Placed, Seen};
-use dsbus_planner::{Action, View, invariants, plan};
-use dsbus_schema::goal::{Goal, Wanted};
-use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
-use dsbus_schema::moment::Timestamp;
-use dsbus_schema::placement::Placement;
+use dsbus_planner::{Now, View, invariants, plan, plan_all};
+use dsbus_schema::goal::Goal;
+use dsbus_schema::ids::{Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
+use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::program::{Command, Program, ProgramSpec};
-use dsbus_schema::state::State;
+use dsbus_schema::rollout::{Rollout, RolloutState, Stable};
+use dsbus_schema::state::{Exit, State};
 use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
-use dsbus_schema::worker::Worker;
+use dsbus_schema::worker::{Capacity, Facts, Labels, Worker};
+use dsbus_schema::worker_goal::WorkerGoal;
 use uuid::Uuid;
+
+pub(crate) use enact::show;
 
 pub(crate) fn program(name: &str) -> ProgramName {
     ProgramName::parse(name).unwrap()
@@ -31,6 +38,8 @@ pub(crate) fn instance(name: &str) -> InstanceId {
 pub(crate) struct World {
     pub(crate) view: View,
     pub(crate) seq: u64,
+    /// Seconds since the world began.
+    pub(crate) seconds: u64,
     ids: u128,
 }
 
@@ -49,8 +58,24 @@ impl World {
         self.seq
     }
 
+    pub(crate) fn now(&self) -> Now {
+        let boot = BootTime(1_000_000_000_000) + Duration::from_secs(self.seconds);
+        let wall = 1_777_593_600 + i128::from(self.seconds);
+        Now { boot, wall: Timestamp::from_unix_nanos(wall * 1_000_000_000) }
+    }
+
     pub(crate) fn join(&mut self, name: &str) {
-        let worker = Worker {
+        self.edit_worker(name, |_| {});
+        let held = self.view.leases().filter(|((worker, _), _)| worker.as_str() == name);
+        let mut held: Vec<u64> = held.map(|((_, seconds), _)| seconds).collect();
+        held.push(PRESENCE_SECONDS);
+        held.into_iter().for_each(|seconds| self.touch(name, seconds));
+    }
+
+    /// Writes a worker's record, changed.
+    pub(crate) fn edit_worker(&mut self, name: &str, change: impl FnOnce(&mut Worker)) {
+        let seq = self.next();
+        let fresh = || Worker {
             name: worker(name),
             machine: "m".into(),
             boot: Uuid::nil(),
@@ -62,74 +87,133 @@ impl World {
             version: "0".into(),
             started: Timestamp::from_unix_nanos(0),
             facilities: Vec::new(),
+            labels: Labels::new(),
+            capacity: Capacity::default(),
+            facts: Facts::default(),
             stopping: false,
         };
-        self.view.workers.insert(worker.name.clone(), worker);
-        self.touch(name, PRESENCE_SECONDS);
+        let mut value = self.view.worker(&worker(name)).cloned().unwrap_or_else(fresh);
+        change(&mut value);
+        self.view.set_worker(&worker(name), Some(Seen { seq, value }));
     }
 
     /// From now on a worker has these facilities, if it ever joined.
     pub(crate) fn equip(&mut self, name: &str, facilities: &[&str]) {
-        if let Some(worker) = self.view.workers.get_mut(&worker(name)) {
-            worker.facilities = facilities.iter().map(|f| (*f).to_owned()).collect();
+        if self.view.worker(&worker(name)).is_some() {
+            let facilities = facilities.iter().map(|f| (*f).to_owned()).collect();
+            self.edit_worker(name, |worker| worker.facilities = facilities);
         }
     }
 
+    /// From now on a worker has these labels.
+    pub(crate) fn label(&mut self, name: &str, labels: &[(&str, &str)]) {
+        let labels = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        self.edit_worker(name, |worker| worker.labels = labels);
+    }
+
+    /// What people want of a worker.
+    pub(crate) fn want_worker(&mut self, name: &str, change: impl FnOnce(&mut WorkerGoal)) {
+        self.next();
+        let mut goal = WorkerGoal::default();
+        change(&mut goal);
+        self.view.set_worker_goal(&worker(name), Some(goal));
+    }
+
     pub(crate) fn touch(&mut self, name: &str, seconds: u64) {
+        self.touch_as(name, seconds, Incarnation(Uuid::nil()));
+    }
+
+    /// A worker touches, in that run of it.
+    pub(crate) fn touch_as(&mut self, name: &str, seconds: u64, run: Incarnation) {
         let seq = self.next();
-        let lease = self.view.leases.entry((worker(name), seconds)).or_default();
-        (lease.seq, lease.life) = (seq, Life::Live);
-        lease.incarnation = Some(Incarnation(Uuid::nil()));
+        self.view.touched(&worker(name), seconds, seq, Some(run), Timestamp::from_unix_nanos(0));
+    }
+
+    /// A worker's lease is judged.
+    pub(crate) fn judge(&mut self, name: &str, seconds: u64, life: Life) {
+        self.view.set_life(&worker(name), seconds, life);
     }
 
     /// A worker is lost: all its leases are.
     pub(crate) fn lose(&mut self, name: &str) {
-        let placed: Vec<u64> = self
+        let mut all: Vec<u64> = self
             .view
-            .placements
-            .values()
-            .flatten()
-            .filter(|p| p.worker.as_str() == name)
-            .map(|p| p.placement.spec.touch_seconds())
+            .placements()
+            .filter(|(_, placed)| placed.worker.as_str() == name)
+            .map(|(_, placed)| placed.spec.touch_seconds())
             .collect();
-        for seconds in placed.into_iter().chain([PRESENCE_SECONDS]) {
+        all.push(PRESENCE_SECONDS);
+        for seconds in all {
             let seq = self.next();
-            let lease = self.view.leases.entry((worker(name), seconds)).or_default();
-            (lease.seq, lease.life) = (seq, Life::Lost);
+            self.view.expired(&worker(name), seconds, seq);
+            self.judge(name, seconds, Life::Lost);
         }
     }
 
-    /// Declares a program, or changes it.
+    /// Declares a program, or changes it, as the command `apply` does: what needs new children is
+    /// rolled out.
     pub(crate) fn declare(&mut self, name: &str, change: impl FnOnce(&mut ProgramSpec)) {
-        let seq = self.next();
         self.ids += 1;
-        let fresh = Program {
-            id: ProgramId(Uuid::from_u128(self.ids)),
-            name: program(name),
-            revision: 0,
-            spec: ProgramSpec {
-                command: Command::Line("sleep 1".into()),
-                ..ProgramSpec::default()
-            },
-            removing: false,
-            commands: dsbus_schema::goal::Commands::default(),
-        };
-        let seen = self.view.programs.entry(program(name)).or_insert(Seen { seq, value: fresh });
-        seen.seq = seq;
-        seen.value.revision += 1;
-        change(&mut seen.value.spec);
+        let line = Command::Line("sleep 1".into());
+        let fresh = ProgramSpec { command: line, ..ProgramSpec::default() };
+        let id = ProgramId(Uuid::from_u128(self.ids));
+        let stored = self.view.program(&program(name)).cloned();
+        let before = stored.clone();
+        let mut value = stored.unwrap_or_else(|| Program::new(id, program(name), fresh));
+        change(&mut value.spec);
+        if let Some(before) = before {
+            value.revision += 1;
+            let stable = Stable { revision: before.revision, spec: before.spec.clone() };
+            let canary = value.spec.update.canary;
+            if !value.spec.same_child(&before.spec) {
+                let stable = before.rollout.map_or(stable, |rollout| rollout.stable);
+                value.rollout = Some(Box::new(Rollout {
+                    stable,
+                    state: RolloutState::Rolling,
+                    promoted: canary == 0,
+                    reverts: None,
+                    reason: None,
+                    since: self.now().wall,
+                }));
+            }
+        }
+        self.write(value);
+    }
+
+    /// Changes the record of a program without a new declaration.
+    pub(crate) fn edit(&mut self, name: &str, change: impl FnOnce(&mut Program)) {
+        let mut value = self.view.program(&program(name)).unwrap().clone();
+        change(&mut value);
+        self.write(value);
+    }
+
+    fn write(&mut self, value: Program) {
+        let seq = self.next();
+        self.view.set_program(&value.name.clone(), Some(Seen { seq, value }));
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
-        self.view.programs.get_mut(&program(name)).unwrap().value.removing = true;
+        self.edit(name, |program| program.removing = true);
     }
 
     pub(crate) fn command(&mut self, name: &str, change: impl FnOnce(&mut Goal)) {
         let stamp = self.next();
-        let goals = self.view.goals.entry(program(name)).or_default();
-        let goal = goals.all.get_or_insert_with(Goal::default);
+        let goals = self.view.goals(&program(name)).cloned().unwrap_or_default();
+        let mut goal = goals.all.unwrap_or_default();
         goal.stamp = stamp;
-        change(goal);
+        change(&mut goal);
+        self.view.set_goal(&program(name), None, Some(goal));
+    }
+
+    /// The same for one instance.
+    pub(crate) fn command_one(&mut self, name: &str, change: impl FnOnce(&mut Goal)) {
+        let stamp = self.next();
+        let InstanceId { program, index } = instance(name);
+        let goals = self.view.goals(&program).cloned().unwrap_or_default();
+        let mut goal = goals.each.get(&index).cloned().unwrap_or_default();
+        goal.stamp = stamp;
+        change(&mut goal);
+        self.view.set_goal(&program, Some(index), Some(goal));
     }
 
     pub(crate) fn placed(&self, name: &str) -> Option<&Placed> {
@@ -141,70 +225,90 @@ impl World {
     }
 
     pub(crate) fn epoch(&self, name: &str) -> u64 {
-        self.placed(name).map_or(0, |p| p.placement.epoch.0)
+        self.placed(name).map_or(0, |p| p.epoch.0)
+    }
+
+    /// The state of an instance as people see it.
+    pub(crate) fn state(&self, name: &str) -> State {
+        dsbus_planner::rows::instance(&self.view, &instance(name)).unwrap().state
+    }
+
+    /// Why it is in that state.
+    pub(crate) fn reason(&self, name: &str) -> String {
+        let row = dsbus_planner::rows::instance(&self.view, &instance(name)).unwrap();
+        row.reason.unwrap_or_default()
     }
 
     /// The worker of an instance tells its state.
     pub(crate) fn tell(&mut self, name: &str, state: State) {
+        self.tell_more(name, state, |_| {});
+    }
+
+    /// The child of an instance ends by itself, for good.
+    pub(crate) fn end(&mut self, name: &str, code: i32) {
+        self.tell_more(name, State::Exited, |status| {
+            status.exit = Some(Exit::code(code));
+            status.rests = true;
+        });
+    }
+
+    fn tell_more(&mut self, name: &str, state: State, more: impl FnOnce(&mut Status)) {
         let Some(placed) = self.placed(name).cloned() else { return };
         let seq = self.next();
-        let p = &placed.placement;
-        let status = Status {
-            id: p.id,
-            epoch: p.epoch,
-            revision: p.revision,
-            wanted: p.wanted,
-            state,
-            since: Timestamp::from_unix_nanos(0),
-            pid: None,
-            restarts: 0,
-            exit: None,
-            usage: None,
-            note: None,
-            reason: None,
-            spawnerr: None,
-            stderr_line: None,
-            stdout_logfile: None,
-            stderr_logfile: None,
-            seq: 1,
-            event: None,
-            incarnation: Incarnation(Uuid::nil()),
-        };
-        let told = self.view.statuses.entry(instance(name)).or_default();
-        told.insert(placed.worker, Seen { seq, value: status });
+        let mut status = enact::status(state, None);
+        (status.id, status.epoch) = (placed.id, placed.epoch);
+        (status.revision, status.wanted) = (placed.revision, placed.wanted);
+        (status.seq, status.rests) = (1, state == State::Fatal);
+        more(&mut status);
+        let now = self.now().boot;
+        let told = Some(Seen { seq, value: status });
+        self.view.set_status(&placed.worker, &instance(name), told, now);
     }
 
     /// Every living worker does what its placements say, and tells.
     pub(crate) fn obey(&mut self) {
-        let names: Vec<_> = self.view.placements.keys().cloned().collect();
-        for name in names {
-            let placed = self.view.placed(&name).unwrap().clone();
+        let all: Vec<(InstanceId, Placed)> =
+            self.view.placements().map(|(name, placed)| (name, placed.clone())).collect();
+        for (name, placed) in all {
             if self.view.life(&placed) == Life::Lost {
                 continue;
             }
-            let seconds = placed.placement.spec.touch_seconds();
-            self.touch(placed.worker.as_str(), seconds);
-            let run = placed.placement.wanted.run;
-            self.tell(&name.to_string(), if run { State::Running } else { State::Stopped });
+            self.touch(placed.worker.as_str(), placed.spec.touch_seconds());
+            let told = self.view.status(&name, &placed);
+            let acted =
+                told.is_some_and(|s| s.wanted == placed.wanted && s.revision == placed.revision);
+            let aim = if placed.wanted.run { State::Running } else { State::Stopped };
+            let settled = told.is_some_and(|s| acted && (s.rests || s.state == aim));
+            if !settled {
+                self.tell(&name.to_string(), aim);
+            }
         }
-        let view = &mut self.view;
-        for (name, told) in &mut view.statuses {
-            let held = view.placements.get(name);
-            told.retain(|worker, _| {
-                let lost = view
-                    .leases
-                    .get(&(worker.clone(), PRESENCE_SECONDS))
-                    .is_none_or(|l| l.life == Life::Lost);
-                lost || held.is_some_and(|p| p.iter().any(|p| p.worker == *worker))
-            });
-        }
-        view.statuses.retain(|_, told| !told.is_empty());
+        self.take_back();
     }
 
-    /// Plans, and enacts the plan as the bus would: guards are checked. Returns what was planned.
+    /// Living workers take back what they told of instances that they have no more.
+    fn take_back(&mut self) {
+        let told: Vec<(InstanceId, WorkerName)> = self.view.statuses().collect();
+        let now = self.now().boot;
+        for (name, worker) in told {
+            let held = self.view.placed(&name).is_some_and(|placed| placed.worker == worker);
+            if !held && !self.view.is_lost(&worker) {
+                self.view.set_status(&worker, &name, None, now);
+            }
+        }
+    }
+
+    /// Plans, and enacts the plan as the bus would: guards are checked. What was planned for what
+    /// changed is what would have been planned for everything. Returns what was planned.
     pub(crate) fn step(&mut self) -> Vec<String> {
-        let actions = plan(&self.view);
-        let shown = actions.iter().map(show).collect();
+        let now = self.now();
+        let mut all: Vec<String> = plan_all(&mut self.view.clone(), now).iter().map(show).collect();
+        let actions = plan(&mut self.view, now);
+        let shown: Vec<String> = actions.iter().map(show).collect();
+        let mut some = shown.clone();
+        all.sort();
+        some.sort();
+        assert_eq!(some, all, "planned for what changed, and for everything");
         for action in actions {
             self.enact(action);
         }
@@ -215,7 +319,7 @@ impl World {
     /// Steps and obeys until nothing is planned.
     pub(crate) fn settle(&mut self) -> Vec<String> {
         let mut all = Vec::new();
-        for _ in 0..50 {
+        for _ in 0..80 {
             self.obey();
             let planned = self.step();
             if planned.is_empty() {
@@ -223,133 +327,6 @@ impl World {
             }
             all.extend(planned);
         }
-        panic!("still planning after 50 steps: {all:#?}");
-    }
-
-    fn put(&mut self, name: InstanceId, worker: WorkerName, placement: Placement) {
-        let last = self.view.placed(&name).map_or(Epoch(0), |p| p.placement.epoch);
-        assert!(placement.epoch >= last, "{name}: epoch {} after {last}", placement.epoch);
-        let seq = self.next();
-        self.view.guards.insert(name.clone(), seq);
-        let here = self.view.placements.entry(name).or_default();
-        here.retain(|p| p.worker != worker);
-        here.push(Placed { worker, seq, placement });
-    }
-
-    fn delete(&mut self, name: &InstanceId, worker: &WorkerName) {
-        let seq = self.next();
-        self.view.guards.insert(name.clone(), seq);
-        if let Some(here) = self.view.placements.get_mut(name) {
-            here.retain(|p| p.worker != *worker);
-        }
-        self.view.placements.retain(|_, here| !here.is_empty());
-    }
-
-    fn enact(&mut self, action: Action) {
-        match action {
-            Action::Place { name, worker, guard, placement }
-            | Action::Update { name, worker, guard, placement } => {
-                assert_eq!(guard, self.view.guard(&name));
-                self.put(name, worker, *placement);
-            }
-            Action::Move { name, from, to, guard, lease, placement, .. } => {
-                assert_eq!(guard, self.view.guard(&name));
-                if let Some(lease) = lease {
-                    let seen = self.view.leases.get(&(from.clone(), lease.seconds));
-                    assert_eq!(lease.seq, seen.map_or(0, |l| l.seq));
-                }
-                self.delete(&name, &from);
-                self.put(name, to, *placement);
-            }
-            Action::Remove { name, worker, guard, .. } => {
-                assert_eq!(guard, self.view.guard(&name));
-                self.delete(&name, &worker);
-            }
-            Action::CountFailure { name, worker, epoch, asked } => {
-                let goals = self.view.goals.entry(name.program).or_default();
-                let run = goals.all.as_ref().is_none_or(|g| g.run);
-                let goal =
-                    goals.each.entry(name.index).or_insert_with(|| Goal { run, ..Goal::default() });
-                if goal.fails_since < asked {
-                    (goal.fails, goal.fails_since) = (0, asked);
-                    goal.failed_on.clear();
-                }
-                goal.fails += 1;
-                goal.failed_epoch = epoch;
-                goal.failed_on.push(worker);
-            }
-            Action::SetFleetStatus { name, state, reason, guard } => {
-                assert_eq!(guard, self.fleet_guard(&name));
-                self.say(name, state, reason);
-            }
-            Action::ClearFleetStatus { name, guard } => {
-                assert_eq!(guard, self.fleet_guard(&name));
-                let tombstone = self.next();
-                self.view.fleet_statuses.remove(&name);
-                self.view.fleet_status_guards.insert(name, tombstone);
-            }
-            Action::DropStatus { name, worker, .. } => {
-                let told = self.view.statuses.get_mut(&name).unwrap();
-                told.remove(&worker);
-                self.view.statuses.retain(|_, told| !told.is_empty());
-            }
-            Action::Forget { program, .. } => {
-                self.view.programs.remove(&program);
-                self.view.goals.remove(&program);
-            }
-        }
-    }
-
-    fn fleet_guard(&self, name: &InstanceId) -> u64 {
-        self.view.fleet_status_guards.get(name).copied().unwrap_or(0)
-    }
-
-    fn say(&mut self, name: InstanceId, state: State, reason: String) {
-        let seq = self.next();
-        let status = Status {
-            id: ProgramId(Uuid::nil()),
-            epoch: Epoch(0),
-            revision: 0,
-            wanted: Wanted::default(),
-            state,
-            since: Timestamp::from_unix_nanos(0),
-            pid: None,
-            restarts: 0,
-            exit: None,
-            usage: None,
-            note: None,
-            reason: Some(reason),
-            spawnerr: None,
-            stderr_line: None,
-            stdout_logfile: None,
-            stderr_logfile: None,
-            seq: 0,
-            event: None,
-            incarnation: Incarnation(Uuid::nil()),
-        };
-        self.view.fleet_status_guards.insert(name.clone(), seq);
-        self.view.fleet_statuses.insert(name, Seen { seq, value: status });
-    }
-}
-
-/// An action in a word or two.
-pub(crate) fn show(action: &Action) -> String {
-    match action {
-        Action::Place { name, worker, .. } => format!("place {name} {worker}"),
-        Action::Update { name, placement, .. } => {
-            let wanted = placement.wanted;
-            let run = if wanted.run { "run" } else { "stop" };
-            format!("update {name} {run} r{}", placement.revision)
-        }
-        Action::Move { name, from, to, lease, .. } => {
-            let guarded = if lease.is_some() { " lost" } else { "" };
-            format!("move {name} {from} {to}{guarded}")
-        }
-        Action::Remove { name, worker, .. } => format!("remove {name} {worker}"),
-        Action::CountFailure { name, worker, .. } => format!("count {name} {worker}"),
-        Action::SetFleetStatus { name, state, .. } => format!("say {name} {state}"),
-        Action::ClearFleetStatus { name, .. } => format!("unsay {name}"),
-        Action::DropStatus { name, worker, .. } => format!("drop {name} {worker}"),
-        Action::Forget { program, .. } => format!("forget {program}"),
+        panic!("still planning after 80 steps: {all:#?}");
     }
 }

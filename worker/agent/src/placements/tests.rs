@@ -18,15 +18,10 @@ fn name(index: u32) -> InstanceId {
 
 fn placement(epoch: u64, seconds: u64) -> Placement {
     let touch_timeout = Some(Span::from_secs(seconds));
-    Placement {
-        id: ProgramId(Uuid::from_u128(1)),
-        revision: 1,
-        epoch: Epoch(epoch),
-        wanted: Wanted { run: true, ..Wanted::default() },
-        spec: ProgramSpec { touch_timeout, ..ProgramSpec::default() },
-        signer: None,
-        sig: None,
-    }
+    let id = ProgramId(Uuid::from_u128(1));
+    let wanted = Wanted { run: true, ..Wanted::default() };
+    let spec = ProgramSpec { touch_timeout, ..ProgramSpec::default() };
+    Placement::new(id, 1, Epoch(epoch), wanted, spec)
 }
 
 fn item(key: &str, seq: u64, value: Value) -> Item {

@@ -18,6 +18,7 @@ fn status(seq: u64) -> Status {
         revision: 1,
         wanted: Wanted::default(),
         state: State::Running,
+        rests: false,
         since: Timestamp::from_unix_nanos(0),
         pid: None,
         restarts: 0,

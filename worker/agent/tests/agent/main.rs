@@ -13,5 +13,6 @@ mod leases;
 mod logs;
 mod names;
 mod orders;
+mod record;
 mod reports;
 mod supervisor;

@@ -23,6 +23,7 @@ fn status(epoch: u64, seq: u64) -> Status {
         revision: 1,
         wanted: Wanted::default(),
         state: State::Running,
+        rests: false,
         since: Timestamp::from_unix_nanos(0),
         pid: None,
         restarts: 0,

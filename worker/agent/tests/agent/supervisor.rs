@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dsbus_harness::DEADLINE;
 use dsbus_schema::ids::Incarnation;
 use dsbus_schema::moment::{BootTime, Timestamp};
+use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::protocol::{Child, Hello, Order, Report, ToAgent, ToSupervisor};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -37,8 +38,11 @@ pub(crate) fn hello(directory: &Path, incarnation: u128) -> Hello {
         supervisor_pid: 42,
         directory: directory.to_str().unwrap().to_owned(),
         stopping: false,
+        draining: false,
         children: Vec::new(),
         facilities: Vec::new(),
+        labels: Labels::new(),
+        capacity: Capacity::default(),
         leases: Vec::new(),
     }
 }

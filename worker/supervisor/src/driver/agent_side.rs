@@ -5,8 +5,10 @@ use std::sync::Arc;
 use dsbus_schema::call::Channel;
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::InstanceId;
+use dsbus_schema::worker::Capacity;
 
 use crate::agent_link::Change;
+use crate::capacity::capacity;
 use crate::clock::{self, Now};
 use crate::poller::Ready;
 use crate::protocol::{Hello, ToAgent, ToSupervisor};
@@ -47,9 +49,12 @@ impl Driver {
             started: self.started.wall,
             supervisor_pid: i32::try_from(std::process::id()).unwrap_or(0),
             directory: self.home.path().display().to_string(),
-            stopping: self.ending != Ending::Not,
+            stopping: !self.goes_on(),
+            draining: matches!(self.ending, Ending::Draining(_)),
             children: self.children.iter().map(|living| living.child.clone()).collect(),
             facilities: facilities(&self.machine),
+            labels: self.config.settings.labels.clone(),
+            capacity: self.capacity(),
             leases: self.table.leases(),
         };
         self.agent.send(&ToAgent::Hello(hello));
@@ -62,6 +67,17 @@ impl Driver {
         if matches!(self.ending, Ending::Bye(_)) {
             self.agent.send(&ToAgent::Bye);
         }
+    }
+
+    /// Tells the agent what its owner says of the worker.
+    pub(super) fn describe(&mut self) {
+        let (labels, capacity) = (self.config.settings.labels.clone(), self.capacity());
+        self.agent.send(&ToAgent::Described { labels, capacity });
+    }
+
+    fn capacity(&self) -> Capacity {
+        let children = self.machine.cgroups.as_ref().map(|root| root.path.as_path());
+        capacity(self.config.settings.capacity, children)
     }
 
     /// What the agent logs goes into the worker's own log file, where there is one.
@@ -130,6 +146,11 @@ impl Driver {
             }
             ToSupervisor::NameTaken { by } => self.name_taken(&by),
             ToSupervisor::Unusable { why } => self.give_up(&why, false),
+            ToSupervisor::Drained => {
+                if matches!(self.ending, Ending::Draining(_)) {
+                    self.stop("SIGTERM; its instances were given away", false);
+                }
+            }
             ToSupervisor::Finished => {
                 if matches!(self.ending, Ending::Bye(_)) {
                     self.ending = Ending::Done;
@@ -151,14 +172,14 @@ impl Driver {
 
     fn name_taken(&mut self, by: &str) {
         let worker = self.config.worker.clone();
-        if self.ending == Ending::Not {
+        if self.goes_on() {
             self.worker_event(WorkerChange::NameTaken, Some(format!("it is held by {by}")));
         }
         self.give_up(&format!("the name {worker} is held by {by}"), true);
     }
 
     fn give_up(&mut self, why: &str, fence: bool) {
-        if self.ending == Ending::Not {
+        if self.goes_on() {
             tracing::error!("{why}");
             self.exit_code = 1;
             self.stop(why, fence);

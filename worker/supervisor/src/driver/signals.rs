@@ -15,7 +15,7 @@ impl Driver {
                     self.bury(clock::now());
                     self.start_children();
                 }
-                libc::SIGTERM => self.stop("SIGTERM", false),
+                libc::SIGTERM => self.terminate(),
                 libc::SIGINT => self.stop("SIGINT", false),
                 libc::SIGQUIT => self.stop("SIGQUIT", false),
                 libc::SIGHUP => self.reload(),
@@ -35,16 +35,30 @@ impl Driver {
             Ok(settings) => {
                 self.streams.outputs.set_settings(&settings);
                 self.config.settings = settings;
+                self.describe();
                 tracing::info!("SIGHUP: the configuration is read again; new children obey it");
             }
             Err(why) => tracing::error!("SIGHUP: the old configuration stays: {why}"),
         }
     }
 
+    /// Gives the instances away first, where the owner wants that; asked again, stops at once.
+    fn terminate(&mut self) {
+        match self.config.settings.drain {
+            Some(patience) if self.ending == Ending::Not => {
+                let limit = dsbus_schema::lenient::Span(patience);
+                tracing::info!("SIGTERM: giving the instances away, for {limit} at most");
+                self.ending = Ending::Draining(clock::now().boot + patience);
+                self.agent.send(&ToAgent::Drain);
+            }
+            Some(_) | None => self.stop("SIGTERM", false),
+        }
+    }
+
     /// Begins to stop the worker; asked again, kills at once.
     pub(super) fn stop(&mut self, why: &str, fence: bool) {
         let now = clock::now();
-        if self.ending != Ending::Not {
+        if !self.goes_on() {
             tracing::warn!("{why} again: killing what is left");
             let others = self.others();
             self.children.kill_all(&others, now.boot);

@@ -26,6 +26,7 @@ impl Instance {
         }
         if self.placed.epoch != self.epoch {
             self.begin_epoch(now);
+            self.rest(out);
         }
         if self.shutdown {
             if matches!(self.phase, Phase::Backoff { .. } | Phase::Exited { restart_at: Some(_) }) {

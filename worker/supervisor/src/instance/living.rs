@@ -67,6 +67,10 @@ impl Instance {
             let reason = format!("unwell: it did not say WATCHDOG=1 for {span}");
             return self.stop(child, &reason, After::Unwell, now, out);
         }
+        if self.recycled(&child, now, out) {
+            return;
+        }
+        let Phase::Running { watch, .. } = &mut self.phase else { return };
         Asks::ask(&mut watch.asks, Question::Liveness, &child, now.boot, out);
         self.settle_reload(now, out);
         if self.acknowledge(out) {

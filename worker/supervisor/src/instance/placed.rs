@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, ProgramId};
-use dsbus_schema::placement::Placement;
+use dsbus_schema::placement::{Placement, Rest};
 use dsbus_schema::program::ProgramSpec;
 
 /// A placement. The spec is shared: by the instances of a program, and by their children.
@@ -18,13 +18,15 @@ pub struct Placed {
     pub epoch: Epoch,
     /// What people want.
     pub wanted: Wanted,
+    /// It has ended for good, or was given up.
+    pub rest: Option<Rest>,
     /// The spec.
     pub spec: Arc<ProgramSpec>,
 }
 
 impl From<Placement> for Placed {
     fn from(placement: Placement) -> Placed {
-        let Placement { id, revision, epoch, wanted, spec, .. } = placement;
-        Placed { id, revision, epoch, wanted, spec: Arc::new(spec) }
+        let Placement { id, revision, epoch, wanted, spec, rest, .. } = placement;
+        Placed { id, revision, epoch, wanted, rest, spec: Arc::new(spec) }
     }
 }

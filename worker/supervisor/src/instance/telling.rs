@@ -73,6 +73,7 @@ impl Instance {
             revision: self.revision,
             wanted: self.acted,
             state,
+            rests: self.rests(),
             since: self.since,
             pid: self.child().map(|(pid, _)| pid),
             restarts: self.restarts,

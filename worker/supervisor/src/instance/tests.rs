@@ -4,6 +4,7 @@ mod limits;
 mod random;
 mod readiness;
 mod reloads;
+mod rest;
 mod scene;
 mod stops;
 
@@ -29,8 +30,7 @@ fn placement(epoch: u64, change: impl FnOnce(&mut Placement)) -> Placement {
     let spec = ProgramSpec { command: Command::Line("x".into()), ..ProgramSpec::default() };
     let wanted = Wanted { run: true, ..Wanted::default() };
     let id = ProgramId(Uuid::nil());
-    let mut p =
-        Placement { id, revision: 1, epoch: Epoch(epoch), wanted, spec, signer: None, sig: None };
+    let mut p = Placement::new(id, 1, Epoch(epoch), wanted, spec);
     change(&mut p);
     p
 }
@@ -118,7 +118,10 @@ fn a_spawn_that_fails_says_why() {
 #[test]
 fn autorestart() {
     let again = |autorestart, exit| {
-        let p = placement(1, |p| p.spec.autorestart = autorestart);
+        let p = placement(1, |p| {
+            p.spec.autorestart = autorestart;
+            p.spec.exitcodes = vec![0, 2];
+        });
         let mut s = running(&p, 2000);
         let told = s.end(exit, 9000);
         assert_eq!(told[0], "RUNNING -> EXITED");
@@ -130,6 +133,7 @@ fn autorestart() {
         (AutoRestart::Always, true, true, true),
     ] {
         assert_eq!(again(autorestart, Exit::code(0)), ok);
+        assert_eq!(again(autorestart, Exit::code(2)), ok, "a code that is listed");
         assert_eq!(again(autorestart, Exit::code(1)), bad);
         assert_eq!(again(autorestart, Exit::signal(9)), signal);
     }

@@ -12,6 +12,7 @@ mod logs;
 mod machine;
 mod output;
 mod reloads;
+mod rest;
 mod rights;
 mod sockets;
 mod stage;

@@ -344,15 +344,8 @@ pub(crate) fn order(name: &str, words: &[&str], edit: impl FnOnce(&mut ProgramSp
         ..ProgramSpec::default()
     };
     edit(&mut spec);
-    let placement = Placement {
-        id: ProgramId(Uuid::from_u128(7)),
-        revision: 1,
-        epoch: Epoch(1),
-        wanted: Wanted { run: true, ..Wanted::default() },
-        spec,
-        signer: None,
-        sig: None,
-    };
+    let wanted = Wanted { run: true, ..Wanted::default() };
+    let placement = Placement::new(ProgramId(Uuid::from_u128(7)), 1, Epoch(1), wanted, spec);
     Order { name: format!("{name}:0").parse().unwrap(), placement, seq: 0 }
 }
 

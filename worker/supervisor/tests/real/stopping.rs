@@ -138,3 +138,56 @@ fn a_worker_that_cannot_use_the_bus_says_so_by_its_exit_code() {
     assert_eq!(stage.ended().0, Some(1));
     assert!(!alive(pid));
 }
+
+/// A worker that gives its instances away before it stops, with one that runs.
+fn draining(patience: &str) -> (Stage, i32) {
+    let mut stage = Stage::open_with(&[&format!("drain={patience}")]);
+    let pid = stage.run(&sleeper("web"));
+    stage.signal(Signal::SIGTERM);
+    stage.hear("the word to drain", |m| matches!(m, ToAgent::Drain).then_some(()));
+    (stage, pid)
+}
+
+#[test]
+fn a_worker_that_drains_goes_on_until_nothing_is_left() {
+    let (mut stage, pid) = draining("600000");
+    stage.run(&sleeper("other"));
+    assert!(alive(pid), "and what is placed meanwhile is started");
+    stage.say(&ToSupervisor::Unplace { name: "web:0".parse().unwrap() });
+    stage.change("web", State::Stopped);
+    stage.say(&ToSupervisor::Drained);
+    let fact = stage.worker_fact(WorkerChange::Stopping);
+    assert_eq!(fact.reason.as_deref(), Some("SIGTERM; its instances were given away"));
+    stage.change("other", State::Stopped);
+    assert_eq!(stage.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_worker_that_drains_too_long_stops() {
+    let (mut stage, pid) = draining("1");
+    let fact = stage.worker_fact(WorkerChange::Stopping);
+    assert!(fact.reason.as_deref().unwrap().contains("took too long"), "{fact:?}");
+    stage.change("web", State::Stopped);
+    assert_eq!(stage.process.wait().unwrap().code(), Some(0));
+    assert!(!alive(pid));
+}
+
+#[test]
+fn a_second_signal_stops_a_worker_that_drains() {
+    let (mut stage, _) = draining("600000");
+    stage.signal(Signal::SIGTERM);
+    let fact = stage.worker_fact(WorkerChange::Stopping);
+    assert_eq!(fact.reason.as_deref(), Some("SIGTERM"));
+    assert_eq!(stage.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_agent_that_is_replaced_goes_on_to_drain() {
+    let (mut stage, pid) = draining("600000");
+    signal_one(stage.agent_pid(), Signal::SIGKILL);
+    let hello = stage.hello(2);
+    assert!(hello.draining && !hello.stopping && alive(pid), "{hello:?}");
+    stage.say(&ToSupervisor::Drained);
+    stage.worker_fact(WorkerChange::Stopping);
+    assert_eq!(stage.process.wait().unwrap().code(), Some(0));
+}

@@ -2,11 +2,16 @@
 
 use proptest::prelude::*;
 
+use dsbus_schema::placement::{Rest, RestState};
+
 use super::*;
+
+/// Shorter than most waits add up to.
+const AGE: Span = Span::from_secs(8);
 
 #[derive(Debug, Clone)]
 enum Happening {
-    Place { epoch: u64, run: bool, counts: [u64; 3], revision: u64 },
+    Place { epoch: u64, run: bool, counts: [u64; 3], revision: u64, rest: u8 },
     Unplace,
     End(usize, i32),
     Hook(bool),
@@ -20,12 +25,13 @@ enum Happening {
 
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
-        (1..4u64, any::<bool>(), any::<[u64; 3]>(), 1..4u64).prop_map(
-            |(epoch, run, counts, revision)| Happening::Place {
+        (1..4u64, any::<bool>(), any::<[u64; 3]>(), 1..4u64, 0..4u8).prop_map(
+            |(epoch, run, counts, revision, rest)| Happening::Place {
                 epoch,
                 run,
                 counts: counts.map(|count| count % 3),
-                revision
+                revision,
+                rest
             }
         ),
         Just(Happening::Unplace),
@@ -46,13 +52,14 @@ proptest! {
 
     /// The scene asserts at every step: one child at most but for a reload, none started without a
     /// lease, events without gap or repeat, signals only to children that live, no hook twice. Here
-    /// besides: it never wants to be woken up in the past, and a child whose lease has ended was
-    /// killed.
+    /// besides: it never wants to be woken up in the past, a child whose lease has ended was killed,
+    /// none grows too old, and what was placed to rest does so until more is wanted.
     #[test]
     fn whatever_happens(
         exclusive in any::<bool>(),
         adorned in any::<bool>(),
         slow in any::<bool>(),
+        aging in any::<bool>(),
         happenings in proptest::collection::vec(happening(), 1..80),
     ) {
         let declared = |epoch: u64, revision: u64| placement(epoch, |p| {
@@ -63,18 +70,25 @@ proptest! {
             if adorned {
                 adorn(&mut p.spec);
             }
+            p.spec.max_age = aging.then_some(AGE);
         });
         let mut s = Scene::new(&declared(1, 1));
         s.slow = slow;
         s.put(&declared(1, 1), 0);
         let (mut now, mut epoch) = (0, 1);
+        // Placed under this epoch, to rest.
+        let mut resting = None;
         for h in happenings {
             match h {
-                Happening::Place { epoch: more, run, counts, revision } => {
+                Happening::Place { epoch: more, run, counts, revision, rest } => {
                     epoch += more - 1;
                     let mut p = declared(epoch, revision);
                     let [starts, restarts, reloads] = counts;
                     p.wanted = Wanted { run, starts, restarts, reloads };
+                    p.rest = [Some(RestState::Exited), Some(RestState::Fatal), None, None]
+                        [usize::from(rest)]
+                        .map(|state| Rest { state, exit: None, reason: None, since: at(0).wall });
+                    resting = (more > 1 && p.rest.is_some()).then(|| format!("spawn e{epoch}"));
                     s.put(&p, now);
                 }
                 Happening::Unplace => { s.feed(Input::Unplace, now); }
@@ -108,12 +122,19 @@ proptest! {
                         s.feed(Input::Tick, now);
                     }
                     prop_assert!(s.instance.deadline().is_none_or(|t| t > at(now).boot), "it spins");
+                    let old = s.instance.main().filter(|_| s.instance.state() == State::Running)
+                        .filter(|_| matches!(s.instance.reload, Reload::No))
+                        .is_some_and(|child| at(now).boot.since(child.since) >= AGE.0);
+                    prop_assert!(!(aging && old), "it grows too old");
                 }
                 Happening::SpawnFails(fails) => s.spawn_fails = fails,
             }
             if s.instance.gone {
                 prop_assert!(s.alive.is_empty());
                 return Ok(());
+            }
+            if let Some(spawn) = &resting {
+                prop_assert!(!s.told.contains(spawn), "it was to rest");
             }
             let busy = !s.alive.is_empty() || !s.hooks.is_empty() || s.instance.spawning;
             prop_assert_eq!(s.instance.busy(), busy);

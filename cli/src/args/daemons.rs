@@ -1,0 +1,67 @@
+//! Command lines of the daemons, and of what they start.
+
+use std::path::PathBuf;
+
+use clap::Args as Group;
+use dsbus_schema::ids::{UserName, WorkerName};
+use dsbus_schema::worker::label;
+
+/// `dsbus scheduler`.
+#[derive(Debug, Group)]
+pub(crate) struct Scheduler {
+    /// Name of this scheduler among the others; made up unless set
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<UserName>,
+    /// Copies of what is stored; 3 where the NATS cluster has three nodes, else 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) replicas: Option<u8>,
+}
+
+/// `dsbus worker`.
+#[derive(Debug, Group)]
+pub(crate) struct Worker {
+    /// Name of this worker; the host's unless set
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<WorkerName>,
+    /// State directory; /var/lib/dsbus/NAME for root, else ~/.local/state/dsbus/NAME
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// What programs may choose this worker by, such as zone=eu; several times for several labels.
+    /// Wins over the label of that name in the file
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label::parse)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Told to stop by SIGTERM, first let the fleet move everything away that runs here, for
+    /// `drain_timeout` of the file at most; a second SIGTERM stops at once
+    #[arg(long)]
+    pub(crate) drain: bool,
+    /// The worker's own configuration, worker.toml: log, pidfile, user, limits, what all its children
+    /// get. Else DIR/worker.toml with --dir, else /etc/dsbus/worker.toml, where there is one. Options
+    /// given here win over it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only check the configuration, and print what a worker would use
+    #[arg(long)]
+    pub(crate) check_config: bool,
+}
+
+/// `dsbus agent`.
+#[derive(Debug, Group)]
+pub(crate) struct Agent {
+    /// File descriptor of the socket to the supervisor
+    #[arg(long)]
+    pub(crate) fd: i32,
+    /// What to log; `DSBUS_LOG` and `RUST_LOG` win over it
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+/// `dsbus tied`.
+#[derive(Debug, Group)]
+pub(crate) struct Tied {
+    /// Process id of the starter
+    #[arg(long)]
+    pub(crate) parent: i32,
+    /// What to run
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}

@@ -1,0 +1,34 @@
+//! `dsbus enable NAME...`
+
+use dsbus_schema::command::{Act, Acted, Verb};
+
+use super::act;
+use crate::args::{About, Format};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::output;
+
+/// Lets what was disabled be started again. It starts nothing.
+///
+/// # Errors
+/// When it is refused, or nobody answers.
+pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> {
+    let connection = Connection::open(config).await?;
+    let request = Act { envelope: act::envelope(), names: args.names.clone(), rolling: false };
+    let acted: Acted = connection.command(Verb::Enable, &request).await?;
+    if args.output == Format::Json {
+        output::json(&acted.instances)?;
+        return Ok(Code::Done);
+    }
+    for instance in &acted.instances {
+        let what = if instance.wanted.run {
+            "enabled"
+        } else {
+            "enabled, and stopped until it is started"
+        };
+        output::line(format_args!("{}: {what}", instance.name))?;
+    }
+    Ok(Code::Done)
+}

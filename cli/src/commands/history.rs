@@ -1,0 +1,65 @@
+//! `dsbus history NAME`
+
+use dsbus_schema::command::{Ask, RevisionRow, Verb};
+use dsbus_schema::ids::UserName;
+use dsbus_schema::moment::Timestamp;
+
+use crate::args::{About, Format};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::table::{Column, Text, Tone};
+use crate::{clock, describe, output};
+
+const COLUMNS: [Column; 5] = [
+    Column { title: "PROGRAM", leaves: 0, optional: true },
+    Column { title: "REVISION", leaves: 0, optional: false },
+    Column { title: "DECLARED", leaves: 0, optional: false },
+    Column { title: "BY", leaves: 1, optional: true },
+    Column { title: "CHANGED", leaves: 0, optional: true },
+];
+
+/// Shows what was declared, oldest first.
+///
+/// # Errors
+/// When a name does not exist, or nobody answers.
+pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> {
+    let connection = Connection::open(config).await?;
+    let ask = Ask { names: args.names.clone(), ..Ask::default() };
+    let rows: Vec<RevisionRow> = connection.command(Verb::History, &ask).await?;
+    match args.output {
+        Format::Json => output::json(&rows)?,
+        Format::Table => {
+            let several = rows.first().is_some_and(|first| rows.iter().any(|r| r.id != first.id));
+            let now = clock::now();
+            let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, several, now)).collect();
+            output::table(&COLUMNS, &cells)?;
+        }
+    }
+    Ok(Code::Done)
+}
+
+fn cells(row: &RevisionRow, several: bool, now: Timestamp) -> Vec<Text> {
+    let revision =
+        if row.current { format!("{} (now)", row.revision) } else { row.revision.to_string() };
+    let tone = if row.current { Tone::Good } else { Tone::Plain };
+    let program = if several { row.program.to_string() } else { String::new() };
+    vec![
+        program.into(),
+        Text { text: revision, tone },
+        format!("{} ago", describe::age(row.at, now)).into(),
+        row.by.as_ref().map(UserName::to_string).unwrap_or_default().into(),
+        what(row).into(),
+    ]
+}
+
+/// Why, and which keys: `undo to revision 1 (command, startsecs)`.
+fn what(row: &RevisionRow) -> String {
+    let keys = row.changed.join(", ");
+    match &row.reason {
+        Some(reason) if keys.is_empty() => reason.clone(),
+        Some(reason) => format!("{reason} ({keys})"),
+        None => keys,
+    }
+}

@@ -1,0 +1,172 @@
+//! `dsbus rollout status|pause|resume|promote|undo`
+
+use dsbus_schema::command::{RolloutAct, RolloutRow, RolloutStep, Verb};
+use dsbus_schema::ids::Target;
+use dsbus_schema::moment::Timestamp;
+use dsbus_schema::rollout::RolloutState;
+use serde_json::{Value, json};
+
+use super::act;
+use crate::args::{self, Format, Wait};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::table::{Column, Text, Tone};
+use crate::wait::rollout::{self, End, Ended, names};
+use crate::{clock, describe, output};
+
+const COLUMNS: [Column; 7] = [
+    Column { title: "PROGRAM", leaves: 0, optional: false },
+    Column { title: "ROLLOUT", leaves: 0, optional: false },
+    Column { title: "REVISION", leaves: 0, optional: false },
+    Column { title: "CHANGED", leaves: 0, optional: false },
+    Column { title: "CHANGING", leaves: 1, optional: true },
+    Column { title: "SINCE", leaves: 2, optional: true },
+    Column { title: "WHY", leaves: 0, optional: true },
+];
+
+/// Shows or steers rollouts.
+///
+/// # Errors
+/// When it is refused, or nobody answers.
+pub(super) async fn run(config: &Config, args: &args::Rollout) -> Result<Code, Failure> {
+    let connection = Connection::open(config).await?;
+    match &args.step {
+        args::RolloutStep::Status(args) => status(&connection, args).await,
+        args::RolloutStep::Pause(which) => {
+            let rows = send(&connection, which, RolloutStep::Pause, None).await?;
+            show(&rows, which.output)?;
+            Ok(Code::Done)
+        }
+        args::RolloutStep::Resume(args) => {
+            let rows = send(&connection, &args.which, RolloutStep::Resume, None).await?;
+            finish(&connection, rows, &args.wait, args.which.output).await
+        }
+        args::RolloutStep::Promote(args) => {
+            let rows = send(&connection, &args.which, RolloutStep::Promote, None).await?;
+            finish(&connection, rows, &args.wait, args.which.output).await
+        }
+        args::RolloutStep::Undo(args) => {
+            let rows = send(&connection, &args.which, RolloutStep::Undo, args.to).await?;
+            finish(&connection, rows, &args.wait, args.which.output).await
+        }
+    }
+}
+
+async fn send(
+    connection: &Connection,
+    which: &args::RolloutNames,
+    step: RolloutStep,
+    to: Option<u64>,
+) -> Result<Vec<RolloutRow>, Failure> {
+    let names = which.names.clone();
+    let request = RolloutAct { envelope: act::envelope(), names, step, to };
+    let rows: Vec<RolloutRow> = connection.command(Verb::Rollout, &request).await?;
+    if rows.is_empty() && which.output == Format::Table {
+        output::note("no rollout is going on");
+    }
+    Ok(rows)
+}
+
+async fn status(connection: &Connection, args: &args::RolloutStatus) -> Result<Code, Failure> {
+    let rows = rollout::rows(connection, &args.names).await?;
+    if args.watch {
+        let wait = Wait { no_wait: false, timeout: args.timeout };
+        return finish(connection, rows, &wait, args.output).await;
+    }
+    if rows.is_empty() && args.output == Format::Table {
+        output::line("No rollout is going on")?;
+        return Ok(Code::Done);
+    }
+    show(&rows, args.output)?;
+    Ok(Code::Done)
+}
+
+/// Shows rollouts live until they are over, or wait for a person.
+async fn finish(
+    connection: &Connection,
+    rows: Vec<RolloutRow>,
+    wait: &Wait,
+    format: Format,
+) -> Result<Code, Failure> {
+    if wait.no_wait || rows.is_empty() {
+        show(&rows, format)?;
+        return Ok(Code::Done);
+    }
+    let wanted: Vec<_> = rows.iter().map(|row| (row.program.clone(), row.revision)).collect();
+    let quiet = format == Format::Json;
+    let ended = rollout::wait(connection, &wanted, wait.timeout.0, quiet).await?;
+    if quiet {
+        let all: Vec<Value> = ended.iter().map(as_json).collect();
+        output::json(&all)?;
+    }
+    Ok(rollout::code(&ended))
+}
+
+fn as_json(ended: &Ended) -> Value {
+    let detail = match &ended.end {
+        End::Done => None,
+        End::Failed(_) | End::Held(_) | End::Replaced(_) | End::Gone | End::Late(_) => {
+            Some(ended.failure().message)
+        }
+    };
+    json!({
+        "program": ended.program, "result": ended.word(), "detail": detail, "rollout": ended.row,
+    })
+}
+
+fn show(rows: &[RolloutRow], format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => output::json(&rows)?,
+        Format::Table if rows.is_empty() => {}
+        Format::Table => {
+            let now = clock::now();
+            let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, now)).collect();
+            output::table(&COLUMNS, &cells)?;
+        }
+    }
+    Ok(())
+}
+
+fn cells(row: &RolloutRow, now: Timestamp) -> Vec<Text> {
+    let (state, tone) = match row.state {
+        None => ("none", Tone::Quiet),
+        Some(RolloutState::Rolling) if row.awaits_promotion => ("waits", Tone::Moving),
+        Some(RolloutState::Rolling) => ("rolling", Tone::Good),
+        Some(RolloutState::Paused) => ("paused", Tone::Moving),
+        Some(RolloutState::Failed) => ("failed", Tone::Bad),
+    };
+    let all = row.done.len() + row.moving.len() + row.waiting.len();
+    let revision = match row.stable {
+        Some(stable) => format!("{stable} -> {}", row.revision),
+        None => row.revision.to_string(),
+    };
+    let changed = row.state.map_or("-".to_owned(), |_| format!("{}/{all}", row.done.len()));
+    let changing = if row.state.is_some() { names(&row.moving) } else { String::new() };
+    let since = row.since.filter(|_| row.state.is_some());
+    vec![
+        row.program.to_string().into(),
+        Text { text: state.to_owned(), tone },
+        revision.into(),
+        changed.into(),
+        changing.into(),
+        since.map(|at| describe::age(at, now)).unwrap_or_default().into(),
+        row.reason.clone().unwrap_or_default().into(),
+    ]
+}
+
+/// The programs of these names that are being rolled out, with the revisions.
+///
+/// # Errors
+/// When nobody answers.
+pub(super) async fn going_on(
+    connection: &Connection,
+    names: &[Target],
+) -> Result<Vec<RolloutRow>, Failure> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = rollout::rows(connection, names).await?;
+    Ok(rows.into_iter().filter(|row| row.state.is_some()).collect())
+}

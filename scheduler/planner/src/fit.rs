@@ -1,0 +1,390 @@
+//! Which worker an instance fits on, and which of those is best.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
+use dsbus_schema::program::{Facility, LabelRule, ProgramSpec, Strategy};
+use dsbus_schema::state::WorkerState;
+
+use crate::view::{Host, View, host::Reserved, host::millis};
+
+/// Names of workers that are told in one reason; of more only the number is.
+const NAMED_MAX: usize = 5;
+/// Measured load is compared in steps of so many hundredths: a little more or less decides nothing.
+const LOAD_STEP: u64 = 10;
+
+/// What a plan has put on a worker so far, beyond what the view has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Delta {
+    pub(crate) instances: u64,
+    pub(crate) reserved: Reserved,
+    pub(crate) programs: Vec<ProgramName>,
+}
+
+/// What a plan has put on workers so far, by their numbers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deltas(Vec<Delta>);
+
+impl Deltas {
+    fn of(&self, host: &Host) -> Option<&Delta> {
+        self.0.get(host.number)
+    }
+
+    /// Counts an instance that the plan puts on a worker.
+    pub(crate) fn add(&mut self, host: &Host, name: &ProgramName, spec: &ProgramSpec) {
+        if self.0.len() <= host.number {
+            self.0.resize_with(host.number + 1, Delta::default);
+        }
+        if let Some(delta) = self.0.get_mut(host.number) {
+            delta.instances += 1;
+            delta.reserved.add(Reserved::of(spec));
+            delta.programs.push(name.clone());
+        }
+    }
+
+    fn instances(&self, host: &Host) -> u64 {
+        host.placed.len() as u64 + self.of(host).map_or(0, |delta| delta.instances)
+    }
+
+    fn reserved(&self, host: &Host) -> Reserved {
+        let mut reserved = host.reserved;
+        reserved.add(self.of(host).map_or_else(Reserved::default, |delta| delta.reserved));
+        reserved
+    }
+
+    fn new_copies(&self, host: &Host, name: &ProgramName) -> u64 {
+        self.of(host).map_or(0, |d| d.programs.iter().filter(|p| *p == name).count()) as u64
+    }
+
+    fn copies(&self, host: &Host, name: &ProgramName) -> u64 {
+        let here = host.copies.get(name).copied().unwrap_or(0);
+        u64::from(here) + self.new_copies(host, name)
+    }
+
+    fn hosts(&self, host: &Host, name: &ProgramName) -> bool {
+        self.copies(host, name) > 0
+    }
+}
+
+/// Why a worker cannot take an instance.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Refusal {
+    NotNamed,
+    State(WorkerState),
+    Label(String),
+    Lacks(Vec<Facility>),
+    SawFatal,
+    Beside(ProgramName),
+    HasCopy,
+    Cpu { left: u64, asked: u64 },
+    Memory { left: u64, asked: u64 },
+}
+
+impl Refusal {
+    /// In words that follow the name of one worker, or of several.
+    fn words(&self, several: bool) -> String {
+        let verb = |one: &str, many: &str| if several { many.to_owned() } else { one.to_owned() };
+        match self {
+            Refusal::NotNamed => format!("{} not among its machines", verb("is", "are")),
+            Refusal::State(state) => format!("{} {state}", verb("is", "are")),
+            Refusal::Label(rule) => format!("{} not pass {rule}", verb("does", "do")),
+            Refusal::Lacks(all) => format!("{} {}", verb("lacks", "lack"), all.join(", ")),
+            Refusal::SawFatal => format!("{} seen it end FATAL", verb("has", "have")),
+            Refusal::Beside(name) => {
+                format!("{} {name}, which it keeps apart from", verb("runs", "run"))
+            }
+            Refusal::HasCopy => format!("{} a copy already", verb("has", "have")),
+            Refusal::Cpu { left, asked } => format!(
+                "{} {} processors left, and it needs {}",
+                verb("has", "have"),
+                cores(*left),
+                cores(*asked)
+            ),
+            Refusal::Memory { left, asked } => format!(
+                "{} {} MB of memory left, and it needs {}",
+                verb("has", "have"),
+                left >> 20,
+                asked >> 20
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words(false))
+    }
+}
+
+fn cores(millis: u64) -> String {
+    let text = format!("{}.{:03}", millis / 1000, millis % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// An instance that looks for a worker.
+pub(crate) struct Ask<'a> {
+    view: &'a View,
+    name: &'a InstanceId,
+    spec: &'a ProgramSpec,
+    needs: Vec<Facility>,
+    /// Programs that it keeps apart from, and that keep apart from it.
+    apart: BTreeSet<&'a ProgramName>,
+    failed_on: &'a [WorkerName],
+    reserved: Reserved,
+    /// Copies of the program by the numbers of workers; empty, where each worker is better asked.
+    copies: Vec<u32>,
+}
+
+impl<'a> Ask<'a> {
+    /// An instance that is to run `spec`, and failed on these workers.
+    pub(crate) fn new(
+        view: &'a View,
+        name: &'a InstanceId,
+        spec: &'a ProgramSpec,
+        failed_on: &'a [WorkerName],
+    ) -> Ask<'a> {
+        let others = view.index.apart(&name.program).into_iter().flatten();
+        Ask {
+            view,
+            name,
+            spec,
+            needs: spec.needs(),
+            apart: spec.anti_affinity.iter().chain(others).collect(),
+            failed_on,
+            reserved: Reserved::of(spec),
+            copies: copies(view, &name.program),
+        }
+    }
+
+    fn copies(&self, host: &Host, deltas: &Deltas) -> u64 {
+        match self.copies.get(host.number) {
+            Some(here) => u64::from(*here) + deltas.new_copies(host, &self.name.program),
+            None => deltas.copies(host, &self.name.program),
+        }
+    }
+
+    /// Why a worker cannot take it whatever else runs there, or `None`.
+    pub(crate) fn misfit(&self, host: &Host) -> Option<Refusal> {
+        let record = host.record.as_ref()?;
+        let machines = &self.spec.machines;
+        if !machines.is_empty() && !machines.contains(&record.value.name) {
+            return Some(Refusal::NotNamed);
+        }
+        let fails = |rule: &&LabelRule| !rule.holds(&record.value.labels);
+        if let Some(rule) = self.spec.labels.iter().find(fails) {
+            return Some(Refusal::Label(rule.to_string()));
+        }
+        if !self.needs.is_empty() {
+            let has = &record.value.facilities;
+            let lacks: Vec<_> = self.needs.iter().filter(|n| !has.contains(n)).cloned().collect();
+            if !lacks.is_empty() {
+                return Some(Refusal::Lacks(lacks));
+            }
+        }
+        None
+    }
+
+    /// Why a worker cannot take it, or `None`.
+    pub(crate) fn refusal(&self, host: &Host, deltas: &Deltas) -> Option<Refusal> {
+        if host.state != WorkerState::Ready {
+            return Some(Refusal::State(host.state));
+        }
+        if let Some(misfit) = self.misfit(host) {
+            return Some(misfit);
+        }
+        let capacity = host.record.as_ref()?.value.capacity;
+        if !self.failed_on.is_empty() {
+            let name = host.record.as_ref().map(|record| &record.value.name);
+            if name.is_some_and(|name| self.failed_on.contains(name)) {
+                return Some(Refusal::SawFatal);
+            }
+        }
+        if self.spec.system && deltas.hosts(host, &self.name.program) {
+            return Some(Refusal::HasCopy);
+        }
+        if let Some(other) = self.apart.iter().find(|other| deltas.hosts(host, other)) {
+            return Some(Refusal::Beside((*other).clone()));
+        }
+        if self.reserved == Reserved::default() {
+            return None;
+        }
+        let taken = deltas.reserved(host);
+        // A worker that tells no capacity is an older one, and takes what it is given.
+        let left =
+            |all: u64, taken: u64| if all == 0 { u64::MAX } else { all.saturating_sub(taken) };
+        let cpu = left(millis(capacity.cpu), taken.millicpu);
+        if self.reserved.millicpu > cpu {
+            return Some(Refusal::Cpu { left: cpu, asked: self.reserved.millicpu });
+        }
+        let memory = left(capacity.memory, taken.memory);
+        (self.reserved.memory > memory)
+            .then_some(Refusal::Memory { left: memory, asked: self.reserved.memory })
+    }
+
+    /// What a worker is compared by: the least is best, by name among equals.
+    pub(crate) fn score(
+        &self,
+        host: &Host,
+        deltas: &Deltas,
+        spread: &BTreeMap<&'a str, u64>,
+    ) -> [u64; 3] {
+        let instances = deltas.instances(host);
+        let zone = self.spec.spread_by.as_ref().map_or(0, |label| {
+            host_label(host, label).map_or(u64::MAX, |v| spread.get(v).copied().unwrap_or(0))
+        });
+        match self.spec.strategy {
+            Strategy::Spread => [zone, self.copies(host, deltas), instances],
+            Strategy::Pack => [zone, u64::MAX - instances, 0],
+            Strategy::Ordered => {
+                let name = host.record.as_ref().map(|record| &record.value.name);
+                let at = self.spec.machines.iter().position(|machine| Some(machine) == name);
+                [zone, at.map_or(0, |at| at as u64), 0]
+            }
+            Strategy::LeastLoaded => [zone, load(host, deltas), instances],
+            Strategy::MostLoaded => [zone, u64::MAX - load(host, deltas), instances],
+        }
+    }
+
+    /// A score in words.
+    pub(crate) fn words(&self, score: [u64; 3]) -> String {
+        let [zone, second, third] = score;
+        let plural =
+            |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
+        let copies = |n: u64| if n == 1 { "1 copy".to_owned() } else { format!("{n} copies") };
+        let mut words = match self.spec.strategy {
+            Strategy::Spread => format!("{}, {}", copies(second), plural(third, "instance")),
+            Strategy::Pack => plural(u64::MAX - second, "instance"),
+            Strategy::Ordered => format!("place {} of its machines", second + 1),
+            Strategy::LeastLoaded => format!("about {second} % loaded"),
+            Strategy::MostLoaded => format!("about {} % loaded", u64::MAX - second),
+        };
+        if let Some(label) = &self.spec.spread_by {
+            let in_zone = if zone == u64::MAX {
+                format!("no {label}")
+            } else {
+                format!("{} in its {label}", copies(zone))
+            };
+            words = format!("{in_zone}, {words}");
+        }
+        words
+    }
+
+    /// How many copies of the program there are by value of the label that it is spread by.
+    pub(crate) fn spread(&self, deltas: &Deltas) -> BTreeMap<&'a str, u64> {
+        let mut spread = BTreeMap::new();
+        let Some(label) = &self.spec.spread_by else { return spread };
+        for host in self.view.hosts.values() {
+            if let Some(value) = host_label(host, label) {
+                *spread.entry(value).or_insert(0) += self.copies(host, deltas);
+            }
+        }
+        spread
+    }
+
+    /// The best worker of those that can take it, not being `except`.
+    ///
+    /// # Errors
+    /// When none can: why, for people.
+    pub(crate) fn choose(
+        &self,
+        except: Option<&WorkerName>,
+        deltas: &Deltas,
+    ) -> Result<(&'a WorkerName, [u64; 3]), String> {
+        let spread = self.spread(deltas);
+        let mut best: Option<(&'a WorkerName, [u64; 3])> = None;
+        for (worker, host) in &self.view.hosts {
+            if except == Some(worker) || self.refusal(host, deltas).is_some() {
+                continue;
+            }
+            let score = self.score(host, deltas, &spread);
+            // They come in the order of their names: the first of equals stays.
+            if best.is_none_or(|(_, least)| score < least) {
+                best = Some((worker, score));
+            }
+        }
+        best.ok_or_else(|| self.why_not(except, deltas))
+    }
+
+    /// Why no worker can take it.
+    fn why_not(&self, except: Option<&WorkerName>, deltas: &Deltas) -> String {
+        let known = || self.view.hosts.iter().filter(|(_, host)| host.record.is_some());
+        if known().next().is_none() {
+            return "no worker has ever joined this fleet".to_owned();
+        }
+        let mut by_reason: BTreeMap<Refusal, Vec<&str>> = BTreeMap::new();
+        for (worker, host) in known().filter(|(worker, _)| except != Some(*worker)) {
+            match self.refusal(host, deltas) {
+                // Each facility by itself, so that workers which lack the same are told together.
+                Some(Refusal::Lacks(all)) => {
+                    for facility in all {
+                        let lack = Refusal::Lacks(vec![facility]);
+                        by_reason.entry(lack).or_default().push(worker.as_str());
+                    }
+                }
+                Some(refusal) => by_reason.entry(refusal).or_default().push(worker.as_str()),
+                None => {}
+            }
+        }
+        let mut told: Vec<String> = by_reason
+            .iter()
+            .map(|(refusal, workers)| {
+                let several = workers.len() > 1;
+                format!("{} {}", named(workers), refusal.words(several))
+            })
+            .collect();
+        let strange = |machine: &&WorkerName| self.view.worker(machine).is_none();
+        let strange: Vec<&str> =
+            self.spec.machines.iter().filter(strange).map(WorkerName::as_str).collect();
+        if !strange.is_empty() {
+            let has = if strange.len() == 1 { "has" } else { "have" };
+            told.push(format!("{} {has} never joined this fleet", named(&strange)));
+        }
+        if told.is_empty() {
+            return "no other worker can take it".to_owned();
+        }
+        format!("no worker can take it: {}", told.join("; "))
+    }
+}
+
+/// Copies of a program by the numbers of workers, if it has so few that this is the shorter way.
+fn copies(view: &View, program: &ProgramName) -> Vec<u32> {
+    let Some(entry) = view.programs.get(program) else { return Vec::new() };
+    if entry.instances.len() > view.hosts.len() {
+        return Vec::new();
+    }
+    let mut copies = vec![0; view.numbers];
+    for placed in entry.instances.values().flat_map(|instance| &instance.placements) {
+        let host = view.hosts.get(&placed.worker);
+        if let Some(count) = host.and_then(|host| copies.get_mut(host.number)) {
+            *count += 1;
+        }
+    }
+    copies
+}
+
+fn named(workers: &[&str]) -> String {
+    match workers.len() {
+        0..=NAMED_MAX => workers.join(", "),
+        many => format!("{} and {} more", workers[..NAMED_MAX].join(", "), many - NAMED_MAX),
+    }
+}
+
+fn host_label<'a>(host: &'a Host, label: &str) -> Option<&'a str> {
+    host.record.as_ref()?.value.labels.get(label).map(String::as_str)
+}
+
+/// How loaded a worker is, in hundredths: the most of what is declared and what was measured, of
+/// processors and of memory.
+fn load(host: &Host, deltas: &Deltas) -> u64 {
+    let Some(record) = &host.record else { return 0 };
+    let (capacity, facts) = (record.value.capacity, &record.value.facts);
+    let share = |part: u64, all: u64| (part.saturating_mul(100)).checked_div(all).unwrap_or(0);
+    let reserved = deltas.reserved(host);
+    let measured_memory = facts.memory_total.saturating_sub(facts.memory_available);
+    let measured = share(millis(facts.load[0]), u64::from(facts.cores) * 1000)
+        .max(share(measured_memory, facts.memory_total));
+    share(reserved.millicpu, millis(capacity.cpu))
+        .max(share(reserved.memory, capacity.memory))
+        .max(measured / LOAD_STEP * LOAD_STEP)
+}

@@ -1,0 +1,122 @@
+//! Instances that should be elsewhere although their worker lives: what is declared has changed, the
+//! worker is drained, or a person asked for balance. They go one after the other.
+
+use dsbus_schema::goal::Wanted;
+use dsbus_schema::ids::InstanceId;
+use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::state::State;
+
+use crate::fit::Ask;
+use crate::plan::{Draft, Scene};
+use crate::rolling::{self, Health};
+use crate::view::{Instance, Life, Placed, View};
+
+/// Why an instance should leave its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leave {
+    /// For people.
+    pub(crate) reason: String,
+    /// It may come back to the same worker, under a new epoch.
+    pub(crate) anew: bool,
+    /// Somebody asked for it, and it stays if it finds no other place. Otherwise it must go.
+    pub(crate) asked: bool,
+}
+
+/// Why an instance that lives should leave its place, if it should.
+pub(crate) fn why(
+    scene: &Scene<'_>,
+    name: &InstanceId,
+    instance: &Instance,
+    placed: &Placed,
+    wanted: Wanted,
+    spec: &ProgramSpec,
+) -> Option<Leave> {
+    let view = scene.view;
+    let must = |reason: String, anew| Some(Leave { reason, anew, asked: false });
+    if !spec.same_identity(&placed.spec) {
+        return must("touch_timeout or exclusive was changed".to_owned(), true);
+    }
+    let host = view.hosts.get(&placed.worker)?;
+    if let Some(misfit) = Ask::new(view, name, spec, &[]).misfit(host) {
+        // A child that lives is left alone, whatever its worker lost meanwhile: it got what it needs
+        // when it was started, and what has ended for good, or failed, is as it would be elsewhere.
+        // It goes when a start is what it waits for, or when its declaration asks for more than it
+        // has.
+        let needs = placed.spec.needs();
+        let asks_for_more = spec.machines != placed.spec.machines
+            || spec.labels != placed.spec.labels
+            || spec.needs().iter().any(|need| !needs.contains(need))
+            || !placed.wanted.run;
+        let waits = instance
+            .status(placed)
+            .is_some_and(|status| matches!(status.state, State::Backoff | State::Stopped));
+        if waits || asks_for_more {
+            return must(format!("{} {misfit}", placed.worker), true);
+        }
+    }
+    let asked = |reason: String| Some(Leave { reason, anew: false, asked: true });
+    if host.goal.draining {
+        return asked(format!("{} is drained", placed.worker));
+    }
+    let leave = scene.entry.goals.each.get(&name.index).map(|goal| goal.leave);
+    if wanted.run && leave == Some(placed.epoch) {
+        return asked("it was asked to leave, for balance".to_owned());
+    }
+    None
+}
+
+/// Whether an instance may begin to leave now: one after the other leaves a worker, and the next one
+/// when the last is healthy where it went.
+pub(crate) fn may_begin(
+    view: &View,
+    name: &InstanceId,
+    instance: &Instance,
+    placed: &Placed,
+    draft: &Draft,
+) -> bool {
+    if !placed.wanted.run {
+        // It is on its way.
+        return true;
+    }
+    let health = rolling::health(
+        view,
+        instance,
+        placed,
+        std::time::Duration::ZERO,
+        dsbus_schema::moment::BootTime(u64::MAX),
+    );
+    if health == Health::Down {
+        // It is not up where it is: nothing is lost when it goes, too.
+        return true;
+    }
+    !draft.leaving.contains(&placed.worker)
+        && !is_leaving(view, name, placed)
+        && !is_arriving(view, placed)
+}
+
+/// Whether another instance is being stopped on the same worker, to leave it.
+fn is_leaving(view: &View, name: &InstanceId, placed: &Placed) -> bool {
+    let Some(host) = view.hosts.get(&placed.worker) else { return false };
+    host.placed.iter().filter(|other| *other != name).any(|other| {
+        let wanted = view.program(&other.program).map(|program| view.wanted(program, other.index));
+        let stays = view.placed(other).is_some_and(|p| p.wanted.run || p.worker != placed.worker);
+        !stays && wanted.is_some_and(|wanted| wanted.run)
+    })
+}
+
+/// Whether an instance that came from the same worker is not up yet.
+fn is_arriving(view: &View, placed: &Placed) -> bool {
+    view.index.moved_from(&placed.worker).any(|other| {
+        let Some(instance) = view.instance(other) else { return false };
+        let Some(there) = instance.placed() else { return false };
+        let settled = instance.acted(there).is_some_and(|status| match status.state {
+            State::Running | State::Exited | State::Fatal | State::Stopped => true,
+            State::Pending
+            | State::Starting
+            | State::Backoff
+            | State::Stopping
+            | State::Unknown => false,
+        });
+        there.wanted.run && view.life(there) != Life::Lost && !settled
+    })
+}
