@@ -20,6 +20,17 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("dsbus-harness", &[]),
     ("dsbus-chaos", &["dsbus-harness", "dsbus-client", "dsbus-schema"]),
     ("dsbus-bench", &["dsbus-harness", "dsbus-planner", "dsbus-schema"]),
+    (
+        "dsbus-simulation",
+        &[
+            "dsbus-scheduler",
+            "dsbus-planner",
+            "dsbus-agent",
+            "dsbus-supervisor",
+            "dsbus-client",
+            "dsbus-schema",
+        ],
+    ),
     ("dsbus-tidy", &["dsbus-schema"]),
 ];
 

@@ -13,7 +13,7 @@ use dsbus_schema::status::WorkerRow;
 use dsbus_supervisor::protocol::ToSupervisor;
 use uuid::Uuid;
 
-use crate::bus_side::{Drain, Phase};
+use crate::bus_side::Phase;
 use crate::errands::Done;
 use crate::retry::Retry;
 use crate::run::Agent;
@@ -21,6 +21,21 @@ use crate::run::Agent;
 /// Name of a file in the state directory: this worker had itself drained, and nobody else had
 /// before. Where it is at a start, the drain is taken back; what a person wanted stays.
 const NOTE: &str = "drained";
+
+/// How far the worker is with giving its instances away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drain {
+    /// Nobody asks for it.
+    Not,
+    /// The schedulers are to be asked.
+    Wanted,
+    /// They are being asked.
+    Asking,
+    /// They do it.
+    Going,
+    /// The supervisor was told that it is done.
+    Told,
+}
 
 /// Who a worker is when it sends commands, unless somebody else was named: its name alone could be a
 /// person's. A worker of a very long name has no such user, and stays whom it is connected as.
@@ -33,28 +48,28 @@ pub(crate) fn user(given: UserName, worker: &WorkerName) -> UserName {
 
 impl Agent {
     /// The worker is to be drained.
-    pub(crate) fn drain(&mut self) {
-        if self.bus.drain == Drain::Not {
+    pub(crate) fn begin_drain(&mut self) {
+        if self.drain == Drain::Not {
             tracing::info!("giving away what is placed here");
-            self.bus.drain = Drain::Wanted;
+            self.drain = Drain::Wanted;
         }
     }
 
     /// Does what comes next.
     pub(crate) fn tend_drain(&mut self) {
-        match self.bus.drain {
+        match self.drain {
             Drain::Wanted => {
-                if let Some(online) = &self.bus.online {
-                    let (bus, worker) = (online.bus.clone(), self.bus.worker().clone());
+                if let Some(online) = &self.online {
+                    let (bus, worker) = (online.bus.clone(), self.side.worker().clone());
                     self.errands.spawn(begin(bus, worker, self.note()));
-                    self.bus.drain = Drain::Asking;
+                    self.drain = Drain::Asking;
                 }
             }
             Drain::Asking | Drain::Going => {
                 let left = !self.nothing_is_left();
-                let knows = self.bus.drain == Drain::Going && matches!(self.bus.phase, Phase::Live);
+                let knows = self.drain == Drain::Going && matches!(self.side.phase, Phase::Live);
                 if knows && !left && self.link.say(ToSupervisor::Drained) {
-                    self.bus.drain = Drain::Told;
+                    self.drain = Drain::Told;
                 }
             }
             Drain::Not | Drain::Told => {}
@@ -63,30 +78,30 @@ impl Agent {
 
     /// Takes back the drain of an earlier run.
     pub(crate) fn take_back_drain(&mut self) {
-        let Some(online) = &self.bus.online else { return };
+        let Some(online) = &self.online else { return };
         let note = self.note();
-        if self.bus.drain == Drain::Not && !self.bus.hello.stopping && note.exists() {
-            let (bus, worker) = (online.bus.clone(), self.bus.worker().clone());
+        if self.drain == Drain::Not && !self.side.hello.stopping && note.exists() {
+            let (bus, worker) = (online.bus.clone(), self.side.worker().clone());
             self.errands.spawn(take_back(bus, worker, note));
         }
     }
 
     fn note(&self) -> PathBuf {
-        Path::new(&self.bus.me.directory).join(NOTE)
+        Path::new(&self.side.me.directory).join(NOTE)
     }
 
     /// Whether everything has left that ran, or was to run, since the drain began. What rests has
     /// nothing to be moved for, and programs that run on every worker stop with it.
     fn nothing_is_left(&mut self) -> bool {
-        let placed = self.bus.placements.placed();
+        let placed = self.side.placements.placed();
         let here = placed.iter().filter(|(_, p)| p.wanted.run && p.rest.is_none());
         let busy = here.map(|(name, _)| name).chain(self.guards.names());
         let stays = |name: &InstanceId| placed.get(name).is_some_and(|p| p.spec.system);
-        self.bus.leaving.extend(busy.filter(|name| !stays(name)).cloned());
+        self.left_to_drain.extend(busy.filter(|name| !stays(name)).cloned());
         // A child may outlive its placement by the time it takes to stop.
         let lives: BTreeSet<&InstanceId> = self.guards.names().collect();
-        self.bus.leaving.retain(|name| placed.contains_key(name) || lives.contains(name));
-        self.bus.leaving.is_empty()
+        self.left_to_drain.retain(|name| placed.contains_key(name) || lives.contains(name));
+        self.left_to_drain.is_empty()
     }
 }
 

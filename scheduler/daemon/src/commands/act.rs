@@ -12,11 +12,13 @@ use super::{Commander, Meant, RACES_MAX, id, unavailable};
 
 /// What is to be done to goals, and by which command.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Order {
-    pub(super) verb: Verb,
-    pub(super) command: Uuid,
+pub struct Order {
+    /// What to do.
+    pub verb: Verb,
+    /// Its id.
+    pub command: Uuid,
     /// A restart goes from instance to instance.
-    pub(super) rolling: bool,
+    pub rolling: bool,
 }
 
 /// The goals that decide about what a command means: its program's, and its own.
@@ -232,8 +234,8 @@ fn refuse_two_copies(meant: &[Meant]) -> Result<(), Refusal> {
     Err(Refusal::new(code::CONFLICT, text))
 }
 
-/// The goal after a command.
-fn changed(mut goal: Goal, order: Order, stamp: u64) -> Goal {
+/// The goal after a command. Pure; the simulation's commands write it, too.
+pub fn changed(mut goal: Goal, order: Order, stamp: u64) -> Goal {
     goal.commands.remember(order.command, order.verb.name());
     match order.verb {
         // These say nothing of whether the instance is to run.

@@ -10,26 +10,32 @@ use uuid::Uuid;
 
 /// Who declares, why and when.
 #[derive(Debug, Clone)]
-pub(super) struct Author<'a> {
-    pub(super) command: Uuid,
-    pub(super) verb: &'static str,
-    pub(super) by: &'a UserName,
-    pub(super) at: Timestamp,
+pub struct Author<'a> {
+    /// Id of the command.
+    pub command: Uuid,
+    /// Its verb.
+    pub verb: &'static str,
+    /// Who.
+    pub by: &'a UserName,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A program after a declaration.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Revised {
-    pub(super) program: Program,
-    pub(super) change: Change,
+pub struct Revised {
+    /// The program.
+    pub program: Program,
+    /// What kind of change it is.
+    pub change: Change,
     /// Names of the keys that changed.
-    pub(super) changed: Vec<String>,
+    pub changed: Vec<String>,
     /// The change needs new children, and is rolled out.
-    pub(super) rolls: bool,
+    pub rolls: bool,
 }
 
-/// The program after it is declared as `spec`.
-pub(super) fn revised(
+/// The program after it is declared as `spec`. The simulation declares by it, too.
+pub fn revised(
     name: &ProgramName,
     stored: Option<Program>,
     spec: &ProgramSpec,
