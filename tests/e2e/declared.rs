@@ -79,6 +79,7 @@ fn what_is_disabled_is_not_started_until_it_is_enabled() {
     let said = fleet.ok(&["disable", "web"]);
     assert!(said.contains("web:0: stopped, and disabled"), "{said}");
     assert!(!alive(pid));
+    assert!(fleet.ok(&["status", "web"]).contains("disabled"));
     for verb in ["start", "restart"] {
         for name in ["web", "web:1"] {
             let said = fleet.fails(1, &[verb, name]);
@@ -105,6 +106,24 @@ fn what_is_disabled_is_not_started_until_it_is_enabled() {
     assert_eq!(fleet.row("web:1")["state"], "STOPPED");
     fleet.ok(&["enable", "web"]);
     fleet.ok(&["start", "web:1"]);
+}
+
+#[test]
+fn a_program_with_one_on_each_worker_is_waited_for_whole() {
+    let fleet = Fleet::start(1, 3);
+    let toml = "[program.node]\ncommand = \"sleep 1000\"\nsystem = true\nstartsecs = 0\n";
+    fleet.apply(toml);
+    fleet.wait_state("node:2", "RUNNING");
+    fleet.apply(&toml.replace("1000", "2000"));
+    let rows = fleet.status();
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row["revision"] == 2 && row["state"] == "RUNNING"), "{rows:?}");
+    fleet.apply(&toml.replace("1000", "2000"));
+    fleet.ok(&["restart", "node"]);
+    let said = fleet.fails(1, &["scale", "node=2"]);
+    assert!(said.contains("one copy on each worker"), "{said}");
+    fleet.ok(&["stop", "node"]);
+    assert!(fleet.status().iter().all(|row| row["state"] == "STOPPED"));
 }
 
 #[test]
