@@ -1,10 +1,11 @@
 //! `rebalance`: instances are told to leave the places that they have.
 
 use dsbus_client::{Error, Refusal, Write};
+use dsbus_planner::View;
 use dsbus_planner::rebalance::rebalance;
 use dsbus_schema::command::{PlannedMove, Rebalance, Verb, code};
 use dsbus_schema::goal::Goal;
-use dsbus_schema::ids::{Epoch, InstanceId};
+use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
@@ -16,29 +17,26 @@ impl Commander {
     pub(super) async fn rebalance(&self, ask: &Rebalance) -> Result<Vec<PlannedMove>, Refusal> {
         let command = id(&ask.envelope);
         self.fresh().await?;
-        let moves: Vec<(PlannedMove, Epoch, bool)> = {
+        let (told, planned) = {
             let core = self.shared.lock();
-            // Sent again, the command moves nothing that it has not told to leave the first time.
-            let acted = |name: &InstanceId| {
-                core.view.goal(name).is_some_and(|goal| goal.commands.has_acted(command))
-            };
-            let again = core.view.programs().any(|p| p.instances().any(|name| acted(&name)));
-            let moves = rebalance(&core.view).into_iter();
-            let moves = moves.filter(|planned| !again || acted(&planned.name));
-            let placed = moves.filter_map(|planned| {
-                let placed = core.view.placed(&planned.name)?;
-                let done = acted(&planned.name) || placed.worker != planned.from;
-                let epoch = placed.epoch;
-                Some((planned, epoch, done))
-            });
-            placed.collect()
+            (told(&core.view, command), rebalance(&core.view))
         };
-        for (planned, epoch, done) in &moves {
-            if !ask.dry_run && !done {
-                self.send_away(&planned.name, *epoch, command).await?;
+        // Sent again, the command moves nothing that it has not told to leave the first time.
+        if !told.is_empty() {
+            return Ok(told.into_iter().filter_map(|told| told.planned(&planned)).collect());
+        }
+        for planned in planned.iter().filter(|_| !ask.dry_run) {
+            let epoch = {
+                let core = self.shared.lock();
+                let placed = core.view.placed(&planned.name);
+                placed.filter(|placed| placed.worker == planned.from).map(|placed| placed.epoch)
+            };
+            // What has left meanwhile need not be told to.
+            if let Some(epoch) = epoch {
+                self.send_away(&planned.name, epoch, command).await?;
             }
         }
-        Ok(moves.into_iter().map(|(planned, ..)| planned).collect())
+        Ok(planned)
     }
 
     /// Tells an instance to leave the place that it has under this epoch.
@@ -77,4 +75,37 @@ impl Commander {
         }
         Err(Refusal::new(code::CONFLICT, format!("{name} is being changed by too many at once")))
     }
+}
+
+/// An instance that the same command has told to leave before.
+#[derive(Debug)]
+struct Sent {
+    name: InstanceId,
+    /// Where it is.
+    at: WorkerName,
+    /// Where it came from, when it has left.
+    from: Option<WorkerName>,
+}
+
+impl Sent {
+    /// The move that was answered then.
+    fn planned(self, planned: &[PlannedMove]) -> Option<PlannedMove> {
+        let Sent { name, at, from } = self;
+        match from {
+            Some(from) => Some(PlannedMove { name, from, to: at }),
+            None => planned.iter().find(|planned| planned.name == name).cloned(),
+        }
+    }
+}
+
+fn told(view: &View, command: Uuid) -> Vec<Sent> {
+    let placements = view.placements();
+    placements
+        .filter_map(|(name, placed)| {
+            let goal = view.goal(&name).filter(|goal| goal.commands.has_acted(command))?;
+            let left = placed.epoch > goal.leave;
+            let from = placed.from.clone().filter(|_| left);
+            Some(Sent { name, at: placed.worker.clone(), from })
+        })
+        .collect()
 }
