@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
-use dsbus_schema::program::{Facility, LabelRule, ProgramSpec, Strategy};
+use dsbus_schema::program::{Facility, ProgramSpec, Strategy};
 use dsbus_schema::state::WorkerState;
 
 use crate::view::{Host, View, host::Reserved, host::millis};
@@ -122,6 +122,25 @@ fn cores(millis: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Why a worker cannot take an instance with that spec whatever else runs there, or `None`.
+pub(crate) fn misfit(spec: &ProgramSpec, host: &Host) -> Option<Refusal> {
+    misfit_of(spec, &spec.needs(), host)
+}
+
+/// The same; `needs` are those of the spec.
+fn misfit_of(spec: &ProgramSpec, needs: &[Facility], host: &Host) -> Option<Refusal> {
+    let record = &host.record.as_ref()?.value;
+    if !spec.machines.is_empty() && !spec.machines.contains(&record.name) {
+        return Some(Refusal::NotNamed);
+    }
+    if let Some(rule) = spec.labels.iter().find(|rule| !rule.holds(&record.labels)) {
+        return Some(Refusal::Label(rule.to_string()));
+    }
+    let lacks: Vec<_> =
+        needs.iter().filter(|need| !record.facilities.contains(need)).cloned().collect();
+    (!lacks.is_empty()).then_some(Refusal::Lacks(lacks))
+}
+
 /// An instance that looks for a worker.
 pub(crate) struct Ask<'a> {
     view: &'a View,
@@ -164,33 +183,12 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// Why a worker cannot take it whatever else runs there, or `None`.
-    pub(crate) fn misfit(&self, host: &Host) -> Option<Refusal> {
-        let record = host.record.as_ref()?;
-        let machines = &self.spec.machines;
-        if !machines.is_empty() && !machines.contains(&record.value.name) {
-            return Some(Refusal::NotNamed);
-        }
-        let fails = |rule: &&LabelRule| !rule.holds(&record.value.labels);
-        if let Some(rule) = self.spec.labels.iter().find(fails) {
-            return Some(Refusal::Label(rule.to_string()));
-        }
-        if !self.needs.is_empty() {
-            let has = &record.value.facilities;
-            let lacks: Vec<_> = self.needs.iter().filter(|n| !has.contains(n)).cloned().collect();
-            if !lacks.is_empty() {
-                return Some(Refusal::Lacks(lacks));
-            }
-        }
-        None
-    }
-
     /// Why a worker cannot take it, or `None`.
     pub(crate) fn refusal(&self, host: &Host, deltas: &Deltas) -> Option<Refusal> {
         if host.state != WorkerState::Ready {
             return Some(Refusal::State(host.state));
         }
-        if let Some(misfit) = self.misfit(host) {
+        if let Some(misfit) = misfit_of(self.spec, &self.needs, host) {
             return Some(misfit);
         }
         let capacity = host.record.as_ref()?.value.capacity;

@@ -2,8 +2,6 @@
 //! copies before the rest. What others wait for is summed up per program, so that a change of one
 //! program concerns only those that are tied to it.
 
-use std::collections::BTreeSet;
-
 use dsbus_schema::ids::ProgramName;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::{Condition, Program};
@@ -102,6 +100,11 @@ pub(crate) fn summary(view: &View, entry: &Entry) -> Summary {
 
 /// What a program waits for before an instance of it may be started.
 pub(crate) fn before_start(view: &View, program: &Program, now: Now) -> Option<Wait> {
+    unmet(view, program, now).or_else(|| lower_priority(view, program, now))
+}
+
+/// A program that it depends on, and that is not as it should be.
+fn unmet(view: &View, program: &Program, now: Now) -> Option<Wait> {
     let wait = |reason| Wait { reason, until: None, tell: true };
     for (on, condition) in &program.spec.depends_on.0 {
         let entry = view.programs.get(on);
@@ -123,44 +126,39 @@ pub(crate) fn before_start(view: &View, program: &Program, now: Now) -> Option<W
             return Some(Wait { until, ..wait(reason) });
         }
     }
-    let name = &program.name;
-    let first = view.index.peers(name).find(|(priority, peer)| {
+    None
+}
+
+/// What the same command is to start before it. Whoever waits for a dependency holds up nobody, so
+/// that priorities and dependencies never wait for each other.
+fn lower_priority(view: &View, program: &Program, now: Now) -> Option<Wait> {
+    let (priority, peer) = view.index.peers(&program.name).find(|(priority, peer)| {
         *priority < program.spec.priority
             && view.programs.get(peer).is_some_and(|entry| entry.summary.unstarted)
-            && !depends(view, peer, name)
+            && view.program(peer).is_none_or(|peer| unmet(view, peer, now).is_none())
     })?;
-    let (priority, peer) = first;
     let reason = format!("waits for {peer} (priority {priority}) to be started first");
-    Some(Wait { tell: false, ..wait(reason) })
+    Some(Wait { reason, until: None, tell: false })
 }
 
 /// What must end before an instance of a program is stopped: what depends on it, and what has a
 /// greater priority, if that is being stopped, too.
 pub(crate) fn before_stop(view: &View, name: &ProgramName, priority: i32) -> Option<String> {
-    let stopping =
-        |other: &ProgramName| view.programs.get(other).is_some_and(|e| e.summary.stopping);
-    if let Some(other) = view.index.dependents(name).find(|other| *other != name && stopping(other))
-    {
+    if let Some(other) = stopping_dependent(view, name) {
         return Some(format!("waits for {other}, which depends on it, to end"));
     }
-    let peer = view
-        .index
-        .peers(name)
-        .find(|(other, peer)| *other > priority && stopping(peer) && !depends(view, name, peer))?;
+    // As at a start, whoever waits for what depends on it holds up nobody.
+    let peer = view.index.peers(name).find(|(other, peer)| {
+        *other > priority && is_stopping(view, peer) && stopping_dependent(view, peer).is_none()
+    })?;
     Some(format!("waits for {} (priority {}) to end first", peer.1, peer.0))
 }
 
-/// Whether `name` depends on `on`, by whichever way.
-fn depends(view: &View, name: &ProgramName, on: &ProgramName) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut look = vec![name];
-    while let Some(name) = look.pop() {
-        if name == on {
-            return true;
-        }
-        if seen.insert(name) {
-            look.extend(view.program(name).into_iter().flat_map(|p| p.spec.depends_on.0.keys()));
-        }
-    }
-    false
+fn is_stopping(view: &View, name: &ProgramName) -> bool {
+    view.programs.get(name).is_some_and(|entry| entry.summary.stopping)
+}
+
+/// A program that depends on this one, and is being stopped.
+fn stopping_dependent<'a>(view: &'a View, name: &ProgramName) -> Option<&'a ProgramName> {
+    view.index.dependents(name).find(|other| *other != name && is_stopping(view, other))
 }

@@ -90,6 +90,8 @@ pub(crate) struct BusSide {
     pub(crate) recording: Option<AbortHandle>,
     pub(crate) reconnected: BootTime,
     pub(crate) drain: Drain,
+    /// What has to leave before it is done.
+    pub(crate) leaving: BTreeSet<InstanceId>,
     /// The machine.
     pub(crate) watched: Watched,
 }
@@ -114,6 +116,7 @@ impl BusSide {
             serving: None,
             recording: None,
             reconnected: BootTime(0),
+            leaving: BTreeSet::new(),
             drain: if hello.draining { Drain::Wanted } else { Drain::Not },
             watched: Watched::new(Fixed::look()),
             hello,

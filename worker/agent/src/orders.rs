@@ -151,6 +151,9 @@ impl Agent {
             Phase::Touching if self.bus.seqs.is_some() && self.bus.leases.passed() => {
                 self.sync();
                 self.record(now);
+                if !self.bus.told {
+                    self.take_back_drain();
+                }
                 self.tell_start();
             }
             Phase::Live if self.bus.owed && self.link.idle() => self.sync(),

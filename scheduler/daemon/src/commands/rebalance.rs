@@ -2,14 +2,16 @@
 
 use dsbus_client::{Error, Refusal, Write};
 use dsbus_planner::View;
+use dsbus_planner::explain::explain;
 use dsbus_planner::rebalance::rebalance;
 use dsbus_schema::command::{PlannedMove, Rebalance, Verb, code};
 use dsbus_schema::goal::Goal;
-use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::ids::{Epoch, InstanceId};
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
 use super::{Commander, RACES_MAX, id, unavailable};
+use crate::clock;
 
 impl Commander {
     /// Says which instances would be moved so that workers are loaded evenly, and, unless that is
@@ -23,7 +25,7 @@ impl Commander {
         };
         // Sent again, the command moves nothing that it has not told to leave the first time.
         if !told.is_empty() {
-            return Ok(told.into_iter().filter_map(|told| told.planned(&planned)).collect());
+            return Ok(told);
         }
         for planned in planned.iter().filter(|_| !ask.dry_run) {
             let epoch = {
@@ -77,35 +79,22 @@ impl Commander {
     }
 }
 
-/// An instance that the same command has told to leave before.
-#[derive(Debug)]
-struct Sent {
-    name: InstanceId,
-    /// Where it is.
-    at: WorkerName,
-    /// Where it came from, when it has left.
-    from: Option<WorkerName>,
-}
-
-impl Sent {
-    /// The move that was answered then.
-    fn planned(self, planned: &[PlannedMove]) -> Option<PlannedMove> {
-        let Sent { name, at, from } = self;
-        match from {
-            Some(from) => Some(PlannedMove { name, from, to: at }),
-            None => planned.iter().find(|planned| planned.name == name).cloned(),
-        }
-    }
-}
-
-fn told(view: &View, command: Uuid) -> Vec<Sent> {
+/// The moves that the same command has asked for before.
+fn told(view: &View, command: Uuid) -> Vec<PlannedMove> {
+    let now = clock::both();
     let placements = view.placements();
     placements
         .filter_map(|(name, placed)| {
             let goal = view.goal(&name).filter(|goal| goal.commands.has_acted(command))?;
-            let left = placed.epoch > goal.leave;
-            let from = placed.from.clone().filter(|_| left);
-            Some(Sent { name, at: placed.worker.clone(), from })
+            let at = placed.worker.clone();
+            if placed.epoch > goal.leave {
+                return Some(PlannedMove { name, from: placed.from.clone()?, to: at });
+            }
+            // It is on its way out, and goes where it would go now.
+            let workers = explain(view, &name, now)?.workers.into_iter();
+            let to =
+                workers.filter(|w| w.refusal.is_none() && w.name != at).map(|w| w.name).next()?;
+            Some(PlannedMove { name, from: at, to })
         })
         .collect()
 }

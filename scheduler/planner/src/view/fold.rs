@@ -8,12 +8,13 @@ use dsbus_schema::ids::{Incarnation, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::{Program, ProgramSpec};
-use dsbus_schema::state::{State, WorkerState};
+use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::Bucket;
 use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
 
+use super::host::Reserved;
 use super::{Entry, Host, Instance, Lease, Life, Placed, Seen, View, Well};
 
 impl View {
@@ -75,6 +76,7 @@ impl View {
             self.programs.remove(name);
             self.index.set_wake(name, None);
             self.index.set_waiting(name, false);
+            self.index.set_turns(name, BTreeSet::new());
             self.index.note_tied(name);
         }
     }
@@ -104,10 +106,7 @@ impl View {
 
     /// What people want of a worker was written, or deleted.
     pub fn set_worker_goal(&mut self, name: &WorkerName, goal: Option<WorkerGoal>) {
-        let goal = goal.unwrap_or_default();
-        let draining = goal.draining;
-        self.host(name).goal = goal;
-        self.index.set_draining(name, draining);
+        self.host(name).goal = goal.unwrap_or_default();
         self.note_host(name);
         self.rejudge(name);
     }
@@ -129,9 +128,8 @@ impl View {
             return;
         }
         self.note_host(name);
-        if now == WorkerState::Ready || before == WorkerState::Ready {
-            self.index.note_waiting();
-        }
+        // It may take what waits, or what waits is told why not.
+        self.index.note_waiting();
     }
 
     /// A worker touched.
@@ -219,7 +217,8 @@ impl View {
         if let Some(new) = &new {
             host.put(name, &new.spec);
         }
-        let freed = old.is_some() && new.is_none();
+        let reserved = |placed: &Option<Placed>| placed.as_ref().map(|p| Reserved::of(&p.spec));
+        let freed = old.is_some() && reserved(&old) != reserved(&new);
         if let Some(from) = old.as_ref().and_then(|old| old.from.as_ref()) {
             self.index.moved(from, name, false);
         }

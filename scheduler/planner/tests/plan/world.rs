@@ -34,6 +34,11 @@ pub(crate) fn instance(name: &str) -> InstanceId {
     name.parse().unwrap()
 }
 
+/// What is planned when all is as it should be.
+pub(crate) fn nothing() -> Vec<String> {
+    Vec::new()
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
     pub(crate) view: View,
@@ -167,10 +172,11 @@ impl World {
             let canary = value.spec.update.canary;
             if !value.spec.same_child(&before.spec) {
                 let stable = before.rollout.map_or(stable, |rollout| rollout.stable);
+                let promoted = canary == 0 || stable.spec == value.spec;
                 value.rollout = Some(Box::new(Rollout {
                     stable,
                     state: RolloutState::Rolling,
-                    promoted: canary == 0,
+                    promoted,
                     reverts: None,
                     reason: None,
                     since: self.now().wall,
@@ -242,6 +248,24 @@ impl World {
     /// The worker of an instance tells its state.
     pub(crate) fn tell(&mut self, name: &str, state: State) {
         self.tell_more(name, state, |_| {});
+    }
+
+    /// The child of an instance was started again, and runs.
+    pub(crate) fn restarted(&mut self, name: &str) {
+        let restarts = 1 + self
+            .view
+            .placed(&instance(name))
+            .and_then(|placed| {
+                self.view.status(&instance(name), placed).map(|status| status.restarts)
+            })
+            .unwrap_or(0);
+        self.tell_more(name, State::Running, |status| status.restarts = restarts);
+    }
+
+    /// The id of a further command.
+    pub(crate) fn command_id(&mut self) -> Uuid {
+        self.ids += 1;
+        Uuid::from_u128(self.ids)
     }
 
     /// The child of an instance ends by itself, for good.

@@ -74,8 +74,12 @@ impl World {
                 self.delete(&name, &from);
                 self.put(&name, &to, *placement);
             }
-            Action::Remove { name, worker, guard, .. } => {
+            Action::Remove { name, worker, guard, lease, .. } => {
                 assert_eq!(guard, self.view.guard(&name));
+                if let Some(lease) = lease {
+                    let seen = self.view.lease_of(&worker, lease.seconds);
+                    assert_eq!(lease.seq, seen.map_or(0, |l| l.seq));
+                }
                 self.delete(&name, &worker);
             }
             Action::CountFailure { name, worker, epoch, asked } => {
@@ -155,9 +159,11 @@ pub(crate) fn show(action: &Action) -> String {
             };
             format!("update {name} {run} r{}", placement.revision)
         }
-        Action::Move { name, from, to, lease, .. } => {
+        Action::Move { name, from, to, lease, placement, .. } => {
             let guarded = if lease.is_some() { " lost" } else { "" };
-            format!("move {name} {from} {to}{guarded}")
+            let revision = placement.revision;
+            let revision = if revision > 1 { format!(" r{revision}") } else { String::new() };
+            format!("move {name} {from} {to}{revision}{guarded}")
         }
         Action::Remove { name, worker, .. } => format!("remove {name} {worker}"),
         Action::CountFailure { name, worker, .. } => format!("count {name} {worker}"),
