@@ -152,3 +152,20 @@ fn a_change_that_children_live_through_needs_no_rollout() {
     assert_eq!(pids(&fleet), before);
     assert_eq!(types(&fleet), [""; 0]);
 }
+
+#[test]
+fn an_undo_of_a_scale_returns_when_it_is_so() {
+    let fleet = Fleet::start(2, 1);
+    fleet.apply(&declare("sleep 1000", "max_unavailable = 1"));
+    let before = pids(&fleet);
+    fleet.ok(&["scale", "web=6"]);
+    fleet.ok(&["rollout", "undo", "web"]);
+    wait_until("three instances", DEADLINE, || match pids(&fleet) {
+        now if now == before => Ok(()),
+        now => Err(format!("{now:?}")),
+    });
+    fleet.ok(&["rollout", "undo", "web"]);
+    assert_eq!(fleet.status().len(), 6, "the other way round all run when it returns");
+    assert!(fleet.status().iter().all(|row| row["state"] == "RUNNING"));
+    assert_eq!(pids(&fleet)[..3], before);
+}

@@ -38,10 +38,17 @@ impl Commander {
             self.bus.history(Bucket::Programs, name.as_str()).await.map_err(unavailable)?;
         let mut kept = Vec::new();
         for entry in entries {
-            let Some(program) = entry.json::<Program>().map_err(unavailable)? else {
-                // It was removed; what came after has nothing to do with it.
-                kept.clear();
-                continue;
+            let program = match entry.json::<Program>() {
+                Ok(Some(program)) => program,
+                Ok(None) => {
+                    // It was removed; what came after has nothing to do with it.
+                    kept.clear();
+                    continue;
+                }
+                Err(e) => {
+                    tracing::warn!("left out of the history of {name}: {e}");
+                    continue;
+                }
             };
             // Older versions did not say when.
             let changed = program.changed.or(Some(entry.time));
