@@ -31,15 +31,26 @@ impl Deltas {
         self.0.get(host.number)
     }
 
-    /// Counts an instance that the plan puts on a worker.
-    pub(crate) fn add(&mut self, host: &Host, name: &ProgramName, spec: &ProgramSpec) {
+    fn at(&mut self, host: &Host) -> &mut Delta {
         if self.0.len() <= host.number {
             self.0.resize_with(host.number + 1, Delta::default);
         }
-        if let Some(delta) = self.0.get_mut(host.number) {
-            delta.instances += 1;
-            delta.reserved.add(Reserved::of(spec));
-            delta.programs.push(name.clone());
+        &mut self.0[host.number]
+    }
+
+    /// Counts an instance that the plan puts on a worker.
+    pub(crate) fn add(&mut self, host: &Host, name: &ProgramName, spec: &ProgramSpec) {
+        let delta = self.at(host);
+        delta.instances += 1;
+        delta.reserved.add(Reserved::of(spec));
+        delta.programs.push(name.clone());
+    }
+
+    /// Counts what an instance takes more where it is, as it is to be.
+    pub(crate) fn grow(&mut self, host: &Host, before: &ProgramSpec, after: &ProgramSpec) {
+        let more = Reserved::of(after).beyond(Reserved::of(before));
+        if more != Reserved::default() {
+            self.at(host).reserved.add(more);
         }
     }
 

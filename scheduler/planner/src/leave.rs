@@ -9,7 +9,7 @@ use crate::fit;
 use crate::order;
 use crate::plan::{Draft, Scene};
 use crate::rolling;
-use crate::view::{Instance, Life, Placed, View};
+use crate::view::{Instance, Placed, View};
 
 /// Why an instance should leave its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,9 @@ fn is_leaving(scene: &Scene<'_>, placed: &Placed) -> bool {
         let stays = view.placed(other).is_none_or(|p| p.wanted.run || p.worker != placed.worker);
         !stays
             && view.program(&other.program).is_some_and(|program| {
-                view.wanted(program, other.index).run
+                !program.removing
+                    && view.is_declared(program, other.index)
+                    && view.wanted(program, other.index).run
                     && order::before_start(view, program, now).is_none()
             })
     })
@@ -114,6 +116,6 @@ fn is_arriving(view: &View, placed: &Placed) -> bool {
             | State::Stopping
             | State::Unknown => false,
         });
-        there.wanted.run && view.life(there) != Life::Lost && !settled
+        there.wanted.run && !view.is_cut_off(there) && !settled
     })
 }

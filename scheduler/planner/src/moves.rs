@@ -11,7 +11,7 @@ use crate::action::{Action, LeaseGuard};
 use crate::fit::Ask;
 use crate::place;
 use crate::plan::{Draft, Scene, next_epoch};
-use crate::view::{Instance, Life, Placed, View};
+use crate::view::{Instance, Placed, View};
 
 /// An instance and the placement that it has.
 #[derive(Clone, Copy)]
@@ -96,7 +96,7 @@ fn guard_of(view: &View, placed: &Placed) -> LeaseGuard {
 
 /// The same, if it is lost.
 fn lost_lease(view: &View, placed: &Placed) -> Option<LeaseGuard> {
-    (view.life(placed) == Life::Lost).then(|| guard_of(view, placed))
+    (view.is_cut_off(placed)).then(|| guard_of(view, placed))
 }
 
 /// What stays of an instance's rest when it is to be that.

@@ -8,7 +8,7 @@ use dsbus_schema::program::{Condition, Program};
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 
-use crate::view::{Entry, Instance, Life, Now, View};
+use crate::view::{Entry, Instance, Now, View};
 
 /// What others wait for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) fn ended_well(program: &Program, status: &Status) -> bool {
 /// Whether a child of an instance may live, as far as is known.
 pub(crate) fn may_live(view: &View, instance: &Instance) -> bool {
     instance.placements.iter().any(|placed| {
-        view.life(placed) != Life::Lost
+        !view.is_cut_off(placed)
             && instance
                 .acted(placed)
                 .is_none_or(|s| s.state.may_have_child() || s.state == State::Backoff)
@@ -62,15 +62,15 @@ pub(crate) fn summary(view: &View, entry: &Entry) -> Summary {
     let mut wanted_any = false;
     for (index, instance) in &entry.instances {
         let wanted = program.is_some_and(|program| {
-            view.is_declared(program, *index) && view.wanted(program, *index).run
+            entry.is_declared(program, *index) && entry.wanted(program, *index).run
         });
         sum.stopping |= !wanted && may_live(view, instance);
     }
     let Some(program) = program else {
         return Summary { stopping: sum.stopping, ..Summary::default() };
     };
-    for index in view.declared(program) {
-        if !view.wanted(program, index).run {
+    for index in entry.declared(program) {
+        if !entry.wanted(program, index).run {
             continue;
         }
         wanted_any = true;
@@ -82,7 +82,7 @@ pub(crate) fn summary(view: &View, entry: &Entry) -> Summary {
         let ended = status.is_some_and(|status| ended_well(program, status));
         let hopeless = placed.map_or_else(
             || instance.is_some_and(|i| i.said.is_some()),
-            |placed| view.life(placed) == Life::Lost,
+            |placed| view.is_cut_off(placed),
         );
         sum.unstarted |= !started && !hopeless;
         sum.started &= started;

@@ -17,7 +17,7 @@ use crate::order;
 use crate::place;
 use crate::plan::{Draft, Scene};
 use crate::rolling::Rolling;
-use crate::view::{Instance, Life, View};
+use crate::view::{Instance, View};
 
 /// Plans for an instance whose program is gone, or is being removed.
 pub(crate) fn without_program(
@@ -56,7 +56,7 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
         let reason = if extra { "the rollout needs it no more" } else { "numprocs was lowered" };
         return retire(view, held, reason, draft);
     }
-    let wanted = view.wanted(program, index);
+    let wanted = entry.wanted(program, index);
     let older = asked(program, wanted) < asked(program, placed.wanted)
         || wanted.reloads < placed.wanted.reloads;
     if placed.revision > program.revision || older {
@@ -65,7 +65,7 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
     }
     let mut next = rolling.next(index, placed);
     let leave = leave::why(scene, index, instance, placed, wanted, &next.1);
-    if view.life(placed) == Life::Lost {
+    if view.is_cut_off(placed) {
         return lost(scene, held, leave.as_ref(), rolling, draft);
     }
     if let Some(leave) = leave {
@@ -92,7 +92,7 @@ fn alone(view: &View, held: Held<'_>, draft: &mut Draft) -> bool {
 /// Stops an instance where it is, and takes its placement away once nothing of it runs: the end of
 /// every willing move (DESIGN.md section 5, rule 12).
 fn retire(view: &View, held: Held<'_>, reason: &str, draft: &mut Draft) {
-    if view.life(held.placed) == Life::Lost {
+    if view.is_cut_off(held.placed) {
         draft.actions.push(remove(view, held, reason));
     } else if held.placed.wanted.run {
         draft.actions.push(stop(held));
@@ -114,9 +114,9 @@ fn lost(
     rolling: &Rolling<'_>,
     draft: &mut Draft,
 ) {
-    let Scene { view, program, .. } = *scene;
+    let Scene { view, entry, program, .. } = *scene;
     let placed = held.placed;
-    let wanted = view.wanted(program, held.name.index);
+    let wanted = entry.wanted(program, held.name.index);
     // A worker without a record never comes back.
     let forgotten = view.worker(&placed.worker).is_none();
     let gone = || format!("{} was forgotten", placed.worker);
@@ -182,9 +182,9 @@ fn depart(
     rolling: &mut Rolling<'_>,
     draft: &mut Draft,
 ) -> bool {
-    let Scene { view, program, .. } = *scene;
+    let Scene { view, entry, program, .. } = *scene;
     let Held { name, instance, placed } = held;
-    let wanted = view.wanted(program, name.index);
+    let wanted = entry.wanted(program, name.index);
     if !wanted.run {
         if leave.asked && placed.wanted.run {
             return false;
@@ -192,28 +192,32 @@ fn depart(
         retire(view, held, &leave.reason, draft);
         return true;
     }
-    if leave.asked
-        && !(leave::may_begin(scene, instance, placed, draft) && fits(scene, held, rolling, draft))
-    {
-        return false;
-    }
-    let next = rolling.next(name.index, placed);
-    if rest(held, wanted, &next).is_some() && !program.spec.system {
-        // Placed anew, it would begin anew: only a move takes its rest along.
-        relocate(scene, held, next, &leave.reason, draft);
-    } else if placed.wanted.run && placed.rest.is_none() {
-        if !rolling.take_down(view, instance, placed) {
+    let rests = placed.rest.is_some();
+    if placed.wanted.run && !rests {
+        let may = !leave.asked
+            || (leave::may_begin(scene, instance, placed, draft)
+                && fits(scene, held, rolling, draft));
+        if !may || !rolling.take_down(view, instance, placed) {
             return false;
         }
         draft.leaving.insert(placed.worker.clone());
         draft.actions.push(stop(held));
-    } else if placed.rest.is_some() || is_stopped(held) {
-        if leave.anew || program.spec.system {
-            draft.actions.push(remove(view, held, &leave.reason));
-        } else {
-            draft.leaving.insert(placed.worker.clone());
-            relocate(scene, held, next, &leave.reason, draft);
-        }
+        return true;
+    }
+    if !rests && !is_stopped(held) {
+        return true;
+    }
+    if leave.asked && !fits(scene, held, rolling, draft) {
+        return false;
+    }
+    let next = rolling.next(name.index, placed);
+    let begins = rest(held, wanted, &next).is_none();
+    if program.spec.system || (leave.anew && begins) {
+        draft.actions.push(remove(view, held, &leave.reason));
+    } else {
+        // What rests would begin anew if it were placed anew: only a move takes that along.
+        draft.leaving.insert(placed.worker.clone());
+        relocate(scene, held, next, &leave.reason, draft);
     }
     true
 }
@@ -262,6 +266,9 @@ fn keep(
         }
         return;
     }
+    if let Some(host) = view.hosts.get(&placed.worker) {
+        draft.deltas.grow(host, &placed.spec, &spec);
+    }
     let mut placement = placed.placement();
     placement.rest = Rest::kept(&placement, wanted, revision, &spec);
     (placement.wanted, placement.revision) = (wanted, revision);
@@ -289,10 +296,9 @@ fn in_turn(
         return (wanted, if waits { as_it_is() } else { next });
     }
     let oneshot = program.spec.kind == Kind::Oneshot;
-    let anew = next.0 != placed.revision && !rolling.is_quiet(placed);
-    let changes = anew && (program.rollout.is_some() || oneshot);
+    let anew = next.0 != placed.revision && !rolling.is_quiet(&placed.spec);
     let restarts = wanted.restarts > placed.wanted.restarts && rolling.restarts();
-    if !changes && !restarts {
+    if !anew && !restarts {
         return (wanted, next);
     }
     // A oneshot is to come to its end.

@@ -15,7 +15,7 @@ use dsbus_schema::state::State;
 use crate::action::Action;
 use crate::order::ended_well;
 use crate::plan::{Draft, Scene};
-use crate::view::{Entry, Instance, Life, Placed, View};
+use crate::view::{Entry, Instance, Placed, View};
 
 /// How an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) enum Health {
 /// Whether an instance is RUNNING, as it is placed.
 pub(crate) fn is_up(view: &View, instance: &Instance, placed: &Placed) -> bool {
     let runs = instance.acted(placed).is_some_and(|status| status.state == State::Running);
-    runs && placed.wanted.run && view.life(placed) != Life::Lost
+    runs && placed.wanted.run && !view.is_cut_off(placed)
 }
 
 /// How an instance is; `young` is how long it must have been RUNNING.
@@ -57,7 +57,7 @@ pub(crate) struct Rolling<'a> {
     program: &'a Program,
     spec: Arc<ProgramSpec>,
     stable: Option<(u64, Arc<ProgramSpec>)>,
-    /// Specs of placed instances with which a child of theirs may go on as one of `spec`.
+    /// Other specs in use, whose children may go on as ones of `spec`.
     quiet: Vec<Arc<ProgramSpec>>,
     /// Instances are restarted one after the other.
     restarts: bool,
@@ -78,7 +78,7 @@ pub(crate) struct Rolling<'a> {
 
 impl<'a> Rolling<'a> {
     pub(crate) fn new(scene: &Scene<'a>) -> Rolling<'a> {
-        let Scene { view, entry, program, now } = *scene;
+        let Scene { entry, program, .. } = *scene;
         let rollout = program.rollout.as_deref();
         let update = &program.spec.update;
         let stable = rollout.zip(entry.stable.clone());
@@ -96,45 +96,61 @@ impl<'a> Rolling<'a> {
             failed: None,
             wake: None,
         };
-        let base = program.spec.numprocs;
-        // What waits for a worker that is lost is no business of a rollout.
-        let waits = program.spec.system || program.spec.on_worker_loss == OnWorkerLoss::Stay;
-        let (mut changed, mut extra_up) = (true, 0);
-        for index in view.declared(program) {
-            let wanted = view.wanted(program, index).run;
-            let instance = entry.instance(index);
-            let placed = instance.and_then(Instance::placed);
-            let Some((instance, placed)) = instance.zip(placed) else {
-                rolling.down += u32::from(wanted);
-                rolling.done &= !wanted;
-                continue;
-            };
-            let health = rolling.judge(view, index, instance, placed, now.boot);
-            let ended = instance.acted(placed).is_some_and(|s| ended_well(program, s));
-            let lost = view.life(placed) == Life::Lost;
-            let fine = health == Health::Up || ended;
-            rolling.down += u32::from(wanted && !fine && !(lost && waits));
-            let current = placed.revision >= program.revision;
-            changed &= current || index >= rolling.reach || !wanted || lost;
-            // A job takes what was changed when it runs the next time.
-            let rests = program.spec.schedule.is_some() && placed.rest.is_some();
-            rolling.done &= (current && (fine || !wanted)) || lost || rests;
-        }
-        for (index, instance) in entry.instances.range(base..) {
-            let Some(placed) = instance.placed().filter(|_| !program.spec.system) else { continue };
-            let health = rolling.judge(view, *index, instance, placed, now.boot);
-            extra_up += u32::from(health == Health::Up);
-            rolling.done = false;
-        }
-        if rolling.is_going() && (rolling.down > 0 || !changed) {
+        let changed = rolling.look(scene);
+        if rolling.is_going() && !program.spec.system && (rolling.down > 0 || !changed) {
             rolling.surge = update.max_surge;
         }
-        rolling.allowed += extra_up;
+        rolling.allowed += rolling.look_at_extra(scene);
         if rolling.surge == 0 {
             // Without extra instances a drain or a restart could not go on otherwise.
             rolling.allowed = rolling.allowed.max(1);
         }
         rolling
+    }
+
+    /// Looks at the instances that there should be. Says whether each that may be changed now is.
+    fn look(&mut self, scene: &Scene<'a>) -> bool {
+        let Scene { view, entry, program, now } = *scene;
+        // What waits for a worker that is lost is no business of a rollout.
+        let waits = program.spec.system || program.spec.on_worker_loss == OnWorkerLoss::Stay;
+        let mut changed = true;
+        for index in entry.declared(program) {
+            let wanted = entry.wanted(program, index).run;
+            let instance = entry.instance(index);
+            let placed = instance.and_then(Instance::placed);
+            let Some((instance, placed)) = instance.zip(placed) else {
+                self.down += u32::from(wanted);
+                self.done &= !wanted;
+                continue;
+            };
+            let health = self.judge(view, index, instance, placed, now.boot);
+            let ended = instance.acted(placed).is_some_and(|s| ended_well(program, s));
+            let lost = view.is_cut_off(placed);
+            let fine = health == Health::Up || ended;
+            self.down += u32::from(wanted && !fine && !(lost && waits));
+            let current = placed.revision >= program.revision;
+            changed &= current || index >= self.reach || !wanted || lost;
+            // A job takes what was changed when it runs the next time.
+            let rests = program.spec.schedule.is_some() && placed.rest.is_some();
+            self.done &= (current && (fine || !wanted)) || lost || rests;
+        }
+        changed
+    }
+
+    /// Looks at the extra instances. Says how many of those that stay are up.
+    fn look_at_extra(&mut self, scene: &Scene<'a>) -> u32 {
+        let Scene { view, entry, program, now } = *scene;
+        let mut up = 0;
+        if program.spec.system {
+            return up;
+        }
+        for (index, instance) in entry.instances.range(program.spec.numprocs..) {
+            let Some(placed) = instance.placed() else { continue };
+            let health = self.judge(view, *index, instance, placed, now.boot);
+            up += u32::from(health == Health::Up && self.has(*index));
+            self.done = false;
+        }
+        up
     }
 
     fn judge(
@@ -153,7 +169,7 @@ impl<'a> Rolling<'a> {
             self.wake = Some(self.wake.map_or(at, |known| known.min(at)));
         }
         let fatal = instance.acted(placed).is_some_and(|s| s.state == State::Fatal);
-        if changed && fatal && view.life(placed) != Life::Lost {
+        if changed && fatal && !view.is_cut_off(placed) {
             let name = InstanceId::new(self.program.name.clone(), index);
             self.failed.get_or_insert(name);
         }
@@ -205,7 +221,9 @@ impl<'a> Rolling<'a> {
     /// What an instance runs that has no place.
     pub(crate) fn fresh(&self, index: u32) -> (u64, Arc<ProgramSpec>) {
         match &self.stable {
-            Some((revision, spec)) if index >= self.reach => (*revision, spec.clone()),
+            Some((revision, spec)) if index >= self.reach && !self.is_quiet(spec) => {
+                (*revision, spec.clone())
+            }
             _ => (self.program.revision, self.spec.clone()),
         }
     }
@@ -214,7 +232,7 @@ impl<'a> Rolling<'a> {
     pub(crate) fn next(&self, index: u32, placed: &Placed) -> (u64, Arc<ProgramSpec>) {
         let within = self.stable.is_none() || index < self.reach;
         // What needs no new child is not rolled out; nor is what was changed already taken back.
-        if within || self.is_quiet(placed) || placed.revision >= self.program.revision {
+        if within || self.is_quiet(&placed.spec) || placed.revision >= self.program.revision {
             (self.program.revision, self.spec.clone())
         } else {
             (placed.revision, placed.spec.clone())
@@ -225,28 +243,30 @@ impl<'a> Rolling<'a> {
     /// many at once.
     pub(crate) fn again(&self, placed: &Placed) -> (u64, Arc<ProgramSpec>) {
         match &self.stable {
-            Some((revision, spec)) if placed.revision < self.program.revision => {
+            Some((revision, spec))
+                if placed.revision < self.program.revision && !self.is_quiet(spec) =>
+            {
                 (*revision, spec.clone())
             }
             _ => (self.program.revision, self.spec.clone()),
         }
     }
 
-    /// Whether the child of an instance may go on as one of the present declaration.
-    pub(crate) fn is_quiet(&self, placed: &Placed) -> bool {
-        Arc::ptr_eq(&self.spec, &placed.spec)
-            || self.quiet.iter().any(|spec| Arc::ptr_eq(spec, &placed.spec))
+    /// Whether a child of a spec in use may go on as one of the present declaration.
+    pub(crate) fn is_quiet(&self, spec: &Arc<ProgramSpec>) -> bool {
+        Arc::ptr_eq(&self.spec, spec) || self.quiet.iter().any(|quiet| Arc::ptr_eq(quiet, spec))
     }
 }
 
-/// The specs of placed instances, each compared once, whose children may go on as ones of the
-/// present declaration.
+/// The specs in use, each compared once, whose children may go on as ones of the present
+/// declaration.
 fn quiet(entry: &Entry) -> Vec<Arc<ProgramSpec>> {
     let mut others: Vec<&Arc<ProgramSpec>> = Vec::new();
-    for placed in entry.instances.values().filter_map(Instance::placed) {
-        let known = |spec: &&Arc<ProgramSpec>| Arc::ptr_eq(spec, &placed.spec);
-        if !Arc::ptr_eq(&placed.spec, &entry.spec) && !others.iter().any(known) {
-            others.push(&placed.spec);
+    let placed = entry.instances.values().filter_map(Instance::placed).map(|placed| &placed.spec);
+    for spec in placed.chain(&entry.stable) {
+        let known = |other: &&Arc<ProgramSpec>| Arc::ptr_eq(other, spec);
+        if !Arc::ptr_eq(spec, &entry.spec) && !others.iter().any(known) {
+            others.push(spec);
         }
     }
     others.into_iter().filter(|spec| entry.spec.same_child(spec)).cloned().collect()

@@ -103,6 +103,21 @@ pub struct Goals {
     pub each: BTreeMap<u32, Goal>,
 }
 
+impl Goals {
+    fn wanted(&self, program: &Program, index: u32) -> Wanted {
+        let mut wanted = wanted(self.all.as_ref(), self.each.get(&index), program.spec.autostart);
+        wanted.run &= !self.is_disabled(index);
+        // What has a schedule is first started when that says so.
+        wanted.run &= program.spec.schedule.is_none() || wanted.starts > 0;
+        wanted
+    }
+
+    fn is_disabled(&self, index: u32) -> bool {
+        let disabled = |goal: Option<&Goal>| goal.is_some_and(|goal| goal.disabled);
+        disabled(self.all.as_ref()) || disabled(self.each.get(&index))
+    }
+}
+
 /// Whether a lease lives, in this scheduler's judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Life {
@@ -198,6 +213,28 @@ impl Entry {
     pub(crate) fn instance(&self, index: u32) -> Option<&Instance> {
         self.instances.get(&index)
     }
+
+    /// What people want of an instance of `program`, which is this one's.
+    pub(crate) fn wanted(&self, program: &Program, index: u32) -> Wanted {
+        self.goals.wanted(program, index)
+    }
+
+    /// The copies that there should be, but for the extra ones of a rollout.
+    pub(crate) fn declared(&self, program: &Program) -> Vec<u32> {
+        if !program.spec.system {
+            return (0..program.spec.numprocs).collect();
+        }
+        let placed = self.instances.iter().filter(|(_, i)| !i.placements.is_empty());
+        placed.map(|(index, _)| *index).collect()
+    }
+
+    /// Whether there should be that copy.
+    pub(crate) fn is_declared(&self, program: &Program, index: u32) -> bool {
+        if !program.spec.system {
+            return index < program.spec.numprocs;
+        }
+        self.instance(index).is_some_and(|instance| !instance.placements.is_empty())
+    }
 }
 
 /// All that a scheduler knows.
@@ -206,6 +243,8 @@ pub struct View {
     pub(crate) programs: BTreeMap<ProgramName, Entry>,
     pub(crate) hosts: BTreeMap<WorkerName, Host>,
     pub(crate) index: Index,
+    /// The leases that are lost, by worker.
+    pub(crate) lost: BTreeMap<WorkerName, BTreeSet<u64>>,
     /// How many workers were ever seen: each has a number, for tables that a plan makes.
     pub(crate) numbers: usize,
 }
@@ -243,23 +282,13 @@ impl View {
 
     /// What people want of an instance of `program`.
     pub fn wanted(&self, program: &Program, index: u32) -> Wanted {
-        let goals = self.goals(&program.name);
-        let mut wanted = wanted(
-            goals.and_then(|g| g.all.as_ref()),
-            goals.and_then(|g| g.each.get(&index)),
-            program.spec.autostart,
-        );
-        wanted.run &= !self.is_disabled(&program.name, index);
-        // What has a schedule is first started when that says so.
-        wanted.run &= program.spec.schedule.is_none() || wanted.starts > 0;
-        wanted
+        let none = Goals::default();
+        self.goals(&program.name).unwrap_or(&none).wanted(program, index)
     }
 
     /// Whether it refuses to be started.
     pub fn is_disabled(&self, program: &ProgramName, index: u32) -> bool {
-        let disabled = |goal: Option<&Goal>| goal.is_some_and(|goal| goal.disabled);
-        self.goals(program)
-            .is_some_and(|goals| disabled(goals.all.as_ref()) || disabled(goals.each.get(&index)))
+        self.goals(program).is_some_and(|goals| goals.is_disabled(index))
     }
 
     /// The goal of one instance, if it has one of its own.
@@ -354,6 +383,16 @@ impl View {
         self.lease(placed).map_or(Life::Silent, |lease| lease.life)
     }
 
+    /// Whether the lease by which a placement lives is lost.
+    pub(crate) fn is_cut_off(&self, placed: &Placed) -> bool {
+        // Mostly none is lost, and this is asked for every instance.
+        !self.lost.is_empty()
+            && self
+                .lost
+                .get(&placed.worker)
+                .is_some_and(|lost| lost.contains(&placed.spec.touch_seconds()))
+    }
+
     /// Whether a worker is lost, by its presence. An instance with a longer lease stays placed there
     /// until that has run out, too.
     pub fn is_lost(&self, worker: &WorkerName) -> bool {
@@ -383,21 +422,12 @@ impl View {
 
     /// The copies of a program that there should be, but for the extra ones of a rollout.
     pub fn declared(&self, program: &Program) -> Vec<u32> {
-        if !program.spec.system {
-            return (0..program.spec.numprocs).collect();
-        }
-        let entry = self.programs.get(&program.name);
-        let instances = entry.into_iter().flat_map(|entry| &entry.instances);
-        instances.filter(|(_, i)| !i.placements.is_empty()).map(|(index, _)| *index).collect()
+        self.programs.get(&program.name).map(|e| e.declared(program)).unwrap_or_default()
     }
 
     /// Whether there should be that copy of a program.
     pub fn is_declared(&self, program: &Program, index: u32) -> bool {
-        if !program.spec.system {
-            return index < program.spec.numprocs;
-        }
-        let instance = self.programs.get(&program.name).and_then(|entry| entry.instance(index));
-        instance.is_some_and(|instance| !instance.placements.is_empty())
+        self.programs.get(&program.name).is_some_and(|e| e.is_declared(program, index))
     }
 
     /// When time alone makes a difference to a plan.

@@ -18,6 +18,7 @@ mod floor;
 mod idle;
 mod machine;
 mod output;
+mod planner;
 mod proc;
 mod report;
 mod restart;
@@ -65,6 +66,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "output", title: "output into a rotating log", run: output::run },
     Bench { name: "flood", title: "a restart beside a flood of output", run: flood::run },
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
+    Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
 ];
 

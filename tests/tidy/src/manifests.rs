@@ -18,8 +18,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         &["dsbus-scheduler", "dsbus-agent", "dsbus-supervisor", "dsbus-client", "dsbus-schema"],
     ),
     ("dsbus-harness", &[]),
-    ("dsbus-bench", &["dsbus-harness"]),
     ("dsbus-chaos", &["dsbus-harness", "dsbus-client", "dsbus-schema"]),
+    ("dsbus-bench", &["dsbus-harness", "dsbus-planner", "dsbus-schema"]),
     ("dsbus-tidy", &["dsbus-schema"]),
 ];
 

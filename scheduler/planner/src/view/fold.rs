@@ -132,6 +132,23 @@ impl View {
         self.index.note_waiting();
     }
 
+    /// Keeps the list of what is lost, after one lease changed.
+    fn note_life(&mut self, worker: &WorkerName, seconds: u64, life: Life) {
+        let lost = self.lost.get(worker).is_some_and(|lost| lost.contains(&seconds));
+        if lost == (life == Life::Lost) {
+            return;
+        }
+        let all = self.lost.entry(worker.clone()).or_default();
+        if lost {
+            all.remove(&seconds);
+        } else {
+            all.insert(seconds);
+        }
+        if all.is_empty() {
+            self.lost.remove(worker);
+        }
+    }
+
     /// A worker touched.
     pub fn touched(
         &mut self,
@@ -145,6 +162,7 @@ impl View {
         let before = lease.life;
         let fresh = lease.incarnation != incarnation;
         *lease = Lease { seq, life: Life::Live, incarnation, touched: Some(at) };
+        self.note_life(worker, seconds, Life::Live);
         if before != Life::Live || fresh {
             self.note_host(worker);
             self.rejudge(worker);
@@ -170,6 +188,7 @@ impl View {
             return false;
         }
         lease.life = life;
+        self.note_life(worker, seconds, life);
         self.note_host(worker);
         self.rejudge(worker);
         true
@@ -226,6 +245,7 @@ impl View {
             self.index.moved(from, name, true);
         }
         if freed {
+            self.index.note_turns(worker);
             self.index.note_waiting();
             self.index.note_worker(worker);
         }
@@ -339,6 +359,7 @@ impl View {
         for instance in self.programs.values_mut().flat_map(|e| e.instances.values_mut()) {
             instance.guard = 0;
         }
+        self.lost.clear();
         for worker in workers {
             for lease in self.host(worker).leases.values_mut() {
                 *lease = Lease { life: Life::Silent, ..Lease::default() };

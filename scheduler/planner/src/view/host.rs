@@ -35,9 +35,12 @@ impl Reserved {
         self.memory += other.memory;
     }
 
-    fn take(&mut self, other: Reserved) {
-        self.millicpu = self.millicpu.saturating_sub(other.millicpu);
-        self.memory = self.memory.saturating_sub(other.memory);
+    /// What this is more than `other`, each part by itself.
+    pub(crate) fn beyond(self, other: Reserved) -> Reserved {
+        Reserved {
+            millicpu: self.millicpu.saturating_sub(other.millicpu),
+            memory: self.memory.saturating_sub(other.memory),
+        }
     }
 }
 
@@ -134,7 +137,7 @@ impl Host {
             less(&mut self.copies, &name.program);
         }
         less(&mut self.classes, &spec.touch_seconds());
-        self.reserved.take(Reserved::of(spec));
+        self.reserved = self.reserved.beyond(Reserved::of(spec));
     }
 }
 

@@ -239,6 +239,11 @@ impl Index {
         }
     }
 
+    /// Whoever waits for its turn to leave a worker.
+    pub(crate) fn note_turns(&mut self, worker: &WorkerName) {
+        self.news.extend(self.turns.get(worker).into_iter().flatten().cloned());
+    }
+
     /// By worker, the programs with instances that wait for their turn to leave it.
     pub(crate) fn turns(&self) -> &BTreeMap<WorkerName, BTreeSet<ProgramName>> {
         &self.turns

@@ -150,7 +150,7 @@ fn ask(w: &mut World) -> usize {
     let moves = rebalance(&w.view);
     for planned in &moves {
         let epoch = w.placed(&planned.name.to_string()).unwrap().epoch;
-        w.command_one(&planned.name.to_string(), |g| (g.run, g.leave) = (true, epoch));
+        w.mark_leaving(&planned.name.to_string(), epoch);
     }
     moves.len()
 }

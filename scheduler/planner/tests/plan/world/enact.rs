@@ -10,7 +10,7 @@ use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use uuid::Uuid;
 
-use super::World;
+use super::{World, check};
 
 /// A status that says no more than it must.
 pub(super) fn status(state: State, reason: Option<String>) -> Status {
@@ -60,9 +60,14 @@ impl World {
     /// Does what an action says, if its guards are right, as they must be here.
     pub(super) fn enact(&mut self, action: Action) {
         match action {
-            Action::Place { name, worker, guard, placement }
-            | Action::Update { name, worker, guard, placement } => {
+            Action::Place { name, worker, guard, placement } => {
                 assert_eq!(guard, self.view.guard(&name));
+                check::placed(&self.view, &name, &worker, &placement);
+                self.put(&name, &worker, *placement);
+            }
+            Action::Update { name, worker, guard, placement } => {
+                assert_eq!(guard, self.view.guard(&name));
+                assert_eq!(placement.epoch, self.view.placed(&name).unwrap().epoch);
                 self.put(&name, &worker, *placement);
             }
             Action::Move { name, from, to, guard, lease, placement, .. } => {
@@ -71,6 +76,7 @@ impl World {
                     let seen = self.view.lease_of(&from, lease.seconds);
                     assert_eq!(lease.seq, seen.map_or(0, |l| l.seq));
                 }
+                check::placed(&self.view, &name, &to, &placement);
                 self.delete(&name, &from);
                 self.put(&name, &to, *placement);
             }
