@@ -27,9 +27,14 @@ fn types(fleet: &Fleet) -> Vec<String> {
     rollouts.map(|e| e["data"]["change"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Events are published aside, by whichever scheduler: in the stream they may stand in another
+/// order than they happened.
 fn wait_types(fleet: &Fleet, expected: &[&str]) {
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
     wait_until(&format!("the events {expected:?}"), DEADLINE, || {
-        let types = types(fleet);
+        let mut types = types(fleet);
+        types.sort_unstable();
         if types == expected { Ok(()) } else { Err(format!("{types:?}")) }
     });
 }

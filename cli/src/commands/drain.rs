@@ -138,6 +138,9 @@ pub(super) async fn run(config: &Config, args: &args::Drain) -> Result<Code, Fai
     };
     output::passing("");
     let timed_out = over && !left.is_empty();
+    if timed_out {
+        ask_why(&connection, &left, &mut drain, false).await;
+    }
     if table {
         end(&workers, &drain, &left)?;
     } else {
