@@ -162,8 +162,8 @@ pub(crate) async fn rows(
     connection: &Connection,
     names: &[Target],
 ) -> Result<Vec<RolloutRow>, Failure> {
-    let ask = Ask { names: names.to_vec(), ..Ask::default() };
-    connection.command(Verb::Rollouts, &ask).await
+    let last = |row: &RolloutRow| InstanceId::new(row.program.clone(), 0);
+    connection.all(Verb::Rollouts, names, last).await
 }
 
 /// A program, and the revision that is rolled out.

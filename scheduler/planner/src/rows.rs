@@ -6,7 +6,7 @@ use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName};
 use dsbus_schema::program::{OnWorkerLoss, Program};
 use dsbus_schema::state::State;
-use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
+use dsbus_schema::status::{DISABLED, InstanceRow, Status, WorkerRow};
 use dsbus_schema::touch::PRESENCE_SECONDS;
 
 use crate::view::{Placed, View};
@@ -46,6 +46,9 @@ pub fn instance(view: &View, name: &InstanceId) -> Option<InstanceRow> {
         Some(placed) => placed_row(view, program, name, placed),
         None => unplaced_row(view, program, name, wanted),
     };
+    if row.state == State::Stopped && view.is_disabled(&name.program, name.index) {
+        row.reason = Some(DISABLED.to_owned());
+    }
     row.wanted = wanted;
     row.ok = !wanted.run || fine(program, &row);
     Some(row)
