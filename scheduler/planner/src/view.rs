@@ -24,7 +24,7 @@ use dsbus_schema::worker::Worker;
 
 use crate::order::Summary;
 
-pub(crate) use host::Host;
+pub(crate) use host::{Host, Slot};
 pub(crate) use index::Index;
 
 /// Now, on the two clocks that a plan needs.
@@ -50,6 +50,8 @@ pub struct Seen<T> {
 pub struct Placed {
     /// Where.
     pub worker: WorkerName,
+    /// That worker's number.
+    pub(crate) host: usize,
     /// Sequence of the entry.
     pub seq: u64,
     /// Identity of the program.
@@ -72,9 +74,14 @@ pub struct Placed {
 
 impl Placed {
     /// Shares `spec` with those that are known already.
-    fn new(worker: WorkerName, seq: u64, placement: Placement, spec: Arc<ProgramSpec>) -> Placed {
+    fn new(
+        (worker, host): (WorkerName, usize),
+        seq: u64,
+        placement: Placement,
+        spec: Arc<ProgramSpec>,
+    ) -> Placed {
         let Placement { id, revision, epoch, wanted, from, reason, rest, .. } = placement;
-        Placed { worker, seq, id, revision, epoch, wanted, spec, from, reason, rest }
+        Placed { worker, host, seq, id, revision, epoch, wanted, spec, from, reason, rest }
     }
 
     /// The same as it is written to the bus.
@@ -245,8 +252,10 @@ pub struct View {
     pub(crate) index: Index,
     /// The leases that are lost, by worker.
     pub(crate) lost: BTreeMap<WorkerName, BTreeSet<u64>>,
-    /// How many workers were ever seen: each has a number, for tables that a plan makes.
-    pub(crate) numbers: usize,
+    /// What is asked of every worker when one is chosen, by their numbers.
+    pub(crate) slots: Vec<Slot>,
+    /// Numbers of workers, in the order of their names.
+    pub(crate) by_name: Vec<usize>,
 }
 
 impl View {

@@ -15,7 +15,7 @@ use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
 
 use super::host::Reserved;
-use super::{Entry, Host, Instance, Lease, Life, Placed, Seen, View, Well};
+use super::{Entry, Host, Instance, Lease, Life, Placed, Seen, Slot, View, Well};
 
 impl View {
     /// A program was written, or deleted.
@@ -82,13 +82,26 @@ impl View {
     }
 
     fn host(&mut self, worker: &WorkerName) -> &mut Host {
-        if !self.hosts.contains_key(worker) {
-            self.hosts.insert(worker.clone(), Host::new(self.numbers));
-            self.numbers += 1;
+        let View { hosts, slots, by_name, .. } = self;
+        if !hosts.contains_key(worker) {
+            let number = slots.len();
+            let host = Host::new(number);
+            slots.push(Slot::of(worker, &host));
+            let name = |number: &usize| &slots[*number].worker;
+            let at = by_name.partition_point(|number| name(number) < worker);
+            by_name.insert(at, number);
+            hosts.insert(worker.clone(), host);
         }
         // It was inserted, if it was not there.
-        let numbers = self.numbers;
-        self.hosts.entry(worker.clone()).or_insert_with(|| Host::new(numbers))
+        hosts.entry(worker.clone()).or_insert_with(|| Host::new(slots.len()))
+    }
+
+    /// What is asked of every worker is read off this one again.
+    fn refresh_slot(&mut self, worker: &WorkerName) {
+        let Some(host) = self.hosts.get(worker) else { return };
+        if let Some(slot) = self.slots.get_mut(host.number) {
+            *slot = Slot::of(worker, host);
+        }
     }
 
     /// A worker's record was written, or deleted.
@@ -124,6 +137,7 @@ impl View {
         let host = self.host(name);
         let (before, now) = (host.state, host.judged());
         host.state = now;
+        self.refresh_slot(name);
         if before == now {
             return;
         }
@@ -211,10 +225,11 @@ impl View {
         seq: u64,
         placement: Option<Placement>,
     ) -> bool {
+        let number = self.host(worker).number;
         let entry = self.programs.entry(name.program.clone()).or_default();
         let new = placement.map(|placement| {
             let spec = shared(entry, &placement.spec);
-            Placed::new(worker.clone(), seq, placement, spec)
+            Placed::new((worker.clone(), number), seq, placement, spec)
         });
         let instance = entry.instances.entry(name.index).or_default();
         instance.guard = seq.max(instance.guard);
@@ -236,6 +251,7 @@ impl View {
         if let Some(new) = &new {
             host.put(name, &new.spec);
         }
+        self.refresh_slot(worker);
         let reserved = |placed: &Option<Placed>| placed.as_ref().map(|p| Reserved::of(&p.spec));
         let freed = old.is_some() && reserved(&old) != reserved(&new);
         if let Some(from) = old.as_ref().and_then(|old| old.from.as_ref()) {
