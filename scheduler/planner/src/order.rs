@@ -2,6 +2,8 @@
 //! copies before the rest. What others wait for is summed up per program, so that a change of one
 //! program concerns only those that are tied to it.
 
+use std::time::Duration;
+
 use dsbus_schema::ids::ProgramName;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::{Condition, Program};
@@ -21,6 +23,8 @@ pub(crate) struct Summary {
     pub(crate) running: bool,
     /// Since when.
     pub(crate) since: Option<BootTime>,
+    /// For how long until they are healthy.
+    pub(crate) min_healthy: Duration,
     /// Every wanted instance has ended as expected.
     pub(crate) done: bool,
     /// A child may live that nobody wants to run.
@@ -59,6 +63,7 @@ pub(crate) fn may_live(view: &View, instance: &Instance) -> bool {
 pub(crate) fn summary(view: &View, entry: &Entry) -> Summary {
     let program = entry.program.as_ref().map(|seen| &seen.value).filter(|p| !p.removing);
     let mut sum = Summary { started: true, running: true, done: true, ..Summary::default() };
+    sum.min_healthy = program.map_or(Duration::ZERO, |p| p.spec.update.min_healthy.0);
     let mut wanted_any = false;
     for (index, instance) in &entry.instances {
         let wanted = program.is_some_and(|program| {
@@ -108,12 +113,11 @@ fn unmet(view: &View, program: &Program, now: Now) -> Option<Wait> {
     let wait = |reason| Wait { reason, until: None, tell: true };
     for (on, condition) in &program.spec.depends_on.0 {
         let entry = view.programs.get(on);
-        let Some(other) = view.program(on).filter(|other| !other.removing) else {
+        if view.program(on).is_none_or(|other| other.removing) {
             return Some(wait(format!("waits for {on}, which is not declared")));
-        };
+        }
         let sum = entry.map(|entry| entry.summary).unwrap_or_default();
-        let min_healthy = other.spec.update.min_healthy.0;
-        let healthy_at = sum.since.map(|since| since + min_healthy);
+        let healthy_at = sum.since.map(|since| since + sum.min_healthy);
         let met = match condition {
             Condition::Started => sum.started,
             Condition::Running => sum.running,

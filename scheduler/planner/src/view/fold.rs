@@ -10,12 +10,11 @@ use dsbus_schema::placement::Placement;
 use dsbus_schema::program::{Program, ProgramSpec};
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
-use dsbus_schema::storage::Bucket;
 use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
 
 use super::host::Reserved;
-use super::{Entry, Host, Instance, Lease, Life, Placed, Seen, View, Well};
+use super::{Entry, Host, Instance, Lease, Life, Placed, Seen, Slot, View, Well};
 
 impl View {
     /// A program was written, or deleted.
@@ -81,14 +80,27 @@ impl View {
         }
     }
 
-    fn host(&mut self, worker: &WorkerName) -> &mut Host {
-        if !self.hosts.contains_key(worker) {
-            self.hosts.insert(worker.clone(), Host::new(self.numbers));
-            self.numbers += 1;
+    pub(super) fn host(&mut self, worker: &WorkerName) -> &mut Host {
+        let View { hosts, slots, by_name, .. } = self;
+        if !hosts.contains_key(worker) {
+            let number = slots.len();
+            let host = Host::new(number);
+            slots.push(Slot::of(worker, &host));
+            let name = |number: &usize| &slots[*number].worker;
+            let at = by_name.partition_point(|number| name(number) < worker);
+            by_name.insert(at, number);
+            hosts.insert(worker.clone(), host);
         }
         // It was inserted, if it was not there.
-        let numbers = self.numbers;
-        self.hosts.entry(worker.clone()).or_insert_with(|| Host::new(numbers))
+        hosts.entry(worker.clone()).or_insert_with(|| Host::new(slots.len()))
+    }
+
+    /// What is asked of every worker is read off this one again.
+    fn refresh_slot(&mut self, worker: &WorkerName) {
+        let Some(host) = self.hosts.get(worker) else { return };
+        if let Some(slot) = self.slots.get_mut(host.number) {
+            *slot = Slot::of(worker, host);
+        }
     }
 
     /// A worker's record was written, or deleted.
@@ -120,10 +132,11 @@ impl View {
     }
 
     /// Looks at a worker's state again.
-    fn rejudge(&mut self, name: &WorkerName) {
+    pub(super) fn rejudge(&mut self, name: &WorkerName) {
         let host = self.host(name);
         let (before, now) = (host.state, host.judged());
         host.state = now;
+        self.refresh_slot(name);
         if before == now {
             return;
         }
@@ -211,10 +224,11 @@ impl View {
         seq: u64,
         placement: Option<Placement>,
     ) -> bool {
+        let number = self.host(worker).number;
         let entry = self.programs.entry(name.program.clone()).or_default();
         let new = placement.map(|placement| {
             let spec = shared(entry, &placement.spec);
-            Placed::new(worker.clone(), seq, placement, spec)
+            Placed::new((worker.clone(), number), seq, placement, spec)
         });
         let instance = entry.instances.entry(name.index).or_default();
         instance.guard = seq.max(instance.guard);
@@ -236,6 +250,7 @@ impl View {
         if let Some(new) = &new {
             host.put(name, &new.spec);
         }
+        self.refresh_slot(worker);
         let reserved = |placed: &Option<Placed>| placed.as_ref().map(|p| Reserved::of(&p.spec));
         let freed = old.is_some() && reserved(&old) != reserved(&new);
         if let Some(from) = old.as_ref().and_then(|old| old.from.as_ref()) {
@@ -320,52 +335,6 @@ impl View {
     /// Whether something is known that was not planned with yet.
     pub fn has_news(&self) -> bool {
         self.index.has_news()
-    }
-
-    /// A bucket is delivered anew: forget what it told.
-    pub fn reset(&mut self, bucket: Bucket) {
-        let programs: Vec<ProgramName> = self.programs.keys().cloned().collect();
-        let workers: Vec<WorkerName> = self.hosts.keys().cloned().collect();
-        match bucket {
-            Bucket::Programs => programs.iter().for_each(|name| self.set_program(name, None)),
-            Bucket::Goals => {
-                for name in &programs {
-                    if let Some(entry) = self.programs.get_mut(name) {
-                        entry.goals = super::Goals::default();
-                    }
-                    self.set_goal(name, None, None);
-                }
-                workers.iter().for_each(|name| self.set_worker_goal(name, None));
-            }
-            Bucket::Workers => workers.iter().for_each(|name| self.set_worker(name, None)),
-            Bucket::Status => {
-                for instance in self.programs.values_mut().flat_map(|e| e.instances.values_mut()) {
-                    instance.statuses.clear();
-                    (instance.said, instance.said_guard, instance.well) = (None, 0, None);
-                }
-                self.hosts.values_mut().for_each(|host| host.told.clear());
-            }
-            Bucket::Fleet => self.reset_fleet(&workers),
-        }
-        self.note_all();
-    }
-
-    fn reset_fleet(&mut self, workers: &[WorkerName]) {
-        let placements: Vec<_> =
-            self.placements().map(|(name, placed)| (name, placed.worker.clone())).collect();
-        for (name, worker) in placements {
-            self.set_placement(&worker, &name, 0, None);
-        }
-        for instance in self.programs.values_mut().flat_map(|e| e.instances.values_mut()) {
-            instance.guard = 0;
-        }
-        self.lost.clear();
-        for worker in workers {
-            for lease in self.host(worker).leases.values_mut() {
-                *lease = Lease { life: Life::Silent, ..Lease::default() };
-            }
-            self.rejudge(worker);
-        }
     }
 }
 

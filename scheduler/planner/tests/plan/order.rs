@@ -77,6 +77,17 @@ fn what_depends_on_another_waits_for_it() {
 }
 
 #[test]
+fn what_is_healthy_sooner_than_it_was_declared_is_waited_for_no_longer() {
+    let mut w = World::with_workers(1);
+    w.declare("db", |s| s.update.min_healthy = Span::from_secs(20));
+    w.declare("app", |s| on(s, "db", Condition::Healthy));
+    assert_eq!(w.settle(), ["say app:0 PENDING", "place db:0 w1"]);
+    w.declare("db", |s| s.update.min_healthy = Span::from_secs(0));
+    let planned = w.step();
+    assert!(planned.contains(&"place app:0 w1".to_owned()), "{planned:?}");
+}
+
+#[test]
 fn it_waits_for_every_instance_on_whichever_machine() {
     let mut w = World::with_workers(3);
     w.declare("db", |s| s.numprocs = 2);
