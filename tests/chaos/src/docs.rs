@@ -33,7 +33,7 @@ pub(crate) fn write(change: impl FnOnce(&mut Kept)) -> Outcome<()> {
     let file = folder.join("what-breaks.json");
     let mut kept = if file.exists() { read(&file)? } else { Kept::default() };
     change(&mut kept);
-    std::fs::write(&file, serde_json::to_string_pretty(&kept)? + "\n")?;
+    std::fs::write(&file, serde_json::to_string(&kept)? + "\n")?;
     Ok(std::fs::write(folder.join("what-breaks.md"), document(&kept))?)
 }
 

@@ -89,3 +89,12 @@ fn two_copies_at_once_are_found() {
     assert!(said.contains("PROBLEM: two copies of "), "{said}");
     assert!(said.contains("lost events: 0") && said.contains("unneeded moves: 0"), "{said}");
 }
+
+#[test]
+fn the_page_is_what_its_report_gives() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let report = docs.join("what-breaks.json");
+    let said = chaos(&["docs", report.to_str().unwrap()]);
+    let page = std::fs::read_to_string(docs.join("what-breaks.md")).unwrap();
+    assert_eq!(said.trim_end(), page.trim_end(), "./run chaos --write-docs, and commit");
+}
