@@ -9,13 +9,20 @@ use async_nats::connection::State;
 use async_nats::{Client, Event, ServerError};
 use dsbus_schema::ids::{FleetName, UserName};
 use dsbus_schema::version::NATS_SERVER_MIN;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{broadcast, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::Error;
 
-/// A verb that finds no server within this time says so.
+/// A verb that gets no answer of any server within this time says so.
 const VERB_CONNECT_MAX: Duration = Duration::from_millis(1500);
+/// A verb tries the next server, too, when those before are silent for this long: one of three that
+/// is frozen or cut off accepts, or says nothing, and must not cost it all of its time.
+const NEXT_SERVER_AFTER: Duration = Duration::from_millis(250);
+/// Most servers that a verb tries side by side.
+const SIDE_BY_SIDE_MAX: u32 = 5;
 /// One attempt of a daemon to reach one server.
 const DAEMON_CONNECT_MAX: Duration = Duration::from_secs(2);
 /// Longest wait between two attempts, before the jitter.
@@ -38,7 +45,8 @@ pub struct ConnectOptions {
     pub user: UserName,
     /// Name of the connection, as NATS shows it to its administrator.
     pub label: String,
-    /// `true` for daemons, which keep trying for ever; `false` for verbs, which give up in 1.5 s.
+    /// `true` for daemons, which keep trying for ever; `false` for verbs, which give up in 1.5 s,
+    /// and 0.25 s more for each further server.
     pub wait: bool,
 }
 
@@ -155,13 +163,10 @@ async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
     if o.wait {
         options = options.retry_on_initial_connect();
     }
-    let connecting = options.connect(o.urls.as_slice());
     if !o.wait {
-        return match timeout(VERB_CONNECT_MAX, connecting).await {
-            Ok(connected) => connected.map_err(|e| no_bus(e.to_string())),
-            Err(_) => Err(no_bus("no answer".to_owned())),
-        };
+        return first_to_answer(options, &o.urls).await.map_err(no_bus);
     }
+    let connecting = options.connect(o.urls.as_slice());
     let client = connecting.await.map_err(|e| no_bus(e.to_string()))?;
     let mut changes = signals.changes.subscribe();
     while client.connection_state() != State::Connected || client.try_server_info().is_none() {
@@ -171,6 +176,37 @@ async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
         }
     }
     Ok(client)
+}
+
+/// Tries the servers side by side, each a little after the one before, from any of them on. Each try
+/// goes on to the other servers by itself, so one that fails has met them all.
+async fn first_to_answer(
+    options: async_nats::ConnectOptions,
+    urls: &[String],
+) -> Result<Client, String> {
+    let any = RandomState::new().build_hasher().finish();
+    let first = usize::try_from(any % urls.len().max(1) as u64).unwrap_or(0);
+    let servers = u32::try_from(urls.len()).unwrap_or(u32::MAX);
+    let mut tries = FuturesUnordered::new();
+    for number in 0..servers.clamp(1, SIDE_BY_SIDE_MAX) {
+        let mut urls = urls.to_vec();
+        let turn = (first + number as usize) % urls.len().max(1);
+        urls.rotate_left(turn);
+        let options = options.clone().retain_servers_order();
+        tries.push(async move {
+            sleep(NEXT_SERVER_AFTER * number).await;
+            // `None`: too late.
+            timeout(VERB_CONNECT_MAX, options.connect(urls)).await.ok()
+        });
+    }
+    while let Some(ended) = tries.next().await {
+        match ended {
+            Some(Ok(client)) => return Ok(client),
+            Some(Err(error)) => return Err(error.to_string()),
+            None => {}
+        }
+    }
+    Err("no answer".to_owned())
 }
 
 impl Signals {

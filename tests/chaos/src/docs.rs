@@ -68,7 +68,7 @@ fn random(report: &Report) -> String {
         text,
         "Measured on {} by `./run chaos --seed {} --faults {}`: {} faults in {} s on one machine ({}). \
          Three NATS servers, three schedulers, four workers, each on a host of its own (a network namespace), \
-         {} lives of children, {} events, {} commands, answered after {} s (p50 / p99 / max).\n",
+         {} lives of children, {} events, {} commands, answered after {}.\n",
         report.date,
         report.seed,
         report.faults,
@@ -78,7 +78,7 @@ fn random(report: &Report) -> String {
         report.lives,
         report.events,
         report.commands,
-        cell(report.commands_ms)
+        of_many(report.commands_ms)
     );
     if let Some(why) = &report.no_network {
         let _ = writeln!(text, "Without network namespaces ({why}): hosts were not cut.\n");
@@ -153,14 +153,32 @@ fn tables(report: &Report) -> String {
     text
 }
 
-/// Seconds, as people compare them.
+/// Seconds, as people compare them. Of a few faults, the 99th percentile is the greatest.
 fn cell(spread: Option<Spread>) -> String {
-    let seconds = |ms: u64| format!("{}.{:02}", ms / 1000, ms % 1000 / 10);
     match spread {
         None => "not measured".to_owned(),
-        Some(Spread { max: 0, .. }) => "never".to_owned(),
-        Some(s) => format!("{} / {} / {}", seconds(s.p50), seconds(s.p99), seconds(s.max)),
+        Some(Spread { max: 0, .. }) => "none".to_owned(),
+        Some(s) => format!("{} / {}", seconds(s.p50), seconds(s.max)),
     }
+}
+
+/// The same of many.
+fn of_many(spread: Option<Spread>) -> String {
+    spread.map_or_else(
+        || "not measured".to_owned(),
+        |s| {
+            format!(
+                "{} / {} / {} s (p50 / p99 / max)",
+                seconds(s.p50),
+                seconds(s.p99),
+                seconds(s.max)
+            )
+        },
+    )
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{:02}", ms / 1000, ms % 1000 / 10)
 }
 
 const HEAD: &str = "\
@@ -182,9 +200,9 @@ Faults of all kinds also came together, some tenth of a second to 20 s long and 
 - *for*: how long it lasted, or how long what was killed stayed away: less than every `touch_timeout`, and more.
 - *times*: how often it came alone so.
 - *moved*: instances that moved to another worker meanwhile, of the 12 that nobody commanded.
-- *ordinary*, *exclusive*: seconds without a living copy, of the instance that missed one longest: p50 / p99 / max. \
+- *ordinary*, *exclusive*: seconds without a living copy, of the instance that missed one longest: p50 / max. \
 Ordinary programs have a `touch_timeout` of 5 s; an exclusive program has 15 s unless it asks for less. \
 An instance that runs on a machine that is cut off counts as living; one that is frozen does not.
-- *commands*: seconds that the slowest command waited for its answer: p50 / p99 / max. A client asks all schedulers when one is silent for a second, \
+- *commands*: seconds that the slowest command waited for its answer: p50 / max. A client asks all schedulers when one is silent for a second, \
 and sends again what was not answered, with the same id.
 ";
