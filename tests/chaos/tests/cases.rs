@@ -63,6 +63,12 @@ fn fifty_commands_at_once_act_once_each() {
 }
 
 #[test]
+fn power_lost_on_a_worker_and_on_the_server_of_the_scheduler() {
+    let said = case("power-lost");
+    assert!(said.contains("all ran elsewhere") || said.contains("SKIPPED"), "{said}");
+}
+
+#[test]
 fn a_short_random_run_finds_nothing() {
     let out = tempfile::tempdir().unwrap();
     let out = out.path().to_str().unwrap();
