@@ -66,12 +66,13 @@ fn random(report: &Report) -> String {
         report.machine.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let _ = writeln!(
         text,
-        "Measured on {} by `./run chaos --seed {} --faults {}`: {} faults in {} s on one machine ({}). \
+        "Measured on {} by `./run chaos --seed {} --faults {} --alone {}`: {} faults in {} s on one machine ({}). \
          Three NATS servers, three schedulers, four workers, each on a host of its own (a network namespace), \
          {} lives of children, {} events, {} commands, answered after {}.\n",
         report.date,
         report.seed,
         report.faults,
+        report.kinds.iter().map(|row| row.alone).max().unwrap_or(0),
         report.faults,
         report.seconds,
         machine.join(", "),
