@@ -40,6 +40,8 @@ pub(crate) enum Case {
     NoSchedulers,
     /// Everything is killed and started in random order: what ran runs, what was stopped is stopped
     AllAtOnce,
+    /// The machine of a worker loses power, and with it the NATS server that the only scheduler speaks to
+    PowerLost,
     /// Fifty commands at once from ten clients: one answer each, and one effect
     FiftyCommands,
 }
@@ -52,11 +54,12 @@ impl Case {
             Case::ServerDown | Case::SchedulerFrozen | Case::MachineFrozen => of(1, 2, 2),
             Case::NoSchedulers => of(1, 2, 3),
             Case::AllAtOnce => of(3, 2, 3),
+            Case::PowerLost => of(3, 1, 2),
             Case::FiftyCommands => of(1, 3, 3),
         }
     }
 
-    /// Plays it; lines that tell what was measured. No host is cut in any: all share the loopback.
+    /// Plays it; lines that tell what was measured. Where no host is cut, all share the loopback.
     pub(crate) async fn play(
         self,
         hosts: Hosts,
@@ -76,6 +79,7 @@ impl Case {
             Case::MachineFrozen => freezes::machine_frozen(&stage, short).await,
             Case::NoSchedulers => losses::no_schedulers(&stage, short).await,
             Case::AllAtOnce => losses::all_at_once(&stage, short).await,
+            Case::PowerLost => losses::power_lost(&stage, short).await,
             Case::FiftyCommands => commands::fifty_commands(&stage).await,
         };
         stage.fleet.end().await?;
@@ -84,7 +88,7 @@ impl Case {
 
     /// The hosts that it needs.
     pub(crate) fn hosts(self) -> Outcome<Hosts> {
-        Hosts::build(&fleet::host_names(self.size()), false)
+        Hosts::build(&fleet::host_names(self.size()), self == Case::PowerLost)
     }
 }
 

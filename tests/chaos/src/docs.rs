@@ -33,7 +33,7 @@ pub(crate) fn write(change: impl FnOnce(&mut Kept)) -> Outcome<()> {
     let file = folder.join("what-breaks.json");
     let mut kept = if file.exists() { read(&file)? } else { Kept::default() };
     change(&mut kept);
-    std::fs::write(&file, serde_json::to_string_pretty(&kept)? + "\n")?;
+    std::fs::write(&file, serde_json::to_string(&kept)? + "\n")?;
     Ok(std::fs::write(folder.join("what-breaks.md"), document(&kept))?)
 }
 
@@ -66,19 +66,20 @@ fn random(report: &Report) -> String {
         report.machine.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let _ = writeln!(
         text,
-        "Measured on {} by `./run chaos --seed {} --faults {}`: {} faults in {} s on one machine ({}). \
+        "Measured on {} by `./run chaos --seed {} --faults {} --alone {}`: {} faults in {} s on one machine ({}). \
          Three NATS servers, three schedulers, four workers, each on a host of its own (a network namespace), \
-         {} lives of children, {} events, {} commands, answered after {} s (p50 / p99 / max).\n",
+         {} lives of children, {} events, {} commands, answered after {}.\n",
         report.date,
         report.seed,
         report.faults,
+        report.kinds.iter().map(|row| row.alone).max().unwrap_or(0),
         report.faults,
         report.seconds,
         machine.join(", "),
         report.lives,
         report.events,
         report.commands,
-        cell(report.commands_ms)
+        of_many(report.commands_ms)
     );
     if let Some(why) = &report.no_network {
         let _ = writeln!(text, "Without network namespaces ({why}): hosts were not cut.\n");
@@ -153,14 +154,32 @@ fn tables(report: &Report) -> String {
     text
 }
 
-/// Seconds, as people compare them.
+/// Seconds, as people compare them. Of a few faults, the 99th percentile is the greatest.
 fn cell(spread: Option<Spread>) -> String {
-    let seconds = |ms: u64| format!("{}.{:02}", ms / 1000, ms % 1000 / 10);
     match spread {
         None => "not measured".to_owned(),
-        Some(Spread { max: 0, .. }) => "never".to_owned(),
-        Some(s) => format!("{} / {} / {}", seconds(s.p50), seconds(s.p99), seconds(s.max)),
+        Some(Spread { max: 0, .. }) => "none".to_owned(),
+        Some(s) => format!("{} / {}", seconds(s.p50), seconds(s.max)),
     }
+}
+
+/// The same of many.
+fn of_many(spread: Option<Spread>) -> String {
+    spread.map_or_else(
+        || "not measured".to_owned(),
+        |s| {
+            format!(
+                "{} / {} / {} s (p50 / p99 / max)",
+                seconds(s.p50),
+                seconds(s.p99),
+                seconds(s.max)
+            )
+        },
+    )
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{:02}", ms / 1000, ms % 1000 / 10)
 }
 
 const HEAD: &str = "\
@@ -182,9 +201,9 @@ Faults of all kinds also came together, some tenth of a second to 20 s long and 
 - *for*: how long it lasted, or how long what was killed stayed away: less than every `touch_timeout`, and more.
 - *times*: how often it came alone so.
 - *moved*: instances that moved to another worker meanwhile, of the 12 that nobody commanded.
-- *ordinary*, *exclusive*: seconds without a living copy, of the instance that missed one longest: p50 / p99 / max. \
+- *ordinary*, *exclusive*: seconds without a living copy, of the instance that missed one longest: p50 / max. \
 Ordinary programs have a `touch_timeout` of 5 s; an exclusive program has 15 s unless it asks for less. \
 An instance that runs on a machine that is cut off counts as living; one that is frozen does not.
-- *commands*: seconds that the slowest command waited for its answer: p50 / p99 / max. A client asks all schedulers when one is silent for a second, \
+- *commands*: seconds that the slowest command waited for its answer: p50 / max. A client asks all schedulers when one is silent for a second, \
 and sends again what was not answered, with the same id.
 ";

@@ -190,6 +190,16 @@ impl Fleet {
         format!("{}:{}", self.hosts.address(&server.host), self.hosts.ports.monitor)
     }
 
+    /// The NATS server that a connection of this name is to.
+    pub(crate) async fn server_of(&self, connection: &str) -> Option<Arc<Daemon>> {
+        for server in &self.nats {
+            if monitor::serves(&self.monitor(server), connection).await {
+                return Some(Arc::clone(server));
+            }
+        }
+        None
+    }
+
     /// The NATS server that leads a stream.
     pub(crate) async fn leader(&self, stream: &str) -> Option<Arc<Daemon>> {
         for server in &self.nats {

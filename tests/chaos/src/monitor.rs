@@ -24,6 +24,13 @@ pub(crate) async fn leads(address: &str, name: &str, stream: &str) -> bool {
     streams.any(|s| s["name"] == stream && s["cluster"]["leader"] == name)
 }
 
+/// Whether a connection of this name is to it.
+pub(crate) async fn serves(address: &str, connection: &str) -> bool {
+    let Some(connz) = get(address, "/connz").await else { return false };
+    let mut connections = connz["connections"].as_array().into_iter().flatten();
+    connections.any(|one| one["name"] == connection)
+}
+
 async fn get(address: &str, path: &str) -> Option<Value> {
     let asked = async {
         let mut socket = TcpStream::connect(address).await.ok()?;

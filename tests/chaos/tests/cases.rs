@@ -63,6 +63,12 @@ fn fifty_commands_at_once_act_once_each() {
 }
 
 #[test]
+fn power_lost_on_a_worker_and_on_the_server_of_the_scheduler() {
+    let said = case("power-lost");
+    assert!(said.contains("all ran elsewhere") || said.contains("SKIPPED"), "{said}");
+}
+
+#[test]
 fn a_short_random_run_finds_nothing() {
     let out = tempfile::tempdir().unwrap();
     let out = out.path().to_str().unwrap();
@@ -88,4 +94,13 @@ fn two_copies_at_once_are_found() {
     assert!(!well, "{said}");
     assert!(said.contains("PROBLEM: two copies of "), "{said}");
     assert!(said.contains("lost events: 0") && said.contains("unneeded moves: 0"), "{said}");
+}
+
+#[test]
+fn the_page_is_what_its_report_gives() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let report = docs.join("what-breaks.json");
+    let said = chaos(&["docs", report.to_str().unwrap()]);
+    let page = std::fs::read_to_string(docs.join("what-breaks.md")).unwrap();
+    assert_eq!(said.trim_end(), page.trim_end(), "./run chaos --write-docs, and commit");
 }

@@ -9,9 +9,11 @@ use nix::sys::signal::Signal;
 use uuid::Uuid;
 
 use super::{Stage, back, kill, seconds};
-use crate::clock::{SECOND, look, now, rest};
+use crate::clock::{SECOND, look, millis, now, rest};
 use crate::daemon::Daemon;
 use crate::fleet::{DEADLINE, Fleet, LOOK};
+use crate::hosts::Way;
+use crate::report::Spread;
 use crate::{Outcome, process, programs};
 
 /// Between two children that crash.
@@ -125,4 +127,46 @@ pub(super) async fn all_at_once(stage: &Stage, short: bool) -> Outcome<Vec<Strin
     }
     stage.assert_gapless().await?;
     Ok(vec![format!("{times} times: what ran runs, what was stopped is stopped")])
+}
+
+/// A worker and the NATS server of the only scheduler are gone without a word; how long it takes
+/// until the worker's instances run elsewhere.
+pub(super) async fn power_lost(stage: &Stage, short: bool) -> Outcome<Vec<String>> {
+    if let Some(why) = &stage.fleet.hosts.no_network {
+        return Ok(vec![format!("SKIPPED: no host can be cut: no network namespaces: {why}")]);
+    }
+    let directory = &stage.fleet.directory;
+    stage.apply(vec![("web".to_owned(), programs::witness(directory, 4, None)?)]).await?;
+    let mut away = Vec::new();
+    for _ in 0..if short { 1 } else { 5 } {
+        let before = stage.all_run().await?;
+        let worker = before[0].worker.as_ref().ok_or("it has no place")?.to_string();
+        let lost = stage.fleet.workers.iter().find(|w| w.name == worker).ok_or("no worker")?;
+        let server = stage.fleet.server_of("dsbus scheduler s1").await.ok_or("no server")?;
+        let begun = now();
+        stage.fleet.hosts.cut(&server.host, Way::Both)?;
+        kill(lost).await?;
+        look("its instances to run elsewhere", DEADLINE, LOOK, async || match process::witnesses(
+            directory,
+        )
+        .len()
+        {
+            4 => Ok(()),
+            others => Err(format!("{others} live")),
+        })
+        .await?;
+        away.push(millis(begun, now()));
+        stage.fleet.hosts.heal(&server.host)?;
+        back(lost).await?;
+        rest(seconds(1)).await;
+        look("NATS to be well", DEADLINE, LOOK, async || stage.fleet.healthy().await).await?;
+        stage.bus.reconnect().await;
+        stage.workers_ready().await?;
+    }
+    stage.assert_gapless().await?;
+    let times = away.len();
+    let spread = crate::report::told(Spread::of(away));
+    Ok(vec![format!(
+        "{times} times, touch_timeout 5 s: all ran elsewhere after, ms p50 / p99 / max: {spread}"
+    )])
 }
