@@ -18,7 +18,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
         &["dsbus-scheduler", "dsbus-agent", "dsbus-supervisor", "dsbus-client", "dsbus-schema"],
     ),
     ("dsbus-harness", &[]),
-    ("dsbus-bench", &["dsbus-harness"]),
+    ("dsbus-bench", &["dsbus-harness", "dsbus-client", "dsbus-schema"]),
     ("dsbus-tidy", &["dsbus-schema"]),
 ];
 
