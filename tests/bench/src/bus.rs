@@ -121,7 +121,7 @@ fn instances(setting: Setting, report: &mut Report) -> Outcome<()> {
         seen.told(report, &of);
         all.push(seen.messages());
     }
-    let what = format!("messages at rest, {} instances / {}, same workers", SIZES[2], SIZES[0]);
+    let what = format!("messages at rest, most instances / fewest, same {WORKERS} workers");
     let both = (all.last().copied(), all.first().copied());
     report.ratio(&what, both, Some(Limit::AtMost(GROWTH_MAX)));
     Ok(())

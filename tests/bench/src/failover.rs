@@ -30,6 +30,9 @@ const MANY_ROUNDS: usize = 5;
 const MANY_GOAL: f64 = 1.5;
 /// The lease of all that name none, and the worker's presence: its loss is told.
 const PRESENCE: u64 = 5;
+/// Of a fleet that has been running: by a lease that is new, schedulers judge only when they have
+/// themselves touched often enough for it (DESIGN.md section 5, rule 5).
+const SETTLE: Duration = Duration::from_secs(5);
 /// Between rounds, and between two looks at what was heard.
 const REST: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(2);
@@ -58,6 +61,7 @@ fn one(setting: Setting, report: &mut Report) -> Outcome<()> {
     let lease = format!("touch_timeout = \"{LEASE}s\"");
     fleet.apply(&fleet::program("victim", &births.command("one", &[]), &lease))?;
     births.next("one")?;
+    rest(SETTLE);
     let (mut gone, mut silent) = (Vec::new(), Vec::new());
     for _ in 0..setting.rounds(ROUNDS, 2) {
         for (loss, taken) in [(Loss::Gone, &mut gone), (Loss::Silent, &mut silent)] {

@@ -28,6 +28,7 @@ mod report;
 mod restart;
 mod spawn;
 mod supervisor;
+mod teller;
 mod varz;
 
 use std::error::Error;
