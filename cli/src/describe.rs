@@ -180,6 +180,7 @@ pub(crate) fn event_style(fact: &Fact) -> Style {
                 AnsiColor::Green
             }
             WorkerChange::Lost
+            | WorkerChange::Awaited
             | WorkerChange::Fenced
             | WorkerChange::NameTaken
             | WorkerChange::EventsDropped

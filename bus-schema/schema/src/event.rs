@@ -177,6 +177,9 @@ pub enum WorkerChange {
     Stopped,
     /// A scheduler declared it lost.
     Lost,
+    /// A scheduler would declare it lost, but too many workers were silent at once: it is given as
+    /// much time again.
+    Awaited,
     /// It is back after it was lost.
     Back,
     /// A lease ran out before it could be renewed; exclusive children were killed at its deadline.
@@ -238,6 +241,7 @@ impl Fact {
                 WorkerChange::Stopping => "STOPPING",
                 WorkerChange::Stopped => "STOPPED",
                 WorkerChange::Lost => "LOST",
+                WorkerChange::Awaited => "AWAITED",
                 WorkerChange::Back => "BACK",
                 WorkerChange::Fenced => "FENCED",
                 WorkerChange::NameTaken => "NAME_TAKEN",

@@ -79,6 +79,9 @@ async fn dry_run(
     for program in &applied.programs {
         output::line(summary(program, true))?;
     }
+    if !applied.steps.is_empty() {
+        output::line("First steps:")?;
+    }
     for step in &applied.steps {
         output::line(format_args!("  {step}"))?;
     }

@@ -12,12 +12,11 @@ use crate::failure::Failure;
 use crate::table::{Column, Text, Tone};
 use crate::{clock, describe, output};
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 5] = [
     Column { title: "PROGRAM", leaves: 0, optional: true },
     Column { title: "REVISION", leaves: 0, optional: false },
     Column { title: "DECLARED", leaves: 0, optional: false },
     Column { title: "BY", leaves: 1, optional: true },
-    Column { title: "WHY", leaves: 2, optional: true },
     Column { title: "CHANGED", leaves: 0, optional: true },
 ];
 
@@ -51,7 +50,16 @@ fn cells(row: &RevisionRow, several: bool, now: Timestamp) -> Vec<Text> {
         Text { text: revision, tone },
         format!("{} ago", describe::age(row.at, now)).into(),
         row.by.as_ref().map(UserName::to_string).unwrap_or_default().into(),
-        row.reason.clone().unwrap_or_default().into(),
-        row.changed.join(", ").into(),
+        what(row).into(),
     ]
+}
+
+/// Why, and which keys: `undo to revision 1 (command, startsecs)`.
+fn what(row: &RevisionRow) -> String {
+    let keys = row.changed.join(", ");
+    match &row.reason {
+        Some(reason) if keys.is_empty() => reason.clone(),
+        Some(reason) => format!("{reason} ({keys})"),
+        None => keys,
+    }
 }

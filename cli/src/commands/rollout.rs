@@ -142,13 +142,15 @@ fn cells(row: &RolloutRow, now: Timestamp) -> Vec<Text> {
         Some(stable) => format!("{stable} -> {}", row.revision),
         None => row.revision.to_string(),
     };
+    let changed = row.state.map_or("-".to_owned(), |_| format!("{}/{all}", row.done.len()));
+    let changing = if row.state.is_some() { names(&row.moving) } else { String::new() };
     let since = row.since.filter(|_| row.state.is_some());
     vec![
         row.program.to_string().into(),
         Text { text: state.to_owned(), tone },
         revision.into(),
-        format!("{}/{all}", row.done.len()).into(),
-        names(&row.moving).into(),
+        changed.into(),
+        changing.into(),
         since.map(|at| describe::age(at, now)).unwrap_or_default().into(),
         row.reason.clone().unwrap_or_default().into(),
     ]

@@ -1,6 +1,6 @@
 //! Waiting until rollouts are over, or wait for a person.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub(crate) struct Ended {
     pub(crate) end: End,
     /// What was known of it last.
     pub(crate) row: Option<RolloutRow>,
+    /// The revision that came after it, where there is one.
+    pub(crate) next: Option<RevisionRow>,
 }
 
 impl Ended {
@@ -57,7 +59,7 @@ impl Ended {
             End::Failed(why) => Failure::failed(format!("{name}: the rollout failed: {why}"))
                 .hint(format!("{undo}; dsbus rollout resume {name} goes on in spite of it")),
             End::Held(why) if self.row.as_ref().is_some_and(|row| row.awaits_promotion) => {
-                let said = format!("{name}: the rollout waits for promotion: {why}");
+                let said = format!("{name}: {why}");
                 Failure::new(Code::TimedOut, said)
                     .hint(format!("if they are good: dsbus rollout promote {name}; else {undo}"))
             }
@@ -67,8 +69,22 @@ impl Ended {
                 Failure::new(Code::TimedOut, said).hint(hint)
             }
             End::Replaced(by) => {
-                let said = format!("{name}: revision {by} was declared meanwhile");
-                Failure::failed(said).hint(format!("dsbus history {name} shows by whom, and why"))
+                let next = self.next.as_ref();
+                let reason = next.and_then(|next| next.reason.clone());
+                let said = match (next.and_then(|next| next.by.as_ref()), reason) {
+                    // A scheduler did it.
+                    (None, Some(reason)) => {
+                        format!("{name}: the rollout failed, and went {reason}")
+                    }
+                    (Some(user), Some(reason)) => {
+                        format!("{name}: {user} declared revision {by} meanwhile: {reason}")
+                    }
+                    (Some(user), None) => {
+                        format!("{name}: {user} declared revision {by} meanwhile")
+                    }
+                    (None, None) => format!("{name}: revision {by} was declared meanwhile"),
+                };
+                Failure::failed(said).hint(format!("dsbus history {name} shows what was declared"))
             }
             End::Gone => Failure::failed(format!("{name}: was removed meanwhile")),
             End::Late(what) => {
@@ -105,13 +121,14 @@ pub(crate) fn judge(row: Option<&RolloutRow>, revision: u64) -> Option<End> {
         Some(RolloutState::Failed) => Some(End::Failed(why("an instance ended FATAL"))),
         Some(RolloutState::Paused) => Some(End::Held(why("somebody paused it"))),
         Some(RolloutState::Rolling) if row.awaits_promotion => {
-            Some(End::Held(why("the canaries are changed")))
+            let canaries = if row.done.len() == 1 { "canary waits" } else { "canaries wait" };
+            Some(End::Held(format!("its {canaries} to be promoted")))
         }
         Some(RolloutState::Rolling) => None,
     }
 }
 
-/// How far a rollout is: `2 of 5 changed, changing web:2, then web:3 and web:4`.
+/// How far a rollout is: `2 of 5 changed, changing web:2, 2 to come (why)`.
 pub(crate) fn progress(row: &RolloutRow) -> String {
     let all = row.done.len() + row.moving.len() + row.waiting.len();
     let mut said = format!("{} of {all} changed", row.done.len());
@@ -120,7 +137,7 @@ pub(crate) fn progress(row: &RolloutRow) -> String {
         let _ = write!(said, ", changing {}", names(&row.moving));
     }
     if !row.waiting.is_empty() {
-        let _ = write!(said, ", {} to come", names(&row.waiting));
+        let _ = write!(said, ", {} to come", row.waiting.len());
     }
     if let Some(reason) = &row.reason {
         let _ = write!(said, " ({reason})");
@@ -163,7 +180,7 @@ pub(crate) async fn wait(
     let deadline = Instant::now() + timeout;
     let mut feed = feed(connection).await;
     let mut left: Vec<&(ProgramName, u64)> = wanted.iter().collect();
-    let mut told = BTreeSet::new();
+    let mut told: BTreeMap<&ProgramName, BTreeSet<InstanceId>> = BTreeMap::new();
     let mut ended = Vec::new();
     while !left.is_empty() {
         let over = Instant::now() >= deadline;
@@ -180,6 +197,7 @@ pub(crate) async fn wait(
                     program: name.clone(),
                     end: End::Late("is not known: no scheduler answers".to_owned()),
                     row: None,
+                    next: None,
                 };
                 ended.extend(left.iter().map(late));
                 break;
@@ -193,8 +211,12 @@ pub(crate) async fn wait(
             let (name, revision) = want;
             let row = known.iter().find(|row| row.program == *name);
             if let Some(row) = row.filter(|row| !quiet && row.revision == *revision) {
-                for instance in row.done.iter().filter(|_| row.stable.is_some()) {
-                    if told.insert(instance.clone()) {
+                // One that was over before it was looked at has nothing to tell of instances.
+                if row.state.is_some() {
+                    told.entry(name).or_default();
+                }
+                for instance in told.contains_key(name).then_some(&row.done).into_iter().flatten() {
+                    if told.entry(name).or_default().insert(instance.clone()) {
                         output::line(format_args!("{instance}: changed"))?;
                     }
                 }
@@ -208,9 +230,13 @@ pub(crate) async fn wait(
                     continue;
                 }
             };
-            let this = Ended { program: name.clone(), end, row: row.cloned() };
+            let next = match &end {
+                End::Replaced(by) => revision_of(connection, name, *by).await,
+                End::Done | End::Failed(_) | End::Held(_) | End::Gone | End::Late(_) => None,
+            };
+            let this = Ended { program: name.clone(), end, row: row.cloned(), next };
             if !quiet {
-                tell(connection, &this).await?;
+                tell(&this)?;
             }
             ended.push(this);
         }
@@ -227,37 +253,35 @@ pub(crate) async fn wait(
     Ok(ended)
 }
 
-async fn tell(connection: &Connection, ended: &Ended) -> Result<(), Failure> {
+fn tell(ended: &Ended) -> Result<(), Failure> {
     let name = &ended.program;
     match (&ended.end, &ended.row) {
         (End::Done, Some(row)) => {
             output::line(format_args!("{name}: rolled out (revision {})", row.revision))?;
         }
         (End::Done, None) => output::line(format_args!("{name}: rolled out"))?,
-        (End::Replaced(by), _) => {
+        (End::Failed(_) | End::Held(_), Some(row)) => {
             let mut failure = ended.failure();
-            if let Some(reason) = reason_of(connection, name, *by).await {
-                failure.message = format!("{} ({reason})", failure.message);
-            }
+            let row = RolloutRow { reason: None, ..row.clone() };
+            failure.message = format!("{} ({})", failure.message, progress(&row));
             output::failure(&failure);
         }
-        (End::Failed(_) | End::Held(_) | End::Gone | End::Late(_), row) => {
-            let mut failure = ended.failure();
-            if let (End::Failed(_) | End::Held(_), Some(row)) = (&ended.end, row) {
-                let row = RolloutRow { reason: None, ..row.clone() };
-                failure.message = format!("{}; {}", failure.message, progress(&row));
-            }
-            output::failure(&failure);
+        (End::Failed(_) | End::Held(_) | End::Replaced(_) | End::Gone | End::Late(_), _) => {
+            output::failure(&ended.failure());
         }
     }
     Ok(())
 }
 
-/// Why there is this revision.
-async fn reason_of(connection: &Connection, name: &ProgramName, revision: u64) -> Option<String> {
+/// What is known of a revision.
+async fn revision_of(
+    connection: &Connection,
+    name: &ProgramName,
+    revision: u64,
+) -> Option<RevisionRow> {
     let ask = Ask { names: vec![Target::Program(name.clone())], ..Ask::default() };
     let rows: Vec<RevisionRow> = connection.command(Verb::History, &ask).await.ok()?;
-    rows.into_iter().find(|row| row.revision == revision)?.reason
+    rows.into_iter().find(|row| row.revision == revision)
 }
 
 /// The exit code of all: what failed outweighs what waits.
@@ -290,7 +314,8 @@ mod tests {
         assert_eq!(end(None, 3, false), Some(End::Done));
         assert_eq!(end(Some("rolling"), 3, false), None);
         assert_eq!(end(None, 2, false), None, "not heard of yet");
-        assert_eq!(end(Some("rolling"), 3, true), Some(End::Held(why())));
+        let canaries = "its canaries wait to be promoted".to_owned();
+        assert_eq!(end(Some("rolling"), 3, true), Some(End::Held(canaries)));
         assert_eq!(end(Some("paused"), 3, false), Some(End::Held(why())));
         assert_eq!(end(Some("failed"), 3, false), Some(End::Failed(why())));
         assert_eq!(end(Some("rolling"), 4, false), Some(End::Replaced(4)));
@@ -299,7 +324,8 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_person_says_how_to_go_on() {
-        let ended = |end, row| Ended { program: ProgramName::parse("web").unwrap(), end, row };
+        let ended =
+            |end, row| Ended { program: ProgramName::parse("web").unwrap(), end, row, next: None };
         let held = End::Held("1 of 8".to_owned());
         let canary = ended(held.clone(), Some(row(Some("rolling"), 3, true, None)));
         let failure = canary.failure();
@@ -309,6 +335,21 @@ mod tests {
         assert!(paused.failure().hint.unwrap().contains("dsbus rollout resume web"));
         let failed = ended(End::Failed("FATAL".to_owned()), None);
         assert!(failed.failure().hint.unwrap().contains("dsbus rollout undo web"));
+        let mut replaced = ended(End::Replaced(5), None);
+        assert_eq!(replaced.failure().message, "web: revision 5 was declared meanwhile");
+        let next = |by: Option<&str>| -> Option<RevisionRow> {
+            serde_json::from_value(json!({
+                "program": "web", "id": "00000000-0000-0000-0000-000000000001", "revision": 5,
+                "at": "2026-01-01T00:00:00Z", "by": by, "reason": "back to revision 3: FATAL",
+                "changed": [], "current": true,
+            }))
+            .unwrap()
+        };
+        replaced.next = next(None);
+        let said = replaced.failure().message;
+        assert_eq!(said, "web: the rollout failed, and went back to revision 3: FATAL");
+        replaced.next = next(Some("ann"));
+        assert!(replaced.failure().message.starts_with("web: ann declared revision 5"));
         assert_eq!(code(&[paused.clone(), failed]), Code::Failed);
         assert_eq!(code(&[paused]), Code::TimedOut);
         assert_eq!(code(&[]), Code::Done);
@@ -318,8 +359,7 @@ mod tests {
     fn progress_is_a_line() {
         assert_eq!(
             progress(&row(Some("rolling"), 3, false, Some("min_healthy of 5 s"))),
-            "2 of 8 changed, changing web:2, web:3, web:4, web:5, web:6 and 1 more to come \
-             (min_healthy of 5 s)"
+            "2 of 8 changed, changing web:2, 5 to come (min_healthy of 5 s)"
         );
     }
 }

@@ -1,5 +1,6 @@
 //! The only place where the scheduler reads clocks.
 
+use dsbus_planner::Now;
 use dsbus_schema::moment::{BootTime, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 
@@ -17,4 +18,9 @@ pub(crate) fn now() -> BootTime {
 /// Now, for people.
 pub(crate) fn wall() -> Timestamp {
     Timestamp::from_unix_nanos(read(ClockId::CLOCK_REALTIME))
+}
+
+/// Now, on both clocks.
+pub(crate) fn both() -> Now {
+    Now { boot: now(), wall: wall() }
 }

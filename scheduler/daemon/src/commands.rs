@@ -1,16 +1,15 @@
 //! Commands: read, decide, write by compare-and-set, answer. The answer comes only after the write
 //! it tells of is acknowledged, so an answered command is never lost.
 
-mod act;
+pub(crate) mod act;
 mod ask;
 mod capable;
 mod declare;
-mod foresee;
 mod history;
 mod order;
 mod rebalance;
 mod resolve;
-mod revise;
+pub(crate) mod revise;
 mod rollout;
 mod workers;
 

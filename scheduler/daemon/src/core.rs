@@ -1,11 +1,13 @@
-//! The view and the judge, and how what the bus delivers is folded into them. No bus, no clock.
+//! The view and the judge, and how what the bus delivers is folded into them. No bus, no clock:
+//! the simulation (`tests/simulation`) runs it, too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use dsbus_client::{Entry, Error, Value};
 use dsbus_planner::judge::{Judge, Verdict};
 use dsbus_planner::view::{Life, Seen, View};
-use dsbus_schema::ids::{InstanceId, WorkerName};
+use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
 use dsbus_schema::storage::{
@@ -14,21 +16,40 @@ use dsbus_schema::storage::{
 };
 use dsbus_schema::touch::{PRESENCE_SECONDS, Touch};
 
+use crate::turn;
+
 /// A worker's lease: who, and of how many seconds.
-pub(crate) type LeaseKey = (WorkerName, u64);
+pub type LeaseKey = (WorkerName, u64);
 
 /// What folding an entry brought to light, for the log and the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum News {
+pub enum News {
     /// A worker that was lost has touched again, with this sequence.
     Back(WorkerName, u64),
 }
 
+/// Workers, and those of them that have just been silent.
+#[derive(Debug, Default)]
+struct Silent {
+    known: BTreeSet<WorkerName>,
+    silent: BTreeSet<WorkerName>,
+}
+
+impl Silent {
+    /// Rule 7: more than a third of the workers, and at least two, this one among them.
+    fn many(&self, worker: &WorkerName) -> bool {
+        let count = self.silent.len();
+        count >= 2 && count * 3 > self.known.len() && self.silent.contains(worker)
+    }
+}
+
 /// All that this scheduler knows.
 #[derive(Debug, Default)]
-pub(crate) struct Core {
-    pub(crate) view: View,
-    pub(crate) judge: Judge<LeaseKey>,
+pub struct Core {
+    /// The view.
+    pub view: View,
+    /// The judge.
+    pub judge: Judge<LeaseKey>,
     /// Sequence of the last entry folded, by bucket and key: own writes are folded when they are
     /// acknowledged, and come again by the watch.
     seqs: BTreeMap<(Bucket, String), u64>,
@@ -36,34 +57,44 @@ pub(crate) struct Core {
     heard: BTreeMap<Bucket, u64>,
     /// Buckets whose state is known.
     caught_up: BTreeSet<Bucket>,
+    /// Schedulers that touch.
+    schedulers: BTreeSet<String>,
+    /// When leases were lost.
+    lost: BTreeMap<LeaseKey, BootTime>,
+    /// Leases that are given their time twice, and those of them that are to be told of.
+    awaited: BTreeSet<LeaseKey>,
+    awaits: Vec<LeaseKey>,
 }
 
 impl Core {
     /// Whether every bucket's state is known, so that one may plan and answer.
-    pub(crate) fn ready(&self) -> bool {
+    pub fn ready(&self) -> bool {
         self.caught_up.len() == Bucket::ALL.len()
     }
 
     /// The watch has delivered all that was there.
-    pub(crate) fn caught_up(&mut self, bucket: Bucket) {
+    pub fn caught_up(&mut self, bucket: Bucket) {
         self.caught_up.insert(bucket);
     }
 
     /// The watch begins anew: forget what it delivered.
-    pub(crate) fn reset(&mut self, bucket: Bucket) {
+    pub fn reset(&mut self, bucket: Bucket) {
         self.caught_up.remove(&bucket);
         self.heard.remove(&bucket);
         self.seqs.retain(|(b, _), _| *b != bucket);
         self.view.reset(bucket);
+        if bucket == Bucket::Fleet {
+            self.schedulers.clear();
+        }
     }
 
     /// The watch has delivered everything up to this sequence.
-    pub(crate) fn heard(&mut self, bucket: Bucket, seq: u64) {
+    pub fn heard(&mut self, bucket: Bucket, seq: u64) {
         self.heard.insert(bucket, seq);
     }
 
     /// Whether the watches have delivered everything up to these sequences.
-    pub(crate) fn has_heard(&self, all: &[(Bucket, u64)]) -> bool {
+    pub fn has_heard(&self, all: &[(Bucket, u64)]) -> bool {
         all.iter().all(|(bucket, seq)| self.heard.get(bucket).is_some_and(|heard| heard >= seq))
     }
 
@@ -71,7 +102,7 @@ impl Core {
     ///
     /// # Errors
     /// When its body cannot be read; it is left out, too.
-    pub(crate) fn fold(
+    pub fn fold(
         &mut self,
         bucket: Bucket,
         entry: &Entry,
@@ -131,7 +162,11 @@ impl Core {
             Some(FleetKey::Touch(worker, seconds)) => {
                 return Ok(self.fold_touch((worker, seconds), entry, now));
             }
-            Some(FleetKey::Scheduler(_)) | None => {}
+            Some(FleetKey::Scheduler(id)) => match entry.value {
+                Value::Put(_) => drop(self.schedulers.insert(id)),
+                Value::Deleted | Value::Expired => drop(self.schedulers.remove(&id)),
+            },
+            None => {}
         }
         Ok(None)
     }
@@ -169,6 +204,8 @@ impl Core {
                 let before =
                     self.view.touched(worker, *seconds, entry.seq, incarnation, entry.time);
                 self.judge.touched(&key, now);
+                self.lost.remove(&key);
+                self.awaited.remove(&key);
                 let back = before == Life::Lost && *seconds == PRESENCE_SECONDS;
                 back.then_some(News::Back(key.0, entry.seq))
             }
@@ -182,9 +219,10 @@ impl Core {
 
     /// Judges every lease. Returns those that are lost from now on, those whose workers are to be
     /// asked now, and whether any verdict changed.
-    pub(crate) fn judge_all(&mut self, now: BootTime) -> (Vec<LeaseKey>, BTreeSet<LeaseKey>, bool) {
+    pub fn judge_all(&mut self, now: BootTime) -> (Vec<LeaseKey>, BTreeSet<LeaseKey>, bool) {
         let (mut lost, mut ask, mut changed) = (Vec::new(), BTreeSet::new(), false);
         let held = self.view.held();
+        let silent = self.silent(&held, now);
         let leases: Vec<(LeaseKey, Life)> =
             self.view.leases().map(|(key, lease)| (key, lease.life)).collect();
         for (key, life) in leases {
@@ -200,14 +238,27 @@ impl Core {
             if !self.judge.knows(&key) {
                 self.judge.first_seen(&key, now);
             }
-            match self.judge.verdict(&key, key.1, now) {
-                Verdict::Live => judged(Life::Live),
+            // Once it is given its time twice, it is, also when the others are back or lost by then.
+            let many = silent.many(&key.0) || self.awaited.contains(&key);
+            match self.judge.verdict(&key, key.1, many, now) {
+                Verdict::Live => {
+                    judged(Life::Live);
+                    self.awaited.remove(&key);
+                }
                 Verdict::Lost => {
                     judged(Life::Lost);
+                    self.awaited.remove(&key);
+                    self.lost.insert(key.clone(), now);
                     lost.push(key);
                 }
                 Verdict::Ask { at } => {
                     judged(Life::Silent);
+                    // It would be lost, if the others were not silent, too.
+                    let alone = self.judge.verdict(&key, key.1, false, now);
+                    let waits = many && alone == Verdict::Lost;
+                    if waits && self.awaited.insert(key.clone()) {
+                        self.awaits.push(key.clone());
+                    }
                     if at <= now {
                         ask.insert(key);
                     }
@@ -220,15 +271,46 @@ impl Core {
         (lost, ask, changed)
     }
 
+    /// Leases that were to be lost since this was last asked, but that too many workers were silent
+    /// at once (rule 7): they are given their time once more. Each is told once.
+    pub fn take_awaited(&mut self) -> Vec<LeaseKey> {
+        std::mem::take(&mut self.awaits)
+    }
+
+    /// Who is silent, of those that were not lost long ago.
+    fn silent(&self, held: &BTreeSet<LeaseKey>, now: BootTime) -> Silent {
+        let mut silent = Silent::default();
+        for (key, lease) in self.view.leases().filter(|(key, _)| held.contains(key)) {
+            let (worker, seconds) = &key;
+            let just_lost = self
+                .lost
+                .get(&key)
+                .is_some_and(|at| now.since(*at) < Duration::from_secs(*seconds));
+            if lease.life == Life::Lost && !just_lost {
+                continue;
+            }
+            silent.known.insert(worker.clone());
+            if just_lost || self.judge.silent(&key, now) {
+                silent.silent.insert(worker.clone());
+            }
+        }
+        silent
+    }
+
     /// A worker answered.
-    pub(crate) fn answered(&mut self, worker: &WorkerName) {
+    pub fn answered(&mut self, worker: &WorkerName) {
         let keys: Vec<LeaseKey> =
             self.view.leases().map(|(key, _)| key).filter(|(name, _)| name == worker).collect();
         keys.iter().for_each(|key| self.judge.answered(key));
     }
 
+    /// How long the scheduler `me` lets others go first with a program (rule 11).
+    pub fn patience(&self, me: &str, program: &ProgramName) -> Duration {
+        turn::patience(me, &self.schedulers, program)
+    }
+
     /// Length of the shortest lease that is judged, in seconds.
-    pub(crate) fn shortest_lease(&self) -> u64 {
+    pub fn shortest_lease(&self) -> u64 {
         self.view.held().into_iter().map(|(_, seconds)| seconds).min().unwrap_or(PRESENCE_SECONDS)
     }
 }

@@ -1,17 +1,27 @@
 //! The scheduler: hears the bus, asks the planner, writes placements by compare-and-set, answers
 //! commands. Any number run, all equal, none is leader. It holds nothing that is not on the bus:
 //! kill -9 it at any time.
+//!
+//! What decides is pure, and public so that the simulation (`tests/simulation`) runs it: [`core`],
+//! [`writes`], [`turn`], [`pulse`], and what a command makes of a goal or a program ([`changed`],
+//! [`revised`]).
 
 mod clock;
 mod commands;
 mod config;
-mod core;
+pub mod core;
 mod enact;
+mod enacting;
+mod held;
 mod observe;
 mod own_touch;
-mod pulse;
+pub mod pulse;
 mod run;
+pub mod turn;
 mod verify;
+pub mod writes;
 
+pub use commands::act::{Order, changed};
+pub use commands::revise::{Author, Revised, revised};
 pub use config::Config;
 pub use run::run;

@@ -1,5 +1,6 @@
 //! Was this scheduler frozen just now? Requests that reached it while it was frozen were long since
-//! answered by another one, and may have been overtaken by later commands: they must not act.
+//! answered by another one, and may have been overtaken by later commands: they must not act. The
+//! simulation (`tests/simulation`) beats it on its own clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,21 +20,22 @@ const STALE: Duration = Duration::from_millis(300);
 
 /// The beat.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Pulse {
+pub struct Pulse {
     last: Arc<AtomicU64>,
     stale_until: Arc<AtomicU64>,
 }
 
 impl Pulse {
     /// Beats for ever.
-    pub(crate) async fn run(self) {
+    pub async fn run(self) {
         loop {
             self.beat(clock::now());
             tokio::time::sleep(BEAT).await;
         }
     }
 
-    fn beat(&self, now: BootTime) {
+    /// One beat.
+    pub fn beat(&self, now: BootTime) {
         let last = BootTime(self.last.swap(now.0, Ordering::SeqCst));
         if last.0 > 0 && now.since(last) > FROZEN {
             tracing::warn!("this scheduler was frozen for {:?}", now.since(last));
@@ -42,7 +44,7 @@ impl Pulse {
     }
 
     /// Whether a request that is read now may have come during a freeze.
-    pub(crate) fn is_stale(&self, now: BootTime) -> bool {
+    pub fn is_stale(&self, now: BootTime) -> bool {
         let last = BootTime(self.last.load(Ordering::SeqCst));
         now.since(last) > FROZEN || now.0 < self.stale_until.load(Ordering::SeqCst)
     }

@@ -5,31 +5,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Item};
-use dsbus_planner::{Action, Now, View, invariants, plan};
+use dsbus_planner::{Action, Now, invariants, plan};
 use dsbus_schema::event::WorkerChange;
-use dsbus_schema::ids::{ProgramId, ProgramName, WorkerName};
+use dsbus_schema::ids::{ProgramId, WorkerName};
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::storage::{Bucket, touch_key};
+use dsbus_schema::storage::Bucket;
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::commands;
 use crate::config::Config;
 use crate::core::{Core, LeaseKey, News};
-use crate::enact::{Enactor, Folded, hold_key};
+use crate::held::Held;
 use crate::own_touch::{self, OwnTouch};
 use crate::pulse::Pulse;
+use crate::turn::Turns;
+use crate::writes::hold_key;
 use crate::{clock, observe, verify};
 
 /// Answers and own touches that wait to be folded.
 const SMALL_QUEUE: usize = 256;
 /// How often leases are judged; a verdict is late by at most this.
 const JUDGE_EVERY: Duration = Duration::from_millis(50);
-/// An action that the bus refused is not tried again for this long: the watch will first have
-/// shown who won.
-const HOLD_AFTER_REFUSAL: Duration = Duration::from_millis(250);
-/// Writes on their way at once; when one of them fails, no further ones are sent.
-const WRITES_AT_ONCE: usize = 64;
 /// Most items folded before planning: beyond it, planning once per item would be the bottleneck.
 const FOLDS_BEFORE_PLAN_MAX: usize = 2048;
 /// After a plan one rests for so many times as long as it took: a thousand instances that start at
@@ -95,6 +92,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         answers,
         shortest,
         held: BTreeMap::new(),
+        turns: Turns::default(),
+        split: BTreeMap::new(),
         fleet_awaited: None,
         news: true,
         rests_until: BootTime(0),
@@ -146,41 +145,21 @@ async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), Error> {
     }
 }
 
-/// An action that is held back.
-struct Held {
-    until: BootTime,
-    program: Option<ProgramName>,
-    worker: Option<WorkerName>,
-}
-
-impl Held {
-    fn new(action: &Action, until: BootTime) -> Held {
-        let worker = match action {
-            Action::ForgetWorker { worker, .. } => Some(worker.clone()),
-            _ => None,
-        };
-        Held { until, program: action.program().cloned(), worker }
-    }
-
-    /// It is to be planned for again.
-    fn note(&self, view: &mut View) {
-        self.program.iter().for_each(|name| view.note(name));
-        self.worker.iter().for_each(|name| view.note_worker(name));
-    }
-}
-
-struct Scheduler {
-    bus: Bus,
-    id: String,
-    shared: Shared,
+pub(crate) struct Scheduler {
+    pub(crate) bus: Bus,
+    pub(crate) id: String,
+    pub(crate) shared: Shared,
     answers: mpsc::Sender<WorkerName>,
     shortest: watch::Sender<u64>,
     /// Until when actions of a kind about an instance are held back.
-    held: BTreeMap<String, Held>,
+    pub(crate) held: BTreeMap<String, Held>,
+    turns: Turns,
+    /// Into how small batches moves away from a lost worker are split, after a refusal.
+    pub(crate) split: BTreeMap<LeaseKey, usize>,
     /// Up to where touches and placements must be heard before anything is enacted.
-    fleet_awaited: Option<u64>,
+    pub(crate) fleet_awaited: Option<u64>,
     /// Something is known that was not planned with yet.
-    news: bool,
+    pub(crate) news: bool,
     rests_until: BootTime,
 }
 
@@ -252,14 +231,14 @@ impl Scheduler {
     }
 
     fn judge(&mut self, now: BootTime) {
-        let (lost, ask, shortest) = {
+        let (lost, ask, awaited, shortest) = {
             let mut core = self.shared.lock();
             if !core.ready() {
                 return;
             }
             let (lost, ask, changed) = core.judge_all(now);
             self.news |= changed;
-            (lost, ask, core.shortest_lease())
+            (lost, ask, core.take_awaited(), core.shortest_lease())
         };
         self.shortest.send_if_modified(|s| std::mem::replace(s, shortest) != shortest);
         let workers: std::collections::BTreeSet<_> = ask.into_iter().map(|(w, _)| w).collect();
@@ -267,151 +246,56 @@ impl Scheduler {
             verify::ask(&self.bus, worker, self.answers.clone());
         }
         for key in lost {
-            self.tell_lost(&key);
+            let reason = format!("no touch for {} s, and no answer", key.1);
+            tracing::warn!("worker {} is lost: {reason}", key.0);
+            self.tell_worker(&key, WorkerChange::Lost, &reason);
+        }
+        for key in awaited {
+            let reason =
+                format!("no touch for {} s, as of many at once: waits as long again", key.1);
+            tracing::warn!("worker {} is given time: {reason}", key.0);
+            self.tell_worker(&key, WorkerChange::Awaited, &reason);
         }
     }
 
-    fn tell_lost(&self, key: &LeaseKey) {
-        let (worker, seconds) = key;
+    /// Tells what became of a worker, by its presence.
+    fn tell_worker(&self, (worker, seconds): &LeaseKey, change: WorkerChange, reason: &str) {
         let seq = self.shared.lock().view.lease_of(worker, *seconds).map_or(0, |lease| lease.seq);
-        let reason = format!("no touch for {seconds} s, and no answer");
-        tracing::warn!("worker {worker} is lost: {reason}");
         if *seconds == PRESENCE_SECONDS {
-            verify::tell(&self.bus, worker.clone(), WorkerChange::Lost, seq, &reason);
+            verify::tell(&self.bus, worker.clone(), change, seq, reason);
         }
     }
 
-    /// What is to be done now, with the identity of the program that it is about.
+    /// What is to be done now, with the identity of the program that it is about. What is another
+    /// scheduler's turn is held back.
     fn plan(&mut self, now: Now) -> Vec<(Action, Option<ProgramId>)> {
         let mut core = self.shared.lock();
         for broken in invariants::broken(&core.view) {
             tracing::error!("invariant broken: {broken}");
         }
-        plan(&mut core.view, now)
-            .into_iter()
-            .filter(|action| !self.held.contains_key(&hold_key(action)))
-            .map(|action| {
-                let program = action.program().and_then(|name| core.view.program(name));
-                let id = program.map(|program| program.id);
-                (action, id)
-            })
-            .collect()
+        let mut due = Vec::new();
+        for action in plan(&mut core.view, now) {
+            let what = hold_key(&action);
+            if self.held.contains_key(&what) {
+                continue;
+            }
+            let program = action.program();
+            let patience = program.map(|program| core.patience(&self.id, program));
+            if let Some(at) = self.turns.wait(&what, patience.unwrap_or_default(), now.boot) {
+                self.held.insert(what, Held::new(&action, at));
+                continue;
+            }
+            let id = program.and_then(|name| core.view.program(name)).map(|program| program.id);
+            due.push((action, id));
+        }
+        due
     }
 
     /// What was decided and not done is decided again, from what is known by then.
-    fn note(&mut self, actions: impl IntoIterator<Item = Action>) {
+    pub(crate) fn note(&mut self, actions: impl IntoIterator<Item = Action>) {
         let mut core = self.shared.lock();
         for action in actions {
             Held::new(&action, BootTime(0)).note(&mut core.view);
-        }
-    }
-
-    async fn enact_all(&mut self, actions: Vec<(Action, Option<ProgramId>)>) {
-        if !self.view_is_current().await {
-            // What is missing is on its way, and wakes this loop up.
-            return self.note(actions.into_iter().map(|(action, _)| action));
-        }
-        // Whatever comes of it, it is planned again.
-        self.news = true;
-        let mut actions = actions.into_iter();
-        loop {
-            let some: Vec<_> = actions.by_ref().take(WRITES_AT_ONCE).collect();
-            if some.is_empty() {
-                return;
-            }
-            let results = self.enact(some).await;
-            let now = clock::now();
-            let lost_race = |e: &Error| matches!(e, Error::LostRace { .. });
-            let troubled = results.iter().any(|(_, r)| r.as_ref().is_err_and(|e| !lost_race(e)));
-            for (action, result) in results {
-                if matches!(&result, Err(e) if lost_race(e)) {
-                    self.look_for_aged_marker(&action).await;
-                }
-                self.settle(&action, result, now);
-            }
-            if troubled {
-                // The bus is not well: what is left is planned again, after it was listened to.
-                return self.note(actions.map(|(action, _)| action));
-            }
-        }
-    }
-
-    /// Whether the view has every declaration, command and worker that is on the bus. Buckets are
-    /// watched apart from each other, so a placement may be heard of before the goal it came from:
-    /// whoever acted on that would take back what another scheduler has just done. Of touches,
-    /// which never rest, it must only have those that were there when it was first asked.
-    async fn view_is_current(&mut self) -> bool {
-        let mut last = Vec::new();
-        for bucket in [Bucket::Programs, Bucket::Goals, Bucket::Workers, Bucket::Fleet] {
-            if bucket == Bucket::Fleet
-                && let Some(seq) = self.fleet_awaited
-            {
-                last.push((bucket, seq));
-                continue;
-            }
-            match self.bus.get(bucket, ">").await {
-                Ok(entry) => last.extend(entry.map(|entry| (bucket, entry.seq))),
-                Err(e) => {
-                    tracing::debug!("the bus cannot be read: {e}");
-                    return false;
-                }
-            }
-        }
-        let current = self.shared.lock().has_heard(&last);
-        let fleet = last.iter().find(|(bucket, _)| *bucket == Bucket::Fleet);
-        self.fleet_awaited = if current { None } else { fleet.map(|(_, seq)| *seq) };
-        current
-    }
-
-    async fn enact(
-        &self,
-        actions: Vec<(Action, Option<ProgramId>)>,
-    ) -> Vec<(Action, Result<Vec<Folded>, Error>)> {
-        let enactor = Enactor { bus: &self.bus, id: &self.id };
-        let enacting = actions.into_iter().map(|(action, id)| {
-            let enactor = &enactor;
-            async move {
-                let result = enactor.enact(&action, id).await;
-                (action, result)
-            }
-        });
-        futures::future::join_all(enacting).await
-    }
-
-    /// A marker goes away by its own age, of which nobody is told: then what stands on it must
-    /// stand on nothing.
-    async fn look_for_aged_marker(&self, action: &Action) {
-        let Some((worker, lease)) = action.lease() else { return };
-        let key = touch_key(worker, lease.seconds);
-        if let Ok(None) = self.bus.get(Bucket::Fleet, &key).await {
-            self.shared.lock().view.aged(worker, lease.seconds, lease.seq);
-        }
-    }
-
-    fn hold(&mut self, action: &Action, now: BootTime) {
-        self.held.insert(hold_key(action), Held::new(action, now + HOLD_AFTER_REFUSAL));
-    }
-
-    fn settle(&mut self, action: &Action, result: Result<Vec<Folded>, Error>, now: BootTime) {
-        match result {
-            Ok(folded) if folded.is_empty() => {
-                self.hold(action, now);
-            }
-            Ok(folded) => {
-                let mut core = self.shared.lock();
-                for (bucket, entry) in folded {
-                    if let Err(e) = core.fold(bucket, &entry, now) {
-                        tracing::error!("left out own {bucket:?} {}: {e}", entry.key);
-                    }
-                }
-            }
-            Err(e) => {
-                match e {
-                    Error::LostRace { .. } => tracing::debug!("lost the race: {action:?}"),
-                    ref other => tracing::warn!("not done, will be planned again: {other}"),
-                }
-                self.hold(action, now);
-            }
         }
     }
 }

@@ -111,7 +111,8 @@ pub fn rollout(view: &View, name: &ProgramName, now: Now) -> Option<RolloutRow> 
             !rollout.promoted && canaries_up >= usize::try_from(canary).unwrap_or(usize::MAX);
         row.awaits_promotion = waits;
         row.reason = if waits {
-            Some(format!("its {canary} canaries are healthy: promote or undo it"))
+            let canaries = if canary == 1 { "canary is" } else { "canaries are" };
+            Some(format!("its {canaries} healthy: promote or undo it"))
         } else {
             row.reason.or_else(|| {
                 Some("changed instances become healthy".to_owned())

@@ -1,4 +1,4 @@
-//! Is a worker lost? Rules 4, 5 and 6 of DESIGN.md section 5, for one scheduler, as a value: what
+//! Is a worker lost? Rules 4 to 7 of DESIGN.md section 5, for one scheduler, as a value: what
 //! was heard and asked, and the scheduler's own touches, go in; a verdict comes out.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -46,21 +46,42 @@ pub enum Verdict {
     Lost,
 }
 
+/// Rules that the simulation leaves out, to show that each is needed. A scheduler leaves out none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
+pub struct Omitted {
+    /// Rule 4: the marker of NATS is enough.
+    pub own_clock: bool,
+    /// Rule 5: the bus is taken to have been there.
+    pub own_touch: bool,
+    /// Rule 6: the worker need not be asked.
+    pub asking: bool,
+    /// Rule 7: that many are silent at once is no reason to wait.
+    pub many: bool,
+}
+
 /// All that a scheduler judges leases by. `K` names a lease.
 #[derive(Debug, Clone)]
 pub struct Judge<K> {
     leases: BTreeMap<K, Witness>,
     /// Own touches: when each was sent, and when it was acknowledged.
     own: VecDeque<(BootTime, BootTime)>,
+    omitted: Omitted,
 }
 
 impl<K> Default for Judge<K> {
     fn default() -> Self {
-        Judge { leases: BTreeMap::new(), own: VecDeque::new() }
+        Judge { leases: BTreeMap::new(), own: VecDeque::new(), omitted: Omitted::default() }
     }
 }
 
 impl<K: Ord + Clone> Judge<K> {
+    /// Leaves rules out; only the simulation does that.
+    #[doc(hidden)]
+    pub fn omit(&mut self, omitted: Omitted) {
+        self.omitted = omitted;
+    }
+
     /// A touch was received.
     pub fn touched(&mut self, key: &K, now: BootTime) {
         let witness = Witness { heard: now, expired: false, asks: VecDeque::new() };
@@ -111,20 +132,31 @@ impl<K: Ord + Clone> Judge<K> {
         self.own.push_back((sent, acked));
     }
 
-    /// Judges the lease `key` of `seconds`.
-    pub fn verdict(&self, key: &K, seconds: u64, now: BootTime) -> Verdict {
+    /// Judges the lease `key` of `seconds`. When `many` workers are silent at once, it is given its
+    /// time twice (rule 7).
+    pub fn verdict(&self, key: &K, seconds: u64, many: bool, now: BootTime) -> Verdict {
         let Some(witness) = self.leases.get(key) else { return Verdict::Live };
         let lease = Duration::from_secs(seconds);
         // Rule 6: a renewal is due at T/3; it is overdue by T/6 at T/2.
         if !witness.expired && now.since(witness.heard) < lease / 2 {
             return Verdict::Live;
         }
-        let silent_for = now.since(witness.heard);
-        let bus_there = self.bus_since(lease / 2, now).is_some_and(|at| now.since(at) >= lease);
-        if witness.expired && silent_for >= lease && bus_there && unanswered(&witness.asks, now) {
+        let Omitted { own_clock, own_touch, asking, many: alone } = self.omitted;
+        let times = if many && !alone { 2 } else { 1 };
+        let silent = own_clock || now.since(witness.heard) >= lease * times;
+        let bus = self.bus_since(lease / 2, now);
+        let bus_there = own_touch || bus.is_some_and(|at| now.since(at) >= lease);
+        let unanswered = asking || unanswered(&witness.asks, now);
+        if witness.expired && silent && bus_there && unanswered {
             return Verdict::Lost;
         }
         Verdict::Ask { at: witness.asks.back().map_or(now, |last| *last + ASK_EVERY) }
+    }
+
+    /// Rule 7: whether nothing was heard by which the worker of this lease would live, and it left
+    /// several asks unanswered: it has expired, or is about to.
+    pub fn silent(&self, key: &K, now: BootTime) -> bool {
+        self.leases.get(key).is_some_and(|witness| unanswered(&witness.asks, now))
     }
 
     /// Rule 5: since when the bus has been there without a gap longer than `gap`; `None` when it
@@ -182,12 +214,16 @@ mod tests {
     fn lost_only_when_all_rules_are_met() {
         let mut j = judge(12_000, 0..0);
         j.touched(&"w1", at(5_000));
-        assert_eq!(j.verdict(&"w1", 2, at(5_900)), Verdict::Live);
-        assert_eq!(j.verdict(&"w1", 2, at(6_000)), Verdict::Ask { at: at(6_000) });
+        assert_eq!(j.verdict(&"w1", 2, false, at(5_900)), Verdict::Live);
+        assert_eq!(j.verdict(&"w1", 2, false, at(6_000)), Verdict::Ask { at: at(6_000) });
         ask(&mut j, &[6_000, 6_150, 6_300]);
-        assert_eq!(j.verdict(&"w1", 2, at(7_100)), Verdict::Ask { at: at(6_450) }, "not expired");
+        assert_eq!(
+            j.verdict(&"w1", 2, false, at(7_100)),
+            Verdict::Ask { at: at(6_450) },
+            "not expired"
+        );
         j.expired(&"w1", at(7_100));
-        assert_eq!(j.verdict(&"w1", 2, at(7_100)), Verdict::Lost);
+        assert_eq!(j.verdict(&"w1", 2, false, at(7_100)), Verdict::Lost);
     }
 
     #[test]
@@ -196,8 +232,8 @@ mod tests {
         j.touched(&"w1", at(6_000));
         j.expired(&"w1", at(6_100));
         ask(&mut j, &[6_100, 6_250, 6_400]);
-        assert_ne!(j.verdict(&"w1", 5, at(10_900)), Verdict::Lost);
-        assert_eq!(j.verdict(&"w1", 5, at(11_000)), Verdict::Lost);
+        assert_ne!(j.verdict(&"w1", 5, false, at(10_900)), Verdict::Lost);
+        assert_eq!(j.verdict(&"w1", 5, false, at(11_000)), Verdict::Lost);
     }
 
     #[test]
@@ -206,12 +242,20 @@ mod tests {
         j.touched(&"w1", at(3_000));
         j.expired(&"w1", at(6_600));
         ask(&mut j, &[6_600, 6_800, 7_000]);
-        assert_ne!(j.verdict(&"w1", 2, at(7_500)), Verdict::Lost, "the bus is back since 6.5 s");
-        assert_eq!(j.verdict(&"w1", 2, at(8_600)), Verdict::Lost);
+        assert_ne!(
+            j.verdict(&"w1", 2, false, at(7_500)),
+            Verdict::Lost,
+            "the bus is back since 6.5 s"
+        );
+        assert_eq!(j.verdict(&"w1", 2, false, at(8_600)), Verdict::Lost);
         let mut silent = judge(5_000, 0..0);
         silent.expired(&"w1", at(1_000));
         ask(&mut silent, &[2_000, 3_000, 4_000]);
-        assert_ne!(silent.verdict(&"w1", 2, at(6_500)), Verdict::Lost, "the bus is not there now");
+        assert_ne!(
+            silent.verdict(&"w1", 2, false, at(6_500)),
+            Verdict::Lost,
+            "the bus is not there now"
+        );
     }
 
     #[test]
@@ -219,12 +263,16 @@ mod tests {
         let mut j = judge(12_000, 0..0);
         j.expired(&"w1", at(1_000));
         ask(&mut j, &[4_000, 4_100, 4_200]);
-        assert_ne!(j.verdict(&"w1", 2, at(9_000)), Verdict::Lost, "asks over 200 ms only");
+        assert_ne!(j.verdict(&"w1", 2, false, at(9_000)), Verdict::Lost, "asks over 200 ms only");
         ask(&mut j, &[4_300]);
-        assert_ne!(j.verdict(&"w1", 2, at(4_400)), Verdict::Lost, "the last may yet be answered");
-        assert_eq!(j.verdict(&"w1", 2, at(4_450)), Verdict::Lost);
+        assert_ne!(
+            j.verdict(&"w1", 2, false, at(4_400)),
+            Verdict::Lost,
+            "the last may yet be answered"
+        );
+        assert_eq!(j.verdict(&"w1", 2, false, at(4_450)), Verdict::Lost);
         j.answered(&"w1");
-        assert_ne!(j.verdict(&"w1", 2, at(9_000)), Verdict::Lost);
+        assert_ne!(j.verdict(&"w1", 2, false, at(9_000)), Verdict::Lost);
     }
 
     #[test]
@@ -232,6 +280,19 @@ mod tests {
         let mut j = judge(1_000, 0..0);
         j.expired(&"w1", at(0));
         ask(&mut j, &[100, 300, 500]);
-        assert_ne!(j.verdict(&"w1", 5, at(1_000)), Verdict::Lost);
+        assert_ne!(j.verdict(&"w1", 5, false, at(1_000)), Verdict::Lost);
+    }
+
+    #[test]
+    fn rule_7_many_at_once_are_given_their_time_twice() {
+        let mut j = judge(12_000, 0..0);
+        j.touched(&"w1", at(5_000));
+        assert!(!j.silent(&"w1", at(6_000)));
+        ask(&mut j, &[6_000, 6_150, 6_300]);
+        assert!(j.silent(&"w1", at(6_450)));
+        j.expired(&"w1", at(7_000));
+        assert_eq!(j.verdict(&"w1", 2, false, at(7_000)), Verdict::Lost);
+        assert_ne!(j.verdict(&"w1", 2, true, at(8_999)), Verdict::Lost);
+        assert_eq!(j.verdict(&"w1", 2, true, at(9_000)), Verdict::Lost);
     }
 }

@@ -134,12 +134,10 @@ fn lost(
     let program = scene.program;
     let wanted = scene.view.wanted(program, name.index);
     if !wanted.run {
-        if let Some(leave) = leave.filter(|leave| !leave.asked) {
-            draft.actions.push(remove(scene.view, name, instance, placed, &leave.reason));
-        } else if placed.wanted.run {
-            // So that it is not started when its worker comes back.
-            draft.actions.push(stop(name, instance, placed));
-        }
+        // Nobody will tell that it has stopped. It is not started when its worker comes back, and
+        // whatever of it lives there is stopped then.
+        let reason = leave.map_or("it is not to run, and its worker is lost", |l| &l.reason);
+        draft.actions.push(remove(scene.view, name, instance, placed, reason));
         return;
     }
     let status = instance.acted(placed).filter(|_| placed.wanted == wanted);

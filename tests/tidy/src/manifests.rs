@@ -19,6 +19,17 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("dsbus-harness", &[]),
     ("dsbus-bench", &["dsbus-harness", "dsbus-client", "dsbus-schema"]),
+    (
+        "dsbus-simulation",
+        &[
+            "dsbus-scheduler",
+            "dsbus-planner",
+            "dsbus-agent",
+            "dsbus-supervisor",
+            "dsbus-client",
+            "dsbus-schema",
+        ],
+    ),
     ("dsbus-tidy", &["dsbus-schema"]),
 ];
 

@@ -1,38 +1,32 @@
 //! Where the agent stands with the bus, step by step: connected, having learned what is there,
 //! having claimed its name, holding its leases, live. Only then does the supervisor get orders.
 //! What happens at each step is in [`crate::claim`] and [`crate::orders`].
+//!
+//! Pure: it takes what happened, and leaves what is to be done in a queue of [`Deed`]s, which the
+//! loop carries out at once, in this order. The simulation runs it on a virtual clock.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use dsbus_client::{Bus, Served, Watch};
-use dsbus_schema::ids::{InstanceId, WorkerName};
+use dsbus_schema::event::WorkerFact;
+use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::moment::BootTime;
+use dsbus_schema::touch::Touch;
+use dsbus_schema::worker::{Facts, Worker};
 use dsbus_supervisor::protocol::{Hello, ToSupervisor};
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
-use crate::calls::Desk;
-use crate::errands::Seqs;
-use crate::facts::Watched;
-use crate::facts::look::Fixed;
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::placements::Placements;
 use crate::takeover::Takeover;
+use crate::touch::Omitted;
 
-/// The connection, once there is one.
-pub(crate) struct Online {
-    pub(crate) bus: Bus,
-    pub(crate) connections: watch::Receiver<u64>,
-    pub(crate) watch: Option<Watch>,
-    /// It was gone when last looked at.
-    pub(crate) lost: bool,
-}
+/// Number of the last event of each instance, and the epoch it is under.
+pub type Seqs = BTreeMap<InstanceId, (Epoch, u64)>;
 
 /// How far it has come.
-pub(crate) enum Phase {
+#[derive(Debug)]
+pub enum Phase {
     /// No connection was made yet, or no bucket.
     Offline,
     /// The watch tells what is there.
@@ -47,27 +41,53 @@ pub(crate) enum Phase {
     Barred,
 }
 
-/// How far the worker is with giving its instances away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Drain {
-    /// Nobody asks for it.
-    Not,
-    /// The schedulers are to be asked.
-    Wanted,
-    /// They are being asked.
-    Asking,
-    /// They do it.
-    Going,
-    /// The supervisor was told that it is done.
-    Told,
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    /// Watch the worker's keys.
+    Watch,
+    /// Ask whoever lives under the name, and answer with [`BusSide::asked`].
+    Ask,
+    /// Look up the last events about these instances, and answer with [`BusSide::looked_up`].
+    LookUp(Vec<InstanceId>),
+    /// Answer calls from now on.
+    Serve,
+    /// Send a touch, and answer with [`BusSide::touched`].
+    Touch {
+        /// Which lease.
+        seconds: u64,
+        /// What to write.
+        touch: Touch,
+        /// The sequence that must stand there.
+        expect: u64,
+    },
+    /// Tell the supervisor. When it does not read, tell [`BusSide::dropped`].
+    Say(ToSupervisor),
+    /// Children of this lease may live until then: both enforcers must know. Where something was
+    /// dropped since the last sync, or this is, tell [`BusSide::postponed`].
+    Extend {
+        /// Which lease.
+        seconds: u64,
+        /// Until when.
+        until: BootTime,
+    },
+    /// Write what [`BusSide::record`] says.
+    Record,
+    /// Publish that this run of the worker, or this agent of it, has begun.
+    TellStart(WorkerFact),
+    /// The server does not answer: go to another one.
+    Reconnect,
+    /// Another worker holds the name: statuses are no longer ours to write.
+    StopStatuses,
+    /// Watch, answer and write no more, and tell the supervisor this, as soon as it reads.
+    Bar(ToSupervisor),
 }
 
 /// The bus side of the agent.
-pub(crate) struct BusSide {
-    pub(crate) online: Option<Online>,
+#[derive(Debug)]
+pub struct BusSide {
     pub(crate) hello: Hello,
     pub(crate) me: Identity,
-    pub(crate) desk: Arc<Desk>,
     pub(crate) phase: Phase,
     pub(crate) placements: Placements,
     pub(crate) leases: Leases,
@@ -75,6 +95,9 @@ pub(crate) struct BusSide {
     pub(crate) handed: BTreeSet<InstanceId>,
     /// What the last events said; `None` while they are looked up.
     pub(crate) seqs: Option<Seqs>,
+    pub(crate) watching: bool,
+    /// Calls are answered, or about to be.
+    pub(crate) serves: bool,
     /// The name was found free, or taken over.
     pub(crate) claimed: bool,
     /// The start was told on the bus.
@@ -83,71 +106,103 @@ pub(crate) struct BusSide {
     pub(crate) extensions: BTreeMap<u64, BootTime>,
     /// An order was dropped because the supervisor did not read: it needs all of them anew.
     pub(crate) owed: bool,
-    /// Something that the supervisor must hear, until it fits.
-    pub(crate) last_word: Option<ToSupervisor>,
-    pub(crate) served: Option<Served>,
-    pub(crate) serving: Option<AbortHandle>,
-    pub(crate) recording: Option<AbortHandle>,
     pub(crate) reconnected: BootTime,
-    pub(crate) drain: Drain,
-    /// The machine.
-    pub(crate) watched: Watched,
+    pub(crate) deeds: VecDeque<Deed>,
 }
 
 impl BusSide {
     /// Not connected yet.
-    pub(crate) fn new(hello: Hello, me: Identity, desk: Arc<Desk>, now: BootTime) -> BusSide {
-        desk.supervisor_answered(now);
+    pub fn new(hello: Hello, me: Identity, now: BootTime) -> BusSide {
         BusSide {
-            online: None,
             phase: Phase::Offline,
             placements: Placements::new(hello.worker.clone()),
             leases: Leases::new(me.clone(), hello.generation, now),
             handed: hello.children.iter().map(|child| child.name.clone()).collect(),
             seqs: None,
+            watching: false,
+            serves: false,
             claimed: false,
             told: false,
             extensions: BTreeMap::new(),
             owed: false,
-            last_word: None,
-            served: None,
-            serving: None,
-            recording: None,
             reconnected: BootTime(0),
-            drain: if hello.draining { Drain::Wanted } else { Drain::Not },
-            watched: Watched::new(Fixed::look()),
+            deeds: VecDeque::new(),
             hello,
             me,
-            desk,
         }
     }
 
+    /// Leaves rules out; only a simulation does that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without(mut self, omitted: Omitted) -> BusSide {
+        self.leases.omit(omitted);
+        self
+    }
+
+    /// The next thing to do.
+    pub fn next_deed(&mut self) -> Option<Deed> {
+        self.deeds.pop_front()
+    }
+
+    /// How far it has come.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
     /// The worker's name.
-    pub(crate) fn worker(&self) -> &WorkerName {
+    pub fn worker(&self) -> &WorkerName {
         &self.hello.worker
     }
 
+    /// Which agent of this run of the supervisor it is.
+    pub fn generation(&self) -> u64 {
+        self.hello.generation
+    }
+
     /// The supervisor knows this instance.
-    pub(crate) fn handed(&mut self, name: InstanceId) {
+    pub fn handed(&mut self, name: InstanceId) {
         self.handed.insert(name);
     }
 
-    /// Whether the worker's record is being written.
-    pub(crate) fn recording(&self) -> bool {
-        self.recording.is_some()
-    }
-
     /// How often the supervisor is asked whether it lives.
-    pub(crate) fn ping_interval(&self) -> Duration {
+    pub fn ping_interval(&self) -> Duration {
         self.leases.ping()
     }
 
     /// When time alone makes a difference.
-    pub(crate) fn deadline(&self, now: BootTime) -> Option<BootTime> {
+    pub fn deadline(&self, now: BootTime) -> Option<BootTime> {
         match &self.phase {
             Phase::Claiming(takeover) => takeover.deadline(),
             Phase::Touching | Phase::Live => self.leases.deadline(now),
             Phase::Offline | Phase::Learning | Phase::Barred => None,
+        }
+    }
+
+    /// Whether the start was told on the bus.
+    pub fn told(&self) -> bool {
+        self.told
+    }
+
+    /// What the worker tells about itself, by the agent with this process id.
+    pub fn record(&self, agent_pid: i32, facts: Facts) -> Worker {
+        let (me, hello) = (&self.me, &self.hello);
+        Worker {
+            name: hello.worker.clone(),
+            machine: me.machine.clone(),
+            boot: me.boot,
+            directory: me.directory.clone(),
+            host: me.host.clone(),
+            incarnation: me.incarnation,
+            agent_pid,
+            supervisor_pid: hello.supervisor_pid,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: hello.started,
+            facilities: hello.facilities.clone(),
+            labels: hello.labels.clone(),
+            capacity: hello.capacity,
+            facts,
+            stopping: hello.stopping,
         }
     }
 }

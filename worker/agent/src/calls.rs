@@ -20,7 +20,7 @@ use crate::{clock, logs};
 
 /// A ping is answered only if the supervisor answered one of ours within this time: the last one,
 /// or the one before it when that is still on its way.
-const LIVE_MAX: Duration = AGENT_PINGS.saturating_mul(2);
+pub const LIVE_MAX: Duration = AGENT_PINGS.saturating_mul(2);
 
 /// What answering needs to know.
 #[derive(Debug)]

@@ -5,9 +5,24 @@
 use dsbus_schema::ids::{InstanceId, UserName, WorkerName};
 use dsbus_supervisor::protocol::ToSupervisor;
 
-use crate::bus_side::{Drain, Phase};
+use crate::bus_side::Phase;
 use crate::errands;
 use crate::run::Agent;
+
+/// How far the worker is with giving its instances away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drain {
+    /// Nobody asks for it.
+    Not,
+    /// The schedulers are to be asked.
+    Wanted,
+    /// They are being asked.
+    Asking,
+    /// They do it.
+    Going,
+    /// The supervisor was told that it is done.
+    Told,
+}
 
 /// Who a worker is when it sends commands, unless somebody else was named: its name alone could be a
 /// person's. A worker of a very long name has no such user, and stays whom it is connected as.
@@ -20,26 +35,26 @@ pub(crate) fn user(given: UserName, worker: &WorkerName) -> UserName {
 
 impl Agent {
     /// The worker is to be drained.
-    pub(crate) fn drain(&mut self) {
-        if self.bus.drain == Drain::Not {
+    pub(crate) fn begin_drain(&mut self) {
+        if self.drain == Drain::Not {
             tracing::info!("giving away what is placed here");
-            self.bus.drain = Drain::Wanted;
+            self.drain = Drain::Wanted;
         }
     }
 
     /// Does what comes next.
     pub(crate) fn tend_drain(&mut self) {
-        match self.bus.drain {
+        match self.drain {
             Drain::Wanted => {
-                if let Some(online) = &self.bus.online {
-                    let worker = self.bus.worker().clone();
+                if let Some(online) = &self.online {
+                    let worker = self.side.worker().clone();
                     self.errands.spawn(errands::drain(online.bus.clone(), worker));
-                    self.bus.drain = Drain::Asking;
+                    self.drain = Drain::Asking;
                 }
             }
-            Drain::Going if matches!(self.bus.phase, Phase::Live) && self.nothing_is_left() => {
+            Drain::Going if matches!(self.side.phase, Phase::Live) && self.nothing_is_left() => {
                 if self.link.say(ToSupervisor::Drained) {
-                    self.bus.drain = Drain::Told;
+                    self.drain = Drain::Told;
                 }
             }
             Drain::Not | Drain::Asking | Drain::Going | Drain::Told => {}
@@ -49,7 +64,7 @@ impl Agent {
     /// Whether no placement is here that is to run, and no child lives. Programs that run on every
     /// worker have nowhere to go, and stop with it.
     fn nothing_is_left(&self) -> bool {
-        let placed = self.bus.placements.placed();
+        let placed = self.side.placements.placed();
         let stays = |name: &InstanceId| placed.get(name).is_some_and(|p| p.spec.system);
         let moves = |name: &InstanceId| placed.get(name).is_some_and(|p| p.wanted.run);
         placed.keys().all(|name| stays(name) || !moves(name)) && self.guards.names().all(stays)

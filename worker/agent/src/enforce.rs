@@ -3,12 +3,11 @@
 //! 14, and section 6). It holds a pidfd of each child, so that it never kills somebody else who
 //! got the same number.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
 
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
@@ -16,13 +15,7 @@ use dsbus_supervisor::process::{kill_leftovers, start_time};
 use dsbus_supervisor::protocol::Child;
 use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
 
-/// The supervisor kills at the deadline; whatever lives so much later is killed here.
-const AFTER: Duration = Duration::from_millis(20);
-/// Until the supervisor says that the child is gone, its group is killed again: a child may have
-/// forked meanwhile.
-const AGAIN: Duration = Duration::from_millis(100);
-/// So often.
-const KILLS_MAX: u32 = 10;
+use crate::deadlines::Deadlines;
 
 #[derive(Debug)]
 struct Guard {
@@ -34,48 +27,12 @@ struct Guard {
     cgroup: Option<File>,
 }
 
-/// The children that live by one lease.
-#[derive(Debug, Default)]
-struct Class {
-    until: Option<BootTime>,
-    children: BTreeSet<i32>,
-    /// How often those were killed that should be dead.
-    kills: BTreeMap<i32, u32>,
-}
-
-impl Class {
-    fn due(&self, kills: u32) -> Option<BootTime> {
-        (kills < KILLS_MAX).then_some(self.until? + AFTER + AGAIN * kills)
-    }
-
-    fn deadline(&self) -> Option<BootTime> {
-        let first = if self.children.is_empty() { None } else { self.due(0) };
-        let again = self.kills.values().filter_map(|kills| self.due(*kills)).min();
-        first.into_iter().chain(again).min()
-    }
-
-    /// Takes the children that are to be killed now, and says which are for the first time.
-    fn late(&mut self, now: BootTime) -> Vec<(i32, bool)> {
-        let mut late = Vec::new();
-        let again = self.kills.iter().filter(|(_, n)| self.due(**n).is_some_and(|due| due <= now));
-        late.extend(again.map(|(pid, _)| (*pid, false)));
-        if self.due(0).is_some_and(|due| due <= now) {
-            late.extend(std::mem::take(&mut self.children).into_iter().map(|pid| (pid, true)));
-        }
-        for (pid, _) in &late {
-            *self.kills.entry(*pid).or_default() += 1;
-        }
-        late
-    }
-}
-
 /// The children, and the deadlines that this agent and those before it gave.
 #[derive(Debug, Default)]
 pub(crate) struct Guards {
     supervisor: i32,
     children: HashMap<i32, Guard>,
-    /// By seconds of the lease.
-    classes: BTreeMap<u64, Class>,
+    deadlines: Deadlines,
 }
 
 impl Guards {
@@ -90,7 +47,7 @@ impl Guards {
         let cgroup = child.cgroup.as_deref().and_then(|path| self.open_cgroup(path));
         self.gone(pid);
         if let Some(seconds) = child.lease {
-            self.classes.entry(seconds).or_default().children.insert(pid);
+            self.deadlines.add(seconds, pid);
         }
         self.children.insert(pid, Guard { child, pidfd, cgroup });
     }
@@ -104,27 +61,23 @@ impl Guards {
 
     /// The supervisor says that it is dead, and its group empty.
     pub(crate) fn gone(&mut self, pid: i32) {
-        let lease = self.children.remove(&pid).and_then(|guard| guard.child.lease);
-        if let Some(class) = lease.and_then(|seconds| self.classes.get_mut(&seconds)) {
-            class.children.remove(&pid);
-            class.kills.remove(&pid);
-        }
+        self.children.remove(&pid);
+        self.deadlines.gone(pid);
     }
 
     /// Children of this lease may live until then.
     pub(crate) fn extend(&mut self, seconds: u64, until: BootTime) {
-        let known = &mut self.classes.entry(seconds).or_default().until;
-        *known = (*known).max(Some(until));
+        self.deadlines.extend(seconds, until);
     }
 
     /// When the next child is to be killed.
     pub(crate) fn deadline(&self) -> Option<BootTime> {
-        self.classes.values().filter_map(Class::deadline).min()
+        self.deadlines.next()
     }
 
     /// Kills what has outlived its deadline.
     pub(crate) fn enforce(&mut self, now: BootTime) {
-        let late: Vec<_> = self.classes.values_mut().flat_map(|class| class.late(now)).collect();
+        let late = self.deadlines.late(now);
         for guard in late.iter().filter_map(|(pid, _)| self.children.get(pid)) {
             kill(guard);
         }
@@ -282,19 +235,5 @@ mod tests {
         assert_eq!(written(parent, &child), ["1", ""]);
         assert_eq!(written(parent + 1, &child), ["", ""], "nobody knows whose it is");
         end(&mut process);
-    }
-
-    #[test]
-    fn a_child_is_killed_again_until_it_is_gone_but_not_for_ever() {
-        let mut class = Class { until: Some(at(1000)), ..Class::default() };
-        class.children.insert(7);
-        assert_eq!(class.late(at(1019)), []);
-        assert_eq!(class.late(at(1020)), [(7, true)]);
-        for kills in 1..u64::from(KILLS_MAX) {
-            let due = at(1020 + 100 * kills);
-            assert_eq!(class.deadline(), Some(due));
-            assert_eq!(class.late(due), [(7, false)]);
-        }
-        assert_eq!(class.deadline(), None);
     }
 }

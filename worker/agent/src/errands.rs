@@ -1,7 +1,6 @@
 //! What the loop does on the bus without waiting for it: each ends in a [`Done`]. No decisions
 //! here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use dsbus_schema::worker::Worker;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::bus_side::Seqs;
 use crate::calls::{self, Desk};
 use crate::facts::look::Slow;
 use crate::publish::Outcome;
@@ -33,9 +33,6 @@ const STUCK: Duration = Duration::from_millis(250);
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// Last events that are looked up at once.
 const LOOKUPS_MAX: usize = 64;
-
-/// Number of the last event of each instance, and the epoch it is under.
-pub(crate) type Seqs = BTreeMap<InstanceId, (Epoch, u64)>;
 
 /// How an errand ended.
 #[derive(Debug)]

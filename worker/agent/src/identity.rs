@@ -13,24 +13,24 @@ use uuid::Uuid;
 
 /// Who a touch speaks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// See [`Touch::machine`].
-    pub(crate) machine: String,
+    pub machine: String,
     /// See [`Touch::boot`].
-    pub(crate) boot: Uuid,
+    pub boot: Uuid,
     /// The state directory.
-    pub(crate) directory: String,
+    pub directory: String,
     /// Host name, for people.
-    pub(crate) host: String,
+    pub host: String,
     /// The supervisor's run.
-    pub(crate) incarnation: Incarnation,
+    pub incarnation: Incarnation,
     /// When this agent started: what a dead predecessor sent is older.
-    pub(crate) began: BootTime,
+    pub began: BootTime,
 }
 
 impl Identity {
     /// Reads it from the machine.
-    pub(crate) fn read(hello: &Hello, now: BootTime) -> io::Result<Identity> {
+    pub fn read(hello: &Hello, now: BootTime) -> io::Result<Identity> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         let boot = Uuid::parse_str(boot.trim()).map_err(io::Error::other)?;
         let host = fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
@@ -45,7 +45,7 @@ impl Identity {
     }
 
     /// Somebody of whom nothing is known.
-    pub(crate) fn nobody() -> Identity {
+    pub fn nobody() -> Identity {
         Identity {
             machine: String::new(),
             boot: Uuid::nil(),
@@ -58,7 +58,7 @@ impl Identity {
 
     /// Whether the touch was sent from this state directory, on this boot of this machine, under
     /// this host name (containers share the rest, and differ in that). We hold the directory's lock, so whoever sent it is dead unless it is us.
-    pub(crate) fn same_place(&self, touch: &Touch) -> bool {
+    pub fn same_place(&self, touch: &Touch) -> bool {
         self.machine == touch.machine
             && self.boot == touch.boot
             && self.host == touch.host
@@ -66,17 +66,17 @@ impl Identity {
     }
 
     /// Whether whoever answered lives in this state directory of this machine.
-    pub(crate) fn same_place_as(&self, pong: &Pong) -> bool {
+    pub fn same_place_as(&self, pong: &Pong) -> bool {
         self.machine == pong.machine && self.host == pong.host && self.directory == pong.directory
     }
 
     /// Whether this very run of the supervisor sent it.
-    pub(crate) fn mine(&self, touch: &Touch) -> bool {
+    pub fn mine(&self, touch: &Touch) -> bool {
         self.incarnation == touch.incarnation
     }
 
     /// A touch to send.
-    pub(crate) fn touch(&self, attempt: u64, sent: BootTime) -> Touch {
+    pub fn touch(&self, attempt: u64, sent: BootTime) -> Touch {
         Touch {
             machine: self.machine.clone(),
             boot: self.boot,
@@ -89,7 +89,7 @@ impl Identity {
     }
 
     /// What a ping is answered with.
-    pub(crate) fn pong(&self, supervisor_pid: i32) -> Pong {
+    pub fn pong(&self, supervisor_pid: i32) -> Pong {
         Pong {
             incarnation: self.incarnation,
             host: self.host.clone(),

@@ -3,39 +3,43 @@
 //! the supervisor does not.
 //!
 //! One loop (`run`) turns everything into a `Wake`, and never waits for the bus: what takes time is
-//! an errand (`errands`). What is hard to get right is pure: `touch`, `takeover`, `placements`,
-//! `publish`, `facts`.
+//! an errand (`errands`). What is hard to get right is pure, and public so that the simulation
+//! (`tests/simulation`) runs it: [`bus_side`] with [`touch`], [`leases`], [`takeover`] and
+//! [`placements`], and besides [`publish`], [`pings`] and [`deadlines`]; and `facts`.
 
-mod bus_side;
+pub mod bus_side;
 mod calls;
 mod claim;
 mod clearing;
 mod clock;
+pub mod deadlines;
+mod deeds;
 mod drain;
 mod enforce;
 mod errands;
 mod facts;
-mod identity;
-mod leases;
+pub mod identity;
+pub mod leases;
 mod link;
 mod logs;
 mod orders;
-mod pings;
-mod placements;
+pub mod pings;
+pub mod placements;
 mod probe;
-mod publish;
+pub mod publish;
 mod record;
-mod report;
+pub mod report;
 mod retry;
 mod run;
-mod takeover;
-mod touch;
+pub mod takeover;
+pub mod touch;
 
 use std::io;
 use std::os::fd::OwnedFd;
 
 use dsbus_client::ConnectOptions;
 
+pub use calls::LIVE_MAX;
 pub use run::run;
 
 /// What an agent needs to know; everything else the supervisor tells it.

@@ -10,7 +10,7 @@ const UNANSWERED_MAX: usize = 64;
 
 /// The pings.
 #[derive(Debug, Default)]
-pub(crate) struct Pings {
+pub struct Pings {
     number: u64,
     unanswered: VecDeque<(u64, BootTime)>,
     next: BootTime,
@@ -18,12 +18,12 @@ pub(crate) struct Pings {
 
 impl Pings {
     /// When the next one is to be sent.
-    pub(crate) fn deadline(&self) -> BootTime {
+    pub fn deadline(&self) -> BootTime {
         self.next
     }
 
     /// The number of the ping to send now, if it is time for one.
-    pub(crate) fn due(&mut self, every: Duration, now: BootTime) -> Option<u64> {
+    pub fn due(&mut self, every: Duration, now: BootTime) -> Option<u64> {
         if now < self.next {
             return None;
         }
@@ -38,7 +38,7 @@ impl Pings {
 
     /// An answer came: says when the ping that it answers was sent. The supervisor lived after
     /// that moment; how long the answer lay about unread proves nothing.
-    pub(crate) fn answered(&mut self, number: u64) -> Option<BootTime> {
+    pub fn answered(&mut self, number: u64) -> Option<BootTime> {
         let at = self.unanswered.iter().position(|(sent, _)| *sent == number)?;
         self.unanswered.drain(..=at).next_back().map(|(_, sent)| sent)
     }

@@ -18,7 +18,7 @@ use crate::touch::Seen;
 
 /// What an item of the watch changed.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Change {
+pub enum Change {
     /// A placement is new, or says something else now.
     Placed(InstanceId),
     /// A placement was taken away.
@@ -40,7 +40,7 @@ pub(crate) enum Change {
 
 /// What is placed here.
 #[derive(Debug)]
-pub(crate) struct Placements {
+pub struct Placements {
     worker: WorkerName,
     placed: BTreeMap<InstanceId, Placement>,
     highest: BTreeMap<InstanceId, Epoch>,
@@ -49,7 +49,7 @@ pub(crate) struct Placements {
 
 impl Placements {
     /// Nothing yet.
-    pub(crate) fn new(worker: WorkerName) -> Placements {
+    pub fn new(worker: WorkerName) -> Placements {
         Placements {
             worker,
             placed: BTreeMap::new(),
@@ -59,24 +59,24 @@ impl Placements {
     }
 
     /// The placements.
-    pub(crate) fn placed(&self) -> &BTreeMap<InstanceId, Placement> {
+    pub fn placed(&self) -> &BTreeMap<InstanceId, Placement> {
         &self.placed
     }
 
     /// What stands under the touch keys, by seconds.
-    pub(crate) fn touches(&self) -> &BTreeMap<u64, Seen> {
+    pub fn touches(&self) -> &BTreeMap<u64, Seen> {
         &self.touches
     }
 
     /// The leases this worker must hold: its presence, and one for each distinct `touch_timeout`.
-    pub(crate) fn classes(&self) -> BTreeSet<u64> {
+    pub fn classes(&self) -> BTreeSet<u64> {
         let asked = self.placed.values().map(|placement| placement.spec.touch_seconds());
         let possible = asked.filter(|seconds| (1..=TOUCH_TIMEOUT_MAX).contains(seconds));
         possible.chain([PRESENCE_SECONDS]).collect()
     }
 
     /// Takes an item in; says what it changed, if anything.
-    pub(crate) fn take(&mut self, item: Item) -> Option<Change> {
+    pub fn take(&mut self, item: Item) -> Option<Change> {
         match item {
             Item::CaughtUp => Some(Change::CaughtUp),
             Item::Reset => {

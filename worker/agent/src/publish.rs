@@ -25,20 +25,20 @@ const LOOK_MAX: usize = 512;
 
 /// Something to do on the bus: first the event, then the status entry.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Delivery {
+pub struct Delivery {
     /// The report it carries out; `None` for a status that is written again.
-    pub(crate) number: Option<u64>,
+    pub number: Option<u64>,
     /// The instance it is about.
-    pub(crate) name: Option<InstanceId>,
+    pub name: Option<InstanceId>,
     /// To publish.
-    pub(crate) event: Option<Event>,
+    pub event: Option<Event>,
     /// To do with the status entry.
-    pub(crate) entry: Option<Entry>,
+    pub entry: Option<Entry>,
 }
 
 /// What to do with a status entry.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Entry {
+pub enum Entry {
     /// Write it, unless something newer stands there.
     Write {
         /// What to write.
@@ -55,13 +55,13 @@ pub(crate) enum Entry {
 
 /// How a delivery ended; it always succeeds in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// See [`Delivery::number`].
-    pub(crate) number: Option<u64>,
+    pub number: Option<u64>,
     /// See [`Delivery::name`].
-    pub(crate) name: Option<InstanceId>,
+    pub name: Option<InstanceId>,
     /// The sequence of the status entry, where it was written or looked at.
-    pub(crate) seq: Option<u64>,
+    pub seq: Option<u64>,
 }
 
 /// How far a report is. One that is on its way is known by its number alone.
@@ -82,7 +82,7 @@ struct Known {
 
 /// The queue. It holds what the supervisor keeps, too, and is bounded by the supervisor's bound.
 #[derive(Debug)]
-pub(crate) struct Publisher {
+pub struct Publisher {
     fleet: FleetName,
     source: Source,
     queue: VecDeque<(u64, Stage)>,
@@ -98,7 +98,7 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// Of a worker.
-    pub(crate) fn new(fleet: FleetName, worker: WorkerName) -> Publisher {
+    pub fn new(fleet: FleetName, worker: WorkerName) -> Publisher {
         Publisher {
             fleet,
             source: Source::Worker(worker),
@@ -114,7 +114,7 @@ impl Publisher {
     }
 
     /// Takes a report.
-    pub(crate) fn push(&mut self, report: Report) {
+    pub fn push(&mut self, report: Report) {
         if let Some(name) = about(&report) {
             *self.waiting.entry(name.clone()).or_default() += 1;
         }
@@ -136,28 +136,28 @@ impl Publisher {
     }
 
     /// The status of every instance is to be written again: the bus was away.
-    pub(crate) fn write_again(&mut self) {
+    pub fn write_again(&mut self) {
         self.again = self.known.keys().cloned().collect();
     }
 
     /// Another worker holds the name: events still go out, statuses are no longer ours to write.
-    pub(crate) fn stop_statuses(&mut self) {
+    pub fn stop_statuses(&mut self) {
         self.statuses = false;
         self.again.clear();
     }
 
     /// Everything up to this report is published.
-    pub(crate) fn through(&self) -> u64 {
+    pub fn through(&self) -> u64 {
         self.through
     }
 
     /// Whether nothing is left to publish.
-    pub(crate) fn idle(&self) -> bool {
+    pub fn idle(&self) -> bool {
         self.queue.is_empty() && self.running == 0
     }
 
     /// The next thing to do, if one may be begun now.
-    pub(crate) fn next(&mut self) -> Option<Delivery> {
+    pub fn next(&mut self) -> Option<Delivery> {
         if self.running >= DELIVERIES_MAX {
             return None;
         }
@@ -168,7 +168,7 @@ impl Publisher {
     }
 
     /// A delivery has ended.
-    pub(crate) fn done(&mut self, outcome: &Outcome) {
+    pub fn done(&mut self, outcome: &Outcome) {
         self.running -= 1;
         if let Some(name) = &outcome.name {
             self.busy.remove(name);

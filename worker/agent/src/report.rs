@@ -95,7 +95,7 @@ async fn remove(bus: &Bus, worker: &WorkerName, name: &InstanceId, epoch: Epoch)
 }
 
 /// Whether what stands there tells of a later moment than `mine`.
-fn newer(there: &Status, mine: &Status) -> bool {
+pub fn newer(there: &Status, mine: &Status) -> bool {
     // Incarnations are numbered by time (UUID v7): what an earlier run wrote late is not later.
     (there.epoch, there.incarnation, there.seq) > (mine.epoch, mine.incarnation, mine.seq)
 }

@@ -4,25 +4,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsbus_client::{ConnectOptions, Item};
+use dsbus_client::{ConnectOptions, Item, Served};
 use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::protocol::{Hello, ToAgent, ToSupervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-use crate::bus_side::{BusSide, Online};
+use crate::bus_side::BusSide;
 use crate::calls::Desk;
 use crate::clearing::{CLEARS_MAX, Call, Clearing};
 use crate::clock::{self, Timer};
+use crate::deeds::Online;
+use crate::drain::{self, Drain};
 use crate::enforce::Guards;
 use crate::errands::{self, Done};
+use crate::facts::Watched;
+use crate::facts::look::Fixed;
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::pings::Pings;
 use crate::probe::Prober;
 use crate::publish::Publisher;
-use crate::{Config, Error, drain};
+use crate::{Config, Error};
 
 /// Messages of the supervisor that are taken at once; deadlines are looked at after so many.
 const SAID_AT_ONCE: usize = 256;
@@ -53,7 +57,19 @@ pub(crate) struct Agent {
     pub(crate) guards: Guards,
     pub(crate) publisher: Publisher,
     pub(crate) errands: JoinSet<Done>,
-    pub(crate) bus: BusSide,
+    pub(crate) online: Option<Online>,
+    pub(crate) side: BusSide,
+    pub(crate) desk: Arc<Desk>,
+    /// The supervisor had no children when this agent began.
+    pub(crate) childless: bool,
+    /// Something that the supervisor must hear, until it fits.
+    pub(crate) last_word: Option<ToSupervisor>,
+    pub(crate) served: Option<Served>,
+    pub(crate) serving: Option<AbortHandle>,
+    pub(crate) recording: Option<AbortHandle>,
+    pub(crate) drain: Drain,
+    /// The machine.
+    pub(crate) watched: Watched,
     timer: Timer,
     pings: Pings,
     asked: mpsc::Receiver<()>,
@@ -83,6 +99,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (clear, clears) = mpsc::channel(CLEARS_MAX);
     let (pong, directory) = (me.pong(hello.supervisor_pid), PathBuf::from(&hello.directory));
     let desk = Desk::new(pong, directory, asking, clear);
+    desk.supervisor_answered(now);
     let mut errands = JoinSet::new();
     let user = drain::user(config.connect.user, &hello.worker);
     errands.spawn(errands::connect(ConnectOptions { user, ..config.connect }));
@@ -91,7 +108,16 @@ pub async fn run(config: Config) -> Result<(), Error> {
         guards: guards(&hello),
         publisher: Publisher::new(fleet, hello.worker.clone()),
         errands,
-        bus: BusSide::new(hello, me, Arc::new(desk), now),
+        online: None,
+        childless: hello.children.is_empty(),
+        drain: if hello.draining { Drain::Wanted } else { Drain::Not },
+        watched: Watched::new(Fixed::look()),
+        side: BusSide::new(hello, me, now),
+        desk: Arc::new(desk),
+        last_word: None,
+        served: None,
+        serving: None,
+        recording: None,
         timer,
         pings: Pings::default(),
         asked,
@@ -144,7 +170,7 @@ impl Agent {
                 Err(why) => Err(Error::System { what: "read the timer", why }),
             },
             Some(ended) = self.errands.join_next(), if !self.errands.is_empty() => ended_errand(ended),
-            wake = online(&mut self.bus.online) => Ok(wake),
+            wake = online(&mut self.online) => Ok(wake),
             Some(()) = self.asked.recv() => Ok(Wake::Asked),
             Some(call) = self.clears.recv() => Ok(Wake::Clear(call)),
         }
@@ -184,7 +210,7 @@ impl Agent {
         match message {
             ToAgent::Hello(_) => tracing::warn!("the supervisor introduced itself twice"),
             ToAgent::Child(child) => {
-                self.bus.handed(child.name.clone());
+                self.side.handed(child.name.clone());
                 self.guards.add(child);
             }
             ToAgent::ChildGone { pid } => self.guards.gone(pid),
@@ -201,9 +227,9 @@ impl Agent {
                 self.errands.spawn(async move { Done::Probed { number, trouble: asking.await } });
             }
             ToAgent::Cleared { number, trouble } => self.clearing.ended(number, trouble),
-            ToAgent::Described { labels, capacity } => self.described(labels, capacity, now),
-            ToAgent::Drain => self.drain(),
-            ToAgent::Stopping { reason } => self.stopping(&reason, now),
+            ToAgent::Described { labels, capacity } => self.described(labels, capacity),
+            ToAgent::Drain => self.begin_drain(),
+            ToAgent::Stopping { reason } => self.stopping(&reason),
             ToAgent::Bye => self.leaving = true,
         }
     }
@@ -212,7 +238,7 @@ impl Agent {
     fn settle(&mut self, now: BootTime) -> bool {
         self.guards.enforce(now);
         // One that does not read gets no more pings to read.
-        if let Some(number) = self.pings.due(self.bus.ping_interval(), now)
+        if let Some(number) = self.pings.due(self.side.ping_interval(), now)
             && self.link.idle()
         {
             self.link.say(ToSupervisor::Ping { number });
@@ -225,13 +251,13 @@ impl Agent {
         }
         self.leaving
             && self.publisher.idle()
-            && !self.bus.recording()
+            && self.recording.is_none()
             && self.link.say(ToSupervisor::Finished)
     }
 
     fn publish(&mut self) {
-        let Some(online) = &self.bus.online else { return };
-        let worker = self.bus.worker();
+        let Some(online) = &self.online else { return };
+        let worker = self.side.worker();
         while let Some(delivery) = self.publisher.next() {
             let doing = crate::report::carry_out(online.bus.clone(), worker.clone(), delivery);
             self.errands.spawn(async move { Done::Reported(doing.await) });
@@ -239,7 +265,7 @@ impl Agent {
     }
 
     fn deadline(&self, now: BootTime) -> BootTime {
-        let others = [self.guards.deadline(), self.bus.deadline(now)];
+        let others = [self.guards.deadline(), self.side.deadline(now)];
         others.into_iter().flatten().fold(self.pings.deadline(), BootTime::min)
     }
 }

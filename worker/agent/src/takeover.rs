@@ -24,7 +24,7 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Take the name; live keys that are left are ours or a dead predecessor's.
     Granted,
     /// Nothing yet.
@@ -40,7 +40,7 @@ pub(crate) enum Verdict {
 
 /// A name that is being claimed.
 #[derive(Debug)]
-pub(crate) struct Takeover {
+pub struct Takeover {
     me: Identity,
     held: BTreeMap<u64, (u64, Touch)>,
     asking: bool,
@@ -52,7 +52,7 @@ pub(crate) struct Takeover {
 
 impl Takeover {
     /// A claim, with the touches that the watch found.
-    pub(crate) fn new(me: Identity, touches: &BTreeMap<u64, Seen>) -> Takeover {
+    pub fn new(me: Identity, touches: &BTreeMap<u64, Seen>) -> Takeover {
         let held = touches.iter().filter_map(|(seconds, seen)| {
             Some((*seconds, (seen.seq, seen.touch.clone().filter(|t| !me.mine(t))?)))
         });
@@ -69,19 +69,19 @@ impl Takeover {
     }
 
     /// Who holds the name, as far as is known; for people.
-    pub(crate) fn holder(&self) -> Option<String> {
+    pub fn holder(&self) -> Option<String> {
         let foreign = self.held.values().find(|(_, touch)| !self.me.same_place(touch));
         foreign.map(|(_, touch)| holder(touch))
     }
 
     /// When time alone makes a difference.
-    pub(crate) fn deadline(&self) -> Option<BootTime> {
+    pub fn deadline(&self) -> Option<BootTime> {
         (!self.asking && !self.held.is_empty()).then_some(self.ask_at)
     }
 
     /// The watch delivered a touch, or the end of one.
     #[must_use]
-    pub(crate) fn seen(&mut self, seconds: u64, seen: Seen, now: BootTime) -> Verdict {
+    pub fn seen(&mut self, seconds: u64, seen: Seen, now: BootTime) -> Verdict {
         match seen.touch {
             Some(touch) if !self.me.mine(&touch) => {
                 let news = self.held.get(&seconds).is_none_or(|(seq, _)| seen.seq > *seq);
@@ -101,7 +101,7 @@ impl Takeover {
 
     /// The ping was answered, or nobody answered it.
     #[must_use]
-    pub(crate) fn answered(&mut self, pong: Option<&Pong>, now: BootTime) -> Verdict {
+    pub fn answered(&mut self, pong: Option<&Pong>, now: BootTime) -> Verdict {
         self.asking = false;
         match pong.filter(|pong| pong.incarnation != self.me.incarnation) {
             None => {
@@ -124,7 +124,7 @@ impl Takeover {
 
     /// Decides by what is known now.
     #[must_use]
-    pub(crate) fn decide(&mut self, now: BootTime) -> Verdict {
+    pub fn decide(&mut self, now: BootTime) -> Verdict {
         if let Some(by) = self.taken.clone() {
             return Verdict::Taken { by };
         }
@@ -141,6 +141,6 @@ impl Takeover {
 }
 
 /// Who sent a touch, for people.
-pub(crate) fn holder(touch: &Touch) -> String {
+pub fn holder(touch: &Touch) -> String {
     format!("a worker on {}, directory {}", touch.host, touch.directory)
 }

@@ -15,12 +15,14 @@ mod rules;
 mod tests;
 mod words;
 
+use std::time::Duration;
+
 use dsbus_schema::moment::BootTime;
 
 use crate::identity::Identity;
 
-pub(crate) use rules::Rules;
-pub(crate) use words::{Input, Output, Seen};
+pub use rules::{Omitted, Rules};
+pub use words::{Input, Output, Seen};
 
 /// What stands under the key, as far as we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,7 @@ enum Barrier {
 
 /// A lease.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub struct Lease {
     rules: Rules,
     me: Identity,
     attempts: u64,
@@ -87,12 +89,13 @@ pub(crate) struct Lease {
     counted: Option<BootTime>,
     until: BootTime,
     taken: bool,
+    omitted: Omitted,
 }
 
 impl Lease {
     /// A lease of `seconds` over a key that holds `seen`, which may be taken. Attempts are numbered
     /// after `attempts`; `answered` is when the supervisor was last known to live.
-    pub(crate) fn new(
+    pub fn new(
         seconds: u64,
         me: Identity,
         attempts: u64,
@@ -126,28 +129,38 @@ impl Lease {
             counted: None,
             until: BootTime(0),
             taken: false,
+            omitted: Omitted::default(),
         }
     }
 
+    /// Leaves rules out; only the simulation does that.
+    pub(crate) fn omit(&mut self, omitted: Omitted) {
+        self.omitted = omitted;
+    }
+
     /// How many attempts were made, counting on from where it was told to.
-    pub(crate) fn attempts(&self) -> u64 {
+    pub fn attempts(&self) -> u64 {
         self.attempts
     }
 
     /// Whether the lease is held and everything that is older than it was delivered.
-    pub(crate) fn passed(&self) -> bool {
-        self.barrier == Barrier::Passed
+    pub fn passed(&self) -> bool {
+        match self.barrier {
+            Barrier::Passed => true,
+            Barrier::Undelivered { .. } => self.omitted.barrier,
+            Barrier::Unsent { .. } => false,
+        }
     }
 
     /// When time alone makes a difference.
-    pub(crate) fn deadline(&self, now: BootTime) -> Option<BootTime> {
+    pub fn deadline(&self, now: BootTime) -> Option<BootTime> {
         let blocked = !self.may_send() || self.supervisor_is_silent(now);
         (!blocked).then_some(self.refused.unwrap_or(self.due))
     }
 
     /// Takes what happened; says what to do, in this order.
     #[must_use]
-    pub(crate) fn handle(&mut self, input: Input, now: BootTime) -> Vec<Output> {
+    pub fn handle(&mut self, input: Input, now: BootTime) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
             Input::Tick => {}
@@ -169,7 +182,7 @@ impl Lease {
             Input::Failed { attempt } => {
                 if self.land(attempt).is_some() {
                     self.timeouts = 0;
-                    self.due = now + rules::retry_delay(attempt);
+                    self.due = now + self.retry_delay(attempt);
                 }
             }
             Input::TimedOut { attempt } => {
@@ -204,6 +217,10 @@ impl Lease {
         out
     }
 
+    fn retry_delay(&self, attempt: u64) -> Duration {
+        if self.omitted.retries { self.rules.renew() } else { rules::retry_delay(attempt) }
+    }
+
     fn land(&mut self, attempt: u64) -> Option<Flight> {
         self.flight.take_if(|flight| flight.attempt == attempt)
     }
@@ -217,8 +234,9 @@ impl Lease {
             return;
         }
         let Flight { attempt, sent, .. } = flight;
-        if flight.counts && now.since(sent) <= rules::FLIGHT_MAX {
-            self.counted = Some(sent);
+        let quick = now.since(sent) <= rules::FLIGHT_MAX;
+        if (flight.counts && quick) || self.omitted.counting {
+            self.counted = Some(if self.omitted.margin { now } else { sent });
             self.stored = Stored::Live { seq, sent, attempt, settled: BootTime(0) };
         } else {
             let settled = now + rules::SETTLE;
@@ -250,7 +268,7 @@ impl Lease {
             // Only the answer was lost: the watch has delivered the touch itself.
             return self.acked(flight, seq, now);
         }
-        self.due = now + rules::retry_delay(flight.attempt);
+        self.due = now + self.retry_delay(flight.attempt);
         self.timeouts += 1;
         if self.timeouts >= rules::TIMEOUTS_MAX {
             self.timeouts = 0;
@@ -269,7 +287,9 @@ impl Lease {
             return;
         }
         let Some(touch) = touch else { return self.gone(seq, now, out) };
-        if mine {
+        if mine && self.omitted.adoption {
+            return;
+        } else if mine {
             // Adopted below, if it is news.
         } else if self.me.same_place(&touch) && touch.sent < self.me.began {
             // The late write of a predecessor, who is dead: we hold the directory's lock.
@@ -320,8 +340,9 @@ impl Lease {
     }
 
     fn extend(&mut self) -> Option<Output> {
-        let until = self.counted? + self.rules.life();
-        if self.barrier != Barrier::Passed || until <= self.until || self.taken {
+        let life = if self.omitted.margin { self.rules.ttl() } else { self.rules.life() };
+        let until = self.counted? + life;
+        if !self.passed() || until <= self.until || self.taken {
             return None;
         }
         self.until = until;
@@ -333,7 +354,7 @@ impl Lease {
     }
 
     fn supervisor_is_silent(&self, now: BootTime) -> bool {
-        now.since(self.answered) > self.rules.renew()
+        !self.omitted.supervisor && now.since(self.answered) > self.rules.renew()
     }
 
     fn send(&mut self, now: BootTime) -> Option<Output> {

@@ -12,11 +12,13 @@ use super::{Commander, Meant, RACES_MAX, id, unavailable};
 
 /// What is to be done to goals, and by which command.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Order {
-    pub(super) verb: Verb,
-    pub(super) command: Uuid,
+pub struct Order {
+    /// What to do.
+    pub verb: Verb,
+    /// Its id.
+    pub command: Uuid,
     /// A restart goes from instance to instance.
-    pub(super) rolling: bool,
+    pub rolling: bool,
 }
 
 /// The goals that decide about what a command means: its program's, and its own.
@@ -144,11 +146,9 @@ impl Commander {
     async fn enable_each(&self, meant: &Meant, order: Order) -> Result<(), Refusal> {
         let disabled: Vec<u32> = {
             let core = self.shared.lock();
-            let is = |index: &u32| {
-                let name = InstanceId::new(meant.program.name.clone(), *index);
-                core.view.goal(&name).is_some_and(|goal| goal.disabled)
-            };
-            (0..meant.program.spec.numprocs).filter(is).collect()
+            let goals = core.view.goals(&meant.program.name);
+            let each = goals.into_iter().flat_map(|goals| &goals.each);
+            each.filter(|(_, goal)| goal.disabled).map(|(index, _)| *index).collect()
         };
         for index in disabled {
             self.set_goal(&Meant { index: Some(index), ..meant.clone() }, order).await?;
@@ -192,7 +192,7 @@ impl Commander {
             let wanted = dsbus_schema::goal::wanted(all, one, autostart);
             (!left_out).then_some(ActedInstance { name, id, wanted })
         };
-        meant.instances().into_iter().filter_map(wanted).collect()
+        meant.instances(&core.view).into_iter().filter_map(wanted).collect()
     }
 }
 
@@ -234,8 +234,8 @@ fn refuse_two_copies(meant: &[Meant]) -> Result<(), Refusal> {
     Err(Refusal::new(code::CONFLICT, text))
 }
 
-/// The goal after a command.
-fn changed(mut goal: Goal, order: Order, stamp: u64) -> Goal {
+/// The goal after a command. Pure; the simulation's commands write it, too.
+pub fn changed(mut goal: Goal, order: Order, stamp: u64) -> Goal {
     goal.commands.remember(order.command, order.verb.name());
     match order.verb {
         // These say nothing of whether the instance is to run.

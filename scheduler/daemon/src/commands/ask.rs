@@ -1,12 +1,15 @@
 //! `status`, `workers`, `rollouts`, `explain` and `groups`: answered from the view.
 
 use dsbus_client::Refusal;
+use dsbus_planner::explain::explain;
+use dsbus_planner::groups;
 use dsbus_planner::rows;
 use dsbus_schema::command::{Ask, Explanation, GroupRow, RolloutRow, STATUS_ROWS_MAX, code};
 use dsbus_schema::ids::{InstanceId, ProgramName, Target};
 use dsbus_schema::status::{InstanceRow, WorkerRow};
 
-use super::{Commander, Meant, did_you_mean, foresee};
+use super::{Commander, Meant, did_you_mean};
+use crate::clock;
 
 /// Most verdicts on workers in one answer to `explain`: a NATS message holds 1 MiB, and a verdict
 /// with a long reason 500 bytes. One instance is always answered, however many workers there are.
@@ -39,17 +42,18 @@ impl Commander {
 
     /// How far rollouts are: of those that are named, or of all that are going on.
     pub(super) async fn rollouts(&self, ask: &Ask) -> Result<Vec<RolloutRow>, Refusal> {
+        let now = clock::both();
         if ask.names.is_empty() {
             self.fresh().await?;
             let core = self.shared.lock();
             let rolling = core.view.programs().filter(|program| program.rollout.is_some());
-            return Ok(rolling.filter_map(|p| foresee::rollout(&core.view, &p.name)).collect());
+            return Ok(rolling.filter_map(|p| groups::rollout(&core.view, &p.name, now)).collect());
         }
         let mut names: Vec<ProgramName> =
             self.resolve(&ask.names).await?.into_iter().map(|m| m.program.name).collect();
         names.dedup();
         let core = self.shared.lock();
-        Ok(names.iter().filter_map(|name| foresee::rollout(&core.view, name)).collect())
+        Ok(names.iter().filter_map(|name| groups::rollout(&core.view, name, now)).collect())
     }
 
     /// Why instances are where they are, by name and index, as many as an answer holds: whoever
@@ -58,13 +62,16 @@ impl Commander {
         if ask.names.is_empty() {
             return Err(Refusal::new(code::BAD_REQUEST, "names is empty: say what to explain"));
         }
-        let mut names: Vec<InstanceId> =
-            self.resolve(&ask.names).await?.iter().flat_map(Meant::instances).collect();
+        let meant = self.resolve(&ask.names).await?;
+        let mut names: Vec<InstanceId> = {
+            let core = self.shared.lock();
+            meant.iter().flat_map(|meant| meant.instances(&core.view)).collect()
+        };
         names.sort();
-        let core = self.shared.lock();
+        let (core, now) = (self.shared.lock(), clock::both());
         let rest = names.iter().filter(|name| ask.after.as_ref().is_none_or(|a| *name > a));
         let mut verdicts = 0;
-        let all = rest.filter_map(|name| foresee::explain(&core.view, name));
+        let all = rest.filter_map(|name| explain(&core.view, name, now));
         let fitting = all.take_while(|explanation| {
             let first = verdicts == 0;
             verdicts += explanation.workers.len().max(1);
@@ -76,7 +83,7 @@ impl Commander {
     /// Groups by name.
     pub(super) async fn groups(&self, ask: &Ask) -> Result<Vec<GroupRow>, Refusal> {
         self.fresh().await?;
-        let rows = foresee::groups(&self.shared.lock().view);
+        let rows = groups::groups(&self.shared.lock().view);
         if ask.names.is_empty() || ask.names.contains(&Target::All) {
             return Ok(rows);
         }

@@ -1,5 +1,6 @@
 //! Whether the fleet can do what a declaration needs.
 
+use dsbus_planner::View;
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::program::{CGROUP, Facility, Problem, ProgramSpec, key_of};
 use dsbus_schema::worker::Worker;
@@ -8,8 +9,9 @@ use dsbus_schema::worker::Worker;
 const NAMED_MAX: usize = 5;
 
 /// What no registered worker can do. Nothing while none has registered: one that can may come.
-pub(super) fn problems(spec: &ProgramSpec, workers: &[&Worker]) -> Vec<Problem> {
+pub(super) fn problems(spec: &ProgramSpec, view: &View) -> Vec<Problem> {
     let needs = spec.needs();
+    let workers: Vec<&Worker> = view.workers().collect();
     if workers.is_empty() || workers.iter().any(|worker| has_all(worker, &needs)) {
         return Vec::new();
     }
@@ -29,16 +31,16 @@ pub(super) fn problems(spec: &ProgramSpec, workers: &[&Worker]) -> Vec<Problem> 
 }
 
 /// What is allowed, and will not do all that is expected.
-pub(super) fn warnings(spec: &ProgramSpec, workers: &[&Worker]) -> Vec<Problem> {
+pub(super) fn warnings(spec: &ProgramSpec, view: &View) -> Vec<Problem> {
     let mut found = Vec::new();
     let needs = spec.needs();
-    let mine = || workers.iter().filter(|worker| spec.machines.contains(&worker.name));
+    let mine = || view.workers().filter(|worker| spec.machines.contains(&worker.name));
     if mine().next().is_some() && !mine().any(|worker| has_all(worker, &needs)) {
         let known = named(mine().map(|worker| &worker.name));
         found.push(problem("machines", format!("{known} cannot do all of {}", needs.join(", "))));
     }
     let whole = |worker: &Worker| worker.facilities.iter().any(|facility| facility == CGROUP);
-    if spec.exclusive && !workers.is_empty() && !workers.iter().any(|worker| whole(worker)) {
+    if spec.exclusive && view.workers().next().is_some() && !view.workers().any(whole) {
         let message = "no worker has a cgroup to keep its children in: what a child of it leaves \
                        behind may outlive the deadline";
         let problem = problem("exclusive", message.to_owned());
@@ -72,21 +74,22 @@ fn problem(key: &str, message: String) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dsbus_planner::view::Seen;
     use serde_json::json;
 
-    /// They live for as long as the tests do.
-    fn workers(all: &[(&str, &[&str])]) -> Vec<&'static Worker> {
-        let worker = |name: &str, facilities: &[&str]| {
+    fn workers(all: &[(&str, &[&str])]) -> View {
+        let mut view = View::default();
+        for (name, facilities) in all {
             let record = json!({
                 "name": name, "machine": "m", "boot": uuid::Uuid::nil(), "directory": "/d",
                 "host": "h", "incarnation": uuid::Uuid::nil(), "agent_pid": 1,
                 "supervisor_pid": 2, "version": "0", "started": "2026-01-01T00:00:00Z",
                 "facilities": facilities,
             });
-            let worker: Worker = serde_json::from_value(record).unwrap();
-            &*Box::leak(Box::new(worker))
-        };
-        all.iter().map(|(name, facilities)| worker(name, facilities)).collect()
+            let value: Worker = serde_json::from_value(record).unwrap();
+            view.set_worker(&value.name.clone(), Some(Seen { seq: 1, value }));
+        }
+        view
     }
 
     fn spec(keys: &serde_json::Value) -> ProgramSpec {

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use dsbus_client::{Error, Refusal, Write};
-use dsbus_planner::rows;
+use dsbus_planner::preview::preview;
+use dsbus_planner::{View, rows};
 use dsbus_schema::command::{
     APPLY_PROGRAMS_MAX, Applied, AppliedProgram, Apply, Change, Create, Scale, Verb, code,
 };
-use dsbus_schema::ids::{ProgramName, UserName, WorkerName};
+use dsbus_schema::ids::{InstanceId, ProgramName, UserName};
 use dsbus_schema::program::{Problem, Program, ProgramSpec};
 use dsbus_schema::rollout::RolloutChange;
 use dsbus_schema::state::State;
 use dsbus_schema::storage::Bucket;
-use dsbus_schema::worker::Worker;
 use uuid::Uuid;
 
 use super::act::Order;
 use super::revise::{self, Author, Revised, revised};
-use super::{Commander, Meant, RACES_MAX, capable, foresee, id, nearest, order, unavailable};
+use super::{Commander, Meant, RACES_MAX, capable, id, nearest, order, unavailable};
 use crate::clock;
 
 /// What a program is to be declared as.
@@ -88,7 +88,7 @@ impl Commander {
             self.refuse_impossible(&new)?;
             if dry_run {
                 let programs: Vec<Program> = new.into_iter().map(|r| r.program).collect();
-                let steps = foresee::preview(&self.shared.lock().view, &programs);
+                let steps = preview(&self.shared.lock().view, &programs, clock::both());
                 return Ok(self.told(&all, steps));
             }
             if writes.is_empty() {
@@ -179,10 +179,9 @@ impl Commander {
     /// Refuses what the fleet cannot do, and what does not fit the other programs.
     fn refuse_impossible(&self, new: &[Revised]) -> Result<(), Refusal> {
         let core = self.shared.lock();
-        let workers: Vec<_> = core.view.workers().collect();
         let mut problems = Vec::new();
         for Program { name, spec, .. } in new.iter().map(|revised| &revised.program) {
-            problems.extend(named(name, capable::problems(spec, &workers)));
+            problems.extend(named(name, capable::problems(spec, &core.view)));
         }
         let all = specs(core.view.programs(), new);
         let applied: Vec<&ProgramName> = new.iter().map(|r| &r.program.name).collect();
@@ -277,12 +276,11 @@ impl Commander {
     /// The answer.
     fn told(&self, all: &[Revised], steps: Vec<String>) -> Applied {
         let core = self.shared.lock();
-        let workers: Vec<_> = core.view.workers().collect();
         let specs = specs(core.view.programs(), all);
         let programs = all.iter().map(|Revised { program, change, changed, rolls }| {
             let mut warnings = program.spec.warnings();
-            warnings.extend(unknown_machines(&program.spec, &workers));
-            warnings.extend(capable::warnings(&program.spec, &workers));
+            warnings.extend(unknown_machines(&program.spec, &core.view));
+            warnings.extend(capable::warnings(&program.spec, &core.view));
             warnings.extend(order::warnings(&specs, &program.spec));
             AppliedProgram {
                 name: program.name.clone(),
@@ -300,7 +298,9 @@ impl Commander {
 
     fn refuse_if_live(&self, program: &Program) -> Result<(), Refusal> {
         let core = self.shared.lock();
-        let live = program.instances().any(|name| {
+        let mut names = core.view.declared(program).into_iter();
+        let live = names.any(|index| {
+            let name = InstanceId::new(program.name.clone(), index);
             rows::instance(&core.view, &name).is_some_and(|row| {
                 row.wanted.run || row.state.may_have_child() || row.state == State::Backoff
             })
@@ -333,12 +333,11 @@ fn specs<'a>(stored: impl Iterator<Item = &'a Program>, new: &'a [Revised]) -> o
 }
 
 /// Machines that no worker of this fleet is named after: allowed, since one may come.
-fn unknown_machines(spec: &ProgramSpec, workers: &[&Worker]) -> Vec<Problem> {
-    let is_known = |name: &WorkerName| workers.iter().any(|worker| worker.name == *name);
-    let unknown = spec.machines.iter().filter(|machine| !is_known(machine));
+fn unknown_machines(spec: &ProgramSpec, view: &View) -> Vec<Problem> {
+    let unknown = spec.machines.iter().filter(|machine| view.worker(machine).is_none());
     unknown
         .map(|machine| {
-            let names = workers.iter().map(|worker| worker.name.as_str());
+            let names = view.workers().map(|worker| worker.name.as_str());
             let near = nearest(machine.as_str(), names);
             Problem {
                 key: "machines".to_owned(),

@@ -1,13 +1,14 @@
 //! `rebalance`: instances are told to leave the places that they have.
 
 use dsbus_client::{Error, Refusal, Write};
+use dsbus_planner::rebalance::rebalance;
 use dsbus_schema::command::{PlannedMove, Rebalance, Verb, code};
 use dsbus_schema::goal::Goal;
 use dsbus_schema::ids::{Epoch, InstanceId};
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
-use super::{Commander, RACES_MAX, foresee, id, unavailable};
+use super::{Commander, RACES_MAX, id, unavailable};
 
 impl Commander {
     /// Says which instances would be moved so that workers are loaded evenly, and, unless that is
@@ -22,7 +23,7 @@ impl Commander {
                 core.view.goal(name).is_some_and(|goal| goal.commands.has_acted(command))
             };
             let again = core.view.programs().any(|p| p.instances().any(|name| acted(&name)));
-            let moves = foresee::rebalance(&core.view).into_iter();
+            let moves = rebalance(&core.view).into_iter();
             let moves = moves.filter(|planned| !again || acted(&planned.name));
             let placed = moves.filter_map(|planned| {
                 let placed = core.view.placed(&planned.name)?;

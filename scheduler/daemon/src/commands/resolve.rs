@@ -1,6 +1,7 @@
 //! What the names in a command mean.
 
 use dsbus_client::Refusal;
+use dsbus_planner::View;
 use dsbus_schema::command::code;
 use dsbus_schema::ids::{InstanceId, ProgramName, Target};
 use dsbus_schema::program::Program;
@@ -25,10 +26,12 @@ impl Meant {
         Meant { program, index: None, named: true }
     }
 
-    pub(super) fn instances(&self) -> Vec<InstanceId> {
+    /// Its instances; of a program that has one on each worker those that there are.
+    pub(super) fn instances(&self, view: &View) -> Vec<InstanceId> {
+        let name = |index| InstanceId::new(self.program.name.clone(), index);
         match self.index {
-            Some(index) => vec![InstanceId::new(self.program.name.clone(), index)],
-            None => self.program.instances().collect(),
+            Some(index) => vec![name(index)],
+            None => view.declared(&self.program).into_iter().map(name).collect(),
         }
     }
 }
@@ -54,11 +57,17 @@ impl Commander {
                 Target::Instance(InstanceId { program, index }) => {
                     let program = self.known(program).await?;
                     let placed = InstanceId::new(program.name.clone(), *index);
-                    let retiring = self.shared.lock().view.placed(&placed).is_some();
-                    if *index >= program.spec.numprocs && !retiring {
+                    let known = {
+                        let view = &self.shared.lock().view;
+                        view.is_declared(&program, *index) || view.placed(&placed).is_some()
+                    };
+                    if !known {
                         let (name, n) = (&program.name, program.spec.numprocs);
-                        let text =
-                            format!("no instance {name}:{index}: {name} has {n}, from {name}:0");
+                        let text = if program.spec.system {
+                            format!("no instance {name}:{index}: dsbus status {name} shows them")
+                        } else {
+                            format!("no instance {name}:{index}: {name} has {n}, from {name}:0")
+                        };
                         return Err(Refusal::new(code::NOT_FOUND, text));
                     }
                     meant.push(Meant { program, index: Some(*index), named: true });

@@ -3,33 +3,39 @@
 use dsbus_schema::command::Change;
 use dsbus_schema::ids::{ProgramId, ProgramName, UserName};
 use dsbus_schema::moment::Timestamp;
-use dsbus_schema::program::{Program, ProgramSpec};
+use dsbus_schema::program::{Kind, Program, ProgramSpec};
 use dsbus_schema::rollout::{Rollout, RolloutState, Stable};
 use serde_json::Value;
 use uuid::Uuid;
 
 /// Who declares, why and when.
 #[derive(Debug, Clone)]
-pub(super) struct Author<'a> {
-    pub(super) command: Uuid,
-    pub(super) verb: &'static str,
-    pub(super) by: &'a UserName,
-    pub(super) at: Timestamp,
+pub struct Author<'a> {
+    /// Id of the command.
+    pub command: Uuid,
+    /// Its verb.
+    pub verb: &'static str,
+    /// Who.
+    pub by: &'a UserName,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A program after a declaration.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Revised {
-    pub(super) program: Program,
-    pub(super) change: Change,
+pub struct Revised {
+    /// The program.
+    pub program: Program,
+    /// What kind of change it is.
+    pub change: Change,
     /// Names of the keys that changed.
-    pub(super) changed: Vec<String>,
+    pub changed: Vec<String>,
     /// The change needs new children, and is rolled out.
-    pub(super) rolls: bool,
+    pub rolls: bool,
 }
 
-/// The program after it is declared as `spec`.
-pub(super) fn revised(
+/// The program after it is declared as `spec`. The simulation declares by it, too.
+pub fn revised(
     name: &ProgramName,
     stored: Option<Program>,
     spec: &ProgramSpec,
@@ -51,6 +57,9 @@ pub(super) fn revised(
     program.spec = spec.clone();
     signed(&mut program, author, reason);
     let rolls = rolls(&before.spec, spec);
+    if spec.kind == Kind::Oneshot {
+        program.rollout = None;
+    }
     if rolls {
         let stable = match before.rollout {
             Some(rollout) => rollout.stable,
@@ -61,7 +70,7 @@ pub(super) fn revised(
             // What is gone back to has proved itself, and needs no canaries.
             promoted: spec.update.canary == 0 || back,
             state: RolloutState::Rolling,
-            reverts: None,
+            reverts: back.then_some(before.revision),
             reason: None,
             since: author.at,
             stable,
@@ -71,9 +80,9 @@ pub(super) fn revised(
     Revised { program, change: Change::Changed, changed, rolls }
 }
 
-/// Whether a change is rolled out.
+/// Whether a change is rolled out: it needs new children, and there are some for longer than a run.
 pub(super) fn rolls(before: &ProgramSpec, after: &ProgramSpec) -> bool {
-    !before.same_child(after)
+    after.kind == Kind::Service && !before.same_child(after)
 }
 
 fn signed(program: &mut Program, author: &Author<'_>, reason: Option<String>) {

@@ -1,6 +1,7 @@
 //! `rollout`: pause, resume, promote and undo; and the events of all rollouts that commands begin.
 
 use dsbus_client::{Error, Refusal, Write};
+use dsbus_planner::groups;
 use dsbus_schema::command::{RolloutAct, RolloutRow, RolloutStep, Verb, code};
 use dsbus_schema::event::Fact;
 use dsbus_schema::ids::UserName;
@@ -11,8 +12,8 @@ use uuid::Uuid;
 
 use super::declare::{Wish, author};
 use super::revise::Author;
-use super::{Commander, Meant, RACES_MAX, foresee, id, unavailable};
-use crate::verify;
+use super::{Commander, Meant, RACES_MAX, id, unavailable};
+use crate::{clock, verify};
 
 impl Commander {
     /// Steers the rollouts of programs: of all that are named, or of none.
@@ -30,8 +31,9 @@ impl Commander {
             self.steer(&meant, act.step, &author).await?;
         }
         self.fresh().await?;
-        let core = self.shared.lock();
-        Ok(meant.iter().filter_map(|m| foresee::rollout(&core.view, &m.program.name)).collect())
+        let (core, now) = (self.shared.lock(), clock::both());
+        let row = |m: &Meant| groups::rollout(&core.view, &m.program.name, now);
+        Ok(meant.iter().filter_map(row).collect())
     }
 
     /// Which programs are meant; of all, and of groups, those that are being rolled out.

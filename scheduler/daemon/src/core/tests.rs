@@ -1,7 +1,5 @@
 //! Folding: what the bus delivers, once or twice, in order or after a fresh start.
 
-use std::time::Duration;
-
 use dsbus_planner::{Now, plan};
 use dsbus_schema::moment::Timestamp;
 use serde_json::json;
@@ -146,4 +144,51 @@ fn it_is_ready_when_all_is_known_and_not_after_a_reset() {
         plan(&mut core.view, Now { boot: at(0), wall: Timestamp::from_unix_nanos(0) }).is_empty()
             || core.view.programs().next().is_none()
     );
+}
+
+/// Three workers that touched at 1 s; those of `until` go on until then. When each is lost.
+fn lost_at(until: &[(&str, u64)]) -> (BTreeMap<String, u64>, Vec<LeaseKey>) {
+    let mut core = core(30_000);
+    for (seq, (name, _)) in (10..).zip(until) {
+        fold(&mut core, Bucket::Workers, &put(name, seq, &worker_record(name)), 0);
+    }
+    let (mut lost, mut awaited, mut seq) = (BTreeMap::new(), Vec::new(), 100);
+    for t in (1_000..29_000).step_by(50) {
+        for (name, end) in until {
+            seq += 1;
+            let key = format!("{name}._touch.5");
+            if t <= *end && t % 1_500 == 1_000 {
+                fold(&mut core, Bucket::Fleet, &put(&key, seq, &json!({})), t);
+            }
+            // Each touched at its end for the last time, about.
+            if t == end + 5_200 {
+                fold(&mut core, Bucket::Fleet, &entry(&key, seq, Value::Expired), t);
+            }
+        }
+        let (now_lost, ..) = core.judge_all(at(t));
+        lost.extend(now_lost.into_iter().map(|(worker, _)| (worker.to_string(), t)));
+        awaited.extend(core.take_awaited());
+    }
+    (lost, awaited)
+}
+
+#[test]
+fn many_that_are_silent_at_once_are_given_their_time_twice() {
+    let (lost, awaited) = lost_at(&[("w1", 4_000), ("w2", 28_000), ("w3", 28_000)]);
+    assert_eq!(lost, BTreeMap::from([("w1".to_owned(), 9_200)]));
+    assert_eq!(awaited, []);
+    // The second expires a second after the first, and was overdue before that.
+    let (lost, awaited) = lost_at(&[("w1", 4_000), ("w2", 5_500), ("w3", 28_000)]);
+    let at_least = |name: &str, t: u64| assert!(lost[name] >= t, "{lost:?}");
+    at_least("w1", 4_000 + 10_000);
+    at_least("w2", 5_500 + 10_000);
+    assert_eq!(awaited.len(), 2, "each is told once: {awaited:?}");
+}
+
+#[test]
+fn losses_that_are_far_apart_are_not_many() {
+    let (lost, awaited) = lost_at(&[("w1", 4_000), ("w2", 13_000), ("w3", 28_000)]);
+    assert_eq!(lost.len(), 2);
+    assert!(lost["w2"] < 13_000 + 6_000, "{lost:?}");
+    assert_eq!(awaited, []);
 }

@@ -27,38 +27,56 @@ pub(super) fn retry_delay(attempt: u64) -> Duration {
 
 /// The times that follow from T.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rules {
+pub struct Rules {
     seconds: u64,
 }
 
 impl Rules {
     /// Of a lease of `seconds`.
-    pub(crate) fn new(seconds: u64) -> Rules {
+    pub fn new(seconds: u64) -> Rules {
         Rules { seconds }
     }
 
     /// T.
-    pub(crate) fn ttl(self) -> Duration {
+    pub fn ttl(self) -> Duration {
         Duration::from_secs(self.seconds)
     }
 
     /// How long after a touch the next one is sent; also how long the supervisor may be silent.
-    pub(crate) fn renew(self) -> Duration {
+    pub fn renew(self) -> Duration {
         self.ttl() / 3
     }
 
     /// How long an answer is waited for.
-    pub(crate) fn patience(self) -> Duration {
+    pub fn patience(self) -> Duration {
         Duration::from_millis(500).min(self.ttl() / 6)
     }
 
     /// How long children may live after the sending of a touch that counts.
-    pub(crate) fn life(self) -> Duration {
+    pub fn life(self) -> Duration {
         self.ttl().saturating_sub(Duration::from_millis(250).max(self.ttl() / 10))
     }
 
     /// How often the supervisor is asked whether it lives: at least twice before each touch.
-    pub(crate) fn ping(self) -> Duration {
+    pub fn ping(self) -> Duration {
         (self.ttl() / 6).clamp(Duration::from_millis(100), AGENT_PINGS)
     }
+}
+
+/// Rules that the simulation leaves out, to show that each is needed. A worker leaves out none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
+pub struct Omitted {
+    /// Rule 1: a touch that failed is not tried again before the next one is due.
+    pub retries: bool,
+    /// Rule 2: an own attempt that is found stored is not adopted.
+    pub adoption: bool,
+    /// Rule 3: it touches although its supervisor does not answer.
+    pub supervisor: bool,
+    /// Rule 13: every acknowledged touch counts.
+    pub counting: bool,
+    /// Rule 13: a lease is counted from the acknowledgement, and without a margin.
+    pub margin: bool,
+    /// Rule 15: a lease is extended before everything older was delivered.
+    pub barrier: bool,
 }

@@ -5,16 +5,16 @@ use dsbus_schema::touch::Touch;
 
 /// What the bus has under a key, as the watch delivered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// Its sequence; 0 when there never was an entry.
-    pub(crate) seq: u64,
+    pub seq: u64,
     /// The touch; `None` when there is no live key: the marker of an expiry, a tombstone, nothing.
-    pub(crate) touch: Option<Touch>,
+    pub touch: Option<Touch>,
 }
 
 /// What happens to a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Input {
+pub enum Input {
     /// Time has passed.
     Tick,
     /// Somebody asks whether we live: touch at once.
@@ -57,7 +57,7 @@ pub(crate) enum Input {
 
 /// What is to be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Output {
+pub enum Output {
     /// Send a touch, and wait for the answer no longer than [`super::Rules::patience`].
     Send {
         /// Number of the attempt.

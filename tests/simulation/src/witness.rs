@@ -1,0 +1,446 @@
+//! The witness: sees everything as it is, and checks at every step what DESIGN.md section 5 claims.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dsbus_client::{Entry, Value};
+use dsbus_scheduler::core::{Core, LeaseKey};
+use dsbus_schema::event::{Event as Told, Fact};
+use dsbus_schema::goal::Goal;
+use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::moment::BootTime;
+use dsbus_schema::placement::Placement;
+use dsbus_schema::program::Program;
+use dsbus_schema::state::State;
+use dsbus_schema::storage::{Bucket, FleetKey};
+use dsbus_schema::touch::PRESENCE_SECONDS;
+use uuid::Uuid;
+
+use crate::adapter;
+use crate::dice::{MS, SECOND};
+use crate::event::{Command, Event, Who};
+use crate::world::World;
+use crate::{Failure, Invariant};
+
+/// After a machine's thaw its outdated children are dead within this time.
+const THAW_MS: u64 = 50;
+/// Trouble that is shorter than two thirds of a lease, less this, loses no lease: a touch follows
+/// the end of the trouble within the patience for the last one, the pause before the next, and two
+/// slow ways.
+const TOUCH_AGAIN_MS: u64 = 1_800;
+
+/// The longest lease of a run.
+const LONGEST: u64 = 7 * SECOND;
+
+/// What the witness knows.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    pub(crate) workers: Vec<WorkerName>,
+    /// What a scheduler would know that hears everything at once.
+    pub(crate) oracle: Core,
+    highest: BTreeMap<InstanceId, Epoch>,
+    places: BTreeMap<InstanceId, WorkerName>,
+    /// Placements that said at some time that the instance is to stop.
+    stops: BTreeSet<(InstanceId, Epoch)>,
+    events: BTreeMap<(InstanceId, Epoch), BTreeMap<u64, Uuid>>,
+    issued: BTreeMap<Uuid, Command>,
+    acted: BTreeSet<Uuid>,
+    pub(crate) acknowledged: Vec<Command>,
+    /// Since when each worker could be reached.
+    reached: Vec<Option<u64>>,
+    /// Since when each worker has been in trouble, and times of it that are over.
+    trouble: Vec<Option<u64>>,
+    troubles: Vec<Vec<(u64, u64)>>,
+    /// When each scheduler last could not hear or speak.
+    pub(crate) deaf: Vec<u64>,
+    touched: BTreeMap<LeaseKey, u64>,
+    pub(crate) skewed: bool,
+    /// Machines that are not switched on again.
+    pub(crate) for_good: BTreeSet<usize>,
+}
+
+impl Witness {
+    pub(crate) fn new(workers: usize) -> Witness {
+        let name = |n: usize| WorkerName::parse(&format!("w{}", n + 1)).ok();
+        Witness {
+            workers: (0..workers).filter_map(name).collect(),
+            oracle: Core::default(),
+            highest: BTreeMap::new(),
+            places: BTreeMap::new(),
+            stops: BTreeSet::new(),
+            events: BTreeMap::new(),
+            issued: BTreeMap::new(),
+            acted: BTreeSet::new(),
+            acknowledged: Vec::new(),
+            reached: vec![None; workers],
+            trouble: vec![Some(0); workers],
+            troubles: vec![Vec::new(); workers],
+            deaf: Vec::new(),
+            touched: BTreeMap::new(),
+            skewed: false,
+            for_good: BTreeSet::new(),
+        }
+    }
+}
+
+impl World {
+    /// An invariant does not hold.
+    pub(crate) fn fail(&mut self, invariant: Invariant, what: String) {
+        if self.failure.is_none() {
+            self.failure = Some(Failure { invariant, at: self.agenda.now(), what });
+        }
+    }
+
+    /// Looks at what changed by the last event: who can be reached, and who is in trouble.
+    pub(crate) fn observe(&mut self) {
+        let (now, fleet) = (self.agenda.now(), crate::stream::index(Bucket::Fleet));
+        let led = self.streams[fleet].leader.is_some();
+        self.witness.deaf.resize(self.schedulers.len(), 0);
+        for n in 0..self.schedulers.len() {
+            if !self.hears(n) {
+                self.witness.deaf[n] = self.witness.deaf[n].max(now);
+            }
+        }
+        for n in 0..self.machines.len() {
+            let reached = self.reachable(n);
+            let w = &mut self.witness;
+            match (reached, w.reached[n]) {
+                (true, None) => w.reached[n] = Some(now),
+                (false, Some(_)) => w.reached[n] = None,
+                _ => {}
+            }
+            match (reached && led, w.trouble[n]) {
+                (false, None) => w.trouble[n] = Some(now),
+                (true, Some(since)) => {
+                    w.troubles[n].push((since, now));
+                    w.trouble[n] = None;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a scheduler hears and speaks.
+    fn hears(&self, n: usize) -> bool {
+        let who = Who::Scheduler(n);
+        let (net, now) = (&self.nets[self.host(who)], self.agenda.now());
+        let process = self.procs.get(&who).filter(|p| p.alive && !p.frozen);
+        let linked = process.is_some_and(|p| p.link.node.is_some() && p.link.stalled_until <= now);
+        linked && !net.cut_in && !net.cut_out
+    }
+
+    /// Whether a worker answers whoever asks it.
+    fn reachable(&self, n: usize) -> bool {
+        let runs = |who: Who| self.procs.get(&who).filter(|p| p.alive && !p.frozen);
+        let (agent, supervisor) = (runs(Who::Agent(n)), runs(Who::Supervisor(n)));
+        let linked = agent
+            .is_some_and(|p| p.link.node.is_some() && p.link.stalled_until <= self.agenda.now());
+        let net = &self.nets[n];
+        linked
+            && supervisor.is_some()
+            && !self.machines[n].frozen
+            && !net.cut_in
+            && !net.cut_out
+            && self.agents[n].as_ref().is_some_and(|agent| agent.serves())
+    }
+
+    /// Whether a worker could be reached all the time for so long.
+    fn reached_for(&self, n: usize, time: u64) -> bool {
+        let since = self.witness.reached[n];
+        since.is_some_and(|since| since + time <= self.agenda.now())
+    }
+
+    /// The longest trouble of a worker in the last `time`.
+    fn longest_trouble(&self, n: usize, time: u64) -> u64 {
+        let now = self.agenda.now();
+        let from = now.saturating_sub(time);
+        let w = &self.witness;
+        let current = w.trouble[n].map(|since| (since, now));
+        let all = w.troubles[n].iter().copied().chain(current);
+        let part = |(a, b): (u64, u64)| (b > from).then(|| b - a.max(from));
+        all.filter_map(part).max().unwrap_or(0)
+    }
+
+    /// Something is stored in a bucket.
+    pub(crate) fn witness_entries(&mut self, bucket: Bucket, new: &[Entry]) {
+        let mut moved: BTreeMap<InstanceId, (Option<WorkerName>, bool)> = BTreeMap::new();
+        for entry in new {
+            if bucket == Bucket::Fleet {
+                self.witness_fleet(entry, &mut moved);
+            }
+            self.witness_acted(bucket, entry);
+            let heard = BootTime(self.agenda.now() + SECOND);
+            let _ = self.witness.oracle.fold(bucket, entry, heard);
+        }
+        for (name, (from, put)) in moved {
+            if adapter::places(&self.witness.oracle, &name) > 1 {
+                let on = adapter::placements(&self.witness.oracle, &name);
+                let on: Vec<String> = on.iter().map(|(worker, _)| worker.to_string()).collect();
+                let what = format!("{name} is placed on {}", on.join(" and "));
+                self.fail(Invariant::OnePlacement, what);
+            }
+            if let Some(from) = from.filter(|_| put) {
+                self.witness_move(&name, &from);
+            }
+        }
+    }
+
+    fn witness_fleet(
+        &mut self,
+        entry: &Entry,
+        moved: &mut BTreeMap<InstanceId, (Option<WorkerName>, bool)>,
+    ) {
+        match FleetKey::parse(&entry.key) {
+            Some(FleetKey::Placement(worker, name)) => {
+                let placement: Option<Placement> = entry.json().ok().flatten();
+                let seen = moved.entry(name.clone()).or_default();
+                match placement {
+                    None => {
+                        self.note(|| format!("fleet: {} is gone ({})", entry.key, entry.seq));
+                        seen.0 = self.witness.places.remove(&name);
+                        if seen.0.is_none() {
+                            seen.0 = Some(worker);
+                        }
+                    }
+                    Some(placement) => {
+                        seen.1 = true;
+                        self.witness_placed(&worker, &name, &placement);
+                    }
+                }
+            }
+            Some(FleetKey::Touch(worker, seconds)) => self.witness_touch(worker, seconds, entry),
+            Some(FleetKey::Scheduler(_)) | None => {}
+        }
+    }
+
+    fn witness_placed(&mut self, worker: &WorkerName, name: &InstanceId, placement: &Placement) {
+        let epoch = placement.epoch;
+        let run = if placement.wanted.run { "run" } else { "stop" };
+        self.note(|| {
+            format!("fleet: {worker}.{name} epoch {epoch}, {run}, {:?}", placement.wanted)
+        });
+        if !placement.wanted.run {
+            self.witness.stops.insert((name.clone(), epoch));
+        }
+        let stays = self.witness.places.get(name) == Some(worker);
+        let highest = self.witness.highest.get(name).copied().unwrap_or_default();
+        if epoch < highest || (epoch == highest && !stays) {
+            let what = format!("{name} is placed on {worker} under epoch {epoch} after {highest}");
+            self.fail(Invariant::EpochGrows, what);
+        }
+        self.witness.highest.insert(name.clone(), epoch.max(highest));
+        self.witness.places.insert(name.clone(), worker.clone());
+    }
+
+    fn witness_touch(&mut self, worker: WorkerName, seconds: u64, entry: &Entry) {
+        let (now, key) = (self.agenda.now(), (worker, seconds));
+        match entry.value {
+            Value::Put(_) => drop(self.witness.touched.insert(key, now)),
+            Value::Deleted | Value::Expired => {
+                self.note(|| format!("fleet: marker of {} ({})", entry.key, entry.seq));
+                let held = adapter::holds(&self.witness.oracle, &key);
+                let Some(n) = self.machine_of(&key.0).filter(|_| held) else { return };
+                let enough = (seconds * 2 * SECOND / 3).saturating_sub(TOUCH_AGAIN_MS * MS);
+                if !self.witness.skewed
+                    && self.longest_trouble(n, seconds * SECOND + SECOND) < enough
+                {
+                    let what = format!("{} expired, and its worker was well", entry.key);
+                    self.fail(Invariant::LeaseKept, what);
+                }
+            }
+        }
+    }
+
+    fn witness_move(&mut self, name: &InstanceId, from: &WorkerName) {
+        self.counts.moves += 1;
+        let Some(n) = self.machine_of(from) else { return };
+        let gave_up = adapter::status(&self.witness.oracle, name, from)
+            .is_some_and(|status| status.state == State::Fatal);
+        let seconds = self.witness.places.get(name).cloned();
+        let seconds =
+            seconds.and_then(|to| adapter::lease_seconds(&self.witness.oracle, name, &to));
+        let time = seconds.unwrap_or(1) * SECOND;
+        if !gave_up && self.reached_for(n, time) {
+            let what = format!("{name} was moved away from {from}, which could be reached");
+            self.fail(Invariant::NoNeedlessMove, what);
+        }
+    }
+
+    /// A scheduler declares a lease lost.
+    pub(crate) fn witness_lost(&mut self, n: usize, key: &LeaseKey) {
+        let scheduler = n;
+        self.counts.losses += 1;
+        let (worker, seconds) = key;
+        let Some(n) = self.machine_of(worker) else { return };
+        let time = seconds * SECOND;
+        if self.reached_for(n, time) {
+            let what = format!("{worker} was declared lost, and could be reached");
+            return self.fail(Invariant::NoNeedlessLoss, what);
+        }
+        // Rule 7, as seen by somebody who knows: workers whose leases end within T of this one's.
+        let now = self.agenda.now();
+        let end = |worker: &WorkerName, seconds: u64| {
+            let touched = self.witness.touched.get(&(worker.clone(), seconds));
+            touched.map_or(0, |at| at + seconds * SECOND)
+        };
+        let mine = end(worker, *seconds);
+        let close = |other: &&WorkerName| {
+            let theirs = end(other, PRESENCE_SECONDS);
+            *other == worker || (theirs <= now && theirs.abs_diff(mine) <= time / 2)
+        };
+        let gone = |other: &&WorkerName| {
+            end(other, PRESENCE_SECONDS) + 2 * time + PRESENCE_SECONDS * SECOND < now
+        };
+        let workers = || self.witness.workers.iter();
+        let (silent, living) =
+            (workers().filter(close).count(), workers().filter(|w| !gone(w)).count());
+        // One who could not hear for a while may not know.
+        let knows = self.witness.deaf[scheduler] + 3 * time + LONGEST < now;
+        if silent >= 2 && silent * 3 > living && now < mine + time - SECOND && knows {
+            let what =
+                format!("{worker} was declared lost early, with {silent} of {living} silent");
+            self.fail(Invariant::ManyWait, what);
+        }
+    }
+
+    fn witness_acted(&mut self, bucket: Bucket, entry: &Entry) {
+        let commands = match bucket {
+            Bucket::Programs => entry.json::<Program>().ok().flatten().map(|p| p.commands),
+            Bucket::Goals => entry.json::<Goal>().ok().flatten().map(|goal| goal.commands),
+            Bucket::Fleet | Bucket::Workers | Bucket::Status => None,
+        };
+        let Some(commands) = commands else { return };
+        let w = &self.witness;
+        let new = w.issued.keys().filter(|id| !w.acted.contains(*id) && commands.has_acted(**id));
+        let new: Vec<Uuid> = new.copied().collect();
+        self.witness.acted.extend(new);
+    }
+
+    /// A client gives a command.
+    pub(crate) fn witness_issued(&mut self, command: &Command) {
+        self.counts.commands += 1;
+        self.witness.issued.insert(command.id, command.clone());
+    }
+
+    /// A command was answered.
+    pub(crate) fn witness_acknowledged(&mut self, command: &Command) {
+        self.counts.acknowledged += 1;
+        self.witness.acknowledged.push(command.clone());
+    }
+
+    /// An event is stored, for the first time under its id.
+    pub(crate) fn witness_event(&mut self, event: &Told) {
+        let Fact::Process(fact) = &event.data else { return };
+        self.note(|| format!("event: {} {}.{} {}", fact.name, fact.epoch, fact.seq, fact.state));
+        if fact.worker.is_none() {
+            return;
+        }
+        let told = self.witness.events.entry((fact.name.clone(), fact.epoch)).or_default();
+        if let Some(before) = told.insert(fact.seq, event.id)
+            && before != event.id
+        {
+            let what = format!("{} has two events {}.{}", fact.name, fact.epoch, fact.seq);
+            self.fail(Invariant::EventsGapless, what);
+        }
+    }
+
+    /// No event is missing, of those that were told.
+    pub(crate) fn gap(&self) -> Option<String> {
+        self.witness.events.iter().find_map(|((name, epoch), told)| {
+            let missing = (1..).zip(told.keys()).find(|(due, seq)| due != *seq)?.0;
+            Some(format!("{name} has no event {epoch}.{missing}, and later ones"))
+        })
+    }
+
+    /// A child is born.
+    pub(crate) fn witness_birth(&mut self, machine: usize, pid: i32) {
+        self.counts.births += 1;
+        let Some(kid) = self.machines[machine].kids.get(&pid).cloned() else { return };
+        self.check_alone(machine, pid, &kid, Invariant::OneChild);
+    }
+
+    /// Whether another child of an exclusive instance runs somewhere.
+    fn check_alone(
+        &mut self,
+        machine: usize,
+        pid: i32,
+        kid: &crate::machine::Kid,
+        broken: Invariant,
+    ) {
+        for (n, m) in self.machines.iter().enumerate().filter(|(_, m)| !m.frozen) {
+            let others = m.kids.iter().filter(|(other, _)| (n, **other) != (machine, pid));
+            let same = |(_, other): &(&i32, &crate::machine::Kid)| {
+                other.name == kid.name
+                    && (other.exclusive || kid.exclusive)
+                    && (other.main || (other.kin && self.lives(other.parent)))
+            };
+            // What was frozen with its machine has a moment to be killed.
+            let thaws = m.thawed.is_some_and(|at| at + THAW_MS * MS > self.agenda.now());
+            if let Some((other, _)) = { others }.find(same).filter(|_| !thaws) {
+                let what = format!(
+                    "{} lives on w{} as {pid} and on w{} as {other}",
+                    kid.name,
+                    machine + 1,
+                    n + 1
+                );
+                return self.fail(broken, what);
+            }
+        }
+    }
+
+    /// A child has ended.
+    pub(crate) fn witness_end(&mut self, machine: usize, pid: i32) {
+        self.note(|| format!("w{}: process {pid} is dead", machine + 1));
+    }
+
+    /// A machine was frozen, or thaws.
+    pub(crate) fn witness_freeze(&mut self, machine: usize, frozen: bool) {
+        if !frozen {
+            let at = self.agenda.now() + THAW_MS * MS + MS;
+            self.agenda.at(at, Event::Thawed(machine));
+        }
+    }
+
+    /// Some moments after a thaw.
+    pub(crate) fn check_thawed(&mut self, machine: usize) {
+        if self.machines[machine].frozen {
+            return;
+        }
+        let kids: Vec<_> = self.machines[machine].kids.clone().into_iter().collect();
+        for (pid, kid) in kids.into_iter().filter(|(_, kid)| kid.main) {
+            self.check_alone(machine, pid, &kid, Invariant::KilledAfterThaw);
+        }
+    }
+
+    /// A supervisor begins to stop a child.
+    pub(crate) fn witness_stopping(
+        &mut self,
+        n: usize,
+        name: &InstanceId,
+        epoch: Epoch,
+        reason: &str,
+    ) {
+        self.note(|| format!("w{}: stops {name}: {reason}", n + 1));
+        let (now, worker) = (self.agenda.now(), self.worker(n));
+        let oracle = &self.witness.oracle;
+        let placed = adapter::placed_on(oracle, name, &worker);
+        let well = if reason.starts_with("fenced") {
+            let since = now.saturating_sub(15 * SECOND);
+            let recent = self.longest_trouble(n, now - since) == 0;
+            self.counts.fenced += 1;
+            recent
+        } else if reason.starts_with("its placement was taken away") {
+            placed == Some(epoch)
+        } else if reason.starts_with("it was placed anew") {
+            placed.is_none_or(|placed| placed <= epoch)
+                && self.witness.highest.get(name) == Some(&epoch)
+        } else if reason.starts_with("stop was requested") {
+            !self.witness.stops.contains(&(name.clone(), epoch))
+        } else {
+            false
+        };
+        if well {
+            let what = format!("{name} is stopped on {worker} without cause: {reason}");
+            self.fail(Invariant::StopsWithCause, what);
+        }
+    }
+}
