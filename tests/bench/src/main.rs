@@ -8,15 +8,20 @@
 //! - A number that was not measured is not told: a bench fails, or says what is missing.
 
 mod births;
+mod bus;
 mod chart;
 mod clock;
 mod cost;
+mod crew;
 mod ear;
+mod failover;
 mod fleet;
 mod flood;
 mod floor;
 mod idle;
 mod machine;
+mod markers;
+mod member;
 mod output;
 mod planner;
 mod proc;
@@ -24,6 +29,8 @@ mod report;
 mod restart;
 mod spawn;
 mod supervisor;
+mod teller;
+mod varz;
 
 use std::error::Error;
 use std::panic::catch_unwind;
@@ -68,6 +75,8 @@ const BENCHES: &[Bench] = &[
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
     Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
+    Bench { name: "failover", title: "a worker is lost", run: failover::run },
+    Bench { name: "bus", title: "messages at rest, and 1,000 workers", run: bus::run },
 ];
 
 /// Measures dsbus beside Supervisor, and beside what the machine itself can do.
