@@ -182,7 +182,16 @@ impl Action {
         match self {
             Action::Fire { program, .. } | Action::Forget { program, .. } => Some(program),
             Action::Rollout { record, .. } => Some(&record.name),
-            other => other.instance().map(|name| &name.program),
+            Action::Place { .. }
+            | Action::Update { .. }
+            | Action::Move { .. }
+            | Action::Remove { .. }
+            | Action::CountFailure { .. }
+            | Action::SetFleetStatus { .. }
+            | Action::ClearFleetStatus { .. }
+            | Action::DropStatus { .. }
+            | Action::Stop { .. }
+            | Action::ForgetWorker { .. } => self.instance().map(|name| &name.program),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::view::{Entry, Instance, Now, View};
 
 /// What others wait for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question that others ask")]
 pub(crate) struct Summary {
     /// An instance is wanted, was not started yet, and can be.
     pub(crate) unstarted: bool,

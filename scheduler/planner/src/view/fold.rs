@@ -328,8 +328,12 @@ impl View {
     /// Plans for everything again.
     pub fn note_all(&mut self) {
         let View { programs, hosts, index, .. } = self;
-        programs.keys().for_each(|name| index.note(name));
-        hosts.keys().for_each(|name| index.note_worker(name));
+        for name in programs.keys() {
+            index.note(name);
+        }
+        for name in hosts.keys() {
+            index.note_worker(name);
+        }
     }
 
     /// Whether something is known that was not planned with yet.

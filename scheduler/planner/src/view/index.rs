@@ -80,12 +80,13 @@ impl Index {
     pub(crate) fn note_tied(&mut self, program: &ProgramName) {
         let Some(ties) = self.ties.get(program) else { return };
         let dependents = self.dependents.get(program).into_iter().flatten();
-        let tied: BTreeSet<ProgramName> = dependents.chain(&ties.depends_on).cloned().collect();
+        let concerned: BTreeSet<ProgramName> =
+            dependents.chain(&ties.depends_on).cloned().collect();
         // Whoever waits for a dependency holds up none of its peers, which so depend on it, too.
-        for name in tied.iter().chain([program]) {
+        for name in concerned.iter().chain([program]) {
             self.note_peers(name);
         }
-        self.news.extend(tied);
+        self.news.extend(concerned);
     }
 
     fn note_peers(&mut self, program: &ProgramName) {

@@ -19,7 +19,9 @@ impl View {
                     }
                     self.set_goal(name, None, None);
                 }
-                workers.iter().for_each(|name| self.set_worker_goal(name, None));
+                for name in &workers {
+                    self.set_worker_goal(name, None);
+                }
             }
             Bucket::Workers => workers.iter().for_each(|name| self.set_worker(name, None)),
             Bucket::Status => {

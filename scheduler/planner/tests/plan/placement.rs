@@ -304,7 +304,7 @@ fn a_forgotten_worker_loses_what_is_placed_on_it() {
         (s.strategy, s.on_worker_loss) = (Strategy::Ordered, OnWorkerLoss::Stay);
     });
     w.declare("stops", |s| {
-        (s.machines, s.on_worker_loss) = (vec![worker("w1")], OnWorkerLoss::Stop)
+        (s.machines, s.on_worker_loss) = (vec![worker("w1")], OnWorkerLoss::Stop);
     });
     w.declare("bound", |s| s.machines = vec![worker("w1")]);
     w.declare("agent", |s| s.system = true);

@@ -208,6 +208,7 @@ fn steer(w: &mut World, name: &str, step: Step) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "an arm for each thing that may happen")]
 fn happen(w: &mut World, happening: &Happening) {
     let name = |program: u8| format!("p{program}");
     let stored = |w: &World, program: u8| w.view.program(&world::program(&name(program))).cloned();
@@ -258,7 +259,9 @@ fn happen(w: &mut World, happening: &Happening) {
                 .leases()
                 .filter(|((worker, _), lease)| worker.as_str() == name && lease.life == Life::Live);
             let all: Vec<u64> = leases.map(|((_, seconds), _)| seconds).collect();
-            all.into_iter().for_each(|seconds| w.judge(&name, seconds, Life::Silent));
+            for seconds in all {
+                w.judge(&name, seconds, Life::Silent);
+            }
         }
         Happening::Return(n) => w.join(&format!("w{n}")),
         Happening::Forget(n) => {

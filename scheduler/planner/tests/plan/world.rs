@@ -73,7 +73,9 @@ impl World {
         let held = self.view.leases().filter(|((worker, _), _)| worker.as_str() == name);
         let mut held: Vec<u64> = held.map(|((_, seconds), _)| seconds).collect();
         held.push(PRESENCE_SECONDS);
-        held.into_iter().for_each(|seconds| self.touch(name, seconds));
+        for seconds in held {
+            self.touch(name, seconds);
+        }
     }
 
     /// Writes a worker's record, changed.

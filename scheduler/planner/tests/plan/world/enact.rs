@@ -58,6 +58,7 @@ impl World {
     }
 
     /// Does what an action says, if its guards are right, as they must be here.
+    #[expect(clippy::too_many_lines, reason = "an arm for each action")]
     pub(super) fn enact(&mut self, action: Action) {
         match action {
             Action::Place { name, worker, guard, placement } => {
