@@ -216,12 +216,13 @@ impl<'a> Ask<'a> {
     ) -> Result<(&'a WorkerName, [u64; 3]), String> {
         let spread = self.spread(deltas);
         let choosy = self.is_choosy();
+        let except_number = except.and_then(|worker| Some(self.view.hosts.get(worker)?.number));
         let mut best: Option<(&'a WorkerName, [u64; 3])> = None;
         for number in &self.view.by_name {
             let Some(slot) = self.view.slots.get(*number).filter(|slot| slot.is_ready) else {
                 continue;
             };
-            if except == Some(&slot.worker) || self.no_room(*number, slot, deltas).is_some() {
+            if except_number == Some(*number) || self.no_room(*number, slot, deltas).is_some() {
                 continue;
             }
             let quick = if choosy { None } else { self.quick_score(*number, slot, deltas) };

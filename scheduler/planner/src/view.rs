@@ -157,8 +157,8 @@ pub struct View {
     pub(crate) programs: BTreeMap<ProgramName, Entry>,
     pub(crate) hosts: BTreeMap<WorkerName, Host>,
     pub(crate) index: Index,
-    /// The leases that are lost, by worker.
-    pub(crate) lost: BTreeMap<WorkerName, BTreeSet<u64>>,
+    /// The leases that are lost, by the numbers of their workers.
+    pub(crate) lost: BTreeMap<usize, BTreeSet<u64>>,
     /// What is asked of every worker when one is chosen, by their numbers.
     pub(crate) slots: Vec<Slot>,
     /// Numbers of workers, in the order of their names.
@@ -305,7 +305,7 @@ impl View {
         !self.lost.is_empty()
             && self
                 .lost
-                .get(&placed.worker)
+                .get(&placed.host)
                 .is_some_and(|lost| lost.contains(&placed.spec.touch_seconds()))
     }
 

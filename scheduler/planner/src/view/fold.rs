@@ -147,18 +147,15 @@ impl View {
 
     /// Keeps the list of what is lost, after one lease changed.
     fn note_life(&mut self, worker: &WorkerName, seconds: u64, life: Life) {
-        let lost = self.lost.get(worker).is_some_and(|lost| lost.contains(&seconds));
-        if lost == (life == Life::Lost) {
-            return;
-        }
-        let all = self.lost.entry(worker.clone()).or_default();
-        if lost {
-            all.remove(&seconds);
-        } else {
+        let Some(host) = self.hosts.get(worker) else { return };
+        let all = self.lost.entry(host.number).or_default();
+        if life == Life::Lost {
             all.insert(seconds);
+        } else {
+            all.remove(&seconds);
         }
         if all.is_empty() {
-            self.lost.remove(worker);
+            self.lost.remove(&host.number);
         }
     }
 
