@@ -167,3 +167,9 @@ pub(crate) fn placement_of(core: &Core, name: &InstanceId) -> Option<(WorkerName
     let placed = core.view.placed(name)?;
     Some((placed.worker.clone(), placed.placement(), core.view.guard(name)))
 }
+
+/// What is placed on a worker.
+pub(crate) fn placed_here(core: &Core, worker: &WorkerName) -> Vec<InstanceId> {
+    let here = core.view.placements().filter(|(_, placed)| placed.worker == *worker);
+    here.map(|(name, _)| name).collect()
+}

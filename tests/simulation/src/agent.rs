@@ -314,6 +314,7 @@ impl World {
             Deed::Say(message) => self.agent_says(n, message),
             Deed::Extend { seconds, until } => {
                 let moment = self.machines[n].moment(until);
+                self.witness_promise(&worker, seconds, moment);
                 self.note(|| {
                     format!("w{}: lease of {seconds} s until {:.4}", n + 1, crate::seconds(moment))
                 });

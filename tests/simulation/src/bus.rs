@@ -72,7 +72,7 @@ impl World {
             return self.dice.range(MS / 10, 2 * MS);
         }
         match self.dice.range(0, 399) {
-            0 => self.dice.ms(100, 900),
+            0 => self.dice.ms(100, 250),
             1..=9 => self.dice.ms(5, 100),
             _ => self.dice.range(MS / 10, 2 * MS),
         }

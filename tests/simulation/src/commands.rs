@@ -7,7 +7,7 @@ use dsbus_client::{Entry, Error, Write};
 use dsbus_scheduler::{Author, Order, changed, revised};
 use dsbus_schema::command::{Change, Verb};
 use dsbus_schema::goal::Goal;
-use dsbus_schema::ids::{ProgramId, ProgramName, UserName};
+use dsbus_schema::ids::{ProgramId, ProgramName, UserName, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::Program;
 use dsbus_schema::storage::{Bucket, goal_key, instance_key, placement_guard};
@@ -90,6 +90,25 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// A worker was just declared lost: somebody commands something about what is placed there, which
+    /// another scheduler may write while the first one moves it.
+    pub(crate) fn meddle(&mut self, worker: &WorkerName) {
+        let here = adapter::placed_here(&self.witness.oracle, worker);
+        let free = self.clients.iter().position(|client| client.current.is_none());
+        let (Some(n), Some(name)) = (free, here.first()) else { return };
+        if self.quiet || !self.dice.one_in(2) {
+            return;
+        }
+        let what = Asked::Act { verb: Verb::Restart, index: Some(name.index) };
+        let command = Command { id: self.uuid(), program: name.program.clone(), what, all: false };
+        self.witness_issued(&command);
+        self.note(|| format!("client {}: {}", n + 1, shown(&command)));
+        self.clients[n].current = Some(Issued { command, tries: 0 });
+        let who = Who::Client(n);
+        let number = self.procs.get(&who).map_or(0, |process| process.run);
+        self.send_command(n, Run { who, number });
     }
 
     fn send_command(&mut self, n: usize, run: Run) {

@@ -101,8 +101,10 @@ impl World {
     /// Children that nobody wants.
     fn unwanted(&self, wishes: &[Wish]) -> Option<String> {
         let mut count: BTreeMap<&InstanceId, u32> = BTreeMap::new();
-        for machine in &self.machines {
-            for kid in machine.kids.values().filter(|kid| kid.main) {
+        for (n, machine) in self.machines.iter().enumerate() {
+            // Nobody ends what is not exclusive, where the supervisor is frozen for good.
+            let left = self.witness.for_good.contains(&n);
+            for kid in machine.kids.values().filter(|kid| kid.main && (kid.exclusive || !left)) {
                 *count.entry(&kid.name).or_default() += 1;
             }
         }
@@ -116,12 +118,14 @@ impl World {
     /// Whoever has still something to do.
     fn busy(&self) -> Option<String> {
         for (n, agent) in self.agents.iter().enumerate() {
-            if agent.as_ref().is_some_and(|agent| !agent.idle()) {
+            let frozen = self.witness.for_good.contains(&n);
+            if agent.as_ref().is_some_and(|agent| !agent.idle()) && !frozen {
                 return Some(format!("w{} has something to publish", n + 1));
             }
         }
         for (n, supervisor) in self.supervisors.iter().enumerate() {
-            if supervisor.as_ref().is_some_and(|s| !s.idle()) {
+            let frozen = self.witness.for_good.contains(&n);
+            if supervisor.as_ref().is_some_and(|s| !s.idle()) && !frozen {
                 return Some(format!("w{} has something to tell", n + 1));
             }
         }

@@ -26,6 +26,7 @@ pub(crate) enum Fault {
     KillNode(usize),
     HandOver,
     StepClock(usize, bool),
+    StepLeader,
     StallLink(Who, u64),
     StallWatches(Who, u64),
     DropLink(Who),
@@ -95,7 +96,11 @@ impl World {
             }
             6 => {
                 self.plan(at, Fault::Freeze(Who::Supervisor(w), true));
-                self.plan(at + long, Fault::Freeze(Who::Supervisor(w), false));
+                if self.dice.one_in(4) && self.witness.for_good.is_empty() {
+                    self.witness.for_good.insert(w);
+                } else {
+                    self.plan(at + long, Fault::Freeze(Who::Supervisor(w), false));
+                }
             }
             7 => {
                 for who in [Who::Supervisor(w), Who::Agent(w)] {
@@ -145,6 +150,12 @@ impl World {
             16 => {
                 let node = self.dice.below(self.nodes.len());
                 let ahead = self.dice.one_in(2);
+                if self.dice.one_in(2) {
+                    // Its keys expire early, and it does not hear of that.
+                    let blind = self.dice.ms(2_000, 5_000);
+                    self.plan(at, Fault::StallWatches(Who::Agent(w), blind));
+                    return self.plan(at + 20 * MS, Fault::StepLeader);
+                }
                 let step = Fault::StepClock(node, ahead);
                 let fault = if self.dice.one_in(2) { Fault::HandOver } else { step };
                 self.plan(at, fault);
@@ -204,6 +215,13 @@ impl World {
                 self.nodes[node].skew += if ahead { step } else { -step };
                 self.witness.skewed = true;
             }
+            Fault::StepLeader => {
+                let fleet = index(dsbus_schema::storage::Bucket::Fleet);
+                if let Some(node) = self.streams[fleet].leader {
+                    self.nodes[node].skew += i128::from(3 * SECOND);
+                    self.witness.skewed = true;
+                }
+            }
             Fault::StallLink(who, time) => {
                 if let Some(process) = self.procs.get_mut(&who) {
                     process.link.stalled_until = now + time;
@@ -257,7 +275,10 @@ impl World {
         }
         let all: Vec<Who> = self.procs.keys().copied().collect();
         for who in all {
-            self.freeze(who, false);
+            let for_good = matches!(who, Who::Supervisor(n) if self.witness.for_good.contains(&n));
+            if !for_good {
+                self.freeze(who, false);
+            }
             if let Some(process) = self.procs.get_mut(&who) {
                 process.link.stalled_until = 0;
             }

@@ -30,6 +30,10 @@ mod witness;
 mod world;
 
 use std::fmt;
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 pub use planted::Planted;
 
@@ -79,6 +83,8 @@ pub enum Invariant {
     ManyWait,
     /// No lease expires of a worker that could touch.
     LeaseKept,
+    /// No child is promised a life beyond its worker's lease.
+    LeaseCovers,
     /// Once the faults are over, everything is as wanted within a bound.
     AsWanted,
 }
@@ -123,6 +129,8 @@ pub struct Counts {
     pub refused: u64,
     /// Actions of schedulers that lost a race.
     pub lost_races: u64,
+    /// Events that arrived late, under a number that was given again meanwhile.
+    pub late_events: u64,
     /// How long after the last fault all was as wanted, in nanoseconds.
     pub settled_after: u64,
     /// How often in a row all was well.
@@ -146,6 +154,33 @@ pub fn run(seed: u64, setup: &Setup) -> Outcome {
     world.run();
     let trace = world.trace.into_iter().collect();
     Outcome { counts: world.counts, failure: world.failure, trace }
+}
+
+/// Runs fleets on all cores until one fails; the first seed that does, and how.
+pub fn search(seeds: Range<u64>, setup: &Setup) -> Option<(u64, Failure)> {
+    let (next, found) = (AtomicU64::new(seeds.start), Mutex::new(None::<(u64, Failure)>));
+    let lock = || found.lock().unwrap_or_else(PoisonError::into_inner);
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let earlier = lock().as_ref().is_some_and(|(first, _)| *first < seed);
+                    if seed >= seeds.end || earlier {
+                        return;
+                    }
+                    if let Some(failure) = run(seed, setup).failure {
+                        let mut found = lock();
+                        if found.as_ref().is_none_or(|(first, _)| seed < *first) {
+                            *found = Some((seed, failure));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Nanoseconds as seconds, for people.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
-use dsbus_simulation::{Outcome, Planted, Setup, run, seconds};
+use dsbus_simulation::{Outcome, Planted, Setup, run, search, seconds};
 
 /// Of a failure's trace, so many seconds before it are shown.
 const SHOWN_SECONDS: f64 = 12.0;
@@ -30,7 +30,10 @@ struct Args {
     /// Show everything that happened
     #[arg(long)]
     trace: bool,
-    /// Take a rule out of dsbus, and see what comes of it
+    /// Take each rule out of dsbus, and see that it is found
+    #[arg(long)]
+    rules: bool,
+    /// Take one rule out of dsbus, and see what comes of it
     #[arg(long, value_parser = rule)]
     planted: Option<Planted>,
 }
@@ -44,10 +47,38 @@ fn main() -> io::Result<ExitCode> {
     let args = Args::parse();
     let setup = Setup { planted: args.planted, ..Setup::default() };
     let failed = match args.seed {
+        _ if args.rules => each_rule(args.first)?,
         Some(seed) => one(seed, &setup, args.trace)?,
         None => many(args.first, args.seeds, &setup)?,
     };
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Takes each rule out; says whether one was not missed.
+fn each_rule(first: u64) -> io::Result<bool> {
+    let mut unfound = false;
+    for planted in Planted::ALL {
+        let mut out = io::stdout().lock();
+        let Some((seeds, invariants)) = planted.found() else {
+            writeln!(out, "{planted:?}: an optimisation only")?;
+            continue;
+        };
+        let setup = Setup { planted: Some(planted), ..Setup::default() };
+        match search(first..first + seeds, &setup) {
+            Some((seed, failure)) if invariants.contains(&failure.invariant) => {
+                writeln!(out, "{planted:?}: seed {seed}, {failure}")?;
+            }
+            Some((seed, failure)) => {
+                unfound = true;
+                writeln!(out, "{planted:?}: seed {seed}, but {failure}")?;
+            }
+            None => {
+                unfound = true;
+                writeln!(out, "{planted:?}: not found within {seeds} seeds")?;
+            }
+        }
+    }
+    Ok(unfound)
 }
 
 /// Runs one seed; says whether it failed.

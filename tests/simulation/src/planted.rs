@@ -4,6 +4,8 @@
 use dsbus_agent::touch::Omitted as OmittedTouch;
 use dsbus_planner::judge::Omitted as OmittedJudge;
 
+use crate::Invariant;
+
 /// What is wrong with dsbus in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Planted {
@@ -70,6 +72,39 @@ impl Planted {
         Planted::NoBarrier,
         Planted::Tree,
     ];
+
+    /// Within how many seeds some invariant does not hold any more, and which; `None` for what is an
+    /// optimisation only.
+    pub fn found(self) -> Option<(u64, &'static [Invariant])> {
+        use Invariant::{
+            AsWanted, CommandsKept, EpochGrows, KilledAfterThaw, LeaseCovers, LeaseKept, ManyWait,
+            NoNeedlessLoss, NoNeedlessMove, OneChild, OnePlacement, StopsWithCause,
+        };
+        let found: (u64, &'static [Invariant]) = match self {
+            Planted::NoTtl => (200, &[AsWanted]),
+            Planted::NoRetry => {
+                (10_000, &[NoNeedlessMove, LeaseKept, NoNeedlessLoss, StopsWithCause])
+            }
+            Planted::NoAdoption => (200, &[LeaseKept, StopsWithCause, ManyWait, NoNeedlessLoss]),
+            Planted::SilentSupervisor => (2_000, &[AsWanted]),
+            Planted::NatsClock => (2_000, &[OneChild, ManyWait, NoNeedlessLoss]),
+            Planted::NoOwnTouch => (2_000, &[NoNeedlessLoss, ManyWait]),
+            Planted::NoAsk => (500, &[NoNeedlessLoss, NoNeedlessMove]),
+            Planted::NotMany => (500, &[ManyWait]),
+            Planted::NoLeaseGuard => (2_000, &[OneChild, NoNeedlessMove]),
+            Planted::LiteralGuard => (2_000, &[OnePlacement, EpochGrows]),
+            Planted::CommandInPlacement => (200, &[AsWanted, CommandsKept]),
+            Planted::LowEpoch => (200, &[EpochGrows]),
+            Planted::NoTurn => return None,
+            Planted::NoStopFirst => (200, &[OneChild]),
+            Planted::EveryTouchCounts => (10_000, &[LeaseCovers]),
+            Planted::NoMargin => (500, &[OneChild, LeaseCovers]),
+            Planted::OneEnforcer => (200, &[OneChild, KilledAfterThaw]),
+            Planted::NoBarrier => (2_000, &[OneChild, KilledAfterThaw]),
+            Planted::Tree => (200, &[OneChild, KilledAfterThaw]),
+        };
+        Some(found)
+    }
 
     /// The one of this name, as [`std::fmt::Debug`] writes it.
     pub fn parse(name: &str) -> Option<Planted> {

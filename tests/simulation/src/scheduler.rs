@@ -271,6 +271,7 @@ impl World {
         for key in lost {
             self.note(|| format!("s{}: {} is lost ({} s)", n + 1, key.0, key.1));
             self.witness_lost(n, &key);
+            self.meddle(&key.0);
         }
     }
 

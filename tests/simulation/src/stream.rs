@@ -54,7 +54,9 @@ struct Proposal {
     entries: Vec<Proposed>,
     event: Option<Box<Told>>,
     guards: Vec<String>,
+    /// Who waits for an answer, and who sent it.
     answer: Option<(Run, u64)>,
+    from: Option<Run>,
 }
 
 /// A stream.
@@ -217,7 +219,7 @@ impl World {
         // One node stores at once. Three agree first, which takes longer when one of them is busy.
         let way = if self.nodes.len() == 1 {
             0
-        } else if self.dice.one_in(40) {
+        } else if self.dice.one_in(if self.commit_ms_max > 50 { 6 } else { 40 }) {
             self.dice.ms(2, self.commit_ms_max)
         } else {
             self.dice.range(MS / 5, MS)
@@ -226,7 +228,14 @@ impl World {
         s.proposals += 1;
         s.stored_at = s.stored_at.max(now + way);
         let number = s.proposals;
-        s.in_flight.push_back(Proposal { number, entries, event, guards, answer });
+        s.in_flight.push_back(Proposal {
+            number,
+            entries,
+            event,
+            guards,
+            from: answer.map(|(from, _)| from),
+            answer,
+        });
         let at = s.stored_at;
         self.agenda.at(at, Event::Commit { stream, proposal: number });
     }
@@ -245,7 +254,7 @@ impl World {
         let leader = self.streams[stream].leader.unwrap_or_default();
         let wall = self.wall_of(leader);
         if let Some(event) = proposal.event {
-            self.store_event(stream, &event);
+            self.store_event(stream, &event, proposal.from);
         }
         let mut new = Vec::new();
         let s = &mut self.streams[stream];
@@ -266,7 +275,7 @@ impl World {
         }
     }
 
-    fn store_event(&mut self, stream: usize, event: &Told) {
+    fn store_event(&mut self, stream: usize, event: &Told, from: Option<Run>) {
         let s = &mut self.streams[stream];
         s.last += 1;
         if !s.ids.insert(event.id) {
@@ -277,7 +286,7 @@ impl World {
         {
             s.lasts.insert((worker.clone(), fact.name.clone()), (fact.epoch, fact.seq));
         }
-        self.witness_event(event);
+        self.witness_event(event, from);
     }
 
     /// Writes something before the run begins.
@@ -285,8 +294,14 @@ impl World {
         let Ok(write) = Write::put(key, body) else { return };
         let value = write.body.map_or(Value::Deleted, Value::Put);
         let entries = vec![Proposed { key: key.to_owned(), value, ttl: None }];
-        let proposal =
-            Proposal { number: 0, entries, event: None, guards: Vec::new(), answer: None };
+        let proposal = Proposal {
+            number: 0,
+            entries,
+            event: None,
+            guards: Vec::new(),
+            answer: None,
+            from: None,
+        };
         self.store(index(bucket), proposal);
     }
 

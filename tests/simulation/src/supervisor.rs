@@ -93,6 +93,8 @@ impl World {
         }
         let run = self.begin(Who::Supervisor(n));
         self.sweep_leftovers(n);
+        let worker = self.worker(n);
+        self.witness.promised.retain(|(of, _), _| *of != worker);
         self.machines[n].last_resort = None;
         // Grows with time, as a UUID v7 does.
         let incarnation = Incarnation(Uuid::from_u128(

@@ -11,13 +11,13 @@ use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Program;
 use dsbus_schema::state::State;
-use dsbus_schema::storage::{Bucket, FleetKey};
+use dsbus_schema::storage::{Bucket, FleetKey, touch_key};
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use uuid::Uuid;
 
 use crate::adapter;
 use crate::dice::{MS, SECOND};
-use crate::event::{Command, Event, Who};
+use crate::event::{Command, Event, Run, Who};
 use crate::world::World;
 use crate::{Failure, Invariant};
 
@@ -31,6 +31,15 @@ const TOUCH_AGAIN_MS: u64 = 1_800;
 /// The longest lease of a run.
 const LONGEST: u64 = 7 * SECOND;
 
+/// What became of an instance in one batch.
+#[derive(Debug, Default)]
+struct Moved {
+    from: Option<WorkerName>,
+    put: bool,
+    /// Its worker had given it up.
+    gave_up: bool,
+}
+
 /// What the witness knows.
 #[derive(Debug)]
 pub(crate) struct Witness {
@@ -41,7 +50,8 @@ pub(crate) struct Witness {
     places: BTreeMap<InstanceId, WorkerName>,
     /// Placements that said at some time that the instance is to stop.
     stops: BTreeSet<(InstanceId, Epoch)>,
-    events: BTreeMap<(InstanceId, Epoch), BTreeMap<u64, Uuid>>,
+    /// By number; with the id of each, and whether it was told by a run that was dead already.
+    events: BTreeMap<(InstanceId, Epoch), BTreeMap<u64, (Uuid, bool)>>,
     issued: BTreeMap<Uuid, Command>,
     acted: BTreeSet<Uuid>,
     pub(crate) acknowledged: Vec<Command>,
@@ -50,6 +60,10 @@ pub(crate) struct Witness {
     /// Since when each worker has been in trouble, and times of it that are over.
     trouble: Vec<Option<u64>>,
     troubles: Vec<Vec<(u64, u64)>>,
+    /// Until when exclusive children may live by each lease, as was promised to them.
+    pub(crate) promised: BTreeMap<LeaseKey, u64>,
+    /// When something was last placed under each lease.
+    leased: BTreeMap<LeaseKey, u64>,
     /// When each scheduler last could not hear or speak.
     pub(crate) deaf: Vec<u64>,
     touched: BTreeMap<LeaseKey, u64>,
@@ -74,6 +88,8 @@ impl Witness {
             reached: vec![None; workers],
             trouble: vec![Some(0); workers],
             troubles: vec![Vec::new(); workers],
+            promised: BTreeMap::new(),
+            leased: BTreeMap::new(),
             deaf: Vec::new(),
             touched: BTreeMap::new(),
             skewed: false,
@@ -162,7 +178,7 @@ impl World {
 
     /// Something is stored in a bucket.
     pub(crate) fn witness_entries(&mut self, bucket: Bucket, new: &[Entry]) {
-        let mut moved: BTreeMap<InstanceId, (Option<WorkerName>, bool)> = BTreeMap::new();
+        let mut moved: BTreeMap<InstanceId, Moved> = BTreeMap::new();
         for entry in new {
             if bucket == Bucket::Fleet {
                 self.witness_fleet(entry, &mut moved);
@@ -171,24 +187,20 @@ impl World {
             let heard = BootTime(self.agenda.now() + SECOND);
             let _ = self.witness.oracle.fold(bucket, entry, heard);
         }
-        for (name, (from, put)) in moved {
+        for (name, Moved { from, put, gave_up }) in moved {
             if adapter::places(&self.witness.oracle, &name) > 1 {
                 let on = adapter::placements(&self.witness.oracle, &name);
                 let on: Vec<String> = on.iter().map(|(worker, _)| worker.to_string()).collect();
                 let what = format!("{name} is placed on {}", on.join(" and "));
                 self.fail(Invariant::OnePlacement, what);
             }
-            if let Some(from) = from.filter(|_| put) {
+            if let Some(from) = from.filter(|_| put && !gave_up) {
                 self.witness_move(&name, &from);
             }
         }
     }
 
-    fn witness_fleet(
-        &mut self,
-        entry: &Entry,
-        moved: &mut BTreeMap<InstanceId, (Option<WorkerName>, bool)>,
-    ) {
+    fn witness_fleet(&mut self, entry: &Entry, moved: &mut BTreeMap<InstanceId, Moved>) {
         match FleetKey::parse(&entry.key) {
             Some(FleetKey::Placement(worker, name)) => {
                 let placement: Option<Placement> = entry.json().ok().flatten();
@@ -196,13 +208,12 @@ impl World {
                 match placement {
                     None => {
                         self.note(|| format!("fleet: {} is gone ({})", entry.key, entry.seq));
-                        seen.0 = self.witness.places.remove(&name);
-                        if seen.0.is_none() {
-                            seen.0 = Some(worker);
-                        }
+                        seen.gave_up = adapter::status(&self.witness.oracle, &name, &worker)
+                            .is_some_and(|status| status.state == State::Fatal);
+                        seen.from = self.witness.places.remove(&name).or(Some(worker));
                     }
                     Some(placement) => {
-                        seen.1 = true;
+                        seen.put = true;
                         self.witness_placed(&worker, &name, &placement);
                     }
                 }
@@ -222,6 +233,10 @@ impl World {
             self.witness.stops.insert((name.clone(), epoch));
         }
         let stays = self.witness.places.get(name) == Some(worker);
+        if !stays {
+            let lease = (worker.clone(), placement.spec.touch_seconds());
+            self.witness.leased.insert(lease, self.agenda.now());
+        }
         let highest = self.witness.highest.get(name).copied().unwrap_or_default();
         if epoch < highest || (epoch == highest && !stays) {
             let what = format!("{name} is placed on {worker} under epoch {epoch} after {highest}");
@@ -237,7 +252,11 @@ impl World {
             Value::Put(_) => drop(self.witness.touched.insert(key, now)),
             Value::Deleted | Value::Expired => {
                 self.note(|| format!("fleet: marker of {} ({})", entry.key, entry.seq));
-                let held = adapter::holds(&self.witness.oracle, &key);
+                self.witness_erased(&key);
+                // A lease that nobody lived by was left to expire.
+                let touched = self.witness.touched.get(&key);
+                let taken = self.witness.leased.get(&key) <= touched;
+                let held = taken && adapter::holds(&self.witness.oracle, &key);
                 let Some(n) = self.machine_of(&key.0).filter(|_| held) else { return };
                 let enough = (seconds * 2 * SECOND / 3).saturating_sub(TOUCH_AGAIN_MS * MS);
                 if !self.witness.skewed
@@ -250,16 +269,38 @@ impl World {
         }
     }
 
+    /// A key is gone: nobody may still live by it.
+    fn witness_erased(&mut self, key: &LeaseKey) {
+        let promised = self.witness.promised.get(key).copied().unwrap_or(0);
+        if !self.witness.skewed && promised > self.agenda.now() {
+            let (worker, seconds) = key;
+            let until = crate::seconds(promised);
+            let what = format!(
+                "{worker} may live by its lease of {seconds} s until {until:.3}, and it is gone"
+            );
+            self.fail(Invariant::LeaseCovers, what);
+        }
+    }
+
+    /// An agent tells until when children may live.
+    pub(crate) fn witness_promise(&mut self, worker: &WorkerName, seconds: u64, until: u64) {
+        let key = (worker.clone(), seconds);
+        self.witness.promised.insert(key.clone(), until);
+        let stored =
+            self.streams[crate::stream::index(Bucket::Fleet)].keys.get(&touch_key(worker, seconds));
+        if stored.is_none_or(|stored| stored.value == Value::Expired) {
+            self.witness_erased(&key);
+        }
+    }
+
     fn witness_move(&mut self, name: &InstanceId, from: &WorkerName) {
         self.counts.moves += 1;
         let Some(n) = self.machine_of(from) else { return };
-        let gave_up = adapter::status(&self.witness.oracle, name, from)
-            .is_some_and(|status| status.state == State::Fatal);
         let seconds = self.witness.places.get(name).cloned();
         let seconds =
             seconds.and_then(|to| adapter::lease_seconds(&self.witness.oracle, name, &to));
         let time = seconds.unwrap_or(1) * SECOND;
-        if !gave_up && self.reached_for(n, time) {
+        if self.reached_for(n, time) {
             let what = format!("{name} was moved away from {from}, which could be reached");
             self.fail(Invariant::NoNeedlessMove, what);
         }
@@ -272,7 +313,9 @@ impl World {
         let (worker, seconds) = key;
         let Some(n) = self.machine_of(worker) else { return };
         let time = seconds * SECOND;
-        if self.reached_for(n, time) {
+        // One who could not hear, or speak, has not been answered either.
+        let deaf = self.witness.deaf[scheduler] + 2 * SECOND > self.agenda.now();
+        if self.reached_for(n, time) && !deaf {
             let what = format!("{worker} was declared lost, and could be reached");
             return self.fail(Invariant::NoNeedlessLoss, what);
         }
@@ -328,16 +371,20 @@ impl World {
     }
 
     /// An event is stored, for the first time under its id.
-    pub(crate) fn witness_event(&mut self, event: &Told) {
+    pub(crate) fn witness_event(&mut self, event: &Told, from: Option<Run>) {
         let Fact::Process(fact) = &event.data else { return };
         self.note(|| format!("event: {} {}.{} {}", fact.name, fact.epoch, fact.seq, fact.state));
         if fact.worker.is_none() {
             return;
         }
+        let late = from.is_some_and(|from| !self.lives(from));
         let told = self.witness.events.entry((fact.name.clone(), fact.epoch)).or_default();
-        if let Some(before) = told.insert(fact.seq, event.id)
-            && before != event.id
-        {
+        let Some((before, was_late)) = told.insert(fact.seq, (event.id, late)) else { return };
+        if before != event.id && (late || was_late) {
+            // What a dead agent had sent has arrived after its successor had looked where to go on:
+            // one number for two events.
+            self.counts.late_events += 1;
+        } else if before != event.id {
             let what = format!("{} has two events {}.{}", fact.name, fact.epoch, fact.seq);
             self.fail(Invariant::EventsGapless, what);
         }
@@ -427,7 +474,7 @@ impl World {
             let since = now.saturating_sub(15 * SECOND);
             let recent = self.longest_trouble(n, now - since) == 0;
             self.counts.fenced += 1;
-            recent
+            recent && !self.witness.skewed
         } else if reason.starts_with("its placement was taken away") {
             placed == Some(epoch)
         } else if reason.starts_with("it was placed anew") {

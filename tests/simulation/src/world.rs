@@ -145,6 +145,7 @@ impl World {
             let at = self.dice.ms(2_000, 6_000);
             self.agenda.at(at, Event::Timer { to: run, tick: Tick::Command, number: 0 });
         }
+        self.witness.skewed = self.nodes.iter().any(|node| node.skew != 0);
         self.plan_faults();
     }
 
