@@ -33,6 +33,13 @@ pub(crate) struct StreamInfo {
     pub(crate) state: StreamState,
 }
 
+impl StreamInfo {
+    /// How many servers keep it.
+    pub(crate) fn replicas(&self) -> u64 {
+        self.config.get("num_replicas").and_then(Value::as_u64).unwrap_or(1)
+    }
+}
+
 /// What is in a stream.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct StreamState {

@@ -65,16 +65,18 @@ impl Scheduler {
     /// which never rest, it must only have those that were there when it was first asked.
     async fn view_is_current(&mut self) -> bool {
         // All at once: whoever waits for a move waits for this.
-        let reads = [Bucket::Programs, Bucket::Goals, Bucket::Workers, Bucket::Fleet].map(|bucket| {
-            let (bus, awaited) = (&self.bus, self.fleet_awaited.filter(|_| bucket == Bucket::Fleet));
-            async move {
-                let last = match awaited {
-                    Some(seq) => Some(seq),
-                    None => bus.get(bucket, ">").await?.map(|entry| entry.seq),
-                };
-                Ok::<_, Error>(last.map(|seq| (bucket, seq)))
-            }
-        });
+        let reads =
+            [Bucket::Programs, Bucket::Goals, Bucket::Workers, Bucket::Fleet].map(|bucket| {
+                let (bus, awaited) =
+                    (&self.bus, self.fleet_awaited.filter(|_| bucket == Bucket::Fleet));
+                async move {
+                    let last = match awaited {
+                        Some(seq) => Some(seq),
+                        None => bus.get(bucket, ">").await?.map(|entry| entry.seq),
+                    };
+                    Ok::<_, Error>(last.map(|seq| (bucket, seq)))
+                }
+            });
         let last: Vec<_> = match futures::future::try_join_all(reads).await {
             Ok(last) => last.into_iter().flatten().collect(),
             Err(e) => {

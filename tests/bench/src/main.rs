@@ -23,6 +23,7 @@ mod machine;
 mod markers;
 mod member;
 mod output;
+mod planner;
 mod proc;
 mod report;
 mod restart;
@@ -72,6 +73,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "output", title: "output into a rotating log", run: output::run },
     Bench { name: "flood", title: "a restart beside a flood of output", run: flood::run },
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
+    Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
     Bench { name: "failover", title: "a worker is lost", run: failover::run },
     Bench { name: "bus", title: "messages while nothing happens", run: bus::instances },

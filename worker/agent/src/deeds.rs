@@ -131,6 +131,7 @@ impl Agent {
                 let id = Uuid::now_v7();
                 let event = Event::new(bus.fleet(), &source, id, clock::wall(), fact);
                 self.errands.spawn(errands::tell(bus, source, event));
+                self.take_back_drain();
             }
             Deed::Reconnect => drop(self.errands.spawn(errands::reconnect(bus))),
             Deed::StopStatuses => self.publisher.stop_statuses(),

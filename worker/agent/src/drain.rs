@@ -1,13 +1,26 @@
 //! A worker that is told to stop gives its instances away before it does: the schedulers are asked
 //! to, and do it one by one; the supervisor is told when none is left. It waits for that no longer
-//! than its owner said, so nothing here gives up.
+//! than its owner said, so nothing here gives up. When it is started again it takes the drain back.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use dsbus_client::Bus;
+use dsbus_schema::command::{Ask, Envelope, Verb, WorkerAct, WorkerActed};
 use dsbus_schema::ids::{InstanceId, UserName, WorkerName};
+use dsbus_schema::state::WorkerState;
+use dsbus_schema::status::WorkerRow;
 use dsbus_supervisor::protocol::ToSupervisor;
+use uuid::Uuid;
 
 use crate::bus_side::Phase;
-use crate::errands;
+use crate::errands::Done;
+use crate::retry::Retry;
 use crate::run::Agent;
+
+/// Name of a file in the state directory: this worker had itself drained, and nobody else had
+/// before. Where it is at a start, the drain is taken back; what a person wanted stays.
+const NOTE: &str = "drained";
 
 /// How far the worker is with giving its instances away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,27 +60,87 @@ impl Agent {
         match self.drain {
             Drain::Wanted => {
                 if let Some(online) = &self.online {
-                    let worker = self.side.worker().clone();
-                    self.errands.spawn(errands::drain(online.bus.clone(), worker));
+                    let (bus, worker) = (online.bus.clone(), self.side.worker().clone());
+                    self.errands.spawn(begin(bus, worker, self.note()));
                     self.drain = Drain::Asking;
                 }
             }
-            Drain::Going if matches!(self.side.phase, Phase::Live) && self.nothing_is_left() => {
-                if self.link.say(ToSupervisor::Drained) {
+            Drain::Asking | Drain::Going => {
+                let left = !self.nothing_is_left();
+                let knows = self.drain == Drain::Going && matches!(self.side.phase, Phase::Live);
+                if knows && !left && self.link.say(ToSupervisor::Drained) {
                     self.drain = Drain::Told;
                 }
             }
-            Drain::Not | Drain::Asking | Drain::Going | Drain::Told => {}
+            Drain::Not | Drain::Told => {}
         }
     }
 
-    /// Whether no placement is here that is to run, and no child lives. Programs that run on every
-    /// worker have nowhere to go, and stop with it.
-    fn nothing_is_left(&self) -> bool {
+    /// Takes back the drain of an earlier run.
+    pub(crate) fn take_back_drain(&mut self) {
+        let Some(online) = &self.online else { return };
+        let note = self.note();
+        if self.drain == Drain::Not && !self.side.hello.stopping && note.exists() {
+            let (bus, worker) = (online.bus.clone(), self.side.worker().clone());
+            self.errands.spawn(take_back(bus, worker, note));
+        }
+    }
+
+    fn note(&self) -> PathBuf {
+        Path::new(&self.side.me.directory).join(NOTE)
+    }
+
+    /// Whether everything has left that ran, or was to run, since the drain began. What rests has
+    /// nothing to be moved for, and programs that run on every worker stop with it.
+    fn nothing_is_left(&mut self) -> bool {
         let placed = self.side.placements.placed();
+        let here = placed.iter().filter(|(_, p)| p.wanted.run && p.rest.is_none());
+        let busy = here.map(|(name, _)| name).chain(self.guards.names());
         let stays = |name: &InstanceId| placed.get(name).is_some_and(|p| p.spec.system);
-        let moves = |name: &InstanceId| placed.get(name).is_some_and(|p| p.wanted.run);
-        placed.keys().all(|name| stays(name) || !moves(name)) && self.guards.names().all(stays)
+        self.left_to_drain.extend(busy.filter(|name| !stays(name)).cloned());
+        // A child may outlive its placement by the time it takes to stop.
+        let lives: BTreeSet<&InstanceId> = self.guards.names().collect();
+        self.left_to_drain.retain(|name| placed.contains_key(name) || lives.contains(name));
+        self.left_to_drain.is_empty()
+    }
+}
+
+/// Asks the schedulers to give everything away that is placed on this worker.
+async fn begin(bus: Bus, worker: WorkerName, note: PathBuf) -> Done {
+    let mut retry = Retry::new(&bus, "ask whether this worker is drained");
+    let rows: Vec<WorkerRow> = loop {
+        match bus.command(Verb::Workers, &Ask::default()).await {
+            Ok(rows) => break rows,
+            Err(error) => retry.after(&error).await,
+        }
+    };
+    let wanted =
+        |row: &WorkerRow| matches!(row.state, WorkerState::Draining | WorkerState::Cordoned);
+    if !rows.iter().any(|row| row.name == worker && wanted(row))
+        && let Err(error) = tokio::fs::write(&note, "").await
+    {
+        let note = note.display();
+        tracing::warn!(%error, "{note} cannot be written: dsbus undrain {worker} after a new start");
+    }
+    ask(&bus, Verb::Drain, &worker, "ask for this worker to be drained").await;
+    Done::DrainBegun
+}
+
+async fn take_back(bus: Bus, worker: WorkerName, note: PathBuf) -> Done {
+    ask(&bus, Verb::Undrain, &worker, "take this worker's own drain back").await;
+    if let Err(error) = tokio::fs::remove_file(&note).await {
+        tracing::warn!(%error, "{} cannot be removed", note.display());
+    }
+    Done::Nothing
+}
+
+/// Sends a command about this worker until it is answered; its id makes it act once.
+async fn ask(bus: &Bus, verb: Verb, worker: &WorkerName, what: &'static str) {
+    let envelope = Envelope { id: Some(Uuid::now_v7()), ..Envelope::default() };
+    let act = WorkerAct { envelope, names: vec![worker.clone()] };
+    let mut retry = Retry::new(bus, what);
+    while let Err(error) = bus.command::<_, Vec<WorkerActed>>(verb, &act).await {
+        retry.after(&error).await;
     }
 }
 

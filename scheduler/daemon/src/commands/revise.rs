@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn spec(keys: Value) -> ProgramSpec {
+    fn spec(keys: &Value) -> ProgramSpec {
         ProgramSpec::read(keys.as_object().unwrap()).unwrap()
     }
 
@@ -126,7 +126,7 @@ mod tests {
                 at: Timestamp::from_unix_nanos(n as i128),
             };
             let stored = last.map(|revised| revised.program);
-            last = Some(revised(&name, stored, &spec(keys.clone()), &author, None));
+            last = Some(revised(&name, stored, &spec(keys), &author, None));
         }
         last.unwrap()
     }

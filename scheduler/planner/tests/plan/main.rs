@@ -1,7 +1,14 @@
 //! What the planner does, case by case, and what holds whatever happens.
 
+mod drain;
 mod facilities;
+mod groups;
+mod jobs;
+mod order;
+mod placement;
 mod random;
+mod rollout;
+mod system;
 mod world;
 
 use dsbus_planner::rows;

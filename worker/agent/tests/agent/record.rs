@@ -91,9 +91,9 @@ async fn a_worker_is_drained_when_the_schedulers_were_asked_and_nothing_is_left(
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = asked.clone();
     let answer = move |request: Request| {
-        let first = {
+        let first = request.verb == Verb::Drain && {
             let mut asked = noted.lock().unwrap();
-            asked.push((request.user, request.verb, request.body));
+            asked.push((request.user, request.body));
             asked.len() == 1
         };
         async move { if first { Err(Refusal::new(500, "later")) } else { Ok(json!([])) } }
@@ -124,8 +124,8 @@ async fn a_worker_is_drained_when_the_schedulers_were_asked_and_nothing_is_left(
     let drained = |message| matches!(message, ToSupervisor::Drained).then_some(());
     supervisor.hear("that it is drained", drained).await;
     let asked = asked.lock().unwrap().clone();
-    let acts = asked.iter().map(|(user, verb, body)| {
-        assert_eq!((user.as_str(), *verb), ("worker-w1", Verb::Drain));
+    let acts = asked.iter().map(|(user, body)| {
+        assert_eq!(user.as_str(), "worker-w1");
         serde_json::from_slice::<WorkerAct>(body).unwrap()
     });
     let acts: Vec<WorkerAct> = acts.collect();
