@@ -25,7 +25,7 @@ pub(crate) struct Held<'a> {
 pub(crate) fn relocate(
     scene: &Scene<'_>,
     held: Held<'_>,
-    next: (u64, Arc<ProgramSpec>),
+    next: &(u64, Arc<ProgramSpec>),
     reason: &str,
     draft: &mut Draft,
 ) -> bool {
@@ -46,7 +46,7 @@ pub(crate) fn relocate(
     let mut placement = place::placement(scene, name.index, epoch, revision, spec);
     placement.from = Some(placed.worker.clone());
     placement.reason = Some(reason.to_owned());
-    placement.rest = rest(held, placement.wanted, &next);
+    placement.rest = rest(held, placement.wanted, next);
     draft.actions.push(Action::Move {
         name: name.clone(),
         from: placed.worker.clone(),

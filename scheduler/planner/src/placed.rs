@@ -152,7 +152,7 @@ fn lost(
         let seconds = placed.spec.touch_seconds();
         format!("{} is lost: no touch for {seconds} s, no answer", placed.worker)
     };
-    let moves = !program.spec.system && relocate(scene, held, next, &reason, draft);
+    let moves = !program.spec.system && relocate(scene, held, &next, &reason, draft);
     // What rests would begin anew if it were placed anew: only a move takes that along.
     if forgotten && !moves && (!rests || program.spec.system) {
         draft.actions.push(remove(view, held, &reason));
@@ -217,7 +217,7 @@ fn depart(
     } else {
         // What rests would begin anew if it were placed anew: only a move takes that along.
         draft.leaving.insert(placed.worker.clone());
-        relocate(scene, held, next, &leave.reason, draft);
+        relocate(scene, held, &next, &leave.reason, draft);
     }
     true
 }
@@ -250,10 +250,11 @@ fn keep(
         if let Some(wait) = order::before_start(view, program, now) {
             return draft.wake_at(wait.until);
         }
-    } else if !wanted.run && placed.wanted.run {
-        if order::before_stop(view, &held.name.program, placed.spec.priority).is_some() {
-            return;
-        }
+    } else if !wanted.run
+        && placed.wanted.run
+        && order::before_stop(view, &held.name.program, placed.spec.priority).is_some()
+    {
+        return;
     }
     let (wanted, (revision, spec)) = if wanted.run && placed.wanted.run {
         in_turn(scene, held, wanted, next, rolling)
@@ -316,7 +317,7 @@ fn look_after(scene: &Scene<'_>, held: Held<'_>, rolling: &Rolling<'_>, draft: &
     let Some(status) = instance.acted(placed).filter(|_| placed.rest.is_none()) else { return };
     if status.state == State::Fatal && !give_up_or_count(scene, held, draft) {
         let reason = format!("it ended FATAL on {}", placed.worker);
-        relocate(scene, held, rolling.fresh(name.index), &reason, draft);
+        relocate(scene, held, &rolling.fresh(name.index), &reason, draft);
     } else if at_end(scene, held, status) {
         let mut placement = placed.placement();
         placement.rest = Rest::told(&placement, status);

@@ -237,7 +237,7 @@ impl Told {
 
     fn commanded(&mut self, number: usize) -> Outcome<()> {
         let (_, name) = self.pick(number)?;
-        let goal = Goal { run: number % 2 == 0, stamp: 2, ..Goal::default() };
+        let goal = Goal { run: number.is_multiple_of(2), stamp: 2, ..Goal::default() };
         self.read(goal_key(&name.program, Some(name.index)), &goal, |view, _, goal| {
             view.set_goal(&name.program, Some(name.index), Some(goal));
         })

@@ -75,7 +75,7 @@ impl World {
     pub(crate) fn agent_publishes(&mut self, n: usize, run: Run) {
         loop {
             let Some(a) = &mut self.agents[n] else { return };
-            let Some(delivery) = a.publisher.next() else { return };
+            let Some(delivery) = a.publisher.next_delivery() else { return };
             let step = if delivery.event.is_some() { Step::Event } else { stand(&delivery) };
             self.tokens += 1;
             let errand = Errand::Report { delivery: Box::new(delivery), step };

@@ -19,7 +19,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("dsbus-harness", &[]),
     ("dsbus-chaos", &["dsbus-harness", "dsbus-client", "dsbus-schema"]),
-    ("dsbus-bench", &["dsbus-harness", "dsbus-planner", "dsbus-client", "dsbus-schema"]),
+    ("dsbus-bench", &["dsbus-harness", "dsbus-client", "dsbus-planner", "dsbus-schema"]),
     (
         "dsbus-simulation",
         &[

@@ -313,9 +313,7 @@ fn happen(w: &mut World, happening: &Happening) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(
-        std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
-    ) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens: planning again right after enacting gives nothing but the next step of what
     /// takes several, and in the end all comes to rest where it may be. Each step asserts more: see

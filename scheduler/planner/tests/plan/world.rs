@@ -1,7 +1,5 @@
 //! A world in memory: a view, and what a bus and workers would make of the planner's actions.
 
-#![expect(clippy::unwrap_used, reason = "a test world: what is missing in it is a broken test")]
-
 mod check;
 mod enact;
 

@@ -78,7 +78,7 @@ mod tests {
 
     /// Whether a big file was freed in steps. Nobody else may have it open, but a child that another
     /// test starts in this very moment has all files of this process for an instant.
-    fn freed_in_steps(directory: &TempDir) -> bool {
+    fn freed_in_steps(directory: &tempfile::TempDir) -> bool {
         let mut doomed = Doomed::default();
         let path = file(directory, 3 * STEP + 1);
         doomed.remove(&path).unwrap();
