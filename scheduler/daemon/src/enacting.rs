@@ -64,22 +64,26 @@ impl Scheduler {
     /// whoever acted on that would take back what another scheduler has just done. Of touches,
     /// which never rest, it must only have those that were there when it was first asked.
     async fn view_is_current(&mut self) -> bool {
-        let mut last = Vec::new();
-        for bucket in [Bucket::Programs, Bucket::Goals, Bucket::Workers, Bucket::Fleet] {
-            if bucket == Bucket::Fleet
-                && let Some(seq) = self.fleet_awaited
-            {
-                last.push((bucket, seq));
-                continue;
-            }
-            match self.bus.get(bucket, ">").await {
-                Ok(entry) => last.extend(entry.map(|entry| (bucket, entry.seq))),
-                Err(e) => {
-                    tracing::debug!("the bus cannot be read: {e}");
-                    return false;
+        // All at once: whoever waits for a move waits for this.
+        let reads =
+            [Bucket::Programs, Bucket::Goals, Bucket::Workers, Bucket::Fleet].map(|bucket| {
+                let (bus, awaited) =
+                    (&self.bus, self.fleet_awaited.filter(|_| bucket == Bucket::Fleet));
+                async move {
+                    let last = match awaited {
+                        Some(seq) => Some(seq),
+                        None => bus.get(bucket, ">").await?.map(|entry| entry.seq),
+                    };
+                    Ok::<_, Error>(last.map(|seq| (bucket, seq)))
                 }
+            });
+        let last: Vec<_> = match futures::future::try_join_all(reads).await {
+            Ok(last) => last.into_iter().flatten().collect(),
+            Err(e) => {
+                tracing::debug!("the bus cannot be read: {e}");
+                return false;
             }
-        }
+        };
         let current = self.shared.lock().has_heard(&last);
         let fleet = last.iter().find(|(bucket, _)| *bucket == Bucket::Fleet);
         self.fleet_awaited = if current { None } else { fleet.map(|(_, seq)| *seq) };

@@ -29,7 +29,7 @@ pub(crate) fn touch(attempt: u64) -> SchedulerTouch {
 pub(crate) async fn run(
     bus: Bus,
     id: String,
-    shortest: watch::Receiver<u64>,
+    mut shortest: watch::Receiver<u64>,
     acked: mpsc::Sender<OwnTouch>,
 ) {
     let key = scheduler_key(&id);
@@ -56,6 +56,11 @@ pub(crate) async fn run(
                 RETRY_AFTER
             }
         };
-        tokio::time::sleep(pause).await;
+        // By a lease that is new and shorter one can judge once one has touched often enough for it.
+        // (Without its sender this scheduler is stopping.)
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            Ok(()) = shortest.changed() => {}
+        }
     }
 }

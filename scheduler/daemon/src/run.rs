@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dsbus_client::{Bus, Error, Item};
+use dsbus_client::{Bus, Error, Item, Value};
 use dsbus_planner::{Action, Now, invariants, plan};
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{ProgramId, WorkerName};
@@ -25,7 +25,7 @@ use crate::{clock, observe, verify};
 
 /// Answers and own touches that wait to be folded.
 const SMALL_QUEUE: usize = 256;
-/// How often leases are judged; a verdict is late by at most this.
+/// How often leases are judged, besides when one expires; a verdict is late by at most this.
 const JUDGE_EVERY: Duration = Duration::from_millis(50);
 /// Most items folded before planning: beyond it, planning once per item would be the bottleneck.
 const FOLDS_BEFORE_PLAN_MAX: usize = 2048;
@@ -96,6 +96,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         split: BTreeMap::new(),
         fleet_awaited: None,
         news: true,
+        expired: false,
         rests_until: BootTime(0),
     };
     let mut served = None;
@@ -120,6 +121,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         for _ in 0..FOLDS_BEFORE_PLAN_MAX {
             let Ok((bucket, item)) = heard.try_recv() else { break };
             scheduler.fold(Wake::Heard(bucket, item));
+        }
+        if std::mem::take(&mut scheduler.expired) {
+            scheduler.judge(clock::now());
         }
         scheduler.shared.folded.notify_waiters();
         if scheduler.shared.lock().ready() {
@@ -160,6 +164,8 @@ pub(crate) struct Scheduler {
     pub(crate) fleet_awaited: Option<u64>,
     /// Something is known that was not planned with yet.
     pub(crate) news: bool,
+    /// A lease has expired, and was not judged yet.
+    expired: bool,
     rests_until: BootTime,
 }
 
@@ -169,6 +175,7 @@ impl Scheduler {
         self.news |= matches!(wake, Wake::Heard(..) | Wake::Answered(_));
         match wake {
             Wake::Heard(bucket, Item::Entry(entry)) => {
+                self.expired |= bucket == Bucket::Fleet && entry.value == Value::Expired;
                 let folded = {
                     let mut core = self.shared.lock();
                     core.heard(bucket, entry.seq);
@@ -244,6 +251,10 @@ impl Scheduler {
         let workers: std::collections::BTreeSet<_> = ask.into_iter().map(|(w, _)| w).collect();
         for worker in workers {
             verify::ask(&self.bus, worker, self.answers.clone());
+        }
+        if !lost.is_empty() {
+            // Nobody waits for a rest while nothing runs.
+            self.rests_until = BootTime(0);
         }
         for key in lost {
             let reason = format!("no touch for {} s, and no answer", key.1);

@@ -1,4 +1,5 @@
-//! What goes over the bus while nothing happens, and a fleet of 1,000 workers on one server.
+//! What goes over the bus while nothing happens (`bus`), and a fleet of 1,000 workers on one server
+//! (`crew`).
 //!
 //! Workers cost messages, instances at rest must not: the same four workers with 10, 1,000 and
 //! 10,000 instances. For a great fleet the workers are simulated: see [`crate::member`].
@@ -31,13 +32,6 @@ const START_MAX: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(200);
 /// The lease of all that name none.
 const LEASE: u64 = 5;
-
-pub(crate) fn run(setting: Setting) -> Outcome<Report> {
-    let mut report = Report::default();
-    instances(setting, &mut report)?;
-    workers(setting, &mut report)?;
-    Ok(report)
-}
 
 /// What a fleet costs at rest.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +92,8 @@ fn sleepers(size: usize) -> String {
 }
 
 /// Real workers, more and more instances.
-fn instances(setting: Setting, report: &mut Report) -> Outcome<()> {
+pub(crate) fn instances(setting: Setting) -> Outcome<Report> {
+    let mut report = Report::default();
     let fleet = Fleet::start(2, WORKERS)?;
     let mut all = Vec::new();
     for size in SIZES {
@@ -118,17 +113,18 @@ fn instances(setting: Setting, report: &mut Report) -> Outcome<()> {
             vec![now().since(begun).as_secs_f64()],
         );
         let seen = at_rest(&fleet, setting)?;
-        seen.told(report, &of);
+        seen.told(&mut report, &of);
         all.push(seen.messages());
     }
     let what = format!("messages at rest, most instances / fewest, same {WORKERS} workers");
     let both = (all.last().copied(), all.first().copied());
     report.ratio(&what, both, Some(Limit::AtMost(GROWTH_MAX)));
-    Ok(())
+    Ok(report)
 }
 
 /// Simulated workers, more and more.
-fn workers(setting: Setting, report: &mut Report) -> Outcome<()> {
+pub(crate) fn workers(setting: Setting) -> Outcome<Report> {
+    let mut report = Report::default();
     let fleet = Fleet::start(1, 0)?;
     let mut crew = Crew::new(&fleet.nats.url())?;
     let mut all = Vec::new();
@@ -149,7 +145,7 @@ fn workers(setting: Setting, report: &mut Report) -> Outcome<()> {
             vec![now().since(begun).as_secs_f64()],
         );
         let seen = at_rest(&fleet, setting)?;
-        seen.told(report, &format!("{of}, no instances"));
+        seen.told(&mut report, &format!("{of}, no instances"));
         all.push(seen.messages() / float(size));
     }
     let size = setting.rounds(CREWS[1], 20);
@@ -167,10 +163,10 @@ fn workers(setting: Setting, report: &mut Report) -> Outcome<()> {
     );
     drop(told);
     let seen = at_rest(&fleet, setting)?;
-    seen.told(report, &of);
+    seen.told(&mut report, &of);
     let kib = f64::from(proc::pss(fleet.pid("s1")?)?);
     report.row(Who::Ours, &format!("{of}: memory of a scheduler"), "MiB", vec![kib / 1024.0]);
-    lose(&fleet, &mut crew, count, report)?;
+    lose(&fleet, &mut crew, count, &mut report)?;
     let failed = crew.failed();
     if failed > 0 {
         return Err(format!("{failed} simulated workers ended by themselves").into());
@@ -184,7 +180,7 @@ fn workers(setting: Setting, report: &mut Report) -> Outcome<()> {
     );
     let what = "messages at rest per worker, many workers / few";
     report.ratio(what, (all.get(1).copied(), all.first().copied()), None);
-    Ok(())
+    Ok(report)
 }
 
 /// One of many workers is lost, with all its instances.

@@ -57,13 +57,18 @@ impl Crew {
                 self.members.insert(name, task);
                 joining.push(joined);
             }
-            let all = async {
+            let (all, mut left) = (joining.len(), joining.len());
+            let joined = async {
                 for joined in joining {
-                    joined.await.map_err(|_| "a simulated worker could not join")?;
+                    joined.await.map_err(|_| "a simulated worker could not join".to_owned())?;
+                    left -= 1;
                 }
-                Ok::<_, &str>(())
+                Ok::<_, String>(())
             };
-            self.runtime.block_on(async { tokio::time::timeout(JOIN_MAX, all).await })??;
+            let joined = async { tokio::time::timeout(JOIN_MAX, joined).await };
+            let joined = self.runtime.block_on(joined);
+            let late = format!("{left} of {all} did not join within {JOIN_MAX:?}");
+            joined.map_err(|_| format!("{late}, beside {}", self.members.len() - all))??;
         }
         Ok(())
     }

@@ -198,7 +198,8 @@ fn lost_ones(
     shoot(agent)?;
     shoot(supervisor)?;
     let marker = markers.next("w1", PRESENCE)?;
-    let told = |h: &Heard| h.subject.contains(".worker.") && h.subject.ends_with(".LOST");
+    let told =
+        |h: &Heard| h.subject.contains(".worker.") && h.subject.rsplit('.').next() == Some("LOST");
     let told = look("the loss to be told", DEADLINE, LOOK, || Ok(ear.first(told)))?;
     let verified = told.max(marker.seen);
     many.lost.push(millis(last(&births.take(name, instances)?).since(verified)));

@@ -76,7 +76,8 @@ const BENCHES: &[Bench] = &[
     Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
     Bench { name: "failover", title: "a worker is lost", run: failover::run },
-    Bench { name: "bus", title: "messages at rest, and 1,000 workers", run: bus::run },
+    Bench { name: "bus", title: "messages while nothing happens", run: bus::instances },
+    Bench { name: "crew", title: "1,000 workers on one server", run: bus::workers },
 ];
 
 /// Measures dsbus beside Supervisor, and beside what the machine itself can do.

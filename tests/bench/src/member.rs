@@ -162,8 +162,9 @@ impl Member {
             Item::Reset => {}
             Item::Entry(entry) => match FleetKey::parse(&entry.key) {
                 Some(FleetKey::Touch(_, seconds)) => {
-                    let lease = self.leases.get_mut(&seconds);
-                    lease.into_iter().for_each(|lease| lease.seq = lease.seq.max(entry.seq));
+                    if let Some(lease) = self.leases.get_mut(&seconds) {
+                        lease.seq = lease.seq.max(entry.seq);
+                    }
                 }
                 Some(FleetKey::Placement(_, name)) => self.placed(name, &entry),
                 Some(FleetKey::Scheduler(_)) | None => {}
