@@ -78,6 +78,8 @@ pub(crate) struct Lease {
     /// After a refusal: when to try again even if the watch does not say what stands there.
     refused: Option<BootTime>,
     timeouts: u32,
+    /// How many of them in a row force a reconnect.
+    timeouts_max: u32,
     connected: bool,
     caught_up: bool,
     answered: BootTime,
@@ -117,6 +119,7 @@ impl Lease {
             due: BootTime(0),
             refused: None,
             timeouts: 0,
+            timeouts_max: rules::TIMEOUTS_MAX,
             connected: true,
             caught_up: true,
             answered,
@@ -210,6 +213,7 @@ impl Lease {
 
     fn acked(&mut self, flight: Flight, seq: u64, now: BootTime) {
         self.timeouts = 0;
+        self.timeouts_max = rules::TIMEOUTS_MAX;
         self.due = flight.sent + self.rules.renew();
         if seq < self.stored.seq() {
             // Something newer was delivered already: a marker that was on its way, most likely.
@@ -252,8 +256,9 @@ impl Lease {
         }
         self.due = now + rules::retry_delay(flight.attempt);
         self.timeouts += 1;
-        if self.timeouts >= rules::TIMEOUTS_MAX {
+        if self.timeouts >= self.timeouts_max {
             self.timeouts = 0;
+            self.timeouts_max = (self.timeouts_max * 2).min(rules::TIMEOUTS_LIMIT);
             out.push(Output::ForceReconnect);
         }
     }
