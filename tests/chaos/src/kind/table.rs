@@ -77,7 +77,7 @@ pub(crate) const KINDS: &[Kind] = &[
         true,
         (
             "SIGSTOP of a worker's supervisor, SIGCONT later",
-            "Children run on. After touch_timeout the worker is lost: its instances run elsewhere, and the old copies are stopped when it is back; exclusive ones are killed before.",
+            "Children run on, and the worker is lost after touch_timeout: its instances run elsewhere, and the old copies are stopped when it is back. With exclusive children, the kernel ends the supervisor at their deadline, and all its children with it; whatever runs `dsbus worker` starts it again, and they start in place.",
         ),
     ),
     kind(
@@ -92,10 +92,7 @@ pub(crate) const KINDS: &[Kind] = &[
         Worker,
         Act::Freeze(Daemon),
         true,
-        (
-            "SIGSTOP of a worker's two processes, SIGCONT later",
-            "As for a frozen supervisor; the kernel kills exclusive children at their deadline.",
-        ),
+        ("SIGSTOP of a worker's two processes, SIGCONT later", "As for a frozen supervisor."),
     ),
     kind(
         "machine-freeze",
@@ -153,7 +150,10 @@ pub(crate) const KINDS: &[Kind] = &[
         Worker,
         Act::Slow,
         false,
-        ("a worker's link carries 64 kbit/s", "Nothing, but logs come slowly."),
+        (
+            "a worker's link carries 64 kbit/s",
+            "Logs and events come slowly. A worker that has more to say than the link carries may be late with its touches.",
+        ),
     ),
     kind(
         "scheduler-kill",
