@@ -192,6 +192,11 @@ fn depart(
         retire(view, held, &leave.reason, draft);
         return true;
     }
+    if let Some(rested) = come_to_rest(scene, held) {
+        // Only what is known to rest can be moved without being run again.
+        draft.actions.push(rested);
+        return true;
+    }
     let rests = placed.rest.is_some();
     if placed.wanted.run && !rests {
         let may = !leave.asked
@@ -318,13 +323,21 @@ fn look_after(scene: &Scene<'_>, held: Held<'_>, rolling: &Rolling<'_>, draft: &
     if status.state == State::Fatal && !give_up_or_count(scene, held, draft) {
         let reason = format!("it ended FATAL on {}", placed.worker);
         relocate(scene, held, &rolling.fresh(name.index), &reason, draft);
-    } else if at_end(scene, held, status) {
-        let mut placement = placed.placement();
-        placement.rest = Rest::told(&placement, status);
-        if placement.rest.is_some() {
-            draft.actions.push(update(held, placement));
-        }
+    } else {
+        draft.actions.extend(come_to_rest(scene, held));
     }
+}
+
+/// Writes into a placement that its instance has ended for good, if it has, and that is news.
+fn come_to_rest(scene: &Scene<'_>, held: Held<'_>) -> Option<Action> {
+    let Held { instance, placed, .. } = held;
+    let status = instance.acted(placed).filter(|_| placed.rest.is_none())?;
+    if !at_end(scene, held, status) {
+        return None;
+    }
+    let mut placement = placed.placement();
+    placement.rest = Rest::told(&placement, status);
+    placement.rest.is_some().then(|| update(held, placement))
 }
 
 /// Counts a failure that is not counted yet. Says whether the instance is not to be moved (now).

@@ -119,7 +119,9 @@ impl<'a> Rolling<'a> {
             let instance = entry.instance(index);
             let placed = instance.and_then(Instance::placed);
             let Some((instance, placed)) = instance.zip(placed) else {
-                self.down += u32::from(wanted);
+                // One that no worker takes, or that waits, does not come up by others' waiting.
+                let pending = instance.is_some_and(|instance| instance.said.is_some());
+                self.down += u32::from(wanted && !pending);
                 self.done &= !wanted;
                 continue;
             };
@@ -127,12 +129,14 @@ impl<'a> Rolling<'a> {
             let ended = instance.acted(placed).is_some_and(|s| ended_well(program, s));
             let lost = view.is_cut_off(placed);
             let fine = health == Health::Up || ended;
-            self.down += u32::from(wanted && !fine && !(lost && waits));
+            // Nor does one that has ended for good, or was given up.
+            let rests = placed.rest.is_some();
+            self.down += u32::from(wanted && !fine && !rests && !(lost && waits));
             let current = placed.revision >= program.revision;
             changed &= current || index >= self.reach || !wanted || lost;
             // A job takes what was changed when it runs the next time.
-            let rests = program.spec.schedule.is_some() && placed.rest.is_some();
-            self.done &= (current && (fine || !wanted)) || lost || rests;
+            let job = program.spec.schedule.is_some() && rests;
+            self.done &= (current && (fine || !wanted)) || lost || job;
         }
         changed
     }

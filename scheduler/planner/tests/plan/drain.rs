@@ -195,3 +195,38 @@ fn no_strategy_moves_for_ever() {
         assert_eq!(ask(&mut w), 0, "{strategy:?}");
     }
 }
+
+#[test]
+fn what_comes_to_its_end_while_its_worker_is_drained_is_not_run_again_elsewhere() {
+    let mut w = World::with_workers(2);
+    for name in ["web", "job"] {
+        w.declare(name, |s| s.strategy = Strategy::Ordered);
+    }
+    w.settle();
+    assert_eq!((w.at("web:0").unwrap(), w.at("job:0").unwrap()), ("w1".into(), "w1".into()));
+    w.want_worker("w1", |goal| goal.draining = true);
+    w.step();
+    // One waits for its turn, and ends meanwhile.
+    let waits = if w.placed("web:0").unwrap().wanted.run { "web:0" } else { "job:0" };
+    w.end(waits, 0);
+    let planned = w.settle();
+    assert!(planned.contains(&format!("update {waits} rest r1")), "{planned:?}");
+    assert_eq!((w.at(waits).unwrap(), w.state(waits)), ("w2".into(), State::Exited));
+}
+
+#[test]
+fn a_copy_that_was_given_up_or_finds_no_worker_holds_up_no_drain() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |s| (s.numprocs, s.max_fail_count) = (2, 1));
+    w.declare("big", |s| {
+        s.numprocs = 2;
+        s.resources.cpu = Some(1.0);
+    });
+    w.settle();
+    w.tell("web:1", State::Fatal);
+    w.settle();
+    assert_eq!(w.state("web:1"), State::Fatal);
+    w.want_worker("w1", |goal| goal.draining = true);
+    w.settle();
+    assert!(w.view.placements().all(|(_, placed)| placed.worker.as_str() == "w2"));
+}

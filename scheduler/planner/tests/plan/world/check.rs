@@ -128,13 +128,17 @@ fn is_up(view: &View, name: &InstanceId, placed: &Placed) -> bool {
         && acted(view, name, placed).is_some_and(|told| told.state == State::Running)
 }
 
-/// Whether an instance should run and does not, other than because its worker is lost.
+/// Whether an instance should run, does not, and may come up by itself: not so one whose worker is
+/// lost, that has ended or was given up, or that no worker takes.
 fn is_down(view: &View, program: &Program, index: u32) -> bool {
     let name = InstanceId::new(program.name.clone(), index);
-    let Some(placed) = view.placed(&name) else { return view.wanted(program, index).run };
+    let Some(placed) = view.placed(&name) else {
+        return view.wanted(program, index).run && view.said(&name).0.is_none();
+    };
     let ended = acted(view, &name, placed).is_some_and(|told| told.state == State::Exited);
     view.wanted(program, index).run
         && !ended
+        && placed.rest.is_none()
         && view.life(placed) != Life::Lost
         && !is_up(view, &name, placed)
 }
