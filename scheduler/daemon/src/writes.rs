@@ -269,9 +269,11 @@ fn fired(goals: &Goals, due: &Due) -> Option<Goal> {
         return None;
     }
     goal.last_due = Some(due.at);
-    if due.verdict == Verdict::Run {
+    // It may have been stopped since that was decided. A run is one more start and nothing else: what
+    // was stopped alone stays stopped.
+    let stopped = goal.disabled || (goal.stamp > 0 && !goal.run);
+    if due.verdict == Verdict::Run && !stopped {
         goal.commands.remember(due.id, "start");
-        (goal.run, goal.stamp) = (true, goals.last + 1);
         goal.starts += 1;
     }
     Some(goal)

@@ -55,7 +55,7 @@ pub(crate) fn why(
         }
     }
     let asked = |reason: String| Some(Leave { reason, anew: false, asked: true });
-    if host.goal.draining {
+    if host.is_draining() {
         return asked(format!("{} is drained", placed.worker));
     }
     let leave = scene.entry.goals.each.get(&index).map(|goal| goal.leave);

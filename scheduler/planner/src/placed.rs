@@ -6,7 +6,7 @@ use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::placement::Rest;
 use dsbus_schema::program::{Kind, OnWorkerLoss, Program, ProgramSpec};
-use dsbus_schema::state::State;
+use dsbus_schema::state::{State, WorkerState};
 use dsbus_schema::status::Status;
 
 use crate::action::Action;
@@ -136,6 +136,12 @@ fn lost(
     let rests =
         rest(held, wanted, &next).is_some() || acted.is_some_and(|s| at_end(scene, held, s));
     let policy = if program.spec.system { OnWorkerLoss::Stay } else { program.spec.on_worker_loss };
+    let ended = view.worker_state(&placed.worker) == WorkerState::Stopped;
+    if program.spec.system && ended {
+        // It stopped because it was told to, and its copy with it.
+        let reason = format!("{} has stopped", placed.worker);
+        return draft.actions.push(remove(view, held, &reason));
+    }
     if !forgotten && (rests || policy == OnWorkerLoss::Stay) {
         return;
     }
@@ -303,7 +309,7 @@ fn in_turn(
     }
     let oneshot = program.spec.kind == Kind::Oneshot;
     let anew = next.0 != placed.revision && !rolling.is_quiet(&placed.spec);
-    let restarts = wanted.restarts > placed.wanted.restarts && rolling.restarts();
+    let restarts = wanted.restarts > placed.wanted.restarts && is_rolling(scene, held.name.index);
     if !anew && !restarts {
         return (wanted, next);
     }
@@ -314,6 +320,14 @@ fn in_turn(
     }
     let restarts = if restarts { placed.wanted.restarts } else { wanted.restarts };
     (Wanted { restarts, ..wanted }, if anew { as_it_is() } else { next })
+}
+
+/// Whether the last command about an instance that asked for a restart asked for a rolling one.
+fn is_rolling(scene: &Scene<'_>, index: u32) -> bool {
+    let goals = &scene.entry.goals;
+    let stamp = goals.all.as_ref().map_or(0, |all| all.stamp);
+    let own = goals.each.get(&index).filter(|own| own.stamp > stamp);
+    own.or(goals.all.as_ref()).is_some_and(|goal| goal.rolling)
 }
 
 /// An instance is as it should be; but its child may have come to an end.

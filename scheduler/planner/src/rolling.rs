@@ -196,12 +196,6 @@ impl<'a> Rolling<'a> {
     pub(crate) fn most(&self) -> u32 {
         self.program.spec.numprocs + self.program.spec.update.max_surge
     }
-
-    /// Instances are restarted one after the other.
-    pub(crate) fn restarts(&self) -> bool {
-        self.restarts
-    }
-
     fn is_going(&self) -> bool {
         self.program.rollout.as_ref().is_some_and(|r| r.state == RolloutState::Rolling)
     }

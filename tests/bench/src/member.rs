@@ -273,6 +273,7 @@ fn described(name: &WorkerName) -> Worker {
         labels: Labels::default(),
         capacity: Capacity { cpu: CPU, memory: MEMORY },
         facts: Facts { at: Some(wall()), cores: 64, memory_total: MEMORY, ..Facts::default() },
+        draining: false,
         stopping: false,
     }
 }

@@ -58,8 +58,6 @@ pub(crate) enum Done {
     Reported(Outcome),
     /// The worker's own record is written.
     Recorded,
-    /// The schedulers give away what is placed here.
-    DrainBegun,
     /// The machine was looked at.
     Looked(Slow),
     /// A child was asked whether it is well.

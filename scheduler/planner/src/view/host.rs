@@ -118,6 +118,11 @@ impl Host {
         }
     }
 
+    /// Whether it is to give away what it has: a person wants that, or it is about to stop.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.goal.draining || self.record.as_ref().is_some_and(|seen| seen.value.draining)
+    }
+
     /// Its state, anew.
     pub(super) fn judged(&self) -> WorkerState {
         let presence = self.leases.get(&PRESENCE_SECONDS).map_or(Life::Silent, |l| l.life);
@@ -131,7 +136,7 @@ impl Host {
                 WorkerState::Suspect
             }
             Life::Live if self.record.is_none() => WorkerState::Suspect,
-            Life::Live if self.goal.draining => WorkerState::Draining,
+            Life::Live if self.is_draining() => WorkerState::Draining,
             Life::Live if self.goal.cordoned => WorkerState::Cordoned,
             Life::Live => WorkerState::Ready,
         }

@@ -96,6 +96,7 @@ impl World {
             labels: Labels::new(),
             capacity: Capacity::default(),
             facts: Facts::default(),
+            draining: false,
             stopping: false,
         };
         let mut value = self.view.worker(&worker(name)).cloned().unwrap_or_else(fresh);

@@ -110,7 +110,6 @@ impl World {
                 let mut goal = goals.all.unwrap_or_default();
                 goal.last_due = Some(due.at);
                 if due.verdict == jobs::Verdict::Run {
-                    (goal.run, goal.stamp) = (true, self.next());
                     goal.starts += 1;
                 }
                 self.view.set_goal(&program, None, Some(goal));
