@@ -301,7 +301,9 @@ impl Core {
     pub fn answered(&mut self, worker: &WorkerName) {
         let keys: Vec<LeaseKey> =
             self.view.leases().map(|(key, _)| key).filter(|(name, _)| name == worker).collect();
-        keys.iter().for_each(|key| self.judge.answered(key));
+        for key in &keys {
+            self.judge.answered(key);
+        }
     }
 
     /// How long the scheduler `me` lets others go first with a program (rule 11).

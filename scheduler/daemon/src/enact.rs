@@ -39,7 +39,9 @@ impl Enactor<'_> {
         let writer = Writer { id: self.id, touch: own_touch::touch(0) };
         if let Some(writes) = group_writes(group, &writer)? {
             let last = self.bus.batch(writes.bucket, writes.writes.clone()).await?;
-            group.iter().for_each(|(action, id)| self.tell(action, *id));
+            for (action, id) in group {
+                self.tell(action, *id);
+            }
             return Ok(writes.entries(last, clock::wall()));
         }
         match group.first() {
