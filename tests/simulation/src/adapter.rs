@@ -91,17 +91,17 @@ pub(crate) fn written(
     writer: &Writer<'_>,
     planted: Option<Planted>,
 ) -> Option<Writes> {
-    let mut writes = group_writes(group, writer).ok().flatten()?;
+    let mut all = group_writes(group, writer).ok().flatten()?;
     if planted == Some(Planted::LiteralGuard)
         && let Some((Action::Update { name, worker, .. }, _)) = group.first()
-        && let Some(Write { key, expect, .. }) = writes.writes.first_mut()
+        && let Some(Write { key, expect, .. }) = all.writes.first_mut()
         && let Some(Expect::Guard { seq, .. }) = expect
     {
         let seq = *seq;
         *key = instance_key(worker, name);
         *expect = Some(Expect::Own(seq));
     }
-    Some(writes)
+    Some(all)
 }
 
 /// Whether anybody lives by a lease.

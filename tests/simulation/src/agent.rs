@@ -120,7 +120,7 @@ impl World {
     }
 
     /// Something happens to an agent.
-    pub(crate) fn to_agent(&mut self, n: usize, event: Event) {
+    pub(crate) fn wake_agent(&mut self, n: usize, event: Event) {
         let Some(run) = event.to() else { return };
         let now = self.clock(run.who);
         if let Event::Said { message, .. } = event {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dsbus_client::Error;
 
+use crate::agent::Agent;
 use crate::dice::MS;
 use crate::event::{Answered, Call, Event, Op, Run, Who};
 use crate::world::World;
@@ -252,7 +253,7 @@ impl World {
         let Call { from, token, op } = call;
         match op {
             Op::Ping(machine) => self.ask_worker(machine, from, token),
-            Op::Command(command) => self.deliver_command(from, token, *command),
+            Op::Command(command) => self.deliver_command(from, token, &command),
             Op::Write { .. } | Op::Get { .. } | Op::Publish(_) | Op::LastEvent { .. } => {
                 self.ask_stream(from, token, op);
             }
@@ -261,7 +262,7 @@ impl World {
 
     fn ask_worker(&mut self, machine: usize, from: Run, token: u64) {
         let who = Who::Agent(machine);
-        let serves = self.agents[machine].as_ref().is_some_and(|agent| agent.serves());
+        let serves = self.agents[machine].as_ref().is_some_and(Agent::serves);
         let to = self.procs.get(&who).filter(|p| p.alive && p.link.node.is_some() && serves);
         let Some(to) = to.map(|p| Run { who, number: p.run }) else {
             return self.answer(from, token, Err(Error::NoResponders));

@@ -54,7 +54,7 @@ pub(crate) struct Issued {
 
 impl World {
     /// Something happens to a client.
-    pub(crate) fn to_client(&mut self, n: usize, event: Event) {
+    pub(crate) fn wake_client(&mut self, n: usize, event: Event) {
         let Some(run) = event.to() else { return };
         match event {
             Event::Timer { tick: Tick::Command, .. } => {
@@ -141,7 +141,7 @@ impl World {
     }
 
     /// A command has reached the bus: one scheduler of the queue group gets it, or all do.
-    pub(crate) fn deliver_command(&mut self, from: Run, token: u64, command: Command) {
+    pub(crate) fn deliver_command(&mut self, from: Run, token: u64, command: &Command) {
         let listens = |n: &usize| {
             let process = self.procs.get(&Who::Scheduler(*n));
             let linked = process.is_some_and(|p| p.alive && p.link.node.is_some());
@@ -198,7 +198,7 @@ impl World {
         let op = if in_placement
             && matches!(doing.command.what, Asked::Act { verb: Verb::Restart, .. })
         {
-            doing.into_placement(&s.core)
+            doing.in_placement(&s.core)
         } else {
             doing.next(id, wall)
         };
@@ -298,7 +298,7 @@ impl Commanded {
     }
 
     /// A restart as a scheduler would do it that keeps commands in placements.
-    fn into_placement(&mut self, core: &dsbus_scheduler::core::Core) -> Result<Op, Answered> {
+    fn in_placement(&mut self, core: &dsbus_scheduler::core::Core) -> Result<Op, Answered> {
         let Asked::Act { index, .. } = &self.command.what else { return Err(Ok(Answer::Done)) };
         let name =
             dsbus_schema::ids::InstanceId::new(self.command.program.clone(), index.unwrap_or(0));

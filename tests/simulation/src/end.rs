@@ -12,6 +12,7 @@ use crate::adapter::{self, Wish};
 use crate::dice::SECOND;
 use crate::event::{Asked, Event, Who};
 use crate::faults::{CALM, LOOK};
+use crate::scheduler::Scheduler;
 use crate::world::World;
 
 /// Within this time after the last fault everything is as wanted: an election, the longest lease
@@ -38,8 +39,10 @@ impl World {
                 self.counts.well = 0;
                 if now > CALM + BOUND {
                     let shown: Vec<String> =
-                        self.schedulers.iter().flatten().map(|s| s.shown()).collect();
-                    shown.into_iter().for_each(|line| self.note(|| line));
+                        self.schedulers.iter().flatten().map(Scheduler::shown).collect();
+                    for line in shown {
+                        self.note(|| line);
+                    }
                     return self.fail(Invariant::AsWanted, what);
                 }
             }

@@ -6,7 +6,7 @@ use dsbus_agent::bus_side::Seqs;
 use dsbus_agent::publish::{Delivery, Entry as Stand, Outcome};
 use dsbus_agent::report::newer;
 use dsbus_client::{Entry, Error, Value, Write};
-use dsbus_schema::event::Event as Told;
+use dsbus_schema::event::Event as Fact;
 use dsbus_schema::ids::{Epoch, InstanceId};
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, instance_key};
@@ -27,13 +27,20 @@ pub(crate) enum Errand {
     /// A report: its event, then its status entry.
     Report { delivery: Box<Delivery>, step: Step },
     /// An event of the agent's own.
-    Tell(Box<Told>),
+    Tell(Box<Fact>),
     /// The worker's record.
     Record,
     /// Who holds the name?
     Ask,
     /// The last events of these instances, one after the other.
-    LookUp { names: Vec<InstanceId>, found: Seqs, told: Option<Option<(Epoch, u64)>> },
+    LookUp { names: Vec<InstanceId>, found: Seqs, told: Told },
+}
+
+/// What the last event about an instance says, once it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Unread,
+    Read(Option<(Epoch, u64)>),
 }
 
 /// How far a report is.
@@ -55,7 +62,7 @@ pub(crate) enum Step {
 
 impl Errand {
     pub(crate) fn look_up(names: Vec<InstanceId>) -> Errand {
-        Errand::LookUp { names, found: Seqs::new(), told: None }
+        Errand::LookUp { names, found: Seqs::new(), told: Told::Unread }
     }
 }
 
@@ -75,7 +82,7 @@ impl World {
     pub(crate) fn agent_publishes(&mut self, n: usize, run: Run) {
         loop {
             let Some(a) = &mut self.agents[n] else { return };
-            let Some(delivery) = a.publisher.next_delivery() else { return };
+            let Some(delivery) = a.publisher.begin() else { return };
             let step = if delivery.event.is_some() { Step::Event } else { stand(&delivery) };
             self.tokens += 1;
             let errand = Errand::Report { delivery: Box::new(delivery), step };
@@ -105,8 +112,10 @@ impl World {
                 .map(|write| Op::Write { bucket: Bucket::Workers, writes: vec![write] }),
             Errand::Ask => Some(Op::Ping(n)),
             Errand::LookUp { names, told, .. } => names.last().map(|name| match told {
-                None => Op::LastEvent { worker: worker.clone(), name: name.clone() },
-                Some(_) => Op::Get { bucket: Bucket::Status, pattern: instance_key(&worker, name) },
+                Told::Unread => Op::LastEvent { worker: worker.clone(), name: name.clone() },
+                Told::Read(_) => {
+                    Op::Get { bucket: Bucket::Status, pattern: instance_key(&worker, name) }
+                }
             }),
         };
         match op {
@@ -167,18 +176,18 @@ impl Errand {
                     Next::Again
                 }
             }
-            Errand::LookUp { names, found, told } => match (result, &told) {
-                (Ok(Answer::Last(last)), None) => {
-                    *told = Some(last);
+            Errand::LookUp { names, found, told } => match (result, &*told) {
+                (Ok(Answer::Last(last)), Told::Unread) => {
+                    *told = Told::Read(last);
                     Next::Go
                 }
-                (Ok(Answer::Entry(entry)), Some(last)) => {
+                (Ok(Answer::Entry(entry)), Told::Read(last)) => {
                     let stands = entry.as_ref().and_then(status).map(|s| (s.epoch, s.seq));
                     let last = (*last).max(stands);
                     if let (Some(name), Some(last)) = (names.pop(), last) {
                         found.insert(name, last);
                     }
-                    *told = None;
+                    *told = Told::Unread;
                     if names.is_empty() { Next::LookedUp(std::mem::take(found)) } else { Next::Go }
                 }
                 _ => Next::Again,

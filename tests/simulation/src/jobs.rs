@@ -188,9 +188,9 @@ impl World {
             }
             if folded.is_empty() {
                 let hold = if many { HOLD_AFTER_SPLIT } else { HOLD_AFTER_REFUSAL };
-                let held =
+                let back =
                     |(action, _): &(Action, _)| (hold_key(action), (now + hold, action.clone()));
-                s.held.extend(job.group.iter().map(held));
+                s.held.extend(job.group.iter().map(back));
             }
             for (bucket, entry) in folded {
                 let _ = s.core.fold(bucket, &entry, now);

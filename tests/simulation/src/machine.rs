@@ -19,6 +19,7 @@ const TERM: i32 = 15;
 
 /// A child: its main process, and what that has started.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Kid {
     pub(crate) name: InstanceId,
     pub(crate) epoch: Epoch,

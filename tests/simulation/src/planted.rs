@@ -88,7 +88,7 @@ impl Planted {
             Planted::NoAdoption => (200, &[LeaseKept, StopsWithCause, ManyWait, NoNeedlessLoss]),
             Planted::SilentSupervisor => (2_000, &[AsWanted]),
             Planted::NatsClock => (2_000, &[OneChild, ManyWait, NoNeedlessLoss]),
-            Planted::NoOwnTouch => (2_000, &[NoNeedlessLoss, ManyWait]),
+            Planted::NoOwnTouch => (2_000, &[NoNeedlessLoss, NoNeedlessMove, ManyWait]),
             Planted::NoAsk => (500, &[NoNeedlessLoss, NoNeedlessMove]),
             Planted::NotMany => (500, &[ManyWait]),
             Planted::NoLeaseGuard => (2_000, &[OneChild, NoNeedlessMove]),

@@ -43,6 +43,7 @@ pub(crate) enum Pending {
 
 /// A scheduler.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Scheduler {
     pub(crate) id: String,
     pub(crate) core: Core,
@@ -134,7 +135,7 @@ impl World {
     }
 
     /// Something happens to a scheduler.
-    pub(crate) fn to_scheduler(&mut self, n: usize, event: Event) {
+    pub(crate) fn wake_scheduler(&mut self, n: usize, event: Event) {
         let Some(run) = event.to() else { return };
         let now = self.clock(run.who);
         match event {
@@ -198,11 +199,8 @@ impl World {
                 let at = self.agenda.now() + pause * MS;
                 self.agenda.at(at, Event::Timer { to: run, tick: Tick::Touch, number: 0 });
             }
-            Some(Pending::Ask(worker)) => {
-                if result.is_ok() {
-                    s.answers.push_back(worker);
-                }
-            }
+            Some(Pending::Ask(worker)) if result.is_ok() => s.answers.push_back(worker),
+            Some(Pending::Ask(_)) => {}
             Some(Pending::Last(bucket)) => self.last_read(n, run, bucket, result),
             Some(Pending::Job(job)) => self.job_answered(n, run, job, result),
             Some(Pending::Command(number)) => self.command_answered(n, run, number, result),

@@ -23,10 +23,6 @@ use crate::world::World;
 pub(crate) const EVENTS: usize = Bucket::ALL.len();
 /// Looks for expired keys at least so often, in milliseconds.
 const SWEEP_MS: (u64, u64) = (1, 330);
-/// An election, in milliseconds.
-const ELECTION_MS: (u64, u64) = (3_600, 8_500);
-/// When the new leader first looks for expired keys, in milliseconds.
-const FIRST_SWEEP_MS: (u64, u64) = (250, 1_300);
 
 /// Which stream a bucket is.
 pub(crate) fn index(bucket: Bucket) -> usize {
@@ -48,14 +44,15 @@ struct Proposed {
     ttl: Option<u64>,
 }
 
+/// What a leader has accepted.
 #[derive(Debug)]
-struct Proposal {
-    number: u64,
+pub(crate) struct Proposal {
+    pub(crate) number: u64,
     entries: Vec<Proposed>,
     event: Option<Box<Told>>,
     guards: Vec<String>,
     /// Who waits for an answer, and who sent it.
-    answer: Option<(Run, u64)>,
+    pub(crate) answer: Option<(Run, u64)>,
     from: Option<Run>,
 }
 
@@ -63,10 +60,10 @@ struct Proposal {
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     pub(crate) leader: Option<usize>,
-    term: u64,
+    pub(crate) term: u64,
     pub(crate) last: u64,
     pub(crate) keys: BTreeMap<String, Stored>,
-    in_flight: VecDeque<Proposal>,
+    pub(crate) in_flight: VecDeque<Proposal>,
     proposals: u64,
     /// When the last proposal is stored: they are stored in order.
     stored_at: u64,
@@ -250,7 +247,7 @@ impl World {
         }
     }
 
-    fn store(&mut self, stream: usize, proposal: Proposal) {
+    pub(crate) fn store(&mut self, stream: usize, proposal: Proposal) {
         let leader = self.streams[stream].leader.unwrap_or_default();
         let wall = self.wall_of(leader);
         if let Some(event) = proposal.event {
@@ -322,88 +319,11 @@ impl World {
         let gone: Vec<String> = gone.map(|(key, _)| key.clone()).collect();
         for key in gone {
             self.note(|| format!("fleet: {key} has expired"));
-            let marker = Proposed { key, value: Value::Expired, ttl: None };
-            self.propose(fleet, vec![marker], None, Vec::new(), None);
+            let expiry = Proposed { key, value: Value::Expired, ttl: None };
+            self.propose(fleet, vec![expiry], None, Vec::new(), None);
         }
         let next = self.agenda.now() + self.dice.ms(SWEEP_MS.0, SWEEP_MS.1);
         self.agenda.at(next, Event::Sweep { term });
-    }
-
-    /// A stream's leader is dead.
-    pub(crate) fn lose_leader(&mut self, stream: usize) {
-        let now = self.agenda.now();
-        let election = self.dice.ms(ELECTION_MS.0, ELECTION_MS.1);
-        // Of what was in flight the first so many had been agreed upon.
-        let flying = self.streams[stream].in_flight.len();
-        let agreed = self.dice.below(flying + 1);
-        let s = &mut self.streams[stream];
-        s.leader = None;
-        s.term += 1;
-        s.in_flight.truncate(agreed);
-        for proposal in &mut s.in_flight {
-            proposal.answer = None;
-            // Stored by the election, not by the clock.
-            proposal.number = u64::MAX;
-        }
-        let term = s.term;
-        if self.nodes.len() > 1 {
-            self.agenda.at(now + election, Event::Elect { stream, term });
-        }
-        self.blind_watches(stream);
-    }
-
-    /// A stream has a leader again.
-    pub(crate) fn elect(&mut self, stream: usize, term: u64) {
-        let up: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].up).collect();
-        let leader = self.dice.pick(&up);
-        let s = &mut self.streams[stream];
-        if s.term != term || s.leader.is_some() {
-            return;
-        }
-        if leader.is_none() || (self.nodes.len() > 1 && up.len() < 2) {
-            let again = self.agenda.now() + SECOND;
-            return self.agenda.at(again, Event::Elect { stream, term });
-        }
-        s.leader = leader;
-        let left: Vec<Proposal> = s.in_flight.drain(..).collect();
-        for proposal in left {
-            self.store(stream, proposal);
-        }
-        self.note(|| format!("stream {stream}: n{} leads", leader.unwrap_or_default() + 1));
-        if stream == index(Bucket::Fleet) {
-            let first = self.dice.ms(FIRST_SWEEP_MS.0, FIRST_SWEEP_MS.1);
-            self.agenda.at(self.agenda.now() + first, Event::Sweep { term });
-        }
-        self.resume_watches(stream);
-    }
-
-    /// A leader hands over in good order, as when its node is told to stop.
-    pub(crate) fn hand_over(&mut self, stream: usize) {
-        let up: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].up).collect();
-        let leader = self.dice.pick(&up);
-        if self.streams[stream].leader.is_none() || leader.is_none() {
-            return;
-        }
-        let s = &mut self.streams[stream];
-        s.leader = leader;
-        s.term += 1;
-        let term = s.term;
-        if stream == index(Bucket::Fleet) {
-            let first = self.dice.ms(FIRST_SWEEP_MS.0, FIRST_SWEEP_MS.1);
-            self.agenda.at(self.agenda.now() + first, Event::Sweep { term });
-        }
-    }
-
-    /// A node is back: on one node, its streams are, too.
-    pub(crate) fn node_up(&mut self, node: usize) {
-        self.nodes[node].up = true;
-        self.note(|| format!("n{} is back", node + 1));
-        if self.nodes.len() == 1 {
-            for stream in 0..self.streams.len() {
-                let term = self.streams[stream].term;
-                self.elect(stream, term);
-            }
-        }
     }
 }
 

@@ -10,27 +10,18 @@ use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, State, Usage};
-use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::clock::Now;
 use dsbus_supervisor::instance::{Effect, End, Files, Input};
-use dsbus_supervisor::protocol::{
-    AGENT_PINGS, Child, Hello, ProcessEvent, Report, Reported, ToAgent, ToSupervisor,
-};
+use dsbus_supervisor::protocol::{Child, ProcessEvent, Report, Reported, ToAgent, ToSupervisor};
 use dsbus_supervisor::table::{Effects, Table};
 use uuid::Uuid;
 
 use crate::dice::MS;
 use crate::event::{Event, Run, Tick, Who};
+use crate::link::{ANSWER_MAX, FIRST_WORD_MAX, PAUSE_MIN, QUIET};
 use crate::planted::Planted;
 use crate::world::World;
 
-/// As the supervisor's link to its agent has them.
-const QUIET: Duration = AGENT_PINGS.saturating_add(Duration::from_millis(100));
-const ANSWER_MAX: Duration = Duration::from_millis(600);
-const FIRST_WORD_MAX: Duration = Duration::from_secs(5);
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-const YOUNG: Duration = Duration::from_secs(10);
 /// How long the agent may take to publish the last reports.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// When a sleep took so much longer than it was meant to, the supervisor was frozen.
@@ -38,17 +29,19 @@ const FROZEN: Duration = Duration::from_millis(500);
 /// SIGKILL.
 const KILL: i32 = 9;
 
+/// What is known of the agent.
 #[derive(Debug)]
-struct Link {
-    run: Run,
-    started: BootTime,
-    heard: BootTime,
-    spoken: bool,
-    asked: Option<BootTime>,
+pub(crate) struct Link {
+    pub(crate) run: Run,
+    pub(crate) started: BootTime,
+    pub(crate) heard: BootTime,
+    pub(crate) spoken: bool,
+    pub(crate) asked: Option<BootTime>,
 }
 
+/// How far the worker is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     Not,
     Stopping,
     Bye(BootTime),
@@ -58,20 +51,20 @@ enum Ending {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) table: Table,
-    incarnation: Incarnation,
-    started: Timestamp,
-    reports: VecDeque<Report>,
-    reported: u64,
-    link: Option<Link>,
-    generation: u64,
-    pause: Duration,
-    start_at: BootTime,
-    say_at: u64,
-    wanted: VecDeque<(InstanceId, Arc<ProgramSpec>, Epoch)>,
-    ending: Ending,
-    timer: u64,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) started: Timestamp,
+    pub(crate) reports: VecDeque<Report>,
+    pub(crate) reported: u64,
+    pub(crate) link: Option<Link>,
+    pub(crate) generation: u64,
+    pub(crate) pause: Duration,
+    pub(crate) start_at: BootTime,
+    pub(crate) say_at: u64,
+    pub(crate) wanted: VecDeque<(InstanceId, Arc<ProgramSpec>, Epoch)>,
+    pub(crate) ending: Ending,
+    pub(crate) timer: u64,
     /// When it meant to wake up.
-    asleep_until: Option<BootTime>,
+    pub(crate) asleep_until: Option<BootTime>,
 }
 
 impl Supervisor {
@@ -120,7 +113,7 @@ impl World {
     }
 
     /// Something happens to a supervisor.
-    pub(crate) fn to_supervisor(&mut self, n: usize, event: Event) {
+    pub(crate) fn wake_supervisor(&mut self, n: usize, event: Event) {
         let Some(run) = event.to() else { return };
         let now = self.now(run.who);
         let Some(s) = &mut self.supervisors[n] else { return };
@@ -139,10 +132,10 @@ impl World {
         match event {
             Event::Timer { tick: Tick::Spawn, .. } => self.spawn_wanted(n, run, now),
             Event::Heard { from, message, .. } => self.supervisor_told(n, run, from, *message, now),
-            Event::AgentGone { agent, .. } => {
-                if s.link.as_ref().is_some_and(|link| link.run.number == agent) {
-                    self.agent_lost(n, now.boot);
-                }
+            Event::AgentGone { agent, .. }
+                if s.link.as_ref().is_some_and(|link| link.run.number == agent) =>
+            {
+                self.agent_lost(n, now.boot);
             }
             Event::Reap { pid, exit, .. } => self.reap(n, run, pid, exit),
             Event::Buried { pid, exit, .. } => self.bury(n, run, pid, exit, now),
@@ -386,106 +379,9 @@ impl World {
             }
         }
     }
-
-    fn tend_agent(&mut self, n: usize, run: Run, now: Now) {
-        let Some(s) = &mut self.supervisors[n] else { return };
-        if let Some(link) = &mut s.link {
-            let silent = match link.asked {
-                Some(asked) => now.boot.since(asked) >= ANSWER_MAX,
-                None if !link.spoken => now.boot.since(link.started) >= FIRST_WORD_MAX,
-                None => false,
-            };
-            if silent {
-                let agent = link.run;
-                self.note(|| format!("w{}: the agent does not answer; replacing it", n + 1));
-                self.agent_lost(n, now.boot);
-                if self.lives(agent) {
-                    self.kill_process(agent.who);
-                }
-            } else if link.spoken && link.asked.is_none() && now.boot.since(link.heard) >= QUIET {
-                link.asked = Some(now.boot);
-                self.supervisor_says(n, ToAgent::Ping { number: now.boot.0 });
-            }
-        }
-        let Some(s) = &mut self.supervisors[n] else { return };
-        if s.link.is_none() && now.boot >= s.start_at {
-            self.start_agent(n, run, now);
-        }
-    }
-
-    fn agent_lost(&mut self, n: usize, now: BootTime) {
-        let Some(s) = &mut self.supervisors[n] else { return };
-        let Some(link) = s.link.take() else { return };
-        if now.since(link.started) < YOUNG {
-            s.start_at = now + s.pause;
-            s.pause = (s.pause * 2).min(PAUSE_MAX);
-        } else {
-            s.start_at = now;
-            s.pause = PAUSE_MIN;
-        }
-    }
-
-    fn start_agent(&mut self, n: usize, run: Run, now: Now) {
-        let agent = self.begin(Who::Agent(n));
-        let kids = self.machines[n].kids.iter().filter(|(_, kid)| kid.parent == run && kid.main);
-        let Some(s) = &self.supervisors[n] else { return };
-        let lease = |name: &InstanceId| s.table.get(name).and_then(|i| i.lease_seconds());
-        let child = |(pid, kid): (&i32, &crate::machine::Kid)| {
-            child_of(&kid.name, kid.epoch, *pid, lease(&kid.name))
-        };
-        let children: Vec<Child> = kids.map(child).collect();
-        let leases = s.table.leases();
-        let worker = self.worker(n);
-        let boot = self.agenda.now() + self.dice.ms(5, 80);
-        let Some(s) = &mut self.supervisors[n] else { return };
-        s.generation += 1;
-        s.link = Some(Link {
-            run: agent,
-            started: now.boot,
-            heard: now.boot,
-            spoken: false,
-            asked: None,
-        });
-        s.say_at = boot;
-        let hello = Hello {
-            worker,
-            incarnation: s.incarnation,
-            generation: s.generation,
-            started: s.started,
-            supervisor_pid: i32::try_from(run.number).unwrap_or(1),
-            directory: "/d".to_owned(),
-            stopping: s.ending != Ending::Not,
-            draining: false,
-            labels: Labels::default(),
-            capacity: Capacity::default(),
-            children,
-            facilities: Vec::new(),
-            leases,
-        };
-        let waiting: Vec<Report> = s.reports.iter().cloned().collect();
-        let leaving = matches!(s.ending, Ending::Bye(_));
-        self.supervisor_says(n, ToAgent::Hello(hello));
-        for report in waiting {
-            self.supervisor_says(n, ToAgent::Report(report));
-        }
-        if leaving {
-            self.supervisor_says(n, ToAgent::Bye);
-        }
-    }
-
-    /// The supervisor says something to its agent, over the socket.
-    fn supervisor_says(&mut self, n: usize, message: ToAgent) {
-        let way = self.dice.range(MS / 50, MS / 2);
-        let now = self.agenda.now();
-        let Some(s) = &mut self.supervisors[n] else { return };
-        let Some(link) = &s.link else { return };
-        s.say_at = s.say_at.max(now + way);
-        let (to, at) = (link.run, s.say_at);
-        self.agenda.at(at, Event::Said { to, message: Box::new(message) });
-    }
 }
 
-fn child_of(name: &InstanceId, epoch: Epoch, pid: i32, lease: Option<u64>) -> Child {
+pub(crate) fn child_of(name: &InstanceId, epoch: Epoch, pid: i32, lease: Option<u64>) -> Child {
     let name = name.clone();
     Child { name, epoch, pid, group: None, start_time: 1, lease, cgroup: None }
 }

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use dsbus_schema::ids::{ProgramId, ProgramName, WorkerName};
-use dsbus_schema::lenient::Span;
+use dsbus_schema::ids::{ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
-use dsbus_schema::program::{AutoRestart, Command, Program, ProgramSpec};
-use dsbus_schema::storage::Bucket;
+use dsbus_schema::program::ProgramSpec;
 use dsbus_supervisor::clock::Now;
 use uuid::Uuid;
 
@@ -216,10 +214,10 @@ impl World {
 
     fn dispatch(&mut self, who: Who, event: Event) {
         match who {
-            Who::Scheduler(n) => self.to_scheduler(n, event),
-            Who::Agent(n) => self.to_agent(n, event),
-            Who::Supervisor(n) => self.to_supervisor(n, event),
-            Who::Client(n) => self.to_client(n, event),
+            Who::Scheduler(n) => self.wake_scheduler(n, event),
+            Who::Agent(n) => self.wake_agent(n, event),
+            Who::Supervisor(n) => self.wake_supervisor(n, event),
+            Who::Client(n) => self.wake_client(n, event),
         }
     }
 
@@ -344,50 +342,6 @@ impl World {
     /// The machine of a worker.
     pub(crate) fn machine_of(&self, worker: &WorkerName) -> Option<usize> {
         self.witness.workers.iter().position(|name| name == worker)
-    }
-
-    /// How many copies a program was declared with last.
-    pub(crate) fn copies(&self, name: &ProgramName) -> u32 {
-        self.specs.get(name).map_or(1, |spec| spec.numprocs)
-    }
-
-    /// A declaration of a program: the first, or a change of the last.
-    pub(crate) fn another_spec(&mut self, name: &ProgramName) -> ProgramSpec {
-        let d = &mut self.dice;
-        let mut spec = self.specs.get(name).cloned().unwrap_or_else(|| {
-            let exclusive = d.one_in(2);
-            let seconds = if exclusive { d.range(4, 7) } else { d.range(2, 5) };
-            ProgramSpec {
-                command: Command::Line("x0".to_owned()),
-                exclusive,
-                touch_timeout: Some(Span::from_secs(seconds)),
-                numprocs: u32::try_from(d.range(1, 2)).unwrap_or(1),
-                stopwaitsecs: Span::from_secs(d.range(1, 2)),
-                startsecs: Span::from_secs(1),
-                autorestart: AutoRestart::Always,
-                ..ProgramSpec::default()
-            }
-        });
-        match d.range(0, 4) {
-            0 => spec.numprocs = u32::try_from(d.range(1, 3)).unwrap_or(1),
-            1 => spec.command = Command::Line(format!("x{}", d.range(0, 9))),
-            2 => spec.priority = i32::try_from(d.range(1, 999)).unwrap_or(1),
-            3 => {
-                let n = d.below(self.witness.workers.len());
-                let other = |(at, _): &(usize, &WorkerName)| *at != n;
-                let workers = self.witness.workers.iter().enumerate().filter(other);
-                spec.machines = workers.map(|(_, name)| name.clone()).collect();
-            }
-            _ => spec.machines.clear(),
-        }
-        self.specs.insert(name.clone(), spec.clone());
-        spec
-    }
-
-    fn declare(&mut self, name: &ProgramName, spec: &ProgramSpec) {
-        let id = ProgramId(self.uuid());
-        let program = Program::new(id, name.clone(), spec.clone());
-        self.seed_entry(Bucket::Programs, name.as_str(), &program);
     }
 
     /// Writes a line of the trace.

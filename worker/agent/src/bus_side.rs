@@ -85,7 +85,7 @@ pub enum Deed {
 
 /// The bus side of the agent.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is something that was done once")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct BusSide {
     pub(crate) hello: Hello,
     pub(crate) me: Identity,

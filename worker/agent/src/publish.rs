@@ -157,7 +157,7 @@ impl Publisher {
     }
 
     /// The next thing to do, if one may be begun now.
-    pub fn next_delivery(&mut self) -> Option<Delivery> {
+    pub fn begin(&mut self) -> Option<Delivery> {
         if self.running >= DELIVERIES_MAX {
             return None;
         }

@@ -263,7 +263,7 @@ impl Agent {
     fn publish(&mut self) {
         let Some(online) = &self.online else { return };
         let worker = self.side.worker();
-        while let Some(delivery) = self.publisher.next_delivery() {
+        while let Some(delivery) = self.publisher.begin() {
             let doing = crate::report::carry_out(online.bus.clone(), worker.clone(), delivery);
             self.errands.spawn(async move { Done::Reported(doing.await) });
         }

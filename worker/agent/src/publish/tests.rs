@@ -61,7 +61,7 @@ fn publisher(reports: impl IntoIterator<Item = Report>) -> Publisher {
 
 /// Everything that may be begun now.
 fn begun(p: &mut Publisher) -> Vec<Delivery> {
-    std::iter::from_fn(|| p.next_delivery()).collect()
+    std::iter::from_fn(|| p.begin()).collect()
 }
 
 fn numbers(deliveries: &[Delivery]) -> Vec<u64> {
@@ -125,7 +125,7 @@ fn an_instance_that_is_gone_is_removed_and_not_written_again() {
         end(&mut p, &delivery, Some(delivery.number.unwrap() + 10));
     }
     p.push(gone(3, 0));
-    let delivery = p.next_delivery().unwrap();
+    let delivery = p.begin().unwrap();
     assert_eq!(delivery.entry, Some(Entry::Remove { epoch: Epoch(1) }));
     end(&mut p, &delivery, None);
     p.write_again();
@@ -138,16 +138,16 @@ fn an_instance_that_is_gone_is_removed_and_not_written_again() {
 #[test]
 fn a_status_is_not_written_again_while_a_report_about_it_waits() {
     let mut p = publisher([instance(1, 0)]);
-    let delivery = p.next_delivery().unwrap();
+    let delivery = p.begin().unwrap();
     p.write_again();
     p.push(instance(2, 0));
-    assert_eq!(p.next_delivery(), None);
+    assert_eq!(p.begin(), None);
     end(&mut p, &delivery, Some(5));
-    let delivery = p.next_delivery().unwrap();
+    let delivery = p.begin().unwrap();
     assert_eq!(delivery.number, Some(2));
     end(&mut p, &delivery, Some(6));
     assert_eq!(
-        p.next_delivery().unwrap().entry,
+        p.begin().unwrap().entry,
         Some(Entry::Write { status: Arc::new(status(2)), seq: 6 })
     );
 }
@@ -188,7 +188,7 @@ fn what_is_published_holds_nothing_up_while_an_older_report_is_on_its_way() {
 #[test]
 fn a_bus_that_is_away_for_long_makes_the_oldest_void_behind_those_on_their_way() {
     let mut p = publisher([instance(1, 0)]);
-    let stuck = p.next_delivery().unwrap();
+    let stuck = p.begin().unwrap();
     for n in 2..=REPORTS_MAX as u64 + 10 {
         p.push(instance(n, 1));
     }

@@ -333,8 +333,16 @@ proptest! {
     /// stored touch of ours gives, nor beyond the moment at which a marker could be seen.
     #[test]
     fn no_promise_outlives_the_key(seed in any::<u64>(), seconds in 2u64..8) {
-        model::run(seed, seconds)?;
+        model::run(seed, seconds, Omitted::default())?;
     }
+}
+
+/// Rule 13: an expiry marker on its way erases a touch that was acknowledged.
+#[test]
+fn if_every_acknowledged_touch_counted_a_promise_would_outlive_its_key() {
+    let omitted = Omitted { counting: true, ..Omitted::default() };
+    let broken = |seed: u64| model::run(seed, 2 + seed % 6, omitted).is_err();
+    assert!((0..200).any(broken), "the model does not find it");
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl World {
     }
 }
 
-pub(super) fn run(seed: u64, seconds: u64) -> Result<(), TestCaseError> {
+pub(super) fn run(seed: u64, seconds: u64, omitted: Omitted) -> Result<(), TestCaseError> {
     let mut world = World {
         dice: Dice(seed),
         seconds,
@@ -163,6 +163,7 @@ pub(super) fn run(seed: u64, seconds: u64) -> Result<(), TestCaseError> {
         frozen_until: 0,
     };
     let mut lease = Lease::new(seconds, me(), 0, None, at(0), at(0));
+    lease.omit(omitted);
     let mut inputs = Vec::new();
     for ms in 0..STEPS {
         while let Some(first) = world.agenda.first_entry().filter(|e| e.key().0 <= ms) {
