@@ -37,6 +37,11 @@ impl Crew {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
         let runtime = Builder::new_multi_thread().enable_all().build()?;
+        // As an agent does, once for all of them: the scheduler may have just started.
+        runtime.block_on(async {
+            let bus = Bus::connect(options(url, "bench-crew")).await?;
+            bus.provision(None).await
+        })?;
         Ok(Crew { url: url.to_owned(), members: BTreeMap::new(), runtime })
     }
 
