@@ -108,8 +108,11 @@ pub enum Action {
     Stop {
         /// The instance.
         name: InstanceId,
-        /// Epoch of the placement whose worker is lost: it is stopped once for each.
+        /// Epoch of the placement whose worker is lost.
         epoch: Epoch,
+        /// How many starts were asked for by then: it is stopped once for each, and a later one is
+        /// not overruled.
+        starts: u64,
         /// Why, for people.
         reason: String,
     },

@@ -149,6 +149,7 @@ fn lost(
         return draft.actions.push(Action::Stop {
             name: held.name.clone(),
             epoch: placed.epoch,
+            starts: wanted.starts,
             reason: format!("{} is lost, and on_worker_loss is stop", placed.worker),
         });
     }
