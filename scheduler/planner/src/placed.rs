@@ -205,6 +205,11 @@ fn depart(
         return true;
     }
     let rests = placed.rest.is_some();
+    // A job comes to its end first, where it only is asked to leave.
+    let job = program.spec.kind == Kind::Oneshot && instance.acted(placed).is_none_or(may_run);
+    if leave.asked && job && placed.wanted.run && !rests {
+        return false;
+    }
     if placed.wanted.run && !rests {
         let may = !leave.asked
             || (leave::may_begin(scene, instance, placed, draft)
@@ -232,6 +237,10 @@ fn depart(
         relocate(scene, held, &next, &leave.reason, draft);
     }
     true
+}
+
+fn may_run(status: &Status) -> bool {
+    status.state.may_have_child()
 }
 
 /// Whether another worker can take an instance; one of a system program goes nowhere.

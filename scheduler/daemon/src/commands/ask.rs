@@ -44,11 +44,14 @@ impl Commander {
         } else {
             let meant = self.resolve(&ask.names).await?;
             let core = self.shared.lock();
-            let is_meant = |row: &InstanceRow| {
-                let of = |m: &Meant| m.program.name == row.program;
-                meant.iter().any(|m| of(m) && m.index.is_none_or(|index| index == row.index))
+            let of = |meant: &Meant| match meant.index {
+                None => rows::of_program(&core.view, &meant.program.name),
+                Some(index) => {
+                    let name = InstanceId::new(meant.program.name.clone(), index);
+                    rows::instance(&core.view, &name).into_iter().collect()
+                }
             };
-            rows::instances(&core.view).into_iter().filter(is_meant).collect()
+            meant.iter().flat_map(of).collect()
         };
         let rest = rows.into_iter().filter(|row| ask.after.as_ref().is_none_or(|a| row.name > *a));
         Ok(rest.take(STATUS_ROWS_MAX).collect())
