@@ -15,7 +15,7 @@ use crate::leave::{self, Leave};
 use crate::moves::{Held, relocate, remove, rest, stop, update};
 use crate::order;
 use crate::place;
-use crate::plan::{Draft, Scene};
+use crate::plan::{Draft, Scene, next_epoch};
 use crate::rolling::Rolling;
 use crate::view::{Instance, View};
 
@@ -265,7 +265,7 @@ fn keep(
     rolling: &mut Rolling<'_>,
     draft: &mut Draft,
 ) {
-    let Scene { view, program, now, .. } = *scene;
+    let Scene { view, entry, program, now } = *scene;
     let placed = held.placed;
     if wanted.run && !placed.wanted.run {
         if let Some(wait) = order::before_start(view, program, now) {
@@ -293,6 +293,12 @@ fn keep(
     }
     let mut placement = placed.placement();
     placement.rest = Rest::kept(&placement, wanted, revision, &spec);
+    let again = Wanted { run: true, ..placed.wanted };
+    if !placed.wanted.run && again == wanted {
+        // It was stopped to leave, and stays after all. Under the same epoch the word that it has
+        // stopped would count again, when it is to leave the next time.
+        placement.epoch = next_epoch(entry, held.name.index);
+    }
     (placement.wanted, placement.revision) = (wanted, revision);
     placement.spec = ProgramSpec::clone(&spec);
     draft.actions.push(update(held, placement));

@@ -131,7 +131,8 @@ impl<'a> Rolling<'a> {
             let fine = health == Health::Up || ended;
             // Nor does one that has ended for good, or was given up.
             let rests = placed.rest.is_some();
-            self.down += u32::from(wanted && !fine && !rests && !(lost && waits));
+            let counts = !fine && !rests && (!lost || !waits);
+            self.down += u32::from(wanted && counts);
             let current = placed.revision >= program.revision;
             changed &= current || index >= self.reach || !wanted || lost;
             // A job takes what was changed when it runs the next time.

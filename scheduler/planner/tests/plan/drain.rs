@@ -230,3 +230,24 @@ fn a_copy_that_was_given_up_or_finds_no_worker_holds_up_no_drain() {
     w.settle();
     assert!(w.view.placements().all(|(_, placed)| placed.worker.as_str() == "w2"));
 }
+
+#[test]
+fn what_was_stopped_to_leave_and_stays_is_not_taken_for_stopped_the_next_time() {
+    let mut w = World::with_workers(2);
+    w.declare("one", |s| (s.exclusive, s.strategy) = (true, Strategy::Ordered));
+    w.settle();
+    let epoch = w.epoch("one:0");
+    let drain = |w: &mut World, is| w.want_worker("w1", |goal| goal.draining = is);
+    drain(&mut w, true);
+    assert_eq!(w.step(), ["update one:0 stop r1"]);
+    w.tell("one:0", State::Stopped);
+    drain(&mut w, false);
+    assert_eq!(w.step(), ["update one:0 run r1"]);
+    assert!(w.epoch("one:0") > epoch, "it is started under another epoch");
+    drain(&mut w, true);
+    assert_eq!(w.step(), ["update one:0 stop r1"]);
+    // Its child may live: what was told of the first stop is no proof.
+    assert_eq!(w.step(), nothing());
+    w.tell("one:0", State::Stopped);
+    assert_eq!(w.step(), ["move one:0 w1 w2 lost"]);
+}

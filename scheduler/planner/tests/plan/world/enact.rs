@@ -68,7 +68,11 @@ impl World {
             }
             Action::Update { name, worker, guard, placement } => {
                 assert_eq!(guard, self.view.guard(&name));
-                assert_eq!(placement.epoch, self.view.placed(&name).unwrap().epoch);
+                // Only what was stopped to leave, and stays after all, begins anew where it is.
+                let before = self.view.placed(&name).unwrap();
+                let again = Wanted { run: true, ..before.wanted };
+                let anew = !before.wanted.run && placement.wanted == again;
+                assert_eq!(placement.epoch > before.epoch, anew);
                 self.put(&name, &worker, *placement);
             }
             Action::Move { name, from, to, guard, lease, placement, .. } => {
