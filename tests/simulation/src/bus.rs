@@ -14,7 +14,7 @@ const NOTICE_MS: (u64, u64) = (2_000, 4_000);
 
 /// A NATS node.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub(crate) struct NatsServer {
     pub(crate) up: bool,
     /// How far its wall clock is off, in nanoseconds.
     pub(crate) skew: i128,
