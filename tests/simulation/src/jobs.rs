@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One group of actions that is being enacted.
 #[derive(Debug)]
-struct Job {
+struct Doing {
     group: Group,
     writes: Option<Writes>,
     /// What was read so far, of goals.
@@ -47,7 +47,7 @@ pub(crate) struct Enacting {
     /// Buckets whose last sequence is being read.
     reading: usize,
     unread: bool,
-    jobs: Vec<Job>,
+    jobs: Vec<Doing>,
 }
 
 impl World {
@@ -115,7 +115,7 @@ impl World {
             s.enacting = None;
             return;
         }
-        let job = |group| Job { group, writes: None, read: Vec::new(), done: None };
+        let job = |group| Doing { group, writes: None, read: Vec::new(), done: None };
         enacting.jobs = groups.into_iter().map(job).collect();
         for job in 0..some {
             self.begin_job(n, run, job);
@@ -198,7 +198,7 @@ impl World {
             job.done = Some(result.map(|_| ()));
         }
         let all = enacting.jobs.iter().all(|job| job.done.is_some());
-        let trouble = |job: &Job| match &job.done {
+        let trouble = |job: &Doing| match &job.done {
             Some(Err(Error::LostRace { .. }) | Ok(())) | None => false,
             Some(Err(_)) => true,
         };
@@ -222,7 +222,7 @@ impl Scheduler {
     }
 }
 
-impl Job {
+impl Doing {
     fn begin(
         &mut self,
         writer: &dsbus_scheduler::writes::Writer<'_>,

@@ -3,7 +3,7 @@
 use dsbus_simulation::{Setup, run, search};
 
 /// As many as a build that is not optimised runs in some seconds.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 100;
 
 #[test]
 fn every_invariant_holds_whatever_fails() {

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dsbus_client::{Bus, ConnectOptions, Error, Item, Watch, Write};
+use dsbus_client::{BATCH_WRITES_MAX, Bus, ConnectOptions, Error, Item, Watch, Write};
 use dsbus_harness::{Cluster, wait_for_async};
 use dsbus_schema::storage::Bucket;
 
-use crate::common::{initial, options, provision, raw};
+use crate::common::{fleet, initial, options, provision, raw};
 
 /// An election takes up to 9 s; a machine that builds meanwhile takes its time.
 const ELECTION_MAX: Duration = Duration::from_secs(60);
@@ -109,4 +109,46 @@ async fn a_verb_finds_the_servers_that_answer() {
         Bus::connect(verb).await.unwrap();
     }
     cluster.nodes[1].resume();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_holds_many_guards_with_wildcards() {
+    let (_server, bus) = fleet().await;
+    many_moves(&bus).await;
+    let cluster = Cluster::start(3);
+    many_moves(&connect(&cluster, 0).await).await;
+}
+
+/// Five hundred moves away from one lost worker are one batch, each guarded by all placements of its
+/// instance, and all of them by one guard on the lost worker's touch.
+async fn many_moves(bus: &Bus) {
+    let touch = put("w1._touch.5", "touch");
+    let touched = bus.write(Bucket::Fleet, touch.clone()).await.unwrap();
+    let places = (0..BATCH_WRITES_MAX).map(|n| put(&format!("w1.web.{n}"), "old")).collect();
+    let last = bus.batch(Bucket::Fleet, places).await.unwrap();
+    let moves = |first: u64, count: u64| {
+        let mut all: Vec<Write> = (first..first + count)
+            .flat_map(|n| {
+                let guard = last + 1 - BATCH_WRITES_MAX as u64 + n;
+                [
+                    Write::delete(format!("w1.web.{n}")).guard(&format!("*.web.{n}"), guard),
+                    put(&format!("w2.web.{n}"), "new"),
+                ]
+            })
+            .collect();
+        all[1] = all[1].clone().guard("w1._touch.5", touched);
+        all
+    };
+    let half = BATCH_WRITES_MAX as u64 / 2;
+    assert_eq!(bus.batch(Bucket::Fleet, moves(0, half)).await, Ok(last + 2 * half));
+    // One of them was moved by somebody else: none is, of this batch.
+    bus.write(Bucket::Fleet, put("w3.web.700", "theirs")).await.unwrap();
+    let refused = bus.batch(Bucket::Fleet, moves(half, half)).await;
+    assert!(matches!(refused, Err(Error::LostRace { .. })), "{refused:?}");
+    assert_eq!(bus.get(Bucket::Fleet, "w2.web.600").await, Ok(None));
+    // Its first part has no such move; and after another touch no part happens.
+    bus.batch(Bucket::Fleet, moves(half, 100)).await.unwrap();
+    bus.write(Bucket::Fleet, touch).await.unwrap();
+    let refused = bus.batch(Bucket::Fleet, moves(half + 100, 50)).await;
+    assert!(matches!(refused, Err(Error::LostRace { .. })), "{refused:?}");
 }
