@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dsbus_client::{Bus, Entry, Error, Item, Value};
+use dsbus_client::{Bus, Entry, Error, Item, Served, Value};
 use dsbus_planner::{Action, Now, invariants, plan};
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{ProgramId, WorkerName};
@@ -12,6 +12,7 @@ use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::Bucket;
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::commands;
 use crate::config::Config;
@@ -109,10 +110,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         rests_until: BootTime(0),
     };
     let mut served = None;
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut ticks = tokio::time::interval(JUDGE_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let (mut looks, mut ticks) = (every(LOOK_EVERY), every(JUDGE_EVERY));
     loop {
         let wake = tokio::select! {
             biased;
@@ -141,13 +139,18 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         scheduler.shared.folded.notify_waiters();
         if scheduler.shared.lock().ready() {
             if served.is_none() {
-                let (bus, shared) = (scheduler.bus.clone(), scheduler.shared.clone());
-                served = Some(commands::serve(&bus, shared, pulse.clone(), &scheduler.id).await?);
-                tracing::info!("scheduler {} is ready", scheduler.id);
+                served = Some(scheduler.serve(pulse.clone()).await?);
             }
             scheduler.plan_if_due().await;
         }
     }
+}
+
+/// A timer that leaves out what it missed.
+fn every(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    interval
 }
 
 async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), Error> {
@@ -184,6 +187,13 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
+    /// Begins to answer commands.
+    async fn serve(&self, pulse: Pulse) -> Result<Served, Error> {
+        let served = commands::serve(&self.bus, self.shared.clone(), pulse, &self.id).await?;
+        tracing::info!("scheduler {} is ready", self.id);
+        Ok(served)
+    }
+
     fn fold(&mut self, wake: Wake) {
         let now = clock::now();
         self.news |= matches!(wake, Wake::Heard(..) | Wake::Answered(_));

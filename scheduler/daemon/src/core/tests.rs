@@ -203,7 +203,7 @@ fn a_lease_whose_marker_was_missed_is_found_gone() {
     };
     assert_eq!(lost(&mut core, 3_000..40_000), None, "nothing says that it has expired");
     let key: LeaseKey = (WorkerName::parse("w1").unwrap(), 5);
-    assert_eq!(core.unheard(), [key.clone()]);
+    assert_eq!(core.unheard(), std::slice::from_ref(&key));
     // What stands there still is no news.
     core.looked(&key, Some(&touch(5)), at(40_000)).unwrap();
     assert_eq!(lost(&mut core, 40_000..41_000), None);
