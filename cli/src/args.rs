@@ -28,10 +28,12 @@ pub(crate) struct Args {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 refused or failed, 2 usage, 3 status: something that should run does not,
-4 bus or schedulers unreachable, 5 timed out, or a rollout waits for a person.
+Exit codes: 0 done, 1 refused or failed, 2 usage, 3 status: something that
+should run does not, 4 bus or schedulers unreachable, 5 timed out, or a rollout
+waits for a person.
 
-NAME is a program (web), one of its instances (web:0), a group, a program's UUID, or all.
+NAME is a program (web), one of its instances (web:0), a group, a program's
+UUID, or all.
 Try it: dsbus dev examples/hello.toml";
 
 /// What `remove` takes: an instance has no declaration of its own.

@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use dsbus_client::{Bus, Error};
-use dsbus_schema::command::{Ask, STATUS_ROWS_MAX, Verb, code};
-use dsbus_schema::ids::Target;
+use dsbus_schema::command::{ANSWER_BYTES_MAX, Ask, STATUS_ROWS_MAX, Verb, code};
+use dsbus_schema::ids::{InstanceId, Target};
 use dsbus_schema::status::InstanceRow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,6 +72,30 @@ impl Connection {
             rows.extend(page);
             ask.after = rows.last().map(|row| row.name.clone());
             if !full {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Every row of an answer that comes in parts; `last` is where the next part begins.
+    ///
+    /// # Errors
+    /// As [`Connection::command`].
+    pub(crate) async fn all<T: DeserializeOwned + Serialize>(
+        &self,
+        verb: Verb,
+        names: &[Target],
+        last: impl Fn(&T) -> InstanceId,
+    ) -> Result<Vec<T>, Failure> {
+        let mut ask = Ask { names: names.to_vec(), ..Ask::default() };
+        let mut rows: Vec<T> = Vec::new();
+        loop {
+            let part: Vec<T> = self.command(verb, &ask).await?;
+            // Parts are ended by a row of less than half of one; a smaller part is the last.
+            let bytes = serde_json::to_vec(&part).map_or(0, |part| part.len());
+            rows.extend(part);
+            ask.after = rows.last().map(&last);
+            if bytes < ANSWER_BYTES_MAX / 2 {
                 return Ok(rows);
             }
         }

@@ -7,14 +7,16 @@ use dsbus_schema::event::{Fact, Notice, NoticeFact, PlacementFact, ProcessFact, 
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::rollout::{RolloutChange, RolloutFact};
 use dsbus_schema::state::{State, WorkerState};
-use dsbus_schema::status::InstanceRow;
+use dsbus_schema::status::{DISABLED, InstanceRow};
 
 use crate::table::{Text, Tone};
 
 /// Why an instance is in its state: spawn error or exit, reason, last line of standard error. Empty
 /// where there is nothing to explain.
 pub(crate) fn detail(row: &InstanceRow) -> String {
+    let disabled = row.reason.as_deref() == Some(DISABLED);
     let explained = match row.state {
+        State::Stopped if disabled => true,
         State::Backoff | State::Fatal | State::Pending | State::Exited | State::Unknown => true,
         State::Stopped | State::Starting | State::Running | State::Stopping => false,
     };

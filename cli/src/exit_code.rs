@@ -16,7 +16,7 @@ pub(crate) enum Code {
     NotRunning,
     /// The bus or the schedulers cannot be reached.
     Unreachable,
-    /// It was accepted, and was not the case in time.
+    /// It was accepted, and was not the case in time; or it is a rollout that waits for a person.
     TimedOut,
     /// `worker`: what the program ended with that ended the worker (`on_fatal = "exit"`).
     Program(NonZeroU8),

@@ -53,6 +53,11 @@ fn slips_inside_of_tables_are_told_where_they_stand() {
 }
 
 #[test]
+fn slips_in_where_and_how_it_runs_are_told_where_they_stand() {
+    check(&["files/placement.toml"], "placement.txt");
+}
+
+#[test]
 fn files_without_a_program_and_missing_files_are_errors() {
     check(&["files/empty.toml", "files/missing.toml"], "empty.txt");
 }

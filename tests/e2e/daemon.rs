@@ -35,7 +35,9 @@ impl Machine {
 
     fn write(&self, file: &str) {
         let text = format!("name = \"w1\"\nlogfile = \"log/w.log\"\n{file}");
-        fs::write(self.path("worker.toml"), text).unwrap();
+        // Whole at once: a worker may be reading it because of an earlier signal.
+        fs::write(self.path("worker.toml.new"), text).unwrap();
+        fs::rename(self.path("worker.toml.new"), self.path("worker.toml")).unwrap();
     }
 
     fn read(&self, name: &str) -> String {

@@ -1,10 +1,11 @@
 //! What is declared and wanted of programs together: `scale`, `enable`, `disable`, groups, order,
 //! `restart --rolling`.
 
-use crate::fleet::{Fleet, alive, number};
+use crate::fleet::{DEADLINE, Fleet, alive, assert_gapless, number};
 use dsbus_client::{Bus, ConnectOptions};
-use dsbus_schema::command::{Applied, Change, Envelope, Scale, Verb};
-use dsbus_schema::ids::{FleetName, ProgramName, UserName};
+use dsbus_harness::wait_until;
+use dsbus_schema::command::{Act, Acted, Applied, Change, Envelope, Scale, Verb};
+use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName};
 use serde_json::Value;
 
 const TWO: &str = "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\nstartsecs = 0\ngroup = \"front\"\n\
@@ -38,14 +39,7 @@ fn scale_changes_several_programs_at_once_or_none() {
 async fn a_scale_sent_again_acts_once_and_answers_the_same() {
     let fleet = Fleet::start(2, 1);
     fleet.apply(TWO);
-    let options = ConnectOptions {
-        urls: vec![fleet.nats.url()],
-        fleet: FleetName::default(),
-        user: UserName::default(),
-        label: "test".to_owned(),
-        wait: true,
-    };
-    let bus = Bus::connect(options).await.unwrap();
+    let bus = connect(&fleet).await;
     let web = ProgramName::parse("web").unwrap();
     let scale = |n| Scale {
         envelope: Envelope { id: Some(uuid::Uuid::now_v7()), version: None },
@@ -71,6 +65,56 @@ async fn a_scale_sent_again_acts_once_and_answers_the_same() {
     assert_eq!(revisions, (4..14).collect::<Vec<_>>());
 }
 
+async fn connect(fleet: &Fleet) -> Bus {
+    let options = ConnectOptions {
+        urls: vec![fleet.nats.url()],
+        fleet: FleetName::default(),
+        user: UserName::default(),
+        label: "test".to_owned(),
+        wait: true,
+    };
+    Bus::connect(options).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_starts_stops_and_scales_at_once_end_as_the_last_of_each_says() {
+    let fleet = Fleet::start(2, 2);
+    fleet.apply(TWO);
+    let web = ProgramName::parse("web").unwrap();
+    let envelope = || Envelope { id: Some(uuid::Uuid::now_v7()), version: None };
+    let client = async |n: u32| {
+        let bus = connect(&fleet).await;
+        let names = vec![Target::Program(web.clone())];
+        for round in 0..5 {
+            let act = Act { envelope: envelope(), names: names.clone(), rolling: false };
+            match (n + round) % 3 {
+                0 => drop(bus.command::<_, Acted>(Verb::Start, &act).await.unwrap()),
+                1 => drop(bus.command::<_, Acted>(Verb::Stop, &act).await.unwrap()),
+                _ => {
+                    let programs = [(web.clone(), 2 + (n + round) % 4)].into();
+                    let scale = Scale { envelope: envelope(), programs };
+                    drop(bus.command::<_, Applied>(Verb::Scale, &scale).await.unwrap());
+                }
+            }
+        }
+    };
+    futures::future::join_all((0..10).map(client)).await;
+    let history = fleet.json(&["history", "web", "-o", "json"]);
+    let reason = history.as_array().unwrap().last().unwrap()["reason"].as_str().unwrap().to_owned();
+    let copies: usize = reason.strip_prefix("scaled to ").unwrap().parse().unwrap();
+    let settled = || {
+        let rows = fleet.try_json(&["status", "web", "-o", "json"])?.as_array().unwrap().clone();
+        let state = if rows[0]["wanted"]["run"] == true { "RUNNING" } else { "STOPPED" };
+        let all =
+            rows.iter().all(|row| row["state"] == state && row["wanted"] == rows[0]["wanted"]);
+        if all && rows.len() == copies { Ok(()) } else { Err(format!("{copies}: {rows:?}")) }
+    };
+    wait_until("all of it to be so", DEADLINE, settled);
+    fleet.ok(&["start", "web"]);
+    assert_eq!(fleet.status().iter().filter(|r| r["program"] == "web").count(), copies);
+    assert_gapless(&fleet.events());
+}
+
 #[test]
 fn what_is_disabled_is_not_started_until_it_is_enabled() {
     let fleet = Fleet::start(2, 1);
@@ -79,6 +123,7 @@ fn what_is_disabled_is_not_started_until_it_is_enabled() {
     let said = fleet.ok(&["disable", "web"]);
     assert!(said.contains("web:0: stopped, and disabled"), "{said}");
     assert!(!alive(pid));
+    assert!(fleet.ok(&["status", "web"]).contains("disabled"));
     for verb in ["start", "restart"] {
         for name in ["web", "web:1"] {
             let said = fleet.fails(1, &[verb, name]);
@@ -105,6 +150,24 @@ fn what_is_disabled_is_not_started_until_it_is_enabled() {
     assert_eq!(fleet.row("web:1")["state"], "STOPPED");
     fleet.ok(&["enable", "web"]);
     fleet.ok(&["start", "web:1"]);
+}
+
+#[test]
+fn a_program_with_one_on_each_worker_is_waited_for_whole() {
+    let fleet = Fleet::start(1, 3);
+    let toml = "[program.node]\ncommand = \"sleep 1000\"\nsystem = true\nstartsecs = 0\n";
+    fleet.apply(toml);
+    fleet.wait_state("node:2", "RUNNING");
+    fleet.apply(&toml.replace("1000", "2000"));
+    let rows = fleet.status();
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row["revision"] == 2 && row["state"] == "RUNNING"), "{rows:?}");
+    fleet.apply(&toml.replace("1000", "2000"));
+    fleet.ok(&["restart", "node"]);
+    let said = fleet.fails(1, &["scale", "node=2"]);
+    assert!(said.contains("one copy on each worker"), "{said}");
+    fleet.ok(&["stop", "node"]);
+    assert!(fleet.status().iter().all(|row| row["state"] == "STOPPED"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod daemon;
 mod declare;
 mod declared;
 mod dev;
+mod drain;
 mod exclusive;
 mod facilities;
 mod facts;

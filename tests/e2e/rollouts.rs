@@ -27,9 +27,14 @@ fn types(fleet: &Fleet) -> Vec<String> {
     rollouts.map(|e| e["data"]["change"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Events are published aside, by whichever scheduler: in the stream they may stand in another
+/// order than they happened.
 fn wait_types(fleet: &Fleet, expected: &[&str]) {
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
     wait_until(&format!("the events {expected:?}"), DEADLINE, || {
-        let types = types(fleet);
+        let mut types = types(fleet);
+        types.sort_unstable();
         if types == expected { Ok(()) } else { Err(format!("{types:?}")) }
     });
 }
@@ -151,4 +156,21 @@ fn a_change_that_children_live_through_needs_no_rollout() {
     assert_eq!(applied[0]["changed"], Value::from(vec!["update"]));
     assert_eq!(pids(&fleet), before);
     assert_eq!(types(&fleet), [""; 0]);
+}
+
+#[test]
+fn an_undo_of_a_scale_returns_when_it_is_so() {
+    let fleet = Fleet::start(2, 1);
+    fleet.apply(&declare("sleep 1000", "max_unavailable = 1"));
+    let before = pids(&fleet);
+    fleet.ok(&["scale", "web=6"]);
+    fleet.ok(&["rollout", "undo", "web"]);
+    wait_until("three instances", DEADLINE, || match pids(&fleet) {
+        now if now == before => Ok(()),
+        now => Err(format!("{now:?}")),
+    });
+    fleet.ok(&["rollout", "undo", "web"]);
+    assert_eq!(fleet.status().len(), 6, "the other way round all run when it returns");
+    assert!(fleet.status().iter().all(|row| row["state"] == "RUNNING"));
+    assert_eq!(pids(&fleet)[..3], before);
 }

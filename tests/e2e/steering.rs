@@ -2,7 +2,10 @@
 //! `rebalance`, `explain`, `events --worker`.
 
 use crate::fleet::{DEADLINE, Fleet};
+use dsbus_client::{Bus, ConnectOptions};
 use dsbus_harness::wait_until;
+use dsbus_schema::command::{Envelope, PlannedMove, Rebalance, Verb, WorkerAct, WorkerActed};
+use dsbus_schema::ids::{FleetName, UserName, WorkerName};
 use serde_json::Value;
 
 const WEB: &str = "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 4\nstartsecs = 0\n";
@@ -56,6 +59,47 @@ fn a_drained_worker_is_empty_and_comes_back() {
     assert_eq!(events.iter().filter(moved).count(), 2);
     let said = fleet.fails(1, &["events", "--worker", "w11"]);
     assert!(said.contains("did you mean"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebalance_and_a_drain_sent_again_act_once_and_answer_the_same() {
+    let fleet = Fleet::start(2, 2);
+    fleet.ok(&["cordon", "w2"]);
+    fleet.apply(WEB);
+    fleet.ok(&["uncordon", "w2"]);
+    let options = ConnectOptions {
+        urls: vec![fleet.nats.url()],
+        fleet: FleetName::default(),
+        user: UserName::default(),
+        label: "test".to_owned(),
+        wait: true,
+    };
+    let bus = Bus::connect(options).await.unwrap();
+    let envelope = || Envelope { id: Some(uuid::Uuid::now_v7()), version: None };
+    let ask = Rebalance { envelope: envelope(), dry_run: false };
+    let first: Vec<PlannedMove> = bus.command(Verb::Rebalance, &ask).await.unwrap();
+    assert_eq!(first.len(), 2, "{first:?}");
+    let again: Vec<PlannedMove> = bus.command(Verb::Rebalance, &ask).await.unwrap();
+    assert_eq!(again, first, "while they move");
+    for planned in &first {
+        let moved = |row: &Value| row["worker"] == "w2" && row["state"] == "RUNNING";
+        fleet.wait_row(&planned.name.to_string(), "moved", moved);
+    }
+    for _ in 0..4 {
+        let again: Vec<PlannedMove> = bus.command(Verb::Rebalance, &ask).await.unwrap();
+        assert_eq!(again, first, "and when they have");
+    }
+    assert_eq!((on(&fleet, "w1"), on(&fleet, "w2")), (2, 2));
+
+    let w1 = || vec![WorkerName::parse("w1").unwrap()];
+    let drain = WorkerAct { envelope: envelope(), names: w1() };
+    let drained: Vec<WorkerActed> = bus.command(Verb::Drain, &drain).await.unwrap();
+    assert!(drained[0].draining);
+    fleet.ok(&["undrain", "w1"]);
+    for _ in 0..4 {
+        let _: Vec<WorkerActed> = bus.command(Verb::Drain, &drain).await.unwrap();
+    }
+    assert_eq!(fleet.worker_row("w1")["state"], "ready", "it was taken back since");
 }
 
 #[test]

@@ -17,6 +17,9 @@ pub(crate) const NO_STREAM: u64 = 10059;
 /// `JSStreamNameExistErr`: with a configuration other than the one asked for.
 pub(crate) const STREAM_EXISTS: u64 = 10058;
 
+/// `JSClusterNotAvailErr`: the cluster has no leader, or this server does not know it yet.
+const NO_LEADER: u64 = 10008;
+
 /// The `error` of a `JetStream` answer.
 #[derive(Debug, Deserialize)]
 struct Refused {
@@ -35,6 +38,7 @@ impl Refused {
                 Error::LostRace { current: current_sequence(&self.description) }
             }
             NO_STREAM => Error::NotProvisioned,
+            NO_LEADER => Error::NoResponders,
             0 => Error::Api { code: self.code, text: self.description },
             code => Error::Api { code, text: self.description },
         }
@@ -82,6 +86,7 @@ mod tests {
         let lost = refused(10164, "wrong last sequence");
         assert_eq!(lost, Error::LostRace { current: None });
         assert_eq!(refused(10059, "stream not found"), Error::NotProvisioned);
+        assert_eq!(refused(10008, "system temporarily unavailable"), Error::NoResponders);
         assert_eq!(refused(10166, "no ttl"), Error::Api { code: 10166, text: "no ttl".to_owned() });
     }
 

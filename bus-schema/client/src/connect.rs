@@ -1,21 +1,29 @@
 //! The connection: one per process, for ever.
 
 use std::fmt;
+use std::future::ready;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Event, ServerError};
+use async_nats::{Client, Event, ReconnectToServer, ServerAddr, ServerError};
 use dsbus_schema::ids::{FleetName, UserName};
 use dsbus_schema::version::NATS_SERVER_MIN;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{broadcast, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::Error;
 
-/// A verb that finds no server within this time says so.
+/// A verb that gets no answer of any server within this time says so.
 const VERB_CONNECT_MAX: Duration = Duration::from_millis(1500);
+/// A verb tries the next server, too, when those before are silent for this long: one of three that
+/// is frozen or cut off accepts, or says nothing, and must not cost it all of its time.
+const NEXT_SERVER_AFTER: Duration = Duration::from_millis(250);
+/// Most servers that a verb tries side by side.
+const SIDE_BY_SIDE_MAX: u32 = 5;
 /// One attempt of a daemon to reach one server.
 const DAEMON_CONNECT_MAX: Duration = Duration::from_secs(2);
 /// Longest wait between two attempts, before the jitter.
@@ -38,7 +46,8 @@ pub struct ConnectOptions {
     pub user: UserName,
     /// Name of the connection, as NATS shows it to its administrator.
     pub label: String,
-    /// `true` for daemons, which keep trying for ever; `false` for verbs, which give up in 1.5 s.
+    /// `true` for daemons, which keep trying for ever; `false` for verbs, which give up in 1.5 s,
+    /// and 0.25 s more for each further server.
     pub wait: bool,
 }
 
@@ -153,15 +162,20 @@ async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
         options = options.user_and_password(user, password);
     }
     if o.wait {
-        options = options.retry_on_initial_connect();
+        let last = Arc::new(Mutex::new(None));
+        options =
+            options.retry_on_initial_connect().reconnect_to_server_callback(move |servers, _| {
+                let pool: Vec<ServerAddr> = servers.into_iter().map(|s| s.addr).collect();
+                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                let next = next_server(&pool, last.as_ref(), any());
+                last.clone_from(&next);
+                ready(next.map(|addr| ReconnectToServer { addr, delay: None }))
+            });
+    }
+    if !o.wait {
+        return first_to_answer(options, &o.urls).await.map_err(no_bus);
     }
     let connecting = options.connect(o.urls.as_slice());
-    if !o.wait {
-        return match timeout(VERB_CONNECT_MAX, connecting).await {
-            Ok(connected) => connected.map_err(|e| no_bus(e.to_string())),
-            Err(_) => Err(no_bus("no answer".to_owned())),
-        };
-    }
     let client = connecting.await.map_err(|e| no_bus(e.to_string()))?;
     let mut changes = signals.changes.subscribe();
     while client.connection_state() != State::Connected || client.try_server_info().is_none() {
@@ -171,6 +185,53 @@ async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
         }
     }
     Ok(client)
+}
+
+/// Tries the servers side by side, each a little after the one before, from any of them on. Each try
+/// goes on to the other servers by itself, so one that fails has met them all.
+async fn first_to_answer(
+    options: async_nats::ConnectOptions,
+    urls: &[String],
+) -> Result<Client, String> {
+    let first = usize::try_from(any() % urls.len().max(1) as u64).unwrap_or(0);
+    let servers = u32::try_from(urls.len()).unwrap_or(u32::MAX);
+    let mut tries = FuturesUnordered::new();
+    for number in 0..servers.clamp(1, SIDE_BY_SIDE_MAX) {
+        let mut urls = urls.to_vec();
+        let turn = (first + number as usize) % urls.len().max(1);
+        urls.rotate_left(turn);
+        let options = options.clone().retain_servers_order();
+        tries.push(async move {
+            sleep(NEXT_SERVER_AFTER * number).await;
+            // `None`: too late.
+            timeout(VERB_CONNECT_MAX, options.connect(urls)).await.ok()
+        });
+    }
+    while let Some(ended) = tries.next().await {
+        match ended {
+            Some(Ok(client)) => return Ok(client),
+            Some(Err(error)) => return Err(error.to_string()),
+            None => {}
+        }
+    }
+    Err("no answer".to_owned())
+}
+
+/// The server after the `last` one, or any where there was none: whoever leaves a silent server does
+/// not go back to it while there is another one. async-nats may, and a server that is cut off costs
+/// [`DAEMON_CONNECT_MAX`] each time.
+fn next_server(pool: &[ServerAddr], last: Option<&ServerAddr>, any: u64) -> Option<ServerAddr> {
+    let size = pool.len().max(1);
+    let turn = match last.and_then(|last| pool.iter().position(|addr| addr == last)) {
+        Some(index) => (index + 1) % size,
+        None => usize::try_from(any % size as u64).unwrap_or(0),
+    };
+    pool.get(turn).cloned()
+}
+
+/// A number that nobody can foresee.
+fn any() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 impl Signals {
@@ -211,7 +272,7 @@ fn denied_publish(text: &str) -> Option<&str> {
 /// User and password from the first URL that has them. async-nats itself does not look there.
 fn credentials(urls: &[String]) -> Option<(String, String)> {
     urls.iter().find_map(|url| {
-        let address: async_nats::ServerAddr = url.parse().ok()?;
+        let address: ServerAddr = url.parse().ok()?;
         Some((address.username()?.to_owned(), address.password()?.to_owned()))
     })
 }
@@ -225,7 +286,7 @@ fn reconnect_delay(attempts: usize) -> Duration {
     let exponent = u32::try_from(attempts - 1).unwrap_or(u32::MAX);
     let delay = Duration::from_millis(2u64.saturating_pow(exponent)).min(RECONNECT_DELAY_MAX);
     let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-    let jitter = RandomState::new().build_hasher().finish() % (millis / 2 + 1);
+    let jitter = any() % (millis / 2 + 1);
     delay + Duration::from_millis(jitter)
 }
 
@@ -276,6 +337,23 @@ mod tests {
     fn passwords_are_not_shown() {
         let urls = ["nats://ann:secret@h:4222".to_owned(), "h2:4222".to_owned()];
         assert_eq!(shown(&urls), "nats://h:4222,h2:4222");
+    }
+
+    #[test]
+    fn nobody_goes_back_to_the_server_he_has_just_left() {
+        let pool: Vec<ServerAddr> =
+            ["n1:4222", "n2:4222", "n3:4222"].iter().map(|url| url.parse().unwrap()).collect();
+        for any in 0..3 {
+            let mut last = next_server(&pool, None, any);
+            for _ in 0..7 {
+                let next = next_server(&pool, last.as_ref(), any);
+                assert!(next.is_some() && next != last);
+                last = next;
+            }
+        }
+        assert_eq!(next_server(&pool[..1], pool.first(), 5), pool.first().cloned());
+        assert_eq!(next_server(&pool[1..], pool.first(), 5), pool.last().cloned(), "it is gone");
+        assert_eq!(next_server(&[], None, 5), None);
     }
 
     #[test]

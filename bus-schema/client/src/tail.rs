@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::{HeaderValue, Message, StatusCode, Subscriber};
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::consumer::{API_MAX, Deliver, Delivery, Opened};
 use crate::{Bus, Entry, Error, From, Item, WATCH_QUEUE_MAX, entry};
@@ -14,6 +14,11 @@ use crate::{Bus, Entry, Error, From, Item, WATCH_QUEUE_MAX, entry};
 const RETRY: Duration = Duration::from_millis(200);
 /// Heartbeats come every second; when none came for this long, the consumer is gone.
 const SILENCE_MAX: Duration = Duration::from_millis(2500);
+
+/// A server that led a stream, and was frozen or cut off, answers from the past until it hears of
+/// its successor: within moments when it is back, and else until it steps down, which takes up to
+/// 10 s. A stream whose end is before what was read for longer than this did go back in time.
+const STALE_MAX: Duration = Duration::from_secs(15);
 
 /// Where a watch begins.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +42,8 @@ pub(crate) struct Tail {
     next: Option<u64>,
     /// When the stream was made that `next` is about.
     created: Option<String>,
+    /// Since when the stream ends before what was read.
+    behind: Option<Instant>,
     caught_up: bool,
     /// The last complaint, which is made once only.
     complaint: Option<Error>,
@@ -55,6 +62,29 @@ enum End {
 /// What the reader is gone for.
 struct Dropped;
 
+/// What a stream is to the one that was read so far.
+#[derive(Debug, PartialEq, Eq)]
+enum Kinship {
+    /// The same.
+    Same,
+    /// Perhaps the same, as a server tells it that does not know the end.
+    Stale,
+    /// Made anew, or gone back in time.
+    Other,
+}
+
+/// `same`: it was made at the same time. `behind`: for how long its end has been before what was
+/// read.
+fn judge(same: bool, behind: Option<Duration>, replicas: u64) -> Kinship {
+    match behind {
+        _ if !same => Kinship::Other,
+        None => Kinship::Same,
+        // With one replica nobody else knows better.
+        Some(behind) if replicas > 1 && behind < STALE_MAX => Kinship::Stale,
+        Some(_) => Kinship::Other,
+    }
+}
+
 impl Tail {
     pub(crate) fn new(bus: Bus, stream: String, filter: String, name: &str, start: Start) -> Tail {
         let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
@@ -67,6 +97,7 @@ impl Tail {
             prefix: 0,
             next: None,
             created: None,
+            behind: None,
             caught_up: false,
             complaint: None,
         }
@@ -131,10 +162,19 @@ impl Tail {
         // A stream that was made anew before this moment shows it here; one that is made anew later
         // takes the consumer with it, and shows it next time.
         let same = self.created.as_ref().is_none_or(|created| *created == opened.stream.created);
-        let back_in_time = self.next.is_some_and(|next| opened.stream.state.last_seq + 1 < next);
-        if !same || back_in_time {
-            tracing::warn!(stream = self.stream, same, "the stream is not the one it was");
-            return Ok(None);
+        let behind = self.next.is_some_and(|next| opened.stream.state.last_seq + 1 < next);
+        self.behind = behind.then(|| self.behind.unwrap_or_else(Instant::now));
+        let behind = self.behind.map(|since| since.elapsed());
+        match judge(same, behind, opened.stream.replicas()) {
+            Kinship::Same => {}
+            Kinship::Stale => {
+                return Err(Error::malformed(&self.stream, "it ends before what was read"));
+            }
+            Kinship::Other => {
+                tracing::warn!(stream = self.stream, same, "the stream is not the one it was");
+                self.behind = None;
+                return Ok(None);
+            }
         }
         self.created = Some(opened.stream.created.clone());
         self.complaint = None;
@@ -272,5 +312,21 @@ impl Tail {
             tracing::warn!(stream = self.stream, filter = self.filter, "cannot watch: {error}");
             self.complaint = Some(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_was_away_is_not_believed_at_once() {
+        let (moment, long) = (Some(Duration::ZERO), Some(STALE_MAX));
+        assert_eq!(judge(true, None, 3), Kinship::Same);
+        assert_eq!(judge(true, moment, 3), Kinship::Stale);
+        assert_eq!(judge(true, long, 3), Kinship::Other, "it did go back in time");
+        assert_eq!(judge(true, moment, 1), Kinship::Other, "nobody else knows better");
+        assert_eq!(judge(false, None, 3), Kinship::Other, "made anew");
+        assert_eq!(judge(false, moment, 3), Kinship::Other);
     }
 }

@@ -29,6 +29,10 @@ pub const APPLY_PROGRAMS_MAX: usize = 500;
 /// 2 KiB.
 pub const STATUS_ROWS_MAX: usize = 400;
 
+/// Most bytes of rows in one answer to `rollouts`, `history`, `explain` and `groups`: a NATS message
+/// holds 1 MiB. Whoever wants all of them asks again after the last row, until an answer is empty.
+pub const ANSWER_BYTES_MAX: usize = 512 * 1024;
+
 /// A verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
@@ -268,8 +272,9 @@ pub struct Ask {
     /// About what; everything when empty.
     #[serde(default)]
     pub names: Vec<Target>,
-    /// Of instances: only those after this one. An answer holds at most [`STATUS_ROWS_MAX`]; ask
-    /// again after the last of a full one.
+    /// Only rows after this instance, or of programs (and groups) after its program. An answer to
+    /// `status` holds at most [`STATUS_ROWS_MAX`] rows, others [`ANSWER_BYTES_MAX`]; ask again after
+    /// the last of a full one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<InstanceId>,
 }

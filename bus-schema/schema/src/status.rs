@@ -15,6 +15,9 @@ use crate::worker::{Capacity, Facts, Labels};
 /// Longest line of standard error that is kept to explain a failure, in bytes.
 pub const STDERR_LINE_BYTES_MAX: usize = 400;
 
+/// The [`InstanceRow::reason`] of an instance that does not run because a person disabled it.
+pub const DISABLED: &str = "disabled";
+
 /// How [`Status::reason`] begins while it runs, and its last reload failed. `wanted.reloads` counts a
 /// reload that failed, too, but only once that is known.
 pub const RELOAD_FAILED: &str = "reload failed";

@@ -51,6 +51,10 @@ pub struct Worker {
     /// What its machine is, has left, and is busy with.
     #[serde(default)]
     pub facts: Facts,
+    /// It was told to stop, and waits until its instances are moved away; a later run of it takes
+    /// instances again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
     /// It was told to stop: it takes no new instances.
     #[serde(default)]
     pub stopping: bool,

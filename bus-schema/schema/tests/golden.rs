@@ -7,7 +7,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use dsbus_schema::call::{Clear, Cleared, LogAsk, LogPart, Pong};
-use dsbus_schema::command::{Act, Acted, Applied, Apply, Ask, Create, Refused};
+use dsbus_schema::command::{
+    Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
+    Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
+};
 use dsbus_schema::event::Event;
 use dsbus_schema::goal::Goal;
 use dsbus_schema::placement::Placement;
@@ -15,6 +18,7 @@ use dsbus_schema::program::Program;
 use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
 use dsbus_schema::touch::{SchedulerTouch, Touch};
 use dsbus_schema::worker::Worker;
+use dsbus_schema::worker_goal::WorkerGoal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -59,6 +63,24 @@ const KINDS: &[(&str, Again)] = &[
     ("worker-facilities", again::<Worker>),
     ("worker-facts", again::<Worker>),
     ("worker-rows-facts", again::<Vec<WorkerRow>>),
+    ("act-rolling", again::<Act>),
+    ("applied-steps", again::<Applied>),
+    ("apply-dry-run", again::<Apply>),
+    ("event-rollout", again::<Event>),
+    ("event-worker-draining", again::<Event>),
+    ("explanations", again::<Vec<Explanation>>),
+    ("goal-steered", again::<Goal>),
+    ("group-rows", again::<Vec<GroupRow>>),
+    ("planned-moves", again::<Vec<PlannedMove>>),
+    ("program-rollout", again::<Program>),
+    ("rebalance", again::<Rebalance>),
+    ("revision-rows", again::<Vec<RevisionRow>>),
+    ("rollout-act", again::<RolloutAct>),
+    ("rollout-rows", again::<Vec<RolloutRow>>),
+    ("scale", again::<Scale>),
+    ("worker-act", again::<WorkerAct>),
+    ("worker-goal", again::<WorkerGoal>),
+    ("workers-acted", again::<Vec<WorkerActed>>),
 ];
 
 fn again<T: Serialize + DeserializeOwned>(text: &str) -> Result<Value, serde_json::Error> {

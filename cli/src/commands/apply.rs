@@ -176,8 +176,7 @@ pub(super) fn wants(program: &AppliedProgram) -> impl Iterator<Item = Want> + '_
     })
 }
 
-/// Instances beyond `numprocs`, which a declaration of more has left and which are on their way
-/// out. Those of a rollout may be extra ones, and are its own business.
+/// What to wait for of instances beyond `numprocs`: mostly they are on their way out. Those of a rollout may be extra ones, and are its own business.
 async fn surplus(
     connection: &Connection,
     applied: &Applied,
@@ -189,12 +188,13 @@ async fn surplus(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let count = |row: &InstanceRow| {
-        applied.programs.iter().find(|program| program.name == row.program).map(|p| p.numprocs)
+    let want = |row: InstanceRow| {
+        let program = applied.programs.iter().find(|program| program.name == row.program)?;
+        // A program that has one on each worker has as many as there are workers.
+        let goal = if row.wanted.run { Goal::Revision(program.revision) } else { Goal::Gone };
+        (row.index >= program.numprocs).then_some(Want { name: row.name, goal })
     };
-    let rows = connection.status(&names).await?;
-    let beyond = rows.into_iter().filter(|row| count(row).is_some_and(|n| row.index >= n));
-    Ok(beyond.map(|row| Want { name: row.name, goal: Goal::Gone }).collect())
+    Ok(connection.status(&names).await?.into_iter().filter_map(want).collect())
 }
 
 /// What to say of an instance of a program that was declared; without a row it is one too many,

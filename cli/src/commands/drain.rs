@@ -74,8 +74,9 @@ impl Drain {
 fn left(row: &InstanceRow) -> Option<String> {
     match row.state {
         State::Running => Some(format!("moved ({})", describe::place(row))),
-        State::Stopped | State::Exited => Some(describe::state(row)),
-        State::Fatal | State::Pending => Some(describe::state(row)),
+        State::Stopped | State::Exited | State::Fatal | State::Pending => {
+            Some(format!("left; it is {}", describe::state(row)))
+        }
         State::Starting | State::Backoff | State::Stopping | State::Unknown => None,
     }
 }
@@ -137,6 +138,9 @@ pub(super) async fn run(config: &Config, args: &args::Drain) -> Result<Code, Fai
     };
     output::passing("");
     let timed_out = over && !left.is_empty();
+    if timed_out {
+        ask_why(&connection, &left, &mut drain, false).await;
+    }
     if table {
         end(&workers, &drain, &left)?;
     } else {
@@ -166,7 +170,11 @@ async fn ask_why(connection: &Connection, left: &[InstanceId], drain: &mut Drain
     let told: Result<Vec<Explanation>, _> = connection.command(Verb::Explain, &ask).await;
     // Without an answer nothing is told; the next look asks again.
     for explanation in told.unwrap_or_default() {
-        let because = explanation.because;
+        // What comes first is why it was put there.
+        let because = match explanation.because.split_once("; ") {
+            Some((_, now)) => now.to_owned(),
+            None => explanation.because,
+        };
         let before = drain.why.insert(explanation.name.clone(), because.clone());
         if table && before.as_ref() != Some(&because) {
             output::note(format_args!("{}: {because}", explanation.name));

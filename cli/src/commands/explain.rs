@@ -1,6 +1,6 @@
 //! `dsbus explain NAME`
 
-use dsbus_schema::command::{Ask, Explanation, Verb, WorkerVerdict};
+use dsbus_schema::command::{Explanation, Verb, WorkerVerdict};
 
 use crate::args::{About, Format};
 use crate::config::Config;
@@ -23,16 +23,8 @@ const COLUMNS: [Column; 4] = [
 /// When a name does not exist, or nobody answers.
 pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
-    let mut ask = Ask { names: args.names.clone(), ..Ask::default() };
-    let mut all: Vec<Explanation> = Vec::new();
-    loop {
-        let page: Vec<Explanation> = connection.command(Verb::Explain, &ask).await?;
-        if page.is_empty() {
-            break;
-        }
-        all.extend(page);
-        ask.after = all.last().map(|explanation| explanation.name.clone());
-    }
+    let last = |explanation: &Explanation| explanation.name.clone();
+    let all = connection.all(Verb::Explain, &args.names, last).await?;
     if args.output == Format::Json {
         output::json(&all)?;
         return Ok(Code::Done);

@@ -1,7 +1,7 @@
 //! `dsbus groups [NAME...]`
 
-use dsbus_schema::command::{Ask, GroupRow, GroupState, Verb};
-use dsbus_schema::ids::ProgramName;
+use dsbus_schema::command::{GroupRow, GroupState, Verb};
+use dsbus_schema::ids::{InstanceId, ProgramName};
 
 use crate::args::{self, Format};
 use crate::config::Config;
@@ -25,8 +25,8 @@ const COLUMNS: [Column; 5] = [
 /// When a name does not exist, or nobody answers.
 pub(super) async fn run(config: &Config, args: &args::Groups) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
-    let ask = Ask { names: args.names.clone(), ..Ask::default() };
-    let rows: Vec<GroupRow> = connection.command(Verb::Groups, &ask).await?;
+    let last = |row: &GroupRow| InstanceId::new(row.name.clone(), 0);
+    let rows = connection.all(Verb::Groups, &args.names, last).await?;
     match args.output {
         Format::Json => output::json(&rows)?,
         Format::Table if rows.is_empty() => {

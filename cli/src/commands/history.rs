@@ -1,7 +1,7 @@
 //! `dsbus history NAME`
 
-use dsbus_schema::command::{Ask, RevisionRow, Verb};
-use dsbus_schema::ids::UserName;
+use dsbus_schema::command::{RevisionRow, Verb};
+use dsbus_schema::ids::{InstanceId, UserName};
 use dsbus_schema::moment::Timestamp;
 
 use crate::args::{About, Format};
@@ -26,8 +26,8 @@ const COLUMNS: [Column; 5] = [
 /// When a name does not exist, or nobody answers.
 pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
-    let ask = Ask { names: args.names.clone(), ..Ask::default() };
-    let rows: Vec<RevisionRow> = connection.command(Verb::History, &ask).await?;
+    let last = |row: &RevisionRow| InstanceId::new(row.program.clone(), 0);
+    let rows = connection.all(Verb::History, &args.names, last).await?;
     match args.output {
         Format::Json => output::json(&rows)?,
         Format::Table => {

@@ -4,7 +4,10 @@ use dsbus_schema::command::{RolloutAct, RolloutRow, RolloutStep, Verb};
 use dsbus_schema::ids::Target;
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::rollout::RolloutState;
+use dsbus_schema::state::State;
+use dsbus_schema::status::InstanceRow;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::act;
 use crate::args::{self, Format, Wait};
@@ -14,6 +17,7 @@ use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::table::{Column, Text, Tone};
 use crate::wait::rollout::{self, End, Ended, names};
+use crate::wait::{feed, pause};
 use crate::{clock, describe, output};
 
 const COLUMNS: [Column; 7] = [
@@ -96,12 +100,49 @@ async fn finish(
     }
     let wanted: Vec<_> = rows.iter().map(|row| (row.program.clone(), row.revision)).collect();
     let quiet = format == Format::Json;
-    let ended = rollout::wait(connection, &wanted, wait.timeout.0, quiet).await?;
+    let deadline = Instant::now() + wait.timeout.0;
+    let mut ended = rollout::wait(connection, &wanted, wait.timeout.0, quiet).await?;
+    for ended in ended.iter_mut().filter(|ended| ended.end == End::Done) {
+        if let Some(what) = unsettled(connection, ended, deadline).await {
+            ended.end = End::Late(what);
+            if !quiet {
+                output::failure(&ended.failure());
+            }
+        }
+    }
     if quiet {
         let all: Vec<Value> = ended.iter().map(as_json).collect();
         output::json(&all)?;
     }
     Ok(rollout::code(&ended))
+}
+
+/// Waits until the instances are as the declaration says: what needs no new children is not rolled
+/// out, and an undo may change the number of copies. What is not so in time.
+async fn unsettled(connection: &Connection, ended: &Ended, deadline: Instant) -> Option<String> {
+    let name = [Target::Program(ended.program.clone())];
+    let revision = ended.row.as_ref()?.revision;
+    let runs =
+        |row: &InstanceRow| row.ok && row.state != State::Starting && row.revision >= revision;
+    let settled = |row: &InstanceRow| {
+        if row.wanted.run { runs(row) } else { !row.state.may_have_child() }
+    };
+    let mut feed = feed(connection).await;
+    loop {
+        let over = Instant::now() >= deadline;
+        match connection.status(&name).await {
+            Ok(rows) => match rows.iter().find(|row| !settled(row)) {
+                None => return None,
+                Some(row) if over => {
+                    return Some(format!("is at {}: {}", row.name, describe::state(row)));
+                }
+                Some(_) => {}
+            },
+            Err(_) if over => return None,
+            Err(_) => {}
+        }
+        pause(&mut feed, deadline).await;
+    }
 }
 
 fn as_json(ended: &Ended) -> Value {

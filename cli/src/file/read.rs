@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use dsbus_schema::ids::ProgramName;
-use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::program::{Problem, ProgramSpec};
 use serde_json::Map;
 use toml_edit::{Document, Item, TableLike};
 
@@ -122,9 +122,7 @@ impl Found {
         // A key that is missing because it is misspelt is told once.
         let told = |key: &str| !keys.contains_key(key) && slips.contains(&key);
         for problem in problems.into_iter().filter(|problem| !told(&problem.key)) {
-            let span = table
-                .get(&problem.key)
-                .map_or_else(|| header.clone(), |item| value_span(table, &problem.key, item));
+            let span = problem_span(table, &problem).unwrap_or_else(|| header.clone());
             let diagnostic = Diagnostic::at(source, span, problem.message)
                 .key(format!("{path}.{}", problem.key))
                 .hint(problem.hint);
@@ -133,6 +131,16 @@ impl Found {
         self.diagnostics.extend(found);
         keys
     }
+}
+
+/// Where the value stands that a problem is about; in a table, the one that its message begins with.
+fn problem_span(table: &dyn TableLike, problem: &Problem) -> Option<Range<usize>> {
+    let item = table.get(&problem.key)?;
+    let inside = problem.message.split_once(": ").and_then(|(inside, _)| {
+        let inner = item.as_table_like()?;
+        Some(value_span(inner, inside, inner.get(inside)?))
+    });
+    Some(inside.unwrap_or_else(|| value_span(table, &problem.key, item)))
 }
 
 fn syntax_error(source: &Source<'_>, e: &toml_edit::TomlError) -> Diagnostic {

@@ -162,9 +162,12 @@ pub(crate) async fn rows(
     connection: &Connection,
     names: &[Target],
 ) -> Result<Vec<RolloutRow>, Failure> {
-    let ask = Ask { names: names.to_vec(), ..Ask::default() };
-    connection.command(Verb::Rollouts, &ask).await
+    let last = |row: &RolloutRow| InstanceId::new(row.program.clone(), 0);
+    connection.all(Verb::Rollouts, names, last).await
 }
+
+/// A program, and the revision that is rolled out.
+type Wanted = (ProgramName, u64);
 
 /// Waits until the rollouts of these revisions are over, or wait for a person, or the time is up.
 /// Tells each instance as it is changed, and each rollout as it ends, unless `quiet`.
@@ -173,84 +176,101 @@ pub(crate) async fn rows(
 /// When nobody reads what is told.
 pub(crate) async fn wait(
     connection: &Connection,
-    wanted: &[(ProgramName, u64)],
+    wanted: &[Wanted],
     timeout: Duration,
     quiet: bool,
 ) -> Result<Vec<Ended>, Failure> {
     let deadline = Instant::now() + timeout;
     let mut feed = feed(connection).await;
-    let mut left: Vec<&(ProgramName, u64)> = wanted.iter().collect();
-    let mut told: BTreeMap<&ProgramName, BTreeSet<InstanceId>> = BTreeMap::new();
+    let mut left: Vec<&Wanted> = wanted.iter().collect();
+    let mut told = Told::default();
     let mut ended = Vec::new();
     while !left.is_empty() {
         let over = Instant::now() >= deadline;
-        let targets: Vec<Target> =
-            left.iter().map(|(name, _)| Target::Program(name.clone())).collect();
-        // One that is gone makes the question one about all that are going on.
-        let known = match rows(connection, &targets).await {
-            Err(failure) if failure.code == Code::Failed => rows(connection, &[]).await,
-            known => known,
-        };
-        let Ok(known) = known else {
-            if over {
-                let late = |(name, _): &&(ProgramName, u64)| Ended {
-                    program: name.clone(),
-                    end: End::Late("is not known: no scheduler answers".to_owned()),
-                    row: None,
-                    next: None,
-                };
-                ended.extend(left.iter().map(late));
-                break;
-            }
-            pause(&mut feed, deadline).await;
-            continue;
-        };
-        let mut going = Vec::new();
-        let mut passing = Vec::new();
+        let known = known(connection, &left).await;
+        let (mut going, mut passing) = (Vec::new(), Vec::new());
         for want in left {
             let (name, revision) = want;
-            let row = known.iter().find(|row| row.program == *name);
+            let row = known.as_ref().and_then(|rows| rows.iter().find(|r| r.program == *name));
             if let Some(row) = row.filter(|row| !quiet && row.revision == *revision) {
-                // One that was over before it was looked at has nothing to tell of instances.
-                if row.state.is_some() {
-                    told.entry(name).or_default();
-                }
-                for instance in told.contains_key(name).then_some(&row.done).into_iter().flatten() {
-                    if told.entry(name).or_default().insert(instance.clone()) {
-                        output::line(format_args!("{instance}: changed"))?;
-                    }
+                for instance in told.news(row) {
+                    output::line(format_args!("{instance}: changed"))?;
                 }
             }
-            let end = match (judge(row, *revision), row) {
+            let end = match (known.is_some().then(|| judge(row, *revision)).flatten(), row) {
                 (Some(end), _) => end,
                 (None, Some(row)) if over => End::Late(format!("is at {}", progress(row))),
+                (None, None) if over => End::Late("is not known: nobody answers".to_owned()),
                 (None, row) => {
                     passing.extend(row.map(|row| format!("{name}: {}", progress(row))));
                     going.push(want);
                     continue;
                 }
             };
-            let next = match &end {
-                End::Replaced(by) => revision_of(connection, name, *by).await,
-                End::Done | End::Failed(_) | End::Held(_) | End::Gone | End::Late(_) => None,
-            };
-            let this = Ended { program: name.clone(), end, row: row.cloned(), next };
+            let this = end_of(connection, name, end, row).await;
             if !quiet {
                 tell(&this)?;
             }
             ended.push(this);
         }
         left = going;
-        if left.is_empty() {
-            break;
+        if !left.is_empty() {
+            output::passing(if quiet { String::new() } else { passing.join("; ") }.as_str());
+            pause(&mut feed, deadline).await;
         }
-        if !quiet {
-            output::passing(&passing.join("; "));
-        }
-        pause(&mut feed, deadline).await;
     }
     output::passing("");
     Ok(ended)
+}
+
+/// What is known of these programs; those that are gone are left out. `None` when nobody answers.
+async fn known(connection: &Connection, wanted: &[&Wanted]) -> Option<Vec<RolloutRow>> {
+    let target = |name: &ProgramName| Target::Program(name.clone());
+    let targets: Vec<Target> = wanted.iter().map(|(name, _)| target(name)).collect();
+    match rows(connection, &targets).await {
+        Ok(rows) => return Some(rows),
+        Err(failure) if failure.code != Code::Failed => return None,
+        Err(_) => {}
+    }
+    // One of them does not exist any more; the others are asked for one by one.
+    let mut all = Vec::new();
+    for target in targets {
+        match rows(connection, &[target]).await {
+            Ok(rows) => all.extend(rows),
+            Err(failure) if failure.code != Code::Failed => return None,
+            Err(_) => {}
+        }
+    }
+    Some(all)
+}
+
+async fn end_of(
+    connection: &Connection,
+    name: &ProgramName,
+    end: End,
+    row: Option<&RolloutRow>,
+) -> Ended {
+    let next = match &end {
+        End::Replaced(by) => revision_of(connection, name, *by).await,
+        End::Done | End::Failed(_) | End::Held(_) | End::Gone | End::Late(_) => None,
+    };
+    Ended { program: name.clone(), end, row: row.cloned(), next }
+}
+
+/// Instances that were told of, by program.
+#[derive(Debug, Default)]
+struct Told(BTreeMap<ProgramName, BTreeSet<InstanceId>>);
+
+impl Told {
+    /// Those that are changed and were not told of yet. A rollout that was over before it was
+    /// looked at has nothing to tell of instances.
+    fn news<'a>(&mut self, row: &'a RolloutRow) -> Vec<&'a InstanceId> {
+        if row.state.is_some() {
+            self.0.entry(row.program.clone()).or_default();
+        }
+        let Some(told) = self.0.get_mut(&row.program) else { return Vec::new() };
+        row.done.iter().filter(|name| told.insert((*name).clone())).collect()
+    }
 }
 
 fn tell(ended: &Ended) -> Result<(), Failure> {
@@ -353,6 +373,18 @@ mod tests {
         assert_eq!(code(&[paused.clone(), failed]), Code::Failed);
         assert_eq!(code(&[paused]), Code::TimedOut);
         assert_eq!(code(&[]), Code::Done);
+    }
+
+    #[test]
+    fn each_instance_is_told_once() {
+        let mut told = Told::default();
+        assert!(told.news(&row(None, 3, false, None)).is_empty(), "over before it was seen");
+        let mut rolling = row(Some("rolling"), 3, false, None);
+        assert_eq!(told.news(&rolling).len(), 2);
+        assert!(told.news(&rolling).is_empty());
+        rolling.done.append(&mut rolling.moving);
+        rolling.state = None;
+        assert_eq!(told.news(&rolling).len(), 1, "also with the look that finds it over");
     }
 
     #[test]

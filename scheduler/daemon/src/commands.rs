@@ -67,6 +67,10 @@ impl Commander {
             tracing::warn!("{user}: {} came while this scheduler was frozen; ignored", verb.name());
             return Err(Refusal::silent());
         }
+        if !self.shared.lock().ready() {
+            // A bucket is being heard anew: whoever knows it all answers.
+            return Err(Refusal::silent());
+        }
         let body = &request.body;
         let answer = match verb {
             Verb::Apply => json(&self.apply(&user, read(body)?).await?),

@@ -22,15 +22,14 @@ const HOLD_AFTER_REFUSAL: Duration = Duration::from_millis(250);
 /// A batch that was refused is tried again in two parts after this time: by then the watch has
 /// shown what others have done, and only what is left is planned again.
 const HOLD_AFTER_SPLIT: Duration = Duration::from_millis(50);
+/// For how long an answer that the view is current is believed: a scheduler that was frozen since
+/// then asks again.
+const CURRENT_FOR: Duration = Duration::from_millis(500);
 /// Writes on their way at once; when one of them fails, no further ones are sent.
 const WRITES_AT_ONCE: usize = 64;
 
 impl Scheduler {
     pub(crate) async fn enact_all(&mut self, actions: Vec<(Action, Option<ProgramId>)>) {
-        if !self.view_is_current().await {
-            // What is missing is on its way, and wakes this loop up.
-            return self.note(actions.into_iter().map(|(action, _)| action));
-        }
         // Whatever comes of it, it is planned again.
         self.news = true;
         let most = |worker: &WorkerName, seconds| {
@@ -41,6 +40,14 @@ impl Scheduler {
             let some: Vec<_> = groups.by_ref().take(WRITES_AT_ONCE).collect();
             if some.is_empty() {
                 return;
+            }
+            // Looked at before each of them: a stop that was answered meanwhile holds back a place that
+            // was decided before, whose write has no guard that would.
+            let asked = clock::now();
+            if !self.view_is_current().await || clock::now().since(asked) > CURRENT_FOR {
+                // What is missing is on its way, and wakes this loop up.
+                let left = some.into_iter().chain(groups);
+                return self.note(left.flatten().map(|(action, _)| action));
             }
             let results = self.enact(some).await;
             let now = clock::now();
@@ -64,22 +71,26 @@ impl Scheduler {
     /// whoever acted on that would take back what another scheduler has just done. Of touches,
     /// which never rest, it must only have those that were there when it was first asked.
     async fn view_is_current(&mut self) -> bool {
-        let mut last = Vec::new();
-        for bucket in [Bucket::Programs, Bucket::Goals, Bucket::Workers, Bucket::Fleet] {
-            if bucket == Bucket::Fleet
-                && let Some(seq) = self.fleet_awaited
-            {
-                last.push((bucket, seq));
-                continue;
-            }
-            match self.bus.get(bucket, ">").await {
-                Ok(entry) => last.extend(entry.map(|entry| (bucket, entry.seq))),
-                Err(e) => {
-                    tracing::debug!("the bus cannot be read: {e}");
-                    return false;
+        // All at once: whoever waits for a move waits for this.
+        let reads =
+            [Bucket::Programs, Bucket::Goals, Bucket::Workers, Bucket::Fleet].map(|bucket| {
+                let (bus, awaited) =
+                    (&self.bus, self.fleet_awaited.filter(|_| bucket == Bucket::Fleet));
+                async move {
+                    let last = match awaited {
+                        Some(seq) => Some(seq),
+                        None => bus.get(bucket, ">").await?.map(|entry| entry.seq),
+                    };
+                    Ok::<_, Error>(last.map(|seq| (bucket, seq)))
                 }
+            });
+        let last: Vec<_> = match futures::future::try_join_all(reads).await {
+            Ok(last) => last.into_iter().flatten().collect(),
+            Err(e) => {
+                tracing::debug!("the bus cannot be read: {e}");
+                return false;
             }
-        }
+        };
         let current = self.shared.lock().has_heard(&last);
         let fleet = last.iter().find(|(bucket, _)| *bucket == Bucket::Fleet);
         self.fleet_awaited = if current { None } else { fleet.map(|(_, seq)| *seq) };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dsbus_client::{Bus, Write};
+use dsbus_client::{Bus, Error, Write};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::{Bucket, scheduler_key};
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
@@ -14,6 +14,10 @@ use crate::clock;
 const TOUCH_PATIENCE: Duration = Duration::from_millis(500);
 /// Pause after a touch that failed.
 const RETRY_AFTER: Duration = Duration::from_millis(150);
+
+/// So many touches in a row without any answer, and the server is left for another one: async-nats
+/// itself takes 15 s to find out that one is frozen or cut off, and nobody would be judged meanwhile.
+const SILENT_MAX: u32 = 2;
 
 /// One acknowledged touch: when it was sent, and when it was acknowledged.
 pub(crate) type OwnTouch = (BootTime, BootTime);
@@ -29,11 +33,12 @@ pub(crate) fn touch(attempt: u64) -> SchedulerTouch {
 pub(crate) async fn run(
     bus: Bus,
     id: String,
-    shortest: watch::Receiver<u64>,
+    mut shortest: watch::Receiver<u64>,
     acked: mpsc::Sender<OwnTouch>,
 ) {
     let key = scheduler_key(&id);
     let mut attempt = 0;
+    let mut silent = 0;
     loop {
         attempt += 1;
         let sent = clock::now();
@@ -46,6 +51,7 @@ pub(crate) async fn run(
         };
         let pause = match done {
             Ok(_) => {
+                silent = 0;
                 if acked.send((sent, clock::now())).await.is_err() {
                     return;
                 }
@@ -53,9 +59,20 @@ pub(crate) async fn run(
             }
             Err(e) => {
                 tracing::debug!("own touch failed: {e}");
+                silent = if e == Error::Timeout { silent + 1 } else { 0 };
+                if silent == SILENT_MAX {
+                    tracing::warn!("the server does not answer; going to another one");
+                    bus.reconnect().await;
+                    silent = 0;
+                }
                 RETRY_AFTER
             }
         };
-        tokio::time::sleep(pause).await;
+        // By a lease that is new and shorter one can judge once one has touched often enough for it.
+        // (Without its sender this scheduler is stopping.)
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            Ok(()) = shortest.changed() => {}
+        }
     }
 }

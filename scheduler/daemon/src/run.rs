@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dsbus_client::{Bus, Error, Item};
+use dsbus_client::{Bus, Entry, Error, Item, Value};
 use dsbus_planner::{Action, Now, invariants, plan};
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{ProgramId, WorkerName};
@@ -25,7 +25,10 @@ use crate::{clock, observe, verify};
 
 /// Answers and own touches that wait to be folded.
 const SMALL_QUEUE: usize = 256;
-/// How often leases are judged; a verdict is late by at most this.
+/// How often leases are looked at that are overdue, and of whose end nothing was heard (DESIGN.md
+/// section 5, "Declaring a loss").
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often leases are judged, besides when one expires; a verdict is late by at most this.
 const JUDGE_EVERY: Duration = Duration::from_millis(50);
 /// Most items folded before planning: beyond it, planning once per item would be the bottleneck.
 const FOLDS_BEFORE_PLAN_MAX: usize = 2048;
@@ -56,8 +59,12 @@ impl Shared {
 enum Wake {
     Heard(Bucket, Item),
     Answered(WorkerName),
+    /// What stands under the key of a lease that is overdue; nothing, when it is gone.
+    Looked(LeaseKey, Option<Box<Entry>>),
     OwnTouch(OwnTouch),
     Judge,
+    /// It is time to look at leases that are overdue.
+    Look,
     /// It is time to plan again.
     Rested,
     Shutdown,
@@ -80,6 +87,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let shared = Shared::default();
     let (mut helpers, mut heard) = observe::start(&bus, &config.id);
     let (answers, mut answered) = mpsc::channel(SMALL_QUEUE);
+    let (seen, mut looked) = mpsc::channel(SMALL_QUEUE);
     let (acks, mut own_touches) = mpsc::channel(SMALL_QUEUE);
     let (shortest, shortest_seen) = watch::channel(PRESENCE_SECONDS);
     helpers.spawn(own_touch::run(bus.clone(), config.id.clone(), shortest_seen, acks));
@@ -90,15 +98,19 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         id: config.id,
         shared,
         answers,
+        looked: seen,
         shortest,
         held: BTreeMap::new(),
         turns: Turns::default(),
         split: BTreeMap::new(),
         fleet_awaited: None,
         news: true,
+        expired: false,
         rests_until: BootTime(0),
     };
     let mut served = None;
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut ticks = tokio::time::interval(JUDGE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -109,6 +121,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             Some(_) = helpers.join_next() => return Err(Error::Disconnected),
             Some(touch) = own_touches.recv() => Wake::OwnTouch(touch),
             Some(worker) = answered.recv() => Wake::Answered(worker),
+            Some((key, entry)) = looked.recv() => Wake::Looked(key, entry.map(Box::new)),
+            _ = looks.tick() => Wake::Look,
             _ = ticks.tick() => Wake::Judge,
             Some((bucket, item)) = heard.recv() => Wake::Heard(bucket, item),
             () = tokio::time::sleep(scheduler.rest()), if scheduler.news => Wake::Rested,
@@ -120,6 +134,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         for _ in 0..FOLDS_BEFORE_PLAN_MAX {
             let Ok((bucket, item)) = heard.try_recv() else { break };
             scheduler.fold(Wake::Heard(bucket, item));
+        }
+        if std::mem::take(&mut scheduler.expired) {
+            scheduler.judge(clock::now());
         }
         scheduler.shared.folded.notify_waiters();
         if scheduler.shared.lock().ready() {
@@ -150,6 +167,7 @@ pub(crate) struct Scheduler {
     pub(crate) id: String,
     pub(crate) shared: Shared,
     answers: mpsc::Sender<WorkerName>,
+    looked: mpsc::Sender<(LeaseKey, Option<Entry>)>,
     shortest: watch::Sender<u64>,
     /// Until when actions of a kind about an instance are held back.
     pub(crate) held: BTreeMap<String, Held>,
@@ -160,6 +178,8 @@ pub(crate) struct Scheduler {
     pub(crate) fleet_awaited: Option<u64>,
     /// Something is known that was not planned with yet.
     pub(crate) news: bool,
+    /// A lease has expired, and was not judged yet.
+    expired: bool,
     rests_until: BootTime,
 }
 
@@ -169,6 +189,7 @@ impl Scheduler {
         self.news |= matches!(wake, Wake::Heard(..) | Wake::Answered(_));
         match wake {
             Wake::Heard(bucket, Item::Entry(entry)) => {
+                self.expired |= bucket == Bucket::Fleet && entry.value == Value::Expired;
                 let folded = {
                     let mut core = self.shared.lock();
                     core.heard(bucket, entry.seq);
@@ -197,6 +218,14 @@ impl Scheduler {
             }
             Wake::Answered(worker) => self.shared.lock().answered(&worker),
             Wake::OwnTouch((sent, acked)) => self.shared.lock().judge.own_touch(sent, acked),
+            Wake::Looked(key, entry) => {
+                let mut core = self.shared.lock();
+                if let Err(e) = core.looked(&key, entry.as_deref(), now) {
+                    tracing::error!("left out the lease of {} s of {}: {e}", key.1, key.0);
+                }
+                self.expired = true;
+            }
+            Wake::Look => self.look(),
             Wake::Judge => self.judge(now),
             Wake::Rested | Wake::Shutdown => {}
         }
@@ -245,6 +274,10 @@ impl Scheduler {
         for worker in workers {
             verify::ask(&self.bus, worker, self.answers.clone());
         }
+        if !lost.is_empty() {
+            // Nobody waits for a rest while nothing runs.
+            self.rests_until = BootTime(0);
+        }
         for key in lost {
             let reason = format!("no touch for {} s, and no answer", key.1);
             tracing::warn!("worker {} is lost: {reason}", key.0);
@@ -255,6 +288,14 @@ impl Scheduler {
                 format!("no touch for {} s, as of many at once: waits as long again", key.1);
             tracing::warn!("worker {} is given time: {reason}", key.0);
             self.tell_worker(&key, WorkerChange::Awaited, &reason);
+        }
+    }
+
+    /// Looks at the leases that are overdue and of which no end was heard: their markers may have been
+    /// missed, and gone by now.
+    fn look(&self) {
+        for key in self.shared.lock().unheard() {
+            verify::look(&self.bus, key, self.looked.clone());
         }
     }
 

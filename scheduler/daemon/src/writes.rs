@@ -223,7 +223,7 @@ pub fn goal_of(action: &Action) -> Option<(&ProgramName, Option<u32>)> {
 pub fn goal_after(action: &Action, fleet: &FleetName, goals: &Goals) -> Option<Goal> {
     match action {
         Action::CountFailure { worker, epoch, asked, .. } => counted(goals, worker, *epoch, *asked),
-        Action::Stop { name, epoch, .. } => stopped(goals, fleet, name, *epoch),
+        Action::Stop { name, epoch, starts, .. } => stopped(goals, fleet, name, (*epoch, *starts)),
         Action::Fire { due, .. } => fired(goals, due),
         _ => None,
     }
@@ -249,10 +249,18 @@ fn counted(goals: &Goals, worker: &WorkerName, epoch: Epoch, asked: u64) -> Opti
     Some(goal)
 }
 
-/// Stops an instance whose worker is lost, once for each epoch.
-fn stopped(goals: &Goals, fleet: &FleetName, name: &InstanceId, epoch: Epoch) -> Option<Goal> {
+/// Stops an instance whose worker is lost, once for each epoch and each start that was asked for.
+fn stopped(
+    goals: &Goals,
+    fleet: &FleetName,
+    name: &InstanceId,
+    (epoch, starts): (Epoch, u64),
+) -> Option<Goal> {
     let mut goal = goals.own.clone().unwrap_or_default();
-    let text = format!("{fleet}/{name}/{epoch}/lost");
+    if goal.starts + goals.all.as_ref().map_or(0, |all| all.starts) > starts {
+        return None;
+    }
+    let text = format!("{fleet}/{name}/{epoch}/{starts}/lost");
     let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes());
     if goal.commands.has_acted(id) {
         return None;
@@ -269,9 +277,11 @@ fn fired(goals: &Goals, due: &Due) -> Option<Goal> {
         return None;
     }
     goal.last_due = Some(due.at);
-    if due.verdict == Verdict::Run {
+    // It may have been stopped since that was decided. A run is one more start and nothing else: what
+    // was stopped alone stays stopped.
+    let stopped = goal.disabled || (goal.stamp > 0 && !goal.run);
+    if due.verdict == Verdict::Run && !stopped {
         goal.commands.remember(due.id, "start");
-        (goal.run, goal.stamp) = (true, goals.last + 1);
         goal.starts += 1;
     }
     Some(goal)

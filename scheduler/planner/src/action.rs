@@ -108,8 +108,11 @@ pub enum Action {
     Stop {
         /// The instance.
         name: InstanceId,
-        /// Epoch of the placement whose worker is lost: it is stopped once for each.
+        /// Epoch of the placement whose worker is lost.
         epoch: Epoch,
+        /// How many starts were asked for by then: it is stopped once for each, and a later one is
+        /// not overruled.
+        starts: u64,
         /// Why, for people.
         reason: String,
     },
@@ -182,7 +185,16 @@ impl Action {
         match self {
             Action::Fire { program, .. } | Action::Forget { program, .. } => Some(program),
             Action::Rollout { record, .. } => Some(&record.name),
-            other => other.instance().map(|name| &name.program),
+            Action::Place { .. }
+            | Action::Update { .. }
+            | Action::Move { .. }
+            | Action::Remove { .. }
+            | Action::CountFailure { .. }
+            | Action::SetFleetStatus { .. }
+            | Action::ClearFleetStatus { .. }
+            | Action::DropStatus { .. }
+            | Action::Stop { .. }
+            | Action::ForgetWorker { .. } => self.instance().map(|name| &name.program),
         }
     }
 

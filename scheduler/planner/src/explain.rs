@@ -10,7 +10,7 @@ use crate::place;
 use crate::plan::Scene;
 use crate::rolling::Rolling;
 use crate::rows;
-use crate::view::{Life, Now, Placed, View};
+use crate::view::{Now, Placed, View};
 
 /// Explains one instance; `None` when its program is unknown.
 pub fn explain(view: &View, name: &InstanceId, now: Now) -> Option<Explanation> {
@@ -73,13 +73,11 @@ fn where_it_is(
     };
     let Some(instance) = view.instance(name) else { return because };
     let wanted = view.wanted(program, name.index);
+    let (_, spec) = rolling.next(name.index, placed);
     let mut add = |more: String| because = format!("{because}; {more}");
-    if view.life(placed) == Life::Lost {
+    if view.is_cut_off(placed) {
         add(told.unwrap_or("its worker is lost").to_owned());
-    } else if let Some(leave) =
-        leave::why(scene, name, instance, placed, wanted, &rolling.next(name.index, placed).1)
-    {
-        let (_, spec) = rolling.fresh(name.index);
+    } else if let Some(leave) = leave::why(scene, name.index, instance, placed, wanted, &spec) {
         let ask = Ask::new(view, name, &spec, place::failed_on(scene, name.index));
         add(match ask.choose(Some(&placed.worker), &Deltas::default()) {
             Ok(_) => format!("it leaves when its turn comes: {}", leave.reason),

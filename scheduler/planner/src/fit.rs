@@ -1,125 +1,42 @@
 //! Which worker an instance fits on, and which of those is best.
 
+mod deltas;
+mod refusal;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
-use dsbus_schema::program::{Facility, LabelRule, ProgramSpec, Strategy};
+use dsbus_schema::program::{Facility, ProgramSpec, Strategy};
 use dsbus_schema::state::WorkerState;
 
-use crate::view::{Host, View, host::Reserved, host::millis};
+use crate::view::host::{Reserved, millis};
+use crate::view::{Host, Slot, View};
+
+pub(crate) use deltas::Deltas;
+pub(crate) use refusal::Refusal;
 
 /// Names of workers that are told in one reason; of more only the number is.
 const NAMED_MAX: usize = 5;
 /// Measured load is compared in steps of so many hundredths: a little more or less decides nothing.
 const LOAD_STEP: u64 = 10;
 
-/// What a plan has put on a worker so far, beyond what the view has.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Delta {
-    pub(crate) instances: u64,
-    pub(crate) reserved: Reserved,
-    pub(crate) programs: Vec<ProgramName>,
+/// Why a worker cannot take an instance with that spec whatever else runs there, or `None`.
+pub(crate) fn misfit(spec: &ProgramSpec, host: &Host) -> Option<Refusal> {
+    misfit_of(spec, &spec.needs(), host)
 }
 
-/// What a plan has put on workers so far, by their numbers.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Deltas(Vec<Delta>);
-
-impl Deltas {
-    fn of(&self, host: &Host) -> Option<&Delta> {
-        self.0.get(host.number)
+/// The same; `needs` are those of the spec.
+fn misfit_of(spec: &ProgramSpec, needs: &[Facility], host: &Host) -> Option<Refusal> {
+    let record = &host.record.as_ref()?.value;
+    if !spec.machines.is_empty() && !spec.machines.contains(&record.name) {
+        return Some(Refusal::NotNamed);
     }
-
-    /// Counts an instance that the plan puts on a worker.
-    pub(crate) fn add(&mut self, host: &Host, name: &ProgramName, spec: &ProgramSpec) {
-        if self.0.len() <= host.number {
-            self.0.resize_with(host.number + 1, Delta::default);
-        }
-        if let Some(delta) = self.0.get_mut(host.number) {
-            delta.instances += 1;
-            delta.reserved.add(Reserved::of(spec));
-            delta.programs.push(name.clone());
-        }
+    if let Some(rule) = spec.labels.iter().find(|rule| !rule.holds(&record.labels)) {
+        return Some(Refusal::Label(rule.to_string()));
     }
-
-    fn instances(&self, host: &Host) -> u64 {
-        host.placed.len() as u64 + self.of(host).map_or(0, |delta| delta.instances)
-    }
-
-    fn reserved(&self, host: &Host) -> Reserved {
-        let mut reserved = host.reserved;
-        reserved.add(self.of(host).map_or_else(Reserved::default, |delta| delta.reserved));
-        reserved
-    }
-
-    fn new_copies(&self, host: &Host, name: &ProgramName) -> u64 {
-        self.of(host).map_or(0, |d| d.programs.iter().filter(|p| *p == name).count()) as u64
-    }
-
-    fn copies(&self, host: &Host, name: &ProgramName) -> u64 {
-        let here = host.copies.get(name).copied().unwrap_or(0);
-        u64::from(here) + self.new_copies(host, name)
-    }
-
-    fn hosts(&self, host: &Host, name: &ProgramName) -> bool {
-        self.copies(host, name) > 0
-    }
-}
-
-/// Why a worker cannot take an instance.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Refusal {
-    NotNamed,
-    State(WorkerState),
-    Label(String),
-    Lacks(Vec<Facility>),
-    SawFatal,
-    Beside(ProgramName),
-    HasCopy,
-    Cpu { left: u64, asked: u64 },
-    Memory { left: u64, asked: u64 },
-}
-
-impl Refusal {
-    /// In words that follow the name of one worker, or of several.
-    fn words(&self, several: bool) -> String {
-        let verb = |one: &str, many: &str| if several { many.to_owned() } else { one.to_owned() };
-        match self {
-            Refusal::NotNamed => format!("{} not among its machines", verb("is", "are")),
-            Refusal::State(state) => format!("{} {state}", verb("is", "are")),
-            Refusal::Label(rule) => format!("{} not pass {rule}", verb("does", "do")),
-            Refusal::Lacks(all) => format!("{} {}", verb("lacks", "lack"), all.join(", ")),
-            Refusal::SawFatal => format!("{} seen it end FATAL", verb("has", "have")),
-            Refusal::Beside(name) => {
-                format!("{} {name}, which it keeps apart from", verb("runs", "run"))
-            }
-            Refusal::HasCopy => format!("{} a copy already", verb("has", "have")),
-            Refusal::Cpu { left, asked } => format!(
-                "{} {} processors left, and it needs {}",
-                verb("has", "have"),
-                cores(*left),
-                cores(*asked)
-            ),
-            Refusal::Memory { left, asked } => format!(
-                "{} {} MB of memory left, and it needs {}",
-                verb("has", "have"),
-                left >> 20,
-                asked >> 20
-            ),
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words(false))
-    }
-}
-
-fn cores(millis: u64) -> String {
-    let text = format!("{}.{:03}", millis / 1000, millis % 1000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let lacks: Vec<_> =
+        needs.iter().filter(|need| !record.facilities.contains(need)).cloned().collect();
+    (!lacks.is_empty()).then_some(Refusal::Lacks(lacks))
 }
 
 /// An instance that looks for a worker.
@@ -159,30 +76,9 @@ impl<'a> Ask<'a> {
 
     fn copies(&self, host: &Host, deltas: &Deltas) -> u64 {
         match self.copies.get(host.number) {
-            Some(here) => u64::from(*here) + deltas.new_copies(host, &self.name.program),
+            Some(here) => u64::from(*here) + deltas.new_copies(host.number, &self.name.program),
             None => deltas.copies(host, &self.name.program),
         }
-    }
-
-    /// Why a worker cannot take it whatever else runs there, or `None`.
-    pub(crate) fn misfit(&self, host: &Host) -> Option<Refusal> {
-        let record = host.record.as_ref()?;
-        let machines = &self.spec.machines;
-        if !machines.is_empty() && !machines.contains(&record.value.name) {
-            return Some(Refusal::NotNamed);
-        }
-        let fails = |rule: &&LabelRule| !rule.holds(&record.value.labels);
-        if let Some(rule) = self.spec.labels.iter().find(fails) {
-            return Some(Refusal::Label(rule.to_string()));
-        }
-        if !self.needs.is_empty() {
-            let has = &record.value.facilities;
-            let lacks: Vec<_> = self.needs.iter().filter(|n| !has.contains(n)).cloned().collect();
-            if !lacks.is_empty() {
-                return Some(Refusal::Lacks(lacks));
-            }
-        }
-        None
     }
 
     /// Why a worker cannot take it, or `None`.
@@ -190,34 +86,50 @@ impl<'a> Ask<'a> {
         if host.state != WorkerState::Ready {
             return Some(Refusal::State(host.state));
         }
-        if let Some(misfit) = self.misfit(host) {
+        let slot = self.view.slots.get(host.number)?;
+        self.bar(host, deltas).or_else(|| self.no_room(host.number, slot, deltas))
+    }
+
+    /// Why a worker that is ready and has room cannot take it.
+    fn bar(&self, host: &Host, deltas: &Deltas) -> Option<Refusal> {
+        if let Some(misfit) = misfit_of(self.spec, &self.needs, host) {
             return Some(misfit);
         }
-        let capacity = host.record.as_ref()?.value.capacity;
-        if !self.failed_on.is_empty() {
-            let name = host.record.as_ref().map(|record| &record.value.name);
-            if name.is_some_and(|name| self.failed_on.contains(name)) {
-                return Some(Refusal::SawFatal);
-            }
+        let name = &host.record.as_ref()?.value.name;
+        if self.failed_on.contains(name) {
+            return Some(Refusal::SawFatal);
         }
         if self.spec.system && deltas.hosts(host, &self.name.program) {
             return Some(Refusal::HasCopy);
         }
-        if let Some(other) = self.apart.iter().find(|other| deltas.hosts(host, other)) {
-            return Some(Refusal::Beside((*other).clone()));
-        }
+        let other = self.apart.iter().find(|other| deltas.hosts(host, other))?;
+        Some(Refusal::Beside((*other).clone()))
+    }
+
+    /// Whether [`Ask::bar`] can find anything at all.
+    fn is_choosy(&self) -> bool {
+        let Ask { spec, needs, apart, failed_on, .. } = self;
+        let free = spec.machines.is_empty()
+            && spec.labels.is_empty()
+            && needs.is_empty()
+            && apart.is_empty()
+            && failed_on.is_empty();
+        spec.system || !free
+    }
+
+    fn no_room(&self, number: usize, slot: &Slot, deltas: &Deltas) -> Option<Refusal> {
         if self.reserved == Reserved::default() {
             return None;
         }
-        let taken = deltas.reserved(host);
+        let taken = deltas.reserved(number, slot);
         // A worker that tells no capacity is an older one, and takes what it is given.
         let left =
             |all: u64, taken: u64| if all == 0 { u64::MAX } else { all.saturating_sub(taken) };
-        let cpu = left(millis(capacity.cpu), taken.millicpu);
+        let cpu = left(slot.capacity.millicpu, taken.millicpu);
         if self.reserved.millicpu > cpu {
             return Some(Refusal::Cpu { left: cpu, asked: self.reserved.millicpu });
         }
-        let memory = left(capacity.memory, taken.memory);
+        let memory = left(slot.capacity.memory, taken.memory);
         (self.reserved.memory > memory)
             .then_some(Refusal::Memory { left: memory, asked: self.reserved.memory })
     }
@@ -229,7 +141,8 @@ impl<'a> Ask<'a> {
         deltas: &Deltas,
         spread: &BTreeMap<&'a str, u64>,
     ) -> [u64; 3] {
-        let instances = deltas.instances(host);
+        let Some(slot) = self.view.slots.get(host.number) else { return [u64::MAX; 3] };
+        let instances = deltas.instances(host.number, slot);
         let zone = self.spec.spread_by.as_ref().map_or(0, |label| {
             host_label(host, label).map_or(u64::MAX, |v| spread.get(v).copied().unwrap_or(0))
         });
@@ -241,9 +154,19 @@ impl<'a> Ask<'a> {
                 let at = self.spec.machines.iter().position(|machine| Some(machine) == name);
                 [zone, at.map_or(0, |at| at as u64), 0]
             }
-            Strategy::LeastLoaded => [zone, load(host, deltas), instances],
-            Strategy::MostLoaded => [zone, u64::MAX - load(host, deltas), instances],
+            Strategy::LeastLoaded => [zone, load(host, slot, deltas), instances],
+            Strategy::MostLoaded => [zone, u64::MAX - load(host, slot, deltas), instances],
         }
+    }
+
+    /// The same, where no more need be known of a worker than its slot.
+    fn quick_score(&self, number: usize, slot: &Slot, deltas: &Deltas) -> Option<[u64; 3]> {
+        if self.spec.spread_by.is_some() || self.spec.strategy != Strategy::Spread {
+            return None;
+        }
+        let here = u64::from(*self.copies.get(number)?);
+        let copies = here + deltas.new_copies(number, &self.name.program);
+        Some([0, copies, deltas.instances(number, slot)])
     }
 
     /// A score in words.
@@ -292,15 +215,30 @@ impl<'a> Ask<'a> {
         deltas: &Deltas,
     ) -> Result<(&'a WorkerName, [u64; 3]), String> {
         let spread = self.spread(deltas);
+        let choosy = self.is_choosy();
+        let except_number = except.and_then(|worker| Some(self.view.hosts.get(worker)?.number));
         let mut best: Option<(&'a WorkerName, [u64; 3])> = None;
-        for (worker, host) in &self.view.hosts {
-            if except == Some(worker) || self.refusal(host, deltas).is_some() {
+        for number in &self.view.by_name {
+            let Some(slot) = self.view.slots.get(*number).filter(|slot| slot.is_ready) else {
+                continue;
+            };
+            if except_number == Some(*number) || self.no_room(*number, slot, deltas).is_some() {
                 continue;
             }
-            let score = self.score(host, deltas, &spread);
+            let quick = if choosy { None } else { self.quick_score(*number, slot, deltas) };
+            let score = match quick {
+                Some(score) => score,
+                None => {
+                    let Some(host) = self.view.hosts.get(&slot.worker) else { continue };
+                    if choosy && self.bar(host, deltas).is_some() {
+                        continue;
+                    }
+                    self.score(host, deltas, &spread)
+                }
+            };
             // They come in the order of their names: the first of equals stays.
             if best.is_none_or(|(_, least)| score < least) {
-                best = Some((worker, score));
+                best = Some((&slot.worker, score));
             }
         }
         best.ok_or_else(|| self.why_not(except, deltas))
@@ -353,10 +291,9 @@ fn copies(view: &View, program: &ProgramName) -> Vec<u32> {
     if entry.instances.len() > view.hosts.len() {
         return Vec::new();
     }
-    let mut copies = vec![0; view.numbers];
+    let mut copies = vec![0; view.slots.len()];
     for placed in entry.instances.values().flat_map(|instance| &instance.placements) {
-        let host = view.hosts.get(&placed.worker);
-        if let Some(count) = host.and_then(|host| copies.get_mut(host.number)) {
+        if let Some(count) = copies.get_mut(placed.host) {
             *count += 1;
         }
     }
@@ -376,15 +313,15 @@ fn host_label<'a>(host: &'a Host, label: &str) -> Option<&'a str> {
 
 /// How loaded a worker is, in hundredths: the most of what is declared and what was measured, of
 /// processors and of memory.
-fn load(host: &Host, deltas: &Deltas) -> u64 {
+fn load(host: &Host, slot: &Slot, deltas: &Deltas) -> u64 {
     let Some(record) = &host.record else { return 0 };
-    let (capacity, facts) = (record.value.capacity, &record.value.facts);
+    let facts = &record.value.facts;
     let share = |part: u64, all: u64| (part.saturating_mul(100)).checked_div(all).unwrap_or(0);
-    let reserved = deltas.reserved(host);
+    let reserved = deltas.reserved(host.number, slot);
     let measured_memory = facts.memory_total.saturating_sub(facts.memory_available);
     let measured = share(millis(facts.load[0]), u64::from(facts.cores) * 1000)
         .max(share(measured_memory, facts.memory_total));
-    share(reserved.millicpu, millis(capacity.cpu))
-        .max(share(reserved.memory, capacity.memory))
+    share(reserved.millicpu, slot.capacity.millicpu)
+        .max(share(reserved.memory, slot.capacity.memory))
         .max(measured / LOAD_STEP * LOAD_STEP)
 }

@@ -2,14 +2,14 @@
 //! worker is drained, or a person asked for balance. They go one after the other.
 
 use dsbus_schema::goal::Wanted;
-use dsbus_schema::ids::InstanceId;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::State;
 
-use crate::fit::Ask;
+use crate::fit;
+use crate::order;
 use crate::plan::{Draft, Scene};
-use crate::rolling::{self, Health};
-use crate::view::{Instance, Life, Placed, View};
+use crate::rolling;
+use crate::view::{Instance, Placed, View};
 
 /// Why an instance should leave its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) struct Leave {
 /// Why an instance that lives should leave its place, if it should.
 pub(crate) fn why(
     scene: &Scene<'_>,
-    name: &InstanceId,
+    index: u32,
     instance: &Instance,
     placed: &Placed,
     wanted: Wanted,
@@ -37,7 +37,7 @@ pub(crate) fn why(
         return must("touch_timeout or exclusive was changed".to_owned(), true);
     }
     let host = view.hosts.get(&placed.worker)?;
-    if let Some(misfit) = Ask::new(view, name, spec, &[]).misfit(host) {
+    if let Some(misfit) = fit::misfit(spec, host) {
         // A child that lives is left alone, whatever its worker lost meanwhile: it got what it needs
         // when it was started, and what has ended for good, or failed, is as it would be elsewhere.
         // It goes when a start is what it waits for, or when its declaration asks for more than it
@@ -55,10 +55,10 @@ pub(crate) fn why(
         }
     }
     let asked = |reason: String| Some(Leave { reason, anew: false, asked: true });
-    if host.goal.draining {
+    if host.is_draining() {
         return asked(format!("{} is drained", placed.worker));
     }
-    let leave = scene.entry.goals.each.get(&name.index).map(|goal| goal.leave);
+    let leave = scene.entry.goals.each.get(&index).map(|goal| goal.leave);
     if wanted.run && leave == Some(placed.epoch) {
         return asked("it was asked to leave, for balance".to_owned());
     }
@@ -68,39 +68,38 @@ pub(crate) fn why(
 /// Whether an instance may begin to leave now: one after the other leaves a worker, and the next one
 /// when the last is healthy where it went.
 pub(crate) fn may_begin(
-    view: &View,
-    name: &InstanceId,
+    scene: &Scene<'_>,
     instance: &Instance,
     placed: &Placed,
-    draft: &Draft,
+    draft: &mut Draft,
 ) -> bool {
-    if !placed.wanted.run {
-        // It is on its way.
+    // One that is not up is on its way, or nothing is lost when it goes, too.
+    if !rolling::is_up(scene.view, instance, placed) {
         return true;
     }
-    let health = rolling::health(
-        view,
-        instance,
-        placed,
-        std::time::Duration::ZERO,
-        dsbus_schema::moment::BootTime(u64::MAX),
-    );
-    if health == Health::Down {
-        // It is not up where it is: nothing is lost when it goes, too.
-        return true;
+    let may = !draft.leaving.contains(&placed.worker)
+        && !is_leaving(scene, placed)
+        && !is_arriving(scene.view, placed);
+    if !may {
+        draft.turns.insert(placed.worker.clone());
     }
-    !draft.leaving.contains(&placed.worker)
-        && !is_leaving(view, name, placed)
-        && !is_arriving(view, placed)
+    may
 }
 
-/// Whether another instance is being stopped on the same worker, to leave it.
-fn is_leaving(view: &View, name: &InstanceId, placed: &Placed) -> bool {
+/// Whether an instance is being stopped on the same worker, to leave it: it does not run, though it
+/// should and waits for nothing.
+fn is_leaving(scene: &Scene<'_>, placed: &Placed) -> bool {
+    let Scene { view, now, .. } = *scene;
     let Some(host) = view.hosts.get(&placed.worker) else { return false };
-    host.placed.iter().filter(|other| *other != name).any(|other| {
-        let wanted = view.program(&other.program).map(|program| view.wanted(program, other.index));
-        let stays = view.placed(other).is_some_and(|p| p.wanted.run || p.worker != placed.worker);
-        !stays && wanted.is_some_and(|wanted| wanted.run)
+    host.placed.iter().any(|other| {
+        let stays = view.placed(other).is_none_or(|p| p.wanted.run || p.worker != placed.worker);
+        !stays
+            && view.program(&other.program).is_some_and(|program| {
+                !program.removing
+                    && view.is_declared(program, other.index)
+                    && view.wanted(program, other.index).run
+                    && order::before_start(view, program, now).is_none()
+            })
     })
 }
 
@@ -117,6 +116,6 @@ fn is_arriving(view: &View, placed: &Placed) -> bool {
             | State::Stopping
             | State::Unknown => false,
         });
-        there.wanted.run && view.life(there) != Life::Lost && !settled
+        there.wanted.run && !view.is_cut_off(there) && !settled
     })
 }

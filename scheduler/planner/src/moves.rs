@@ -1,42 +1,52 @@
 //! The writes that change where an instance runs, and what each must stand on.
 
+use std::sync::Arc;
+
+use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::InstanceId;
-use dsbus_schema::placement::Placement;
+use dsbus_schema::placement::{Placement, Rest};
+use dsbus_schema::program::ProgramSpec;
 
 use crate::action::{Action, LeaseGuard};
 use crate::fit::Ask;
 use crate::place;
 use crate::plan::{Draft, Scene, next_epoch};
-use crate::rolling::Rolling;
-use crate::view::{Instance, Life, Placed, View};
+use crate::view::{Instance, Placed, View};
 
-/// Moves an instance to another worker, if one can take it.
+/// An instance and the placement that it has.
+#[derive(Clone, Copy)]
+pub(crate) struct Held<'a> {
+    pub(crate) name: &'a InstanceId,
+    pub(crate) instance: &'a Instance,
+    pub(crate) placed: &'a Placed,
+}
+
+/// Moves an instance to another worker, to run that revision there. Says whether one can take it.
 pub(crate) fn relocate(
     scene: &Scene<'_>,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
+    held: Held<'_>,
+    next: &(u64, Arc<ProgramSpec>),
     reason: &str,
     draft: &mut Draft,
-) {
+) -> bool {
+    let (revision, spec) = (next.0, &next.1);
     let Scene { view, entry, .. } = *scene;
-    let rolling = Rolling::new(scene);
-    let (revision, spec) = rolling.fresh(name.index);
+    let Held { name, instance, placed } = held;
     let failed_on = place::failed_on(scene, name.index);
-    let ask = Ask::new(view, name, &spec, failed_on);
+    let ask = Ask::new(view, name, spec, failed_on);
     let Ok((to, _)) = ask.choose(Some(&placed.worker), &draft.deltas) else {
         draft.waits = true;
-        return;
+        return false;
     };
-    let Ok(lease) = lease_guard(view, instance, placed) else { return };
+    let Ok(lease) = lease_guard(view, instance, placed) else { return true };
     if let Some(host) = view.hosts.get(to) {
-        draft.deltas.add(host, &name.program, &spec);
+        draft.deltas.add(host, &name.program, spec);
     }
     let epoch = next_epoch(entry, name.index);
-    let mut placement = place::placement(scene, name.index, epoch, revision, &spec);
+    let mut placement = place::placement(scene, name.index, epoch, revision, spec);
     placement.from = Some(placed.worker.clone());
     placement.reason = Some(reason.to_owned());
-    placement.rest = placed.rest.clone().filter(|_| revision == placed.revision);
+    placement.rest = rest(held, placement.wanted, next);
     draft.actions.push(Action::Move {
         name: name.clone(),
         from: placed.worker.clone(),
@@ -46,6 +56,7 @@ pub(crate) fn relocate(
         placement: Box::new(placement),
         reason: reason.to_owned(),
     });
+    true
 }
 
 /// What a move must stand on, besides the placement: that a lost worker has not touched since; and
@@ -85,46 +96,45 @@ fn guard_of(view: &View, placed: &Placed) -> LeaseGuard {
 
 /// The same, if it is lost.
 fn lost_lease(view: &View, placed: &Placed) -> Option<LeaseGuard> {
-    (view.life(placed) == Life::Lost).then(|| guard_of(view, placed))
+    (view.is_cut_off(placed)).then(|| guard_of(view, placed))
+}
+
+/// What stays of an instance's rest when it is to be that.
+pub(crate) fn rest(
+    held: Held<'_>,
+    wanted: Wanted,
+    (revision, spec): &(u64, Arc<ProgramSpec>),
+) -> Option<Rest> {
+    held.placed.rest.as_ref()?;
+    Rest::kept(&held.placed.placement(), wanted, *revision, spec)
 }
 
 /// Takes a placement away.
-pub(crate) fn remove(
-    view: &View,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
-    reason: &str,
-) -> Action {
+pub(crate) fn remove(view: &View, held: Held<'_>, reason: &str) -> Action {
     Action::Remove {
-        lease: lost_lease(view, placed),
-        name: name.clone(),
-        worker: placed.worker.clone(),
-        guard: instance.guard,
-        epoch: placed.epoch,
+        lease: lost_lease(view, held.placed),
+        name: held.name.clone(),
+        worker: held.placed.worker.clone(),
+        guard: held.instance.guard,
+        epoch: held.placed.epoch,
         reason: reason.to_owned(),
     }
 }
 
 /// The same placement, not to be run.
-pub(crate) fn stop(name: &InstanceId, instance: &Instance, placed: &Placed) -> Action {
-    let mut placement = placed.placement();
+pub(crate) fn stop(held: Held<'_>) -> Action {
+    let mut placement = held.placed.placement();
     placement.wanted.run = false;
     placement.rest = None;
-    update(name, instance, placed, placement)
+    update(held, placement)
 }
 
 /// Changes a placement where it is.
-pub(crate) fn update(
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
-    placement: Placement,
-) -> Action {
+pub(crate) fn update(held: Held<'_>, placement: Placement) -> Action {
     Action::Update {
-        name: name.clone(),
-        worker: placed.worker.clone(),
-        guard: instance.guard,
+        name: held.name.clone(),
+        worker: held.placed.worker.clone(),
+        guard: held.instance.guard,
         placement: Box::new(placement),
     }
 }

@@ -13,16 +13,17 @@ use crate::order::{self, Wait};
 use crate::placed;
 use crate::plan::{Draft, Scene, next_epoch};
 use crate::rolling::{self, Health, Rolling};
-use crate::view::{Instance, Life};
+use crate::view::{Instance, Placed};
 
 /// Plans for one instance of a declared program: a place for it if it has none, and what schedulers
 /// say of it.
 pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &Rolling<'_>, draft: &mut Draft) {
     let (view, entry, program) = (scene.view, scene.entry, scene.program);
-    let wanted = view.wanted(program, index);
+    let wanted = entry.wanted(program, index);
     let instance = entry.instance(index);
-    if let Some(given_up) = instance.and_then(|instance| given_up(scene, index, instance)) {
-        return say(scene, index, given_up, draft);
+    let placed = instance.and_then(|instance| Some((instance, instance.placed()?)));
+    if let Some((instance, placed)) = placed {
+        return say(scene, index, given_up(scene, index, instance, placed), draft);
     }
     if !wanted.run {
         return say(scene, index, None, draft);
@@ -55,14 +56,18 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &Rolling<'_>, draft: 
     }
 }
 
-/// What schedulers say of an instance that has a place (nothing, mostly); `None` when it has none.
-fn given_up(scene: &Scene<'_>, index: u32, instance: &Instance) -> Option<Option<(State, String)>> {
-    let placed = instance.placed()?;
-    let lost = scene.view.life(placed) == Life::Lost;
+/// What schedulers say of an instance that has a place: nothing, mostly.
+fn given_up(
+    scene: &Scene<'_>,
+    index: u32,
+    instance: &Instance,
+    placed: &Placed,
+) -> Option<(State, String)> {
+    let lost = scene.view.is_cut_off(placed);
     let fatal = instance.status(placed).is_some_and(|s| s.state == State::Fatal);
-    let asked = placed::asked(scene.program, scene.view.wanted(scene.program, index));
+    let asked = placed::asked(scene.program, scene.entry.wanted(scene.program, index));
     if !fatal || (lost && placed.rest.is_none()) || !placed::given_up(scene, index, asked) {
-        return Some(None);
+        return None;
     }
     let goal = scene.entry.goals.each.get(&index);
     let workers: Vec<_> =
@@ -70,7 +75,7 @@ fn given_up(scene: &Scene<'_>, index: u32, instance: &Instance) -> Option<Option
     let fails = goal.map_or(0, |g| g.fails);
     let times = if fails == 1 { "once".to_owned() } else { format!("{fails} times") };
     let reason = format!("given up after it ended FATAL {times}, on {}", workers.join(", "));
-    Some(Some((State::Fatal, reason)))
+    Some((State::Fatal, reason))
 }
 
 /// What an instance without a place waits for, before a worker is looked for.
@@ -87,7 +92,7 @@ fn canaries(scene: &Scene<'_>, index: u32) -> Option<Wait> {
         return None;
     }
     let mut until = None;
-    for canary in (0..update.canary).filter(|i| scene.view.wanted(program, *i).run) {
+    for canary in (0..update.canary).filter(|i| scene.entry.wanted(program, *i).run) {
         let instance = entry.instance(canary);
         let placed = instance.and_then(|instance| instance.placed());
         let health = instance.zip(placed).map_or(Health::Down, |(instance, placed)| {
@@ -113,13 +118,13 @@ pub(crate) fn placement(
     revision: u64,
     spec: &Arc<ProgramSpec>,
 ) -> Placement {
-    let wanted = scene.view.wanted(scene.program, index);
+    let wanted = scene.entry.wanted(scene.program, index);
     Placement::new(scene.program.id, revision, epoch, wanted, ProgramSpec::clone(spec))
 }
 
 /// Where it ended FATAL since a person last asked for something new.
 pub(crate) fn failed_on<'a>(scene: &Scene<'a>, index: u32) -> &'a [WorkerName] {
-    let asked = placed::asked(scene.program, scene.view.wanted(scene.program, index));
+    let asked = placed::asked(scene.program, scene.entry.wanted(scene.program, index));
     match scene.entry.goals.each.get(&index) {
         Some(goal) if goal.fails_since >= asked => &goal.failed_on,
         _ => &[],

@@ -6,17 +6,18 @@ use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::placement::Rest;
 use dsbus_schema::program::{Kind, OnWorkerLoss, Program, ProgramSpec};
-use dsbus_schema::state::State;
+use dsbus_schema::state::{State, WorkerState};
 use dsbus_schema::status::Status;
 
 use crate::action::Action;
 use crate::fit::Ask;
 use crate::leave::{self, Leave};
-use crate::moves::{relocate, remove, stop, update};
+use crate::moves::{Held, relocate, remove, rest, stop, update};
 use crate::order;
-use crate::plan::{Draft, Scene};
-use crate::rolling::{self, Health, Rolling};
-use crate::view::{Instance, Life, Placed, View};
+use crate::place;
+use crate::plan::{Draft, Scene, next_epoch};
+use crate::rolling::Rolling;
+use crate::view::{Instance, View};
 
 /// Plans for an instance whose program is gone, or is being removed.
 pub(crate) fn without_program(
@@ -26,14 +27,15 @@ pub(crate) fn without_program(
     draft: &mut Draft,
 ) {
     let Some(placed) = instance.placed() else { return };
-    if !alone(view, name, instance, placed, draft) {
+    let held = Held { name, instance, placed };
+    if !alone(view, held, draft) {
         return;
     }
     let priority = placed.spec.priority;
     if placed.wanted.run && order::before_stop(view, &name.program, priority).is_some() {
         return;
     }
-    retire(view, name, instance, placed, "its program is removed", draft);
+    retire(view, held, "its program is removed", draft);
 }
 
 /// Plans for one placed instance of a declared program.
@@ -42,129 +44,133 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
     let name = InstanceId::new(program.name.clone(), index);
     let Some(instance) = entry.instance(index) else { return };
     let Some(placed) = instance.placed() else { return };
-    if !alone(view, &name, instance, placed, draft) {
+    let held = Held { name: &name, instance, placed };
+    if !alone(view, held, draft) {
         return;
     }
     if placed.id != program.id {
-        return retire(view, &name, instance, placed, "its program was declared anew", draft);
+        return retire(view, held, "its program was declared anew", draft);
     }
     if !program.spec.system && !rolling.has(index) {
-        let surge = placed.revision > 0 && program.rollout.is_some();
-        let reason = if surge { "the rollout needs it no more" } else { "numprocs was lowered" };
-        return retire(view, &name, instance, placed, reason, draft);
+        let extra = program.rollout.is_some() && index < rolling.most();
+        let reason = if extra { "the rollout needs it no more" } else { "numprocs was lowered" };
+        return retire(view, held, reason, draft);
     }
-    let wanted = view.wanted(program, index);
+    let wanted = entry.wanted(program, index);
     let older = asked(program, wanted) < asked(program, placed.wanted)
         || wanted.reloads < placed.wanted.reloads;
     if placed.revision > program.revision || older {
         // Whoever wrote the placement knew of a later command: the view is behind.
         return;
     }
-    let (mut revision, mut spec) = rolling.next(index, placed);
-    let leave = leave::why(scene, &name, instance, placed, wanted, &spec);
-    if view.life(placed) == Life::Lost {
-        return lost(scene, &name, instance, placed, leave.as_ref(), draft);
+    let mut next = rolling.next(index, placed);
+    let leave = leave::why(scene, index, instance, placed, wanted, &next.1);
+    if view.is_cut_off(placed) {
+        return lost(scene, held, leave.as_ref(), rolling, draft);
     }
     if let Some(leave) = leave {
-        if depart(scene, &name, instance, placed, &leave, rolling, draft) {
+        if depart(scene, held, &leave, rolling, draft) {
             return;
         }
         if !leave.asked {
             // Until its turn comes, it is what it was: its new declaration is not for this place.
-            (revision, spec) = (placed.revision, placed.spec.clone());
+            next = (placed.revision, placed.spec.clone());
         }
     }
-    keep(scene, &name, instance, placed, wanted, (revision, spec), rolling, draft);
+    keep(scene, held, wanted, next, rolling, draft);
 }
 
 /// Invariant 1: an instance has one placement. When it was broken from outside, the newest stays.
-fn alone(
-    view: &View,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
-    draft: &mut Draft,
-) -> bool {
-    let other = instance.placements.iter().find(|other| other.worker != placed.worker);
-    if let Some(other) = other {
-        draft.actions.push(remove(
-            view,
-            name,
-            instance,
-            other,
-            "a second placement of one instance",
-        ));
-    }
-    other.is_none()
+fn alone(view: &View, held: Held<'_>, draft: &mut Draft) -> bool {
+    let mut others = held.instance.placements.iter();
+    let Some(placed) = others.find(|other| other.worker != held.placed.worker) else { return true };
+    let reason = "a second placement of one instance";
+    draft.actions.push(remove(view, Held { placed, ..held }, reason));
+    false
 }
 
 /// Stops an instance where it is, and takes its placement away once nothing of it runs: the end of
 /// every willing move (DESIGN.md section 5, rule 12).
-fn retire(
-    view: &View,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
-    reason: &str,
-    draft: &mut Draft,
-) {
-    if view.life(placed) == Life::Lost {
-        draft.actions.push(remove(view, name, instance, placed, reason));
-    } else if placed.wanted.run {
-        draft.actions.push(stop(name, instance, placed));
-    } else if is_stopped(instance, placed) {
-        draft.actions.push(remove(view, name, instance, placed, reason));
+fn retire(view: &View, held: Held<'_>, reason: &str, draft: &mut Draft) {
+    if view.is_cut_off(held.placed) {
+        draft.actions.push(remove(view, held, reason));
+    } else if held.placed.wanted.run {
+        draft.actions.push(stop(held));
+    } else if is_stopped(held) {
+        draft.actions.push(remove(view, held, reason));
     }
 }
 
 /// Its worker has said that nothing of it runs.
-fn is_stopped(instance: &Instance, placed: &Placed) -> bool {
-    instance.acted(placed).is_some_and(|status| !status.state.may_have_child())
+fn is_stopped(held: Held<'_>) -> bool {
+    held.instance.acted(held.placed).is_some_and(|status| !status.state.may_have_child())
 }
 
 /// An instance whose worker is lost.
 fn lost(
     scene: &Scene<'_>,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
+    held: Held<'_>,
     leave: Option<&Leave>,
+    rolling: &Rolling<'_>,
     draft: &mut Draft,
 ) {
-    let program = scene.program;
-    let wanted = scene.view.wanted(program, name.index);
+    let Scene { view, entry, program, .. } = *scene;
+    let placed = held.placed;
+    let wanted = entry.wanted(program, held.name.index);
+    // A worker without a record never comes back.
+    let forgotten = view.worker(&placed.worker).is_none();
+    let gone = || format!("{} was forgotten", placed.worker);
     if !wanted.run {
         // Nobody will tell that it has stopped. It is not started when its worker comes back, and
         // whatever of it lives there is stopped then.
-        let reason = leave.map_or("it is not to run, and its worker is lost", |l| &l.reason);
-        draft.actions.push(remove(scene.view, name, instance, placed, reason));
+        let reason = match leave {
+            Some(leave) => leave.reason.clone(),
+            None if forgotten => gone(),
+            None => "it is not to run, and its worker is lost".to_owned(),
+        };
+        draft.actions.push(remove(view, held, &reason));
         return;
     }
-    let status = instance.acted(placed).filter(|_| placed.wanted == wanted);
-    if placed.rest.is_some() || status.is_some_and(|s| at_end(scene, name, placed, s)) {
-        return;
-    }
+    let next = rolling.again(placed);
+    let acted = held.instance.acted(placed).filter(|_| placed.wanted == wanted);
+    let rests =
+        rest(held, wanted, &next).is_some() || acted.is_some_and(|s| at_end(scene, held, s));
     let policy = if program.spec.system { OnWorkerLoss::Stay } else { program.spec.on_worker_loss };
-    match policy {
-        OnWorkerLoss::Stay => {}
-        OnWorkerLoss::Stop => draft.actions.push(Action::Stop {
-            name: name.clone(),
+    let ended = view.worker_state(&placed.worker) == WorkerState::Stopped;
+    if program.spec.system && ended {
+        // It stopped because it was told to, and its copy with it.
+        let reason = format!("{} has stopped", placed.worker);
+        return draft.actions.push(remove(view, held, &reason));
+    }
+    if !forgotten && (rests || policy == OnWorkerLoss::Stay) {
+        return;
+    }
+    if !rests && policy == OnWorkerLoss::Stop {
+        return draft.actions.push(Action::Stop {
+            name: held.name.clone(),
             epoch: placed.epoch,
+            starts: wanted.starts,
             reason: format!("{} is lost, and on_worker_loss is stop", placed.worker),
-        }),
-        OnWorkerLoss::Move => {
-            let seconds = placed.spec.touch_seconds();
-            let reason = format!("{} is lost: no touch for {seconds} s, no answer", placed.worker);
-            relocate(scene, name, instance, placed, &reason, draft);
-        }
+        });
+    }
+    let reason = if forgotten {
+        gone()
+    } else {
+        let seconds = placed.spec.touch_seconds();
+        format!("{} is lost: no touch for {seconds} s, no answer", placed.worker)
+    };
+    let moves = !program.spec.system && relocate(scene, held, &next, &reason, draft);
+    // What rests would begin anew if it were placed anew: only a move takes that along.
+    if forgotten && !moves && (!rests || program.spec.system) {
+        draft.actions.push(remove(view, held, &reason));
     }
 }
 
 /// Whether an instance has ended for good: nobody starts it again until a person asks for that.
-fn at_end(scene: &Scene<'_>, name: &InstanceId, placed: &Placed, status: &Status) -> bool {
+fn at_end(scene: &Scene<'_>, held: Held<'_>, status: &Status) -> bool {
     match status.state {
         State::Exited => status.rests,
-        State::Fatal => given_up(scene, name.index, asked(scene.program, placed.wanted)),
+        State::Fatal => given_up(scene, held.name.index, asked(scene.program, held.placed.wanted)),
         State::Stopped
         | State::Pending
         | State::Starting
@@ -178,140 +184,206 @@ fn at_end(scene: &Scene<'_>, name: &InstanceId, placed: &Placed, status: &Status
 /// An instance leaves its place, if it may do so now. Says whether it is on its way.
 fn depart(
     scene: &Scene<'_>,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
+    held: Held<'_>,
     leave: &Leave,
     rolling: &mut Rolling<'_>,
     draft: &mut Draft,
 ) -> bool {
-    let Scene { view, program, now, .. } = *scene;
-    let wanted = view.wanted(program, name.index);
+    let Scene { view, entry, program, .. } = *scene;
+    let Held { name, instance, placed } = held;
+    let wanted = entry.wanted(program, name.index);
     if !wanted.run {
         if leave.asked && placed.wanted.run {
             return false;
         }
-        retire(view, name, instance, placed, &leave.reason, draft);
+        retire(view, held, &leave.reason, draft);
         return true;
     }
-    if leave.asked {
-        let (_, spec) = rolling.fresh(name.index);
-        let goes_nowhere = program.spec.system;
-        let ask = Ask::new(view, name, &spec, &[]);
-        let may = goes_nowhere || ask.choose(Some(&placed.worker), &draft.deltas).is_ok();
-        if !may || !leave::may_begin(view, name, instance, placed, draft) {
-            return false;
-        }
+    if let Some(rested) = come_to_rest(scene, held) {
+        // Only what is known to rest can be moved without being run again.
+        draft.actions.push(rested);
+        return true;
     }
-    let resting = placed.rest.is_some();
-    if placed.wanted.run && !resting {
-        let health = rolling::health(view, instance, placed, std::time::Duration::ZERO, now.boot);
-        if !rolling.take_down(health) {
+    let rests = placed.rest.is_some();
+    // A job comes to its end first, where it only is asked to leave.
+    let job = program.spec.kind == Kind::Oneshot && instance.acted(placed).is_none_or(may_run);
+    if leave.asked && job && placed.wanted.run && !rests {
+        return false;
+    }
+    if placed.wanted.run && !rests {
+        let may = !leave.asked
+            || (leave::may_begin(scene, instance, placed, draft)
+                && fits(scene, held, rolling, draft));
+        if !may || !rolling.take_down(view, instance, placed) {
             return false;
         }
         draft.leaving.insert(placed.worker.clone());
-        draft.actions.push(stop(name, instance, placed));
-    } else if resting || is_stopped(instance, placed) {
-        if leave.anew || program.spec.system {
-            draft.actions.push(remove(view, name, instance, placed, &leave.reason));
-        } else {
-            draft.leaving.insert(placed.worker.clone());
-            relocate(scene, name, instance, placed, &leave.reason, draft);
-        }
+        draft.actions.push(stop(held));
+        return true;
+    }
+    if !rests && !is_stopped(held) {
+        return true;
+    }
+    if leave.asked && !fits(scene, held, rolling, draft) {
+        return false;
+    }
+    let next = rolling.next(name.index, placed);
+    let begins = rest(held, wanted, &next).is_none();
+    if program.spec.system || (leave.anew && begins) {
+        draft.actions.push(remove(view, held, &leave.reason));
+    } else {
+        // What rests would begin anew if it were placed anew: only a move takes that along.
+        draft.leaving.insert(placed.worker.clone());
+        relocate(scene, held, &next, &leave.reason, draft);
     }
     true
 }
 
+fn may_run(status: &Status) -> bool {
+    status.state.may_have_child()
+}
+
+/// Whether another worker can take an instance; one of a system program goes nowhere.
+fn fits(scene: &Scene<'_>, held: Held<'_>, rolling: &Rolling<'_>, draft: &mut Draft) -> bool {
+    if scene.program.spec.system {
+        return true;
+    }
+    let (_, spec) = rolling.next(held.name.index, held.placed);
+    let failed_on = place::failed_on(scene, held.name.index);
+    let ask = Ask::new(scene.view, held.name, &spec, failed_on);
+    let fits = ask.choose(Some(&held.placed.worker), &draft.deltas).is_ok();
+    draft.waits |= !fits;
+    fits
+}
+
+/// An instance stays where it is, and becomes there what it should be, when its turn comes.
 fn keep(
     scene: &Scene<'_>,
-    name: &InstanceId,
-    instance: &Instance,
-    placed: &Placed,
+    held: Held<'_>,
     wanted: Wanted,
-    (mut revision, mut spec): (u64, Arc<ProgramSpec>),
+    next: (u64, Arc<ProgramSpec>),
     rolling: &mut Rolling<'_>,
     draft: &mut Draft,
 ) {
-    let Scene { view, program, entry, now } = *scene;
-    let mut next = wanted;
-    let acted = instance.acted(placed);
-    let rests = acted.is_some_and(|status| at_end(scene, name, placed, status));
+    let Scene { view, entry, program, now } = *scene;
+    let placed = held.placed;
     if wanted.run && !placed.wanted.run {
         if let Some(wait) = order::before_start(view, program, now) {
-            draft.wake_at(wait.until);
-            return;
+            return draft.wake_at(wait.until);
         }
-    } else if !wanted.run && placed.wanted.run {
-        if order::before_stop(view, &name.program, placed.spec.priority).is_some() {
-            return;
-        }
-    } else if program.spec.schedule.is_some() && wanted.starts == placed.wanted.starts && rests {
-        // The next run is the first one of a changed declaration.
-        (revision, spec) = (placed.revision, placed.spec.clone());
-    } else if wanted.run && !rests {
-        // It lives: what ends its child is done when its turn comes.
-        let anew = !spec.same_child(&placed.spec);
-        let rolls = anew && (program.rollout.is_some() || program.spec.kind == Kind::Oneshot);
-        let goal = entry.goals.all.as_ref();
-        let restarts = wanted.restarts > placed.wanted.restarts && goal.is_some_and(|g| g.rolling);
-        if rolls || restarts {
-            let health =
-                rolling::health(view, instance, placed, std::time::Duration::ZERO, now.boot);
-            let busy = program.spec.kind == Kind::Oneshot && health != Health::Down;
-            if busy || !rolling.take_down(health) {
-                next.restarts = if restarts { placed.wanted.restarts } else { wanted.restarts };
-                if anew {
-                    (revision, spec) = (placed.revision, placed.spec.clone());
-                }
-            }
-        }
+    } else if !wanted.run
+        && placed.wanted.run
+        && order::before_stop(view, &held.name.program, placed.spec.priority).is_some()
+    {
+        return;
     }
-    let unchanged = placed.wanted == next && placed.revision == revision;
-    if unchanged && wanted.run {
-        if acted.is_some_and(|status| status.state == State::Fatal && placed.rest.is_none())
-            && !give_up_or_count(scene, name, placed, draft)
-        {
-            let reason = format!("it ended FATAL on {}", placed.worker);
-            return relocate(scene, name, instance, placed, &reason, draft);
-        }
-        let ended = acted.filter(|status| at_end(scene, name, placed, status));
-        if let Some(status) = ended.filter(|_| placed.rest.is_none()) {
-            let mut placement = placed.placement();
-            placement.rest = Rest::told(&placement, status);
-            if placement.rest.is_some() {
-                draft.actions.push(update(name, instance, placed, placement));
-            }
+    let (wanted, (revision, spec)) = if wanted.run && placed.wanted.run {
+        in_turn(scene, held, wanted, next, rolling)
+    } else {
+        (wanted, next)
+    };
+    if placed.wanted == wanted && placed.revision == revision {
+        if wanted.run {
+            look_after(scene, held, rolling, draft);
         }
         return;
     }
-    if !unchanged {
-        let mut placement = placed.placement();
-        placement.rest = Rest::kept(&placement, next, revision, &spec);
-        (placement.wanted, placement.revision) = (next, revision);
-        placement.spec = ProgramSpec::clone(&spec);
-        draft.actions.push(update(name, instance, placed, placement));
+    if let Some(host) = view.hosts.get(&placed.worker) {
+        draft.deltas.grow(host, &placed.spec, &spec);
+    }
+    let mut placement = placed.placement();
+    placement.rest = Rest::kept(&placement, wanted, revision, &spec);
+    let again = Wanted { run: true, ..placed.wanted };
+    if !placed.wanted.run && again == wanted {
+        // It was stopped to leave, and stays after all. Under the same epoch the word that it has
+        // stopped would count again, when it is to leave the next time.
+        placement.epoch = next_epoch(entry, held.name.index);
+    }
+    (placement.wanted, placement.revision) = (wanted, revision);
+    placement.spec = ProgramSpec::clone(&spec);
+    draft.actions.push(update(held, placement));
+}
+
+/// What an instance that should run, and was to run before, is told now: what would end its child
+/// waits for its turn.
+fn in_turn(
+    scene: &Scene<'_>,
+    held: Held<'_>,
+    wanted: Wanted,
+    next: (u64, Arc<ProgramSpec>),
+    rolling: &mut Rolling<'_>,
+) -> (Wanted, (u64, Arc<ProgramSpec>)) {
+    let Scene { view, program, .. } = *scene;
+    let Held { instance, placed, .. } = held;
+    let acted = instance.acted(placed);
+    let rests = placed.rest.is_some() || acted.is_some_and(|status| at_end(scene, held, status));
+    let as_it_is = || (placed.revision, placed.spec.clone());
+    if rests {
+        // The next run of a job is the first one of a changed declaration.
+        let waits = program.spec.schedule.is_some() && wanted.starts == placed.wanted.starts;
+        return (wanted, if waits { as_it_is() } else { next });
+    }
+    let oneshot = program.spec.kind == Kind::Oneshot;
+    let anew = next.0 != placed.revision && !rolling.is_quiet(&placed.spec);
+    let restarts = wanted.restarts > placed.wanted.restarts && is_rolling(scene, held.name.index);
+    if !anew && !restarts {
+        return (wanted, next);
+    }
+    // A oneshot is to come to its end.
+    let busy = oneshot && acted.is_none_or(|status| status.state.may_have_child());
+    if !busy && rolling.take_down(view, instance, placed) {
+        return (wanted, next);
+    }
+    let restarts = if restarts { placed.wanted.restarts } else { wanted.restarts };
+    (Wanted { restarts, ..wanted }, if anew { as_it_is() } else { next })
+}
+
+/// Whether the last command about an instance that asked for a restart asked for a rolling one.
+fn is_rolling(scene: &Scene<'_>, index: u32) -> bool {
+    let goals = &scene.entry.goals;
+    let stamp = goals.all.as_ref().map_or(0, |all| all.stamp);
+    let own = goals.each.get(&index).filter(|own| own.stamp > stamp);
+    own.or(goals.all.as_ref()).is_some_and(|goal| goal.rolling)
+}
+
+/// An instance is as it should be; but its child may have come to an end.
+fn look_after(scene: &Scene<'_>, held: Held<'_>, rolling: &Rolling<'_>, draft: &mut Draft) {
+    let Held { name, instance, placed } = held;
+    let Some(status) = instance.acted(placed).filter(|_| placed.rest.is_none()) else { return };
+    if status.state == State::Fatal && !give_up_or_count(scene, held, draft) {
+        let reason = format!("it ended FATAL on {}", placed.worker);
+        relocate(scene, held, &rolling.fresh(name.index), &reason, draft);
+    } else {
+        draft.actions.extend(come_to_rest(scene, held));
     }
 }
 
+/// Writes into a placement that its instance has ended for good, if it has, and that is news.
+fn come_to_rest(scene: &Scene<'_>, held: Held<'_>) -> Option<Action> {
+    let Held { instance, placed, .. } = held;
+    let status = instance.acted(placed).filter(|_| placed.rest.is_none())?;
+    if !at_end(scene, held, status) {
+        return None;
+    }
+    let mut placement = placed.placement();
+    placement.rest = Rest::told(&placement, status);
+    placement.rest.is_some().then(|| update(held, placement))
+}
+
 /// Counts a failure that is not counted yet. Says whether the instance is not to be moved (now).
-fn give_up_or_count(
-    scene: &Scene<'_>,
-    name: &InstanceId,
-    placed: &Placed,
-    draft: &mut Draft,
-) -> bool {
-    let goal = scene.view.goal(name);
-    let asked = asked(scene.program, placed.wanted);
-    if goal.is_none_or(|g| g.failed_epoch < placed.epoch || g.fails_since < asked) {
+fn give_up_or_count(scene: &Scene<'_>, held: Held<'_>, draft: &mut Draft) -> bool {
+    let goal = scene.view.goal(held.name);
+    let asked = asked(scene.program, held.placed.wanted);
+    if goal.is_none_or(|g| g.failed_epoch < held.placed.epoch || g.fails_since < asked) {
         draft.actions.push(Action::CountFailure {
-            name: name.clone(),
-            worker: placed.worker.clone(),
-            epoch: placed.epoch,
+            name: held.name.clone(),
+            worker: held.placed.worker.clone(),
+            epoch: held.placed.epoch,
             asked,
         });
         return true;
     }
-    given_up(scene, name.index, asked)
+    given_up(scene, held.name.index, asked)
 }
 
 /// How often a person asked for something new: starts, restarts, changed declarations. A count of
@@ -320,9 +392,11 @@ pub(crate) fn asked(program: &Program, wanted: Wanted) -> u64 {
     wanted.starts + wanted.restarts + program.revision
 }
 
-/// Whether an instance has failed as often as it may.
+/// Whether an instance has failed as often as it may. Each copy of a system program belongs to its
+/// worker, and has no other.
 pub(crate) fn given_up(scene: &Scene<'_>, index: u32, asked: u64) -> bool {
-    let limit = scene.program.spec.max_fail_count;
+    let spec = &scene.program.spec;
+    let limit = if spec.system { 1 } else { spec.max_fail_count };
     let goal = scene.entry.goals.each.get(&index);
     goal.is_some_and(|g| g.fails_since >= asked && g.fails >= limit)
 }

@@ -25,6 +25,8 @@ pub(crate) struct Draft {
     pub(crate) wake: Option<BootTime>,
     /// An instance of the program in hand finds no worker.
     pub(crate) waits: bool,
+    /// Workers that instances of the program in hand wait to leave.
+    pub(crate) turns: BTreeSet<WorkerName>,
 }
 
 impl Draft {
@@ -49,29 +51,20 @@ pub(crate) struct Scene<'a> {
 /// the answer and planning again gives nothing.
 pub fn plan(view: &mut View, now: Now) -> Vec<Action> {
     view.index.wake(now.boot);
-    note_leaving(view);
     let mut draft = Draft::default();
     purge::workers(view, &mut draft);
     let mut news = view.index.take_news();
-    let mut planned: BTreeSet<ProgramName> = BTreeSet::new();
-    loop {
-        sum_up(view, &news);
-        // Whoever is tied to a program that was summed up anew is planned for, too.
-        news.extend(view.index.take_news());
-        news.retain(|name| !planned.contains(name));
-        if news.is_empty() {
-            break;
-        }
-        let mut order: Vec<_> = news.iter().map(|name| (priority(view, name), name)).collect();
-        order.sort();
-        for (_, name) in order {
-            (draft.wake, draft.waits) = (None, false);
-            one(view, name, now, &mut draft);
-            let (wake, waits) = (draft.wake, draft.waits);
-            view.index.set_wake(name, wake);
-            view.index.set_waiting(name, waits);
-        }
-        planned.append(&mut news);
+    sum_up(view, &news);
+    // Whoever is tied to a program that was summed up anew is planned for, too.
+    news.extend(view.index.take_news());
+    news.extend(next_to_leave(view, &news));
+    let mut order: Vec<_> = news.iter().map(|name| (priority(view, name), name)).collect();
+    order.sort();
+    for (_, name) in order {
+        one(view, name, now, &mut draft);
+        view.index.set_wake(name, draft.wake.take());
+        view.index.set_waiting(name, std::mem::take(&mut draft.waits));
+        view.index.set_turns(name, std::mem::take(&mut draft.turns));
     }
     draft.actions
 }
@@ -86,12 +79,15 @@ fn priority(view: &View, name: &ProgramName) -> i32 {
     view.program(name).map_or(i32::MAX, |program| program.spec.priority)
 }
 
-/// While a worker drains, whatever is left on it may be next.
-fn note_leaving(view: &mut View) {
-    let draining: Vec<_> = view.index.draining().iter().cloned().collect();
-    let copies = draining.iter().filter_map(|worker| view.hosts.get(worker));
-    let programs: Vec<_> = copies.flat_map(|host| host.copies.keys().cloned()).collect();
-    programs.iter().for_each(|name| view.index.note(name));
+/// Whoever waits to leave a worker that one of these programs leaves, or left: it may be next.
+fn next_to_leave(view: &View, news: &BTreeSet<ProgramName>) -> Vec<ProgramName> {
+    let concerned = |worker: &WorkerName| {
+        let mut copies = view.hosts.get(worker).into_iter().flat_map(|host| host.copies.keys());
+        copies.any(|name| news.contains(name))
+            || view.index.moved_from(worker).any(|name| news.contains(&name.program))
+    };
+    let turns = view.index.turns().iter().filter(|(worker, _)| concerned(worker));
+    turns.flat_map(|(_, waiting)| waiting.iter().cloned()).collect()
 }
 
 /// Sums programs up anew, and notes whoever is tied to one that changed.

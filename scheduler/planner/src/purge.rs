@@ -16,10 +16,11 @@ pub(crate) fn statuses(view: &View, name: &ProgramName, entry: &Entry, draft: &m
             let held = instance.placements.iter().any(|placed| placed.worker == *worker);
             // A living worker takes its own entry away, once the child is gone; but not one that an
             // earlier run of it told, whose children died with it.
-            let earlier = view
-                .worker(worker)
-                .is_none_or(|record| record.incarnation != status.value.incarnation);
-            if !held && (view.is_gone(worker) || earlier) {
+            let earlier = || {
+                let record = view.worker(worker);
+                record.is_none_or(|record| record.incarnation != status.value.incarnation)
+            };
+            if !held && (view.is_gone(worker) || earlier()) {
                 draft.actions.push(Action::DropStatus {
                     name: name(),
                     worker: worker.clone(),

@@ -7,7 +7,7 @@ use dsbus_schema::command::PlannedMove;
 use dsbus_schema::ids::{InstanceId, WorkerName};
 use dsbus_schema::program::{Kind, ProgramSpec};
 
-use crate::view::{Life, Placed, View};
+use crate::view::{Placed, View};
 
 /// Most instances of one rebalance: they move one after the other, and one can ask again.
 pub const MOVES_MAX: usize = 500;
@@ -45,7 +45,7 @@ fn is_movable(view: &View, name: &InstanceId, placed: &Placed) -> bool {
         && !program.spec.system
         && program.spec.kind == Kind::Service
         && program.rollout.is_none()
-        && view.life(placed) != Life::Lost
+        && !view.is_cut_off(placed)
         && placed.wanted.run
         && placed.rest.is_none()
         && view.is_declared(program, name.index)

@@ -4,17 +4,18 @@
 //! The same budget of instances that may be down bounds rolling restarts, and willing moves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::program::{Program, ProgramSpec};
+use dsbus_schema::program::{OnWorkerLoss, Program, ProgramSpec};
 use dsbus_schema::rollout::{Rollout, RolloutChange, RolloutState};
 use dsbus_schema::state::State;
 
 use crate::action::Action;
 use crate::order::ended_well;
 use crate::plan::{Draft, Scene};
-use crate::view::{Instance, Life, Placed, View};
+use crate::view::{Entry, Instance, Placed, View};
 
 /// How an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,16 +28,21 @@ pub(crate) enum Health {
     Down,
 }
 
+/// Whether an instance is RUNNING, as it is placed.
+pub(crate) fn is_up(view: &View, instance: &Instance, placed: &Placed) -> bool {
+    let runs = instance.acted(placed).is_some_and(|status| status.state == State::Running);
+    runs && placed.wanted.run && !view.is_cut_off(placed)
+}
+
 /// How an instance is; `young` is how long it must have been RUNNING.
 pub(crate) fn health(
     view: &View,
     instance: &Instance,
     placed: &Placed,
-    young: std::time::Duration,
+    young: Duration,
     now: BootTime,
 ) -> Health {
-    let runs = instance.acted(placed).is_some_and(|status| status.state == State::Running);
-    if !runs || !placed.wanted.run || view.life(placed) == Life::Lost {
+    if !is_up(view, instance, placed) {
         return Health::Down;
     }
     match instance.well.map(|well| well.since + young) {
@@ -51,13 +57,17 @@ pub(crate) struct Rolling<'a> {
     program: &'a Program,
     spec: Arc<ProgramSpec>,
     stable: Option<(u64, Arc<ProgramSpec>)>,
+    /// Other specs in use, whose children may go on as ones of `spec`.
+    quiet: Vec<Arc<ProgramSpec>>,
+    /// Instances are restarted one after the other.
+    restarts: bool,
     /// Indexes below this one may be changed.
     reach: u32,
     /// Instances that are wanted and not up.
     down: u32,
     /// How many may be.
     allowed: u32,
-    /// Extra instances.
+    /// How many extra instances there should be.
     surge: u32,
     /// Every instance is changed and up.
     done: bool,
@@ -68,13 +78,16 @@ pub(crate) struct Rolling<'a> {
 
 impl<'a> Rolling<'a> {
     pub(crate) fn new(scene: &Scene<'a>) -> Rolling<'a> {
-        let Scene { view, entry, program, now } = *scene;
+        let Scene { entry, program, .. } = *scene;
         let rollout = program.rollout.as_deref();
         let update = &program.spec.update;
+        let stable = rollout.zip(entry.stable.clone());
         let mut rolling = Rolling {
             program,
             spec: entry.spec.clone(),
-            stable: rollout.zip(entry.stable.clone()).map(|(r, spec)| (r.stable.revision, spec)),
+            stable: stable.map(|(rollout, spec)| (rollout.stable.revision, spec)),
+            quiet: quiet(entry),
+            restarts: entry.goals.all.as_ref().is_some_and(|goal| goal.rolling),
             reach: reach(rollout, update.canary),
             down: 0,
             allowed: update.max_unavailable,
@@ -83,37 +96,66 @@ impl<'a> Rolling<'a> {
             failed: None,
             wake: None,
         };
-        let base = program.spec.numprocs;
-        let (mut changed, mut extra_up) = (true, 0);
-        for index in view.declared(program) {
-            let wanted = view.wanted(program, index).run;
+        let changed = rolling.look(scene);
+        if rolling.is_going() && !program.spec.system && (rolling.down > 0 || !changed) {
+            rolling.surge = update.max_surge;
+        }
+        rolling.allowed += rolling.look_at_extra(scene);
+        if rolling.surge == 0 {
+            // Without extra instances a drain or a restart could not go on otherwise.
+            rolling.allowed = rolling.allowed.max(1);
+        }
+        rolling
+    }
+
+    /// Looks at the instances that there should be. Says whether each that may be changed now is.
+    fn look(&mut self, scene: &Scene<'a>) -> bool {
+        let Scene { view, entry, program, now } = *scene;
+        // What waits for a worker that is lost is no business of a rollout.
+        let waits = program.spec.system || program.spec.on_worker_loss == OnWorkerLoss::Stay;
+        let mut changed = true;
+        for index in entry.declared(program) {
+            let wanted = entry.wanted(program, index).run;
             let instance = entry.instance(index);
             let placed = instance.and_then(Instance::placed);
             let Some((instance, placed)) = instance.zip(placed) else {
-                rolling.down += u32::from(wanted);
-                rolling.done &= !wanted;
+                // One that no worker takes, or that waits, does not come up by others' waiting.
+                let pending = instance.is_some_and(|instance| instance.said.is_some());
+                self.down += u32::from(wanted && !pending);
+                self.done &= !wanted;
                 continue;
             };
-            let health = rolling.judge(view, index, instance, placed, now.boot);
+            let health = self.judge(view, index, instance, placed, now.boot);
             let ended = instance.acted(placed).is_some_and(|s| ended_well(program, s));
-            let lost = view.life(placed) == Life::Lost;
-            rolling.down += u32::from(wanted && health != Health::Up && !ended);
+            let lost = view.is_cut_off(placed);
+            let fine = health == Health::Up || ended;
+            // Nor does one that has ended for good, or was given up.
+            let rests = placed.rest.is_some();
+            let counts = !fine && !rests && (!lost || !waits);
+            self.down += u32::from(wanted && counts);
             let current = placed.revision >= program.revision;
-            changed &= current || !wanted || lost;
-            rolling.done &= (current && (health == Health::Up || ended || !wanted)) || lost;
+            changed &= current || index >= self.reach || !wanted || lost;
+            // A job takes what was changed when it runs the next time.
+            let job = program.spec.schedule.is_some() && rests;
+            self.done &= (current && (fine || !wanted)) || lost || job;
         }
-        for (index, instance) in entry.instances.range(base..) {
-            let Some(placed) = instance.placed().filter(|_| !program.spec.system) else { continue };
-            let health = rolling.judge(view, *index, instance, placed, now.boot);
-            extra_up += u32::from(health == Health::Up);
-            rolling.done = false;
+        changed
+    }
+
+    /// Looks at the extra instances. Says how many of those that stay are up.
+    fn look_at_extra(&mut self, scene: &Scene<'a>) -> u32 {
+        let Scene { view, entry, program, now } = *scene;
+        let mut up = 0;
+        if program.spec.system {
+            return up;
         }
-        if rollout.is_some_and(|r| r.promoted) && update.max_surge > 0 {
-            let going = rolling.down > 0 || !changed;
-            rolling.surge = if going { update.max_surge } else { 0 };
+        for (index, instance) in entry.instances.range(program.spec.numprocs..) {
+            let Some(placed) = instance.placed() else { continue };
+            let health = self.judge(view, *index, instance, placed, now.boot);
+            up += u32::from(health == Health::Up && self.has(*index));
+            self.done = false;
         }
-        rolling.allowed += extra_up;
-        rolling
+        up
     }
 
     fn judge(
@@ -125,17 +167,14 @@ impl<'a> Rolling<'a> {
         now: BootTime,
     ) -> Health {
         let changed = self.stable.is_some() && placed.revision >= self.program.revision;
-        let young = if changed {
-            self.program.spec.update.min_healthy.0
-        } else {
-            std::time::Duration::ZERO
-        };
+        let proves = changed || self.restarts;
+        let young = if proves { self.program.spec.update.min_healthy.0 } else { Duration::ZERO };
         let health = health(view, instance, placed, young, now);
         if let Health::Young(at) = health {
             self.wake = Some(self.wake.map_or(at, |known| known.min(at)));
         }
         let fatal = instance.acted(placed).is_some_and(|s| s.state == State::Fatal);
-        if changed && fatal && view.life(placed) != Life::Lost {
+        if changed && fatal && !view.is_cut_off(placed) {
             let name = InstanceId::new(self.program.name.clone(), index);
             self.failed.get_or_insert(name);
         }
@@ -149,37 +188,41 @@ impl<'a> Rolling<'a> {
 
     /// Whether there is to be that copy now. An extra one stays while a rollout pauses.
     pub(crate) fn has(&self, index: u32) -> bool {
-        let extra = if self.is_stopped() { self.program.spec.update.max_surge } else { self.surge };
+        let pauses = self.program.rollout.is_some() && !self.is_going();
+        let extra = if pauses { self.program.spec.update.max_surge } else { self.surge };
         index < self.program.spec.numprocs + extra
     }
 
-    fn is_stopped(&self) -> bool {
-        self.program.rollout.as_ref().is_some_and(|r| r.state != RolloutState::Rolling)
+    /// How many indexes there may be while a rollout goes on.
+    pub(crate) fn most(&self) -> u32 {
+        self.program.spec.numprocs + self.program.spec.update.max_surge
+    }
+    fn is_going(&self) -> bool {
+        self.program.rollout.as_ref().is_some_and(|r| r.state == RolloutState::Rolling)
     }
 
     pub(crate) fn wake(&self) -> Option<BootTime> {
         self.wake
     }
 
-    /// One more instance goes down, if that is allowed; one that is down already may always change.
-    pub(crate) fn take_down(&mut self, health: Health) -> bool {
-        if health == Health::Down {
+    /// Whether an instance may go down now. One that is down already always may.
+    pub(crate) fn take_down(&mut self, view: &View, instance: &Instance, placed: &Placed) -> bool {
+        if !is_up(view, instance, placed) {
             return true;
         }
-        // One that is young counts as down, and becomes no worse.
-        if health == Health::Up {
-            if self.down >= self.allowed {
-                return false;
-            }
-            self.down += 1;
+        if self.down >= self.allowed {
+            return false;
         }
+        self.down += 1;
         true
     }
 
-    /// What an instance runs that is placed anew.
+    /// What an instance runs that has no place.
     pub(crate) fn fresh(&self, index: u32) -> (u64, Arc<ProgramSpec>) {
         match &self.stable {
-            Some((revision, spec)) if index >= self.reach => (*revision, spec.clone()),
+            Some((revision, spec)) if index >= self.reach && !self.is_quiet(spec) => {
+                (*revision, spec.clone())
+            }
             _ => (self.program.revision, self.spec.clone()),
         }
     }
@@ -188,13 +231,44 @@ impl<'a> Rolling<'a> {
     pub(crate) fn next(&self, index: u32, placed: &Placed) -> (u64, Arc<ProgramSpec>) {
         let within = self.stable.is_none() || index < self.reach;
         // What needs no new child is not rolled out; nor is what was changed already taken back.
-        let quiet = self.spec.same_child(&placed.spec);
-        if within || quiet || placed.revision >= self.program.revision {
+        if within || self.is_quiet(&placed.spec) || placed.revision >= self.program.revision {
             (self.program.revision, self.spec.clone())
         } else {
             (placed.revision, placed.spec.clone())
         }
     }
+
+    /// What an instance runs elsewhere whose worker is lost: the loss of many is no reason to change
+    /// many at once.
+    pub(crate) fn again(&self, placed: &Placed) -> (u64, Arc<ProgramSpec>) {
+        match &self.stable {
+            Some((revision, spec))
+                if placed.revision < self.program.revision && !self.is_quiet(spec) =>
+            {
+                (*revision, spec.clone())
+            }
+            _ => (self.program.revision, self.spec.clone()),
+        }
+    }
+
+    /// Whether a child of a spec in use may go on as one of the present declaration.
+    pub(crate) fn is_quiet(&self, spec: &Arc<ProgramSpec>) -> bool {
+        Arc::ptr_eq(&self.spec, spec) || self.quiet.iter().any(|quiet| Arc::ptr_eq(quiet, spec))
+    }
+}
+
+/// The specs in use, each compared once, whose children may go on as ones of the present
+/// declaration.
+fn quiet(entry: &Entry) -> Vec<Arc<ProgramSpec>> {
+    let mut others: Vec<&Arc<ProgramSpec>> = Vec::new();
+    let placed = entry.instances.values().filter_map(Instance::placed).map(|placed| &placed.spec);
+    for spec in placed.chain(&entry.stable) {
+        let known = |other: &&Arc<ProgramSpec>| Arc::ptr_eq(other, spec);
+        if !Arc::ptr_eq(spec, &entry.spec) && !others.iter().any(known) {
+            others.push(spec);
+        }
+    }
+    others.into_iter().filter(|spec| entry.spec.same_child(spec)).cloned().collect()
 }
 
 /// Which indexes a rollout may change now.

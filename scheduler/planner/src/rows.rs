@@ -6,10 +6,10 @@ use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName};
 use dsbus_schema::program::{OnWorkerLoss, Program};
 use dsbus_schema::state::State;
-use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
+use dsbus_schema::status::{DISABLED, InstanceRow, Status, WorkerRow};
 use dsbus_schema::touch::PRESENCE_SECONDS;
 
-use crate::view::{Life, Placed, View};
+use crate::view::{Placed, View};
 
 pub use crate::groups::{groups, rollout};
 
@@ -46,6 +46,9 @@ pub fn instance(view: &View, name: &InstanceId) -> Option<InstanceRow> {
         Some(placed) => placed_row(view, program, name, placed),
         None => unplaced_row(view, program, name, wanted),
     };
+    if row.state == State::Stopped && view.is_disabled(&name.program, name.index) {
+        row.reason = Some(DISABLED.to_owned());
+    }
     row.wanted = wanted;
     row.ok = !wanted.run || fine(program, &row);
     Some(row)
@@ -133,7 +136,7 @@ fn placed_row(view: &View, program: &Program, name: &InstanceId, placed: &Placed
         let all = said.reason.clone().unwrap_or_default();
         row.reason = Some(if why.is_empty() { all } else { format!("{why}; {all}") });
     }
-    let due = view.life(placed) == Life::Lost;
+    let due = view.is_cut_off(placed);
     if due || view.is_lost(&placed.worker) {
         let (worker, seconds) = (&placed.worker, placed.spec.touch_seconds());
         if rests(view, name, placed) {

@@ -15,19 +15,25 @@ pub(crate) fn plan(scene: &Scene<'_>, rolling: &Rolling<'_>, draft: &mut Draft) 
     if let Some(wait) = order::before_start(view, program, scene.now) {
         return draft.wake_at(wait.until);
     }
+    // A copy that nobody has commanded does what the program does.
+    if !view.wanted(program, u32::MAX).run {
+        return;
+    }
     let taken = |index: u32| entry.instance(index).is_some_and(|i| !i.placements.is_empty());
-    let mut free = (0..).filter(|index| !taken(*index));
+    let wanted = |index: u32| view.wanted(program, index).run;
+    let mut free = (0..u32::MAX).filter(|index| !taken(*index) && wanted(*index)).peekable();
     let any = InstanceId::new(program.name.clone(), 0);
-    let (revision, spec) = rolling.fresh(0);
-    let ask = Ask::new(view, &any, &spec, &[]);
+    // The first copies may be canaries.
+    let specs = [rolling.fresh(0), rolling.fresh(u32::MAX - 1)];
+    let asks = specs.each_ref().map(|(_, spec)| Ask::new(view, &any, spec, &[]));
     for (worker, host) in &view.hosts {
+        let Some(index) = free.peek().copied() else { return };
+        let (revision, spec) = rolling.fresh(index);
+        let ask = if revision == specs[0].0 { &asks[0] } else { &asks[1] };
         if ask.refusal(host, &draft.deltas).is_some() {
             continue;
         }
-        let Some(index) = free.next() else { return };
-        if !view.wanted(program, index).run {
-            continue;
-        }
+        free.next();
         draft.deltas.add(host, &program.name, &spec);
         let epoch = next_epoch(entry, index);
         let mut placement = place::placement(scene, index, epoch, revision, &spec);

@@ -5,9 +5,11 @@
 //! Everything about a program is in one [`Entry`], everything about a worker in one [`Host`]. What
 //! is folded notes which programs it concerns, so that only these are planned for again.
 
+mod entry;
 mod fold;
 pub(crate) mod host;
 mod index;
+mod reset;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,9 +24,8 @@ use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use dsbus_schema::worker::Worker;
 
-use crate::order::Summary;
-
-pub(crate) use host::Host;
+pub(crate) use entry::{Entry, Instance, Well};
+pub(crate) use host::{Host, Slot};
 pub(crate) use index::Index;
 
 /// Now, on the two clocks that a plan needs.
@@ -50,6 +51,8 @@ pub struct Seen<T> {
 pub struct Placed {
     /// Where.
     pub worker: WorkerName,
+    /// That worker's number.
+    pub(crate) host: usize,
     /// Sequence of the entry.
     pub seq: u64,
     /// Identity of the program.
@@ -72,9 +75,14 @@ pub struct Placed {
 
 impl Placed {
     /// Shares `spec` with those that are known already.
-    fn new(worker: WorkerName, seq: u64, placement: Placement, spec: Arc<ProgramSpec>) -> Placed {
+    fn new(
+        (worker, host): (WorkerName, usize),
+        seq: u64,
+        placement: Placement,
+        spec: Arc<ProgramSpec>,
+    ) -> Placed {
         let Placement { id, revision, epoch, wanted, from, reason, rest, .. } = placement;
-        Placed { worker, seq, id, revision, epoch, wanted, spec, from, reason, rest }
+        Placed { worker, host, seq, id, revision, epoch, wanted, spec, from, reason, rest }
     }
 
     /// The same as it is written to the bus.
@@ -103,6 +111,21 @@ pub struct Goals {
     pub each: BTreeMap<u32, Goal>,
 }
 
+impl Goals {
+    pub(crate) fn wanted(&self, program: &Program, index: u32) -> Wanted {
+        let mut wanted = wanted(self.all.as_ref(), self.each.get(&index), program.spec.autostart);
+        wanted.run &= !self.is_disabled(index);
+        // What has a schedule is first started when that says so.
+        wanted.run &= program.spec.schedule.is_none() || wanted.starts > 0;
+        wanted
+    }
+
+    fn is_disabled(&self, index: u32) -> bool {
+        let disabled = |goal: Option<&Goal>| goal.is_some_and(|goal| goal.disabled);
+        disabled(self.all.as_ref()) || disabled(self.each.get(&index))
+    }
+}
+
 /// Whether a lease lives, in this scheduler's judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Life {
@@ -128,86 +151,18 @@ pub struct Lease {
     pub touched: Option<Timestamp>,
 }
 
-/// One instance, as the bus has it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Instance {
-    /// Its placement; more than one only where an invariant was broken from outside.
-    pub(crate) placements: Vec<Placed>,
-    /// Last sequence over all its placement keys, tombstones included.
-    pub(crate) guard: u64,
-    /// Last known states, by the worker that told them.
-    pub(crate) statuses: Vec<(WorkerName, Seen<Box<Status>>)>,
-    /// What schedulers told.
-    pub(crate) said: Option<Seen<Box<Status>>>,
-    /// Last sequence of what schedulers told, tombstones included.
-    pub(crate) said_guard: u64,
-    /// Since when this scheduler has seen its child run without a restart.
-    pub(crate) well: Option<Well>,
-}
-
-/// A child that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Well {
-    pub(crate) since: BootTime,
-    child: (Epoch, u64, u64, Option<i32>),
-}
-
-impl Instance {
-    /// Of several placements, the one that was placed last.
-    pub(crate) fn placed(&self) -> Option<&Placed> {
-        self.placements.iter().max_by_key(|p| p.epoch)
-    }
-
-    /// The last known state under that very placement.
-    pub(crate) fn status(&self, placed: &Placed) -> Option<&Status> {
-        let (_, told) = self.statuses.iter().find(|(worker, _)| *worker == placed.worker)?;
-        (told.value.epoch == placed.epoch).then_some(&*told.value)
-    }
-
-    /// The same, if its worker has acted on the placement as it is now. An older state says
-    /// nothing: the child may have been started since.
-    pub(crate) fn acted(&self, placed: &Placed) -> Option<&Status> {
-        self.status(placed).filter(|s| s.wanted == placed.wanted && s.revision == placed.revision)
-    }
-
-    /// Nothing is known of it any more.
-    fn is_forgotten(&self) -> bool {
-        self.placements.is_empty()
-            && self.statuses.is_empty()
-            && self.said.is_none()
-            && self.guard == 0
-            && self.said_guard == 0
-    }
-}
-
-/// Everything about one program.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Entry {
-    pub(crate) program: Option<Seen<Program>>,
-    /// The spec of `program`, shared with its placements.
-    pub(crate) spec: Arc<ProgramSpec>,
-    /// The spec to go back to while a change is rolled out.
-    pub(crate) stable: Option<Arc<ProgramSpec>>,
-    pub(crate) goals: Goals,
-    pub(crate) instances: BTreeMap<u32, Instance>,
-    /// What others wait for, as of the last plan.
-    pub(crate) summary: Summary,
-}
-
-impl Entry {
-    pub(crate) fn instance(&self, index: u32) -> Option<&Instance> {
-        self.instances.get(&index)
-    }
-}
-
 /// All that a scheduler knows.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     pub(crate) programs: BTreeMap<ProgramName, Entry>,
     pub(crate) hosts: BTreeMap<WorkerName, Host>,
     pub(crate) index: Index,
-    /// How many workers were ever seen: each has a number, for tables that a plan makes.
-    pub(crate) numbers: usize,
+    /// The leases that are lost, by the numbers of their workers.
+    pub(crate) lost: BTreeMap<usize, BTreeSet<u64>>,
+    /// What is asked of every worker when one is chosen, by their numbers.
+    pub(crate) slots: Vec<Slot>,
+    /// Numbers of workers, in the order of their names.
+    pub(crate) by_name: Vec<usize>,
 }
 
 impl View {
@@ -243,23 +198,13 @@ impl View {
 
     /// What people want of an instance of `program`.
     pub fn wanted(&self, program: &Program, index: u32) -> Wanted {
-        let goals = self.goals(&program.name);
-        let mut wanted = wanted(
-            goals.and_then(|g| g.all.as_ref()),
-            goals.and_then(|g| g.each.get(&index)),
-            program.spec.autostart,
-        );
-        wanted.run &= !self.is_disabled(&program.name, index);
-        // What has a schedule is first started when that says so.
-        wanted.run &= program.spec.schedule.is_none() || wanted.starts > 0;
-        wanted
+        let none = Goals::default();
+        self.goals(&program.name).unwrap_or(&none).wanted(program, index)
     }
 
     /// Whether it refuses to be started.
     pub fn is_disabled(&self, program: &ProgramName, index: u32) -> bool {
-        let disabled = |goal: Option<&Goal>| goal.is_some_and(|goal| goal.disabled);
-        self.goals(program)
-            .is_some_and(|goals| disabled(goals.all.as_ref()) || disabled(goals.each.get(&index)))
+        self.goals(program).is_some_and(|goals| goals.is_disabled(index))
     }
 
     /// The goal of one instance, if it has one of its own.
@@ -354,6 +299,16 @@ impl View {
         self.lease(placed).map_or(Life::Silent, |lease| lease.life)
     }
 
+    /// Whether the lease by which a placement lives is lost.
+    pub(crate) fn is_cut_off(&self, placed: &Placed) -> bool {
+        // Mostly none is lost, and this is asked for every instance.
+        !self.lost.is_empty()
+            && self
+                .lost
+                .get(&placed.host)
+                .is_some_and(|lost| lost.contains(&placed.spec.touch_seconds()))
+    }
+
     /// Whether a worker is lost, by its presence. An instance with a longer lease stays placed there
     /// until that has run out, too.
     pub fn is_lost(&self, worker: &WorkerName) -> bool {
@@ -383,21 +338,12 @@ impl View {
 
     /// The copies of a program that there should be, but for the extra ones of a rollout.
     pub fn declared(&self, program: &Program) -> Vec<u32> {
-        if !program.spec.system {
-            return (0..program.spec.numprocs).collect();
-        }
-        let entry = self.programs.get(&program.name);
-        let instances = entry.into_iter().flat_map(|entry| &entry.instances);
-        instances.filter(|(_, i)| !i.placements.is_empty()).map(|(index, _)| *index).collect()
+        self.programs.get(&program.name).map(|e| e.declared(program)).unwrap_or_default()
     }
 
     /// Whether there should be that copy of a program.
     pub fn is_declared(&self, program: &Program, index: u32) -> bool {
-        if !program.spec.system {
-            return index < program.spec.numprocs;
-        }
-        let instance = self.programs.get(&program.name).and_then(|entry| entry.instance(index));
-        instance.is_some_and(|instance| !instance.placements.is_empty())
+        self.programs.get(&program.name).is_some_and(|e| e.is_declared(program, index))
     }
 
     /// When time alone makes a difference to a plan.

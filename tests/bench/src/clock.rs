@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dsbus_schema::moment::{BootTime, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::Outcome;
@@ -19,6 +20,26 @@ impl Moment {
 pub(crate) fn now() -> Moment {
     // The clock is always there.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Moment(Duration::ZERO), |t| Moment(t.into()))
+}
+
+/// The same moment as a timestamp of the clock on the wall of this machine tells it, to the
+/// millisecond. Both clocks are read now: whoever sets the one on the wall spoils it.
+pub(crate) fn moment_of(stamp: Timestamp) -> Outcome<Moment> {
+    let wall = Duration::from(clock_gettime(ClockId::CLOCK_REALTIME)?);
+    let stamp = Duration::from_nanos(u64::try_from(stamp.unix_nanos())?);
+    Ok(Moment((now().0 + stamp).checked_sub(wall).ok_or("a time before the machine's start")?))
+}
+
+/// The clock on the wall, for messages that carry it.
+pub(crate) fn wall() -> Timestamp {
+    let nanos = clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |t| Duration::from(t).as_nanos());
+    Timestamp::from_unix_nanos(i128::try_from(nanos).unwrap_or(0))
+}
+
+/// CLOCK_BOOTTIME, for messages that carry it.
+pub(crate) fn boot() -> BootTime {
+    let nanos = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |t| Duration::from(t).as_nanos());
+    BootTime(u64::try_from(nanos).unwrap_or(0))
 }
 
 /// Rests: what is measured comes between rests, not in them.

@@ -58,6 +58,12 @@ impl Ear {
         let of_it = || heard.iter().filter(|heard| of(heard)).map(|heard| heard.at);
         (of_it().count(), of_it().max())
     }
+
+    /// When the first of this kind was heard.
+    pub(crate) fn first(&self, of: impl Fn(&Heard) -> bool) -> Option<Moment> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.iter().find(|heard| of(heard)).map(|heard| heard.at)
+    }
 }
 
 /// One line of the protocol, and what it announces.

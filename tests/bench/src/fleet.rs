@@ -1,6 +1,7 @@
 //! Ours: a private nats-server, schedulers and workers, from the binary beside this one.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -19,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A fleet; all of it ends with the value.
 pub(crate) struct Fleet {
     pub(crate) nats: NatsServer,
+    /// Port at which the server tells of itself.
+    pub(crate) monitor: u16,
     directory: tempfile::TempDir,
     dsbus: PathBuf,
     daemons: BTreeMap<String, Child>,
@@ -38,8 +41,9 @@ impl Fleet {
         // machine: schedulers and verbs run from another copy.
         let dsbus = directory.path().join("dsbus");
         std::fs::copy(&built, &dsbus)?;
-        let nats = NatsServer::start();
-        let mut fleet = Fleet { nats, directory, dsbus, daemons: BTreeMap::new() };
+        let monitor = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let nats = NatsServer::start_with(&format!("http: \"127.0.0.1:{monitor}\""));
+        let mut fleet = Fleet { nats, monitor, directory, dsbus, daemons: BTreeMap::new() };
         for n in 1..=schedulers {
             let id = format!("s{n}");
             let mut command = fleet.command(&["scheduler", "--id", &id]);
@@ -131,9 +135,18 @@ impl Fleet {
 
     /// Declares programs, and waits until they run.
     pub(crate) fn apply(&self, toml: &str) -> Outcome<()> {
+        self.declare(toml, &["--timeout", "120"])
+    }
+
+    /// Declares programs, and does not wait.
+    pub(crate) fn ask_for(&self, toml: &str) -> Outcome<()> {
+        self.declare(toml, &["--no-wait"])
+    }
+
+    fn declare(&self, toml: &str, options: &[&str]) -> Outcome<()> {
         let file = self.path().join("apply.toml");
         std::fs::write(&file, toml)?;
-        self.run(&["apply", "--timeout", "120", &file.display().to_string()])?;
+        self.run(&[&["apply"], options, &[&*file.display().to_string()]].concat())?;
         Ok(())
     }
 

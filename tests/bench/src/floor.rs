@@ -48,3 +48,8 @@ pub(crate) fn end(pid: Pid) -> Outcome<()> {
 pub(crate) fn shoot(pid: i32) -> Outcome<()> {
     Ok(kill(Pid::from_raw(pid), Signal::SIGKILL)?)
 }
+
+/// Stops somebody else's process where it is; its connections stay open and silent.
+pub(crate) fn freeze(pid: i32) -> Outcome<()> {
+    Ok(kill(Pid::from_raw(pid), Signal::SIGSTOP)?)
+}

@@ -8,21 +8,29 @@
 //! - A number that was not measured is not told: a bench fails, or says what is missing.
 
 mod births;
+mod bus;
 mod chart;
 mod clock;
 mod cost;
+mod crew;
 mod ear;
+mod failover;
 mod fleet;
 mod flood;
 mod floor;
 mod idle;
 mod machine;
+mod markers;
+mod member;
 mod output;
+mod planner;
 mod proc;
 mod report;
 mod restart;
 mod spawn;
 mod supervisor;
+mod teller;
+mod varz;
 
 use std::error::Error;
 use std::panic::catch_unwind;
@@ -65,7 +73,11 @@ const BENCHES: &[Bench] = &[
     Bench { name: "output", title: "output into a rotating log", run: output::run },
     Bench { name: "flood", title: "a restart beside a flood of output", run: flood::run },
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
+    Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
+    Bench { name: "failover", title: "a worker is lost", run: failover::run },
+    Bench { name: "bus", title: "messages while nothing happens", run: bus::instances },
+    Bench { name: "crew", title: "1,000 workers on one server", run: bus::workers },
 ];
 
 /// Measures dsbus beside Supervisor, and beside what the machine itself can do.

@@ -67,6 +67,11 @@ impl NatsServer {
         self.port
     }
 
+    /// Its process; `None` while it does not run.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Its directory: configuration, log and store.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -40,6 +40,7 @@ const UNSAFE: &[(&str, &str)] = &[
 const SLEEPS: &[(&str, &str)] = &[
     ("tests/harness/src/wait.rs", "the loops that wait for a condition look again every few ms"),
     ("bus-schema/client/tests/bus/watch.rs", "a fault lasts for a time, and a load has a pace"),
+    ("tests/chaos/src/clock.rs", "a fault lasts for a time"),
 ];
 
 /// Words of others for what we have our own words for, where a name would make them ours.

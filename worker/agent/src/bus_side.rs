@@ -185,6 +185,14 @@ impl BusSide {
         self.told
     }
 
+    /// The worker is about to stop, and gives away what it has first.
+    pub fn drain(&mut self) {
+        self.hello.draining = true;
+        if self.told {
+            self.deeds.push_back(Deed::Record);
+        }
+    }
+
     /// What the worker tells about itself, by the agent with this process id.
     pub fn record(&self, agent_pid: i32, facts: Facts) -> Worker {
         let (me, hello) = (&self.me, &self.hello);
@@ -203,6 +211,7 @@ impl BusSide {
             labels: hello.labels.clone(),
             capacity: hello.capacity,
             facts,
+            draining: hello.draining,
             stopping: hello.stopping,
         }
     }

@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use crate::bus_side::Deed;
 use crate::clock;
-use crate::drain::Drain;
 use crate::errands::{self, Done};
 use crate::run::Agent;
 
@@ -45,9 +44,10 @@ impl Agent {
             Done::Reported(outcome) => self.publisher.done(&outcome),
             Done::Recorded => {
                 // What has ended may be an older one than the one that is being written now.
-                self.recording.take_if(|writing| writing.is_finished());
+                if self.recording.take_if(|writing| writing.is_finished()).is_some() {
+                    self.recorded();
+                }
             }
-            Done::DrainBegun => self.drain = Drain::Going,
             Done::Looked(slow) => self.watched.seen_slowly(slow, now),
             Done::Probed { number, trouble } => {
                 // One that is dropped is asked again.

@@ -1,12 +1,14 @@
-//! A worker that is told to stop gives its instances away before it does: the schedulers are asked
-//! to, and do it one by one; the supervisor is told when none is left. It waits for that no longer
-//! than its owner said, so nothing here gives up.
+//! A worker that is told to stop gives its instances away before it does: its record says so, the
+//! schedulers move them one by one, and the supervisor is told when none is left. It waits for that
+//! no longer than its owner said, so nothing here gives up. The record of its next run says nothing
+//! of the kind, so there is nothing to take back.
+
+use std::collections::BTreeSet;
 
 use dsbus_schema::ids::{InstanceId, UserName, WorkerName};
 use dsbus_supervisor::protocol::ToSupervisor;
 
 use crate::bus_side::Phase;
-use crate::errands;
 use crate::run::Agent;
 
 /// How far the worker is with giving its instances away.
@@ -14,11 +16,9 @@ use crate::run::Agent;
 pub(crate) enum Drain {
     /// Nobody asks for it.
     Not,
-    /// The schedulers are to be asked.
+    /// It is to be written into the worker's record.
     Wanted,
-    /// They are being asked.
-    Asking,
-    /// They do it.
+    /// It is in the record: the schedulers do it.
     Going,
     /// The supervisor was told that it is done.
     Told,
@@ -39,35 +39,41 @@ impl Agent {
         if self.drain == Drain::Not {
             tracing::info!("giving away what is placed here");
             self.drain = Drain::Wanted;
+            self.side.drain();
+            self.carry_out();
         }
     }
 
-    /// Does what comes next.
+    /// The record was written, as it is now.
+    pub(crate) fn recorded(&mut self) {
+        if self.drain == Drain::Wanted {
+            self.drain = Drain::Going;
+        }
+    }
+
+    /// Tells the supervisor when nothing is left.
     pub(crate) fn tend_drain(&mut self) {
-        match self.drain {
-            Drain::Wanted => {
-                if let Some(online) = &self.online {
-                    let worker = self.side.worker().clone();
-                    self.errands.spawn(errands::drain(online.bus.clone(), worker));
-                    self.drain = Drain::Asking;
-                }
+        if matches!(self.drain, Drain::Wanted | Drain::Going) {
+            let left = !self.nothing_is_left();
+            let knows = self.drain == Drain::Going && matches!(self.side.phase, Phase::Live);
+            if knows && !left && self.link.say(ToSupervisor::Drained) {
+                self.drain = Drain::Told;
             }
-            Drain::Going if matches!(self.side.phase, Phase::Live) && self.nothing_is_left() => {
-                if self.link.say(ToSupervisor::Drained) {
-                    self.drain = Drain::Told;
-                }
-            }
-            Drain::Not | Drain::Asking | Drain::Going | Drain::Told => {}
         }
     }
 
-    /// Whether no placement is here that is to run, and no child lives. Programs that run on every
-    /// worker have nowhere to go, and stop with it.
-    fn nothing_is_left(&self) -> bool {
+    /// Whether everything has left that ran, or was to run, since the drain began. What rests has
+    /// nothing to be moved for, and programs that run on every worker stop with it.
+    fn nothing_is_left(&mut self) -> bool {
         let placed = self.side.placements.placed();
+        let here = placed.iter().filter(|(_, p)| p.wanted.run && p.rest.is_none());
+        let busy = here.map(|(name, _)| name).chain(self.guards.names());
         let stays = |name: &InstanceId| placed.get(name).is_some_and(|p| p.spec.system);
-        let moves = |name: &InstanceId| placed.get(name).is_some_and(|p| p.wanted.run);
-        placed.keys().all(|name| stays(name) || !moves(name)) && self.guards.names().all(stays)
+        self.left_to_drain.extend(busy.filter(|name| !stays(name)).cloned());
+        // A child may outlive its placement by the time it takes to stop.
+        let lives: BTreeSet<&InstanceId> = self.guards.names().collect();
+        self.left_to_drain.retain(|name| placed.contains_key(name) || lives.contains(name));
+        self.left_to_drain.is_empty()
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use dsbus_client::{Bus, ConnectOptions, Error, Served, Write};
 use dsbus_schema::call::{Pong, WorkerVerb};
-use dsbus_schema::command::{Envelope, Verb, WorkerAct, WorkerActed};
 use dsbus_schema::event::{Event, Fact, Source};
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::status::Status;
@@ -15,7 +14,6 @@ use dsbus_schema::subject;
 use dsbus_schema::touch::Touch;
 use dsbus_schema::worker::Worker;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use crate::bus_side::Seqs;
 use crate::calls::{self, Desk};
@@ -60,8 +58,6 @@ pub(crate) enum Done {
     Reported(Outcome),
     /// The worker's own record is written.
     Recorded,
-    /// The schedulers give away what is placed here.
-    DrainBegun,
     /// The machine was looked at.
     Looked(Slow),
     /// A child was asked whether it is well.
@@ -198,20 +194,6 @@ pub(crate) async fn record(bus: Bus, worker: Worker) -> Done {
         };
         match written {
             Ok(_) => return Done::Recorded,
-            Err(error) => retry.after(&error).await,
-        }
-    }
-}
-
-/// Asks the schedulers to give everything away that is placed on this worker. The id makes it act
-/// once, however often it is tried.
-pub(crate) async fn drain(bus: Bus, worker: WorkerName) -> Done {
-    let mut retry = Retry::new(&bus, "ask for this worker to be drained");
-    let envelope = Envelope { id: Some(Uuid::now_v7()), ..Envelope::default() };
-    let act = WorkerAct { envelope, names: vec![worker] };
-    loop {
-        match bus.command::<_, Vec<WorkerActed>>(Verb::Drain, &act).await {
-            Ok(_) => return Done::DrainBegun,
             Err(error) => retry.after(&error).await,
         }
     }

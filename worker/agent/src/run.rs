@@ -1,10 +1,12 @@
 //! The loop: whatever happens becomes a [`Wake`]; each is handled at once, without waiting.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dsbus_client::{ConnectOptions, Item, Served};
+use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::protocol::{Hello, ToAgent, ToSupervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -68,6 +70,8 @@ pub(crate) struct Agent {
     pub(crate) serving: Option<AbortHandle>,
     pub(crate) recording: Option<AbortHandle>,
     pub(crate) drain: Drain,
+    /// What has to leave before that is done.
+    pub(crate) left_to_drain: BTreeSet<InstanceId>,
     /// The machine.
     pub(crate) watched: Watched,
     timer: Timer,
@@ -110,6 +114,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         errands,
         online: None,
         childless: hello.children.is_empty(),
+        left_to_drain: BTreeSet::new(),
         drain: if hello.draining { Drain::Wanted } else { Drain::Not },
         watched: Watched::new(Fixed::look()),
         side: BusSide::new(hello, me, now),

@@ -80,6 +80,8 @@ pub struct Lease {
     /// After a refusal: when to try again even if the watch does not say what stands there.
     refused: Option<BootTime>,
     timeouts: u32,
+    /// How many of them in a row force a reconnect.
+    timeouts_max: u32,
     connected: bool,
     caught_up: bool,
     answered: BootTime,
@@ -120,6 +122,7 @@ impl Lease {
             due: BootTime(0),
             refused: None,
             timeouts: 0,
+            timeouts_max: rules::TIMEOUTS_MAX,
             connected: true,
             caught_up: true,
             answered,
@@ -227,6 +230,7 @@ impl Lease {
 
     fn acked(&mut self, flight: Flight, seq: u64, now: BootTime) {
         self.timeouts = 0;
+        self.timeouts_max = rules::TIMEOUTS_MAX;
         self.due = flight.sent + self.rules.renew();
         if seq < self.stored.seq() {
             // Something newer was delivered already: a marker that was on its way, most likely.
@@ -270,8 +274,9 @@ impl Lease {
         }
         self.due = now + self.retry_delay(flight.attempt);
         self.timeouts += 1;
-        if self.timeouts >= rules::TIMEOUTS_MAX {
+        if self.timeouts >= self.timeouts_max {
             self.timeouts = 0;
+            self.timeouts_max = (self.timeouts_max * 2).min(rules::TIMEOUTS_LIMIT);
             out.push(Output::ForceReconnect);
         }
     }

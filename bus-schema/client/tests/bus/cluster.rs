@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dsbus_client::{BATCH_WRITES_MAX, Bus, Error, Item, Watch, Write};
+use dsbus_client::{BATCH_WRITES_MAX, Bus, ConnectOptions, Error, Item, Watch, Write};
 use dsbus_harness::{Cluster, wait_for_async};
 use dsbus_schema::storage::Bucket;
 
@@ -97,6 +97,18 @@ async fn watches_go_on_after_the_death_of_the_leader() {
     for watch in &mut watches {
         assert!(matches!(next(watch).await, Item::Entry(entry) if entry.seq == seq));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verb_finds_the_servers_that_answer() {
+    let cluster = Cluster::start(3);
+    cluster.nodes[1].pause();
+    // It begins with any of the three: so often that it once begins with the frozen one.
+    for _ in 0..20 {
+        let verb = ConnectOptions { wait: false, ..options(cluster.urls()) };
+        Bus::connect(verb).await.unwrap();
+    }
+    cluster.nodes[1].resume();
 }
 
 #[tokio::test(flavor = "multi_thread")]

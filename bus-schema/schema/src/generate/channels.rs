@@ -151,6 +151,7 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     let worker = WorkerName::parse("X-worker")?;
     let program = ProgramName::parse("X-program")?;
     let instance = InstanceId::new(program.clone(), INDEX);
+    let of_worker = storage::worker_goal_key(&worker);
     // Name, bucket, key, message, what it is for.
     let rows = [
         ("program", Bucket::Programs, program.to_string(), "program", "What was declared."),
@@ -168,13 +169,7 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
             "goal",
             "What people want of one instance; the greater stamp of the two goals decides.",
         ),
-        (
-            "goal.worker",
-            Bucket::Goals,
-            storage::worker_goal_key(&worker),
-            "worker-goal",
-            "What people want of a worker.",
-        ),
+        ("goal.worker", Bucket::Goals, of_worker, "worker-goal", "What people want of a worker."),
         (
             "placement",
             Bucket::Fleet,

@@ -43,7 +43,7 @@ impl ProgramSpec {
                 Ok(_) => {
                     accepted.insert(key.clone(), value.clone());
                 }
-                Err(e) => problems.push(Problem::new(key, e.to_string())),
+                Err(e) => problems.push(Problem::new(key, located(key, value, e.to_string()))),
             }
         }
         let mut spec = match serde_json::from_value::<ProgramSpec>(Value::Object(accepted)) {
@@ -87,6 +87,24 @@ fn properties(whole: &Value, schema: &Value, found: &mut Vec<String>) {
         }
     }
     found.extend(schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned());
+}
+
+/// What is wrong with a value; in a table of several keys, with which of them.
+fn located(key: &str, value: &Value, message: String) -> String {
+    let Value::Object(table) = value else { return message };
+    let fails_so = |table: Map<String, Value>| {
+        alone(key, &Value::Object(table)).is_err_and(|e| e.to_string() == message)
+    };
+    // It fails by itself, and without it the rest does not fail like that.
+    let wrong = table.iter().find(|(inside, value)| {
+        let without = table.iter().filter(|(other, _)| other != inside);
+        fails_so(Map::from_iter([((*inside).clone(), (*value).clone())]))
+            && !fails_so(without.map(|(other, v)| (other.clone(), v.clone())).collect())
+    });
+    match wrong {
+        Some((inside, _)) if !message.contains(inside.as_str()) => format!("{inside}: {message}"),
+        Some(_) | None => message,
+    }
 }
 
 /// A declaration of this key only.
@@ -175,6 +193,24 @@ mod tests {
             );
         }
         assert_eq!(said.len(), 6, "{said:#?}");
+    }
+
+    #[test]
+    fn a_slip_in_a_table_is_told_with_its_key() {
+        let said = |key: &str, value: Value| {
+            let keys =
+                Map::from_iter([("command".to_owned(), json!("x")), (key.to_owned(), value)]);
+            ProgramSpec::read(&keys).unwrap_err()[0].to_string()
+        };
+        let update = json!({"max_surge": 1, "max_unavailable": "one"});
+        let expected = "update: max_unavailable: expected a whole number, found \"one\"";
+        assert_eq!(said("update", update), expected);
+        let resources = json!({"memory": "1GB", "cpu": "half"});
+        assert!(said("resources", resources).starts_with("resources: cpu: expected"));
+        let hook = json!({"comand": "x", "timeout": 5});
+        assert_eq!(said("pre_start", hook), "pre_start: a hook needs a command");
+        let depends_on = json!({"web": "running", "db": "helthy"});
+        assert!(said("depends_on", depends_on).starts_with("depends_on: db must be"));
     }
 
     #[test]

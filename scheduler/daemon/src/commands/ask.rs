@@ -1,19 +1,39 @@
 //! `status`, `workers`, `rollouts`, `explain` and `groups`: answered from the view.
 
+use std::collections::BTreeSet;
+
 use dsbus_client::Refusal;
 use dsbus_planner::explain::explain;
 use dsbus_planner::groups;
 use dsbus_planner::rows;
-use dsbus_schema::command::{Ask, Explanation, GroupRow, RolloutRow, STATUS_ROWS_MAX, code};
+use dsbus_schema::command::{
+    ANSWER_BYTES_MAX, Ask, Explanation, GroupRow, RolloutRow, STATUS_ROWS_MAX, code,
+};
 use dsbus_schema::ids::{InstanceId, ProgramName, Target};
 use dsbus_schema::status::{InstanceRow, WorkerRow};
+use serde::Serialize;
 
 use super::{Commander, Meant, did_you_mean};
 use crate::clock;
 
-/// Most verdicts on workers in one answer to `explain`: a NATS message holds 1 MiB, and a verdict
-/// with a long reason 500 bytes. One instance is always answered, however many workers there are.
-const VERDICTS_MAX: usize = 2_000;
+/// As many rows as an answer holds, and at least one.
+pub(super) fn fitting<T: Serialize>(rows: impl Iterator<Item = T>) -> Vec<T> {
+    let mut bytes = 0;
+    let mut fit = Vec::new();
+    for row in rows {
+        bytes += serde_json::to_vec(&row).map_or(0, |row| row.len());
+        if bytes > ANSWER_BYTES_MAX && !fit.is_empty() {
+            break;
+        }
+        fit.push(row);
+    }
+    fit
+}
+
+/// Whether a program or group comes after those that were answered already.
+pub(super) fn is_after(name: &ProgramName, ask: &Ask) -> bool {
+    ask.after.as_ref().is_none_or(|after| *name > after.program)
+}
 
 impl Commander {
     /// Instances by name and index, as many as an answer holds.
@@ -24,11 +44,14 @@ impl Commander {
         } else {
             let meant = self.resolve(&ask.names).await?;
             let core = self.shared.lock();
-            let is_meant = |row: &InstanceRow| {
-                let of = |m: &Meant| m.program.name == row.program;
-                meant.iter().any(|m| of(m) && m.index.is_none_or(|index| index == row.index))
+            let of = |meant: &Meant| match meant.index {
+                None => rows::of_program(&core.view, &meant.program.name),
+                Some(index) => {
+                    let name = InstanceId::new(meant.program.name.clone(), index);
+                    rows::instance(&core.view, &name).into_iter().collect()
+                }
             };
-            rows::instances(&core.view).into_iter().filter(is_meant).collect()
+            meant.iter().flat_map(of).collect()
         };
         let rest = rows.into_iter().filter(|row| ask.after.as_ref().is_none_or(|a| row.name > *a));
         Ok(rest.take(STATUS_ROWS_MAX).collect())
@@ -40,20 +63,21 @@ impl Commander {
         Ok(rows::workers(&self.shared.lock().view))
     }
 
-    /// How far rollouts are: of those that are named, or of all that are going on.
+    /// How far rollouts are, by program: of those that are named, or of all that are going on. As
+    /// many as an answer holds.
     pub(super) async fn rollouts(&self, ask: &Ask) -> Result<Vec<RolloutRow>, Refusal> {
-        let now = clock::both();
-        if ask.names.is_empty() {
+        let mut names: Vec<ProgramName> = if ask.names.is_empty() {
             self.fresh().await?;
             let core = self.shared.lock();
             let rolling = core.view.programs().filter(|program| program.rollout.is_some());
-            return Ok(rolling.filter_map(|p| groups::rollout(&core.view, &p.name, now)).collect());
-        }
-        let mut names: Vec<ProgramName> =
-            self.resolve(&ask.names).await?.into_iter().map(|m| m.program.name).collect();
+            rolling.map(|program| program.name.clone()).collect()
+        } else {
+            self.resolve(&ask.names).await?.into_iter().map(|m| m.program.name).collect()
+        };
         names.dedup();
-        let core = self.shared.lock();
-        Ok(names.iter().filter_map(|name| groups::rollout(&core.view, name, now)).collect())
+        let (core, now) = (self.shared.lock(), clock::both());
+        let rest = names.iter().filter(|name| is_after(name, ask));
+        Ok(fitting(rest.filter_map(|name| groups::rollout(&core.view, name, now))))
     }
 
     /// Why instances are where they are, by name and index, as many as an answer holds: whoever
@@ -70,33 +94,37 @@ impl Commander {
         names.sort();
         let (core, now) = (self.shared.lock(), clock::both());
         let rest = names.iter().filter(|name| ask.after.as_ref().is_none_or(|a| *name > a));
-        let mut verdicts = 0;
-        let all = rest.filter_map(|name| explain(&core.view, name, now));
-        let fitting = all.take_while(|explanation| {
-            let first = verdicts == 0;
-            verdicts += explanation.workers.len().max(1);
-            first || verdicts <= VERDICTS_MAX
-        });
-        Ok(fitting.collect())
+        Ok(fitting(rest.filter_map(|name| explain(&core.view, name, now))))
     }
 
     /// Groups by name.
     pub(super) async fn groups(&self, ask: &Ask) -> Result<Vec<GroupRow>, Refusal> {
         self.fresh().await?;
         let rows = groups::groups(&self.shared.lock().view);
-        if ask.names.is_empty() || ask.names.contains(&Target::All) {
-            return Ok(rows);
-        }
-        let mut found = Vec::new();
-        for name in &ask.names {
+        let mut meant = BTreeSet::new();
+        for name in ask.names.iter().filter(|_| !ask.names.contains(&Target::All)) {
             let text = name.to_string();
-            let Some(row) = rows.iter().find(|row| row.name.as_str() == text) else {
+            if !rows.iter().any(|row| row.name.as_str() == text) {
                 let hint = did_you_mean(&text, rows.iter().map(|row| row.name.as_str()));
                 let text = format!("no group is named {text:?}{hint}");
                 return Err(Refusal::new(code::NOT_FOUND, text));
-            };
-            found.push(row.clone());
+            }
+            meant.insert(text);
         }
-        Ok(found)
+        let is_meant = |row: &GroupRow| meant.is_empty() || meant.contains(row.name.as_str());
+        Ok(fitting(rows.into_iter().filter(|row| is_meant(row) && is_after(&row.name, ask))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_holds_some_rows_and_at_least_one() {
+        let row = "x".repeat(100 * 1024);
+        assert_eq!(fitting(std::iter::repeat_n(&row, 20)).len(), 5);
+        assert_eq!(fitting(std::iter::once("x".repeat(ANSWER_BYTES_MAX * 2))).len(), 1);
+        assert_eq!(fitting(std::iter::empty::<String>()), [""; 0]);
     }
 }

@@ -1,27 +1,33 @@
 //! `history`: what was declared before.
 
 use dsbus_client::Refusal;
-use dsbus_schema::command::{Ask, RevisionRow, code};
+use dsbus_schema::command::{ANSWER_BYTES_MAX, Ask, RevisionRow, code};
 use dsbus_schema::ids::ProgramName;
 use dsbus_schema::program::{Program, ProgramSpec};
 use dsbus_schema::storage::Bucket;
 
+use super::ask::is_after;
 use super::revise::changed_keys;
 use super::{Commander, unavailable};
 
 impl Commander {
-    /// Revisions of programs, oldest first.
+    /// Revisions of programs, oldest first; of as many programs as an answer holds.
     pub(super) async fn history(&self, ask: &Ask) -> Result<Vec<RevisionRow>, Refusal> {
         if ask.names.is_empty() {
             return Err(Refusal::new(code::BAD_REQUEST, "names is empty: say the history of what"));
         }
-        let mut rows = Vec::new();
-        let mut before = None;
-        for meant in self.resolve(&ask.names).await? {
-            let name = meant.program.name;
-            if before.replace(name.clone()).as_ref() != Some(&name) {
-                rows.extend(revisions(&self.kept(&name).await?));
+        let mut names: Vec<ProgramName> =
+            self.resolve(&ask.names).await?.into_iter().map(|m| m.program.name).collect();
+        names.dedup();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        for name in names.iter().filter(|name| is_after(name, ask)) {
+            let more = revisions(&self.kept(name).await?);
+            bytes += serde_json::to_vec(&more).map_or(0, |more| more.len());
+            // An answer has all revisions of a program, or none.
+            if bytes > ANSWER_BYTES_MAX && !rows.is_empty() {
+                break;
             }
+            rows.extend(more);
         }
         Ok(rows)
     }
@@ -32,13 +38,21 @@ impl Commander {
             self.bus.history(Bucket::Programs, name.as_str()).await.map_err(unavailable)?;
         let mut kept = Vec::new();
         for entry in entries {
-            match entry.json::<Program>().map_err(unavailable)? {
-                // Older versions did not say when.
-                Some(program) => {
-                    kept.push(Program { changed: program.changed.or(Some(entry.time)), ..program })
+            let program = match entry.json::<Program>() {
+                Ok(Some(program)) => program,
+                Ok(None) => {
+                    // It was removed; what came after has nothing to do with it.
+                    kept.clear();
+                    continue;
                 }
-                None => kept.clear(),
-            }
+                Err(e) => {
+                    tracing::warn!("left out of the history of {name}: {e}");
+                    continue;
+                }
+            };
+            // Older versions did not say when.
+            let changed = program.changed.or(Some(entry.time));
+            kept.push(Program { changed, ..program });
         }
         Ok(kept)
     }

@@ -1,6 +1,8 @@
 //! `rebalance`: instances are told to leave the places that they have.
 
 use dsbus_client::{Error, Refusal, Write};
+use dsbus_planner::View;
+use dsbus_planner::explain::explain;
 use dsbus_planner::rebalance::rebalance;
 use dsbus_schema::command::{PlannedMove, Rebalance, Verb, code};
 use dsbus_schema::goal::Goal;
@@ -9,6 +11,7 @@ use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
 use super::{Commander, RACES_MAX, id, unavailable};
+use crate::clock;
 
 impl Commander {
     /// Says which instances would be moved so that workers are loaded evenly, and, unless that is
@@ -16,29 +19,26 @@ impl Commander {
     pub(super) async fn rebalance(&self, ask: &Rebalance) -> Result<Vec<PlannedMove>, Refusal> {
         let command = id(&ask.envelope);
         self.fresh().await?;
-        let moves: Vec<(PlannedMove, Epoch, bool)> = {
+        let (told, planned) = {
             let core = self.shared.lock();
-            // Sent again, the command moves nothing that it has not told to leave the first time.
-            let acted = |name: &InstanceId| {
-                core.view.goal(name).is_some_and(|goal| goal.commands.has_acted(command))
-            };
-            let again = core.view.programs().any(|p| p.instances().any(|name| acted(&name)));
-            let moves = rebalance(&core.view).into_iter();
-            let moves = moves.filter(|planned| !again || acted(&planned.name));
-            let placed = moves.filter_map(|planned| {
-                let placed = core.view.placed(&planned.name)?;
-                let done = acted(&planned.name) || placed.worker != planned.from;
-                let epoch = placed.epoch;
-                Some((planned, epoch, done))
-            });
-            placed.collect()
+            (told(&core.view, command), rebalance(&core.view))
         };
-        for (planned, epoch, done) in &moves {
-            if !ask.dry_run && !done {
-                self.send_away(&planned.name, *epoch, command).await?;
+        // Sent again, the command moves nothing that it has not told to leave the first time.
+        if !told.is_empty() {
+            return Ok(told);
+        }
+        for planned in planned.iter().filter(|_| !ask.dry_run) {
+            let epoch = {
+                let core = self.shared.lock();
+                let placed = core.view.placed(&planned.name);
+                placed.filter(|placed| placed.worker == planned.from).map(|placed| placed.epoch)
+            };
+            // What has left meanwhile need not be told to.
+            if let Some(epoch) = epoch {
+                self.send_away(&planned.name, epoch, command).await?;
             }
         }
-        Ok(moves.into_iter().map(|(planned, ..)| planned).collect())
+        Ok(planned)
     }
 
     /// Tells an instance to leave the place that it has under this epoch.
@@ -77,4 +77,24 @@ impl Commander {
         }
         Err(Refusal::new(code::CONFLICT, format!("{name} is being changed by too many at once")))
     }
+}
+
+/// The moves that the same command has asked for before.
+fn told(view: &View, command: Uuid) -> Vec<PlannedMove> {
+    let now = clock::both();
+    let placements = view.placements();
+    placements
+        .filter_map(|(name, placed)| {
+            let goal = view.goal(&name).filter(|goal| goal.commands.has_acted(command))?;
+            let at = placed.worker.clone();
+            if placed.epoch > goal.leave {
+                return Some(PlannedMove { name, from: placed.from.clone()?, to: at });
+            }
+            // It is on its way out, and goes where it would go now.
+            let workers = explain(view, &name, now)?.workers.into_iter();
+            let to =
+                workers.filter(|w| w.refusal.is_none() && w.name != at).map(|w| w.name).next()?;
+            Some(PlannedMove { name, from: at, to })
+        })
+        .collect()
 }

@@ -77,7 +77,27 @@ pub fn revised(
         }));
     }
     let changed = changed_keys(&before.spec, spec);
+    if !rolls && let Some(rollout) = program.rollout.as_mut() {
+        // What needs no new child is no part of the rollout, and is not taken back with it.
+        rollout.stable.spec = patched(&rollout.stable.spec, spec, &changed);
+    }
     Revised { program, change: Change::Changed, changed, rolls }
+}
+
+/// A declaration with some keys of another one.
+fn patched(spec: &ProgramSpec, other: &ProgramSpec, keys: &[String]) -> ProgramSpec {
+    let (Ok(Value::Object(mut to)), Ok(Value::Object(from))) =
+        (serde_json::to_value(spec), serde_json::to_value(other))
+    else {
+        return spec.clone();
+    };
+    for key in keys {
+        match from.get(key) {
+            Some(value) => to.insert(key.clone(), value.clone()),
+            None => to.remove(key),
+        };
+    }
+    serde_json::from_value(Value::Object(to)).unwrap_or_else(|_| spec.clone())
 }
 
 /// Whether a change is rolled out: it needs new children, and there are some for longer than a run.
@@ -110,7 +130,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn spec(keys: Value) -> ProgramSpec {
+    fn spec(keys: &Value) -> ProgramSpec {
         ProgramSpec::read(keys.as_object().unwrap()).unwrap()
     }
 
@@ -126,9 +146,21 @@ mod tests {
                 at: Timestamp::from_unix_nanos(n as i128),
             };
             let stored = last.map(|revised| revised.program);
-            last = Some(revised(&name, stored, &spec(keys.clone()), &author, None));
+            last = Some(revised(&name, stored, &spec(keys), &author, None));
         }
         last.unwrap()
+    }
+
+    #[test]
+    fn what_is_scaled_in_a_rollout_is_not_taken_back_with_it() {
+        let a = json!({"command": "a", "numprocs": 2, "update": {"auto_revert": true}});
+        let b = json!({"command": "b", "numprocs": 2, "update": {"auto_revert": true}});
+        let c = json!({"command": "b", "numprocs": 5, "update": {"auto_revert": true}});
+        let scaled = declared(&[a, b, c]);
+        assert!(!scaled.rolls);
+        let stable = scaled.program.rollout.unwrap().stable;
+        assert_eq!((stable.revision, stable.spec.numprocs), (1, 5));
+        assert_eq!(stable.spec.argv().unwrap(), ["a"]);
     }
 
     #[test]

@@ -192,3 +192,22 @@ fn losses_that_are_far_apart_are_not_many() {
     assert!(lost["w2"] < 13_000 + 6_000, "{lost:?}");
     assert_eq!(awaited, []);
 }
+
+#[test]
+fn a_lease_whose_marker_was_missed_is_found_gone() {
+    let mut core = core(60_000);
+    fold(&mut core, Bucket::Workers, &put("w1", 4, &worker_record("w1")), 0);
+    fold(&mut core, Bucket::Fleet, &touch(5), 1_000);
+    let lost = |core: &mut Core, times: std::ops::Range<u64>| {
+        times.step_by(150).find(|t| !core.judge_all(at(*t)).0.is_empty())
+    };
+    assert_eq!(lost(&mut core, 3_000..40_000), None, "nothing says that it has expired");
+    let key: LeaseKey = (WorkerName::parse("w1").unwrap(), 5);
+    assert_eq!(core.unheard(), [key.clone()]);
+    // What stands there still is no news.
+    core.looked(&key, Some(&touch(5)), at(40_000)).unwrap();
+    assert_eq!(lost(&mut core, 40_000..41_000), None);
+    core.looked(&key, None, at(41_000)).unwrap();
+    assert!(lost(&mut core, 41_000..43_000).is_some());
+    assert_eq!(core.unheard(), []);
+}

@@ -8,13 +8,13 @@ use dsbus_schema::ids::{Incarnation, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::{Program, ProgramSpec};
-use dsbus_schema::state::{State, WorkerState};
+use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
-use dsbus_schema::storage::Bucket;
 use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
 
-use super::{Entry, Host, Instance, Lease, Life, Placed, Seen, View, Well};
+use super::host::Reserved;
+use super::{Entry, Host, Instance, Lease, Life, Placed, Seen, Slot, View, Well};
 
 impl View {
     /// A program was written, or deleted.
@@ -75,18 +75,32 @@ impl View {
             self.programs.remove(name);
             self.index.set_wake(name, None);
             self.index.set_waiting(name, false);
+            self.index.set_turns(name, BTreeSet::new());
             self.index.note_tied(name);
         }
     }
 
-    fn host(&mut self, worker: &WorkerName) -> &mut Host {
-        if !self.hosts.contains_key(worker) {
-            self.hosts.insert(worker.clone(), Host::new(self.numbers));
-            self.numbers += 1;
+    pub(super) fn host(&mut self, worker: &WorkerName) -> &mut Host {
+        let View { hosts, slots, by_name, .. } = self;
+        if !hosts.contains_key(worker) {
+            let number = slots.len();
+            let host = Host::new(number);
+            slots.push(Slot::of(worker, &host));
+            let name = |number: &usize| &slots[*number].worker;
+            let at = by_name.partition_point(|number| name(number) < worker);
+            by_name.insert(at, number);
+            hosts.insert(worker.clone(), host);
         }
         // It was inserted, if it was not there.
-        let numbers = self.numbers;
-        self.hosts.entry(worker.clone()).or_insert_with(|| Host::new(numbers))
+        hosts.entry(worker.clone()).or_insert_with(|| Host::new(slots.len()))
+    }
+
+    /// What is asked of every worker is read off this one again.
+    fn refresh_slot(&mut self, worker: &WorkerName) {
+        let Some(host) = self.hosts.get(worker) else { return };
+        if let Some(slot) = self.slots.get_mut(host.number) {
+            *slot = Slot::of(worker, host);
+        }
     }
 
     /// A worker's record was written, or deleted.
@@ -104,10 +118,7 @@ impl View {
 
     /// What people want of a worker was written, or deleted.
     pub fn set_worker_goal(&mut self, name: &WorkerName, goal: Option<WorkerGoal>) {
-        let goal = goal.unwrap_or_default();
-        let draining = goal.draining;
-        self.host(name).goal = goal;
-        self.index.set_draining(name, draining);
+        self.host(name).goal = goal.unwrap_or_default();
         self.note_host(name);
         self.rejudge(name);
     }
@@ -121,16 +132,30 @@ impl View {
     }
 
     /// Looks at a worker's state again.
-    fn rejudge(&mut self, name: &WorkerName) {
+    pub(super) fn rejudge(&mut self, name: &WorkerName) {
         let host = self.host(name);
         let (before, now) = (host.state, host.judged());
         host.state = now;
+        self.refresh_slot(name);
         if before == now {
             return;
         }
         self.note_host(name);
-        if now == WorkerState::Ready || before == WorkerState::Ready {
-            self.index.note_waiting();
+        // It may take what waits, or what waits is told why not.
+        self.index.note_waiting();
+    }
+
+    /// Keeps the list of what is lost, after one lease changed.
+    fn note_life(&mut self, worker: &WorkerName, seconds: u64, life: Life) {
+        let Some(host) = self.hosts.get(worker) else { return };
+        let all = self.lost.entry(host.number).or_default();
+        if life == Life::Lost {
+            all.insert(seconds);
+        } else {
+            all.remove(&seconds);
+        }
+        if all.is_empty() {
+            self.lost.remove(&host.number);
         }
     }
 
@@ -147,6 +172,7 @@ impl View {
         let before = lease.life;
         let fresh = lease.incarnation != incarnation;
         *lease = Lease { seq, life: Life::Live, incarnation, touched: Some(at) };
+        self.note_life(worker, seconds, Life::Live);
         if before != Life::Live || fresh {
             self.note_host(worker);
             self.rejudge(worker);
@@ -172,6 +198,7 @@ impl View {
             return false;
         }
         lease.life = life;
+        self.note_life(worker, seconds, life);
         self.note_host(worker);
         self.rejudge(worker);
         true
@@ -194,10 +221,11 @@ impl View {
         seq: u64,
         placement: Option<Placement>,
     ) -> bool {
+        let number = self.host(worker).number;
         let entry = self.programs.entry(name.program.clone()).or_default();
         let new = placement.map(|placement| {
             let spec = shared(entry, &placement.spec);
-            Placed::new(worker.clone(), seq, placement, spec)
+            Placed::new((worker.clone(), number), seq, placement, spec)
         });
         let instance = entry.instances.entry(name.index).or_default();
         instance.guard = seq.max(instance.guard);
@@ -219,7 +247,9 @@ impl View {
         if let Some(new) = &new {
             host.put(name, &new.spec);
         }
-        let freed = old.is_some() && new.is_none();
+        self.refresh_slot(worker);
+        let reserved = |placed: &Option<Placed>| placed.as_ref().map(|p| Reserved::of(&p.spec));
+        let freed = old.is_some() && reserved(&old) != reserved(&new);
         if let Some(from) = old.as_ref().and_then(|old| old.from.as_ref()) {
             self.index.moved(from, name, false);
         }
@@ -227,6 +257,7 @@ impl View {
             self.index.moved(from, name, true);
         }
         if freed {
+            self.index.note_turns(worker);
             self.index.note_waiting();
             self.index.note_worker(worker);
         }
@@ -294,66 +325,25 @@ impl View {
     /// Plans for everything again.
     pub fn note_all(&mut self) {
         let View { programs, hosts, index, .. } = self;
-        programs.keys().for_each(|name| index.note(name));
-        hosts.keys().for_each(|name| index.note_worker(name));
+        for name in programs.keys() {
+            index.note(name);
+        }
+        for name in hosts.keys() {
+            index.note_worker(name);
+        }
     }
 
     /// Whether something is known that was not planned with yet.
     pub fn has_news(&self) -> bool {
         self.index.has_news()
     }
-
-    /// A bucket is delivered anew: forget what it told.
-    pub fn reset(&mut self, bucket: Bucket) {
-        let programs: Vec<ProgramName> = self.programs.keys().cloned().collect();
-        let workers: Vec<WorkerName> = self.hosts.keys().cloned().collect();
-        match bucket {
-            Bucket::Programs => programs.iter().for_each(|name| self.set_program(name, None)),
-            Bucket::Goals => {
-                for name in &programs {
-                    if let Some(entry) = self.programs.get_mut(name) {
-                        entry.goals = super::Goals::default();
-                    }
-                    self.set_goal(name, None, None);
-                }
-                workers.iter().for_each(|name| self.set_worker_goal(name, None));
-            }
-            Bucket::Workers => workers.iter().for_each(|name| self.set_worker(name, None)),
-            Bucket::Status => {
-                for instance in self.programs.values_mut().flat_map(|e| e.instances.values_mut()) {
-                    instance.statuses.clear();
-                    (instance.said, instance.said_guard, instance.well) = (None, 0, None);
-                }
-                self.hosts.values_mut().for_each(|host| host.told.clear());
-            }
-            Bucket::Fleet => self.reset_fleet(&workers),
-        }
-        self.note_all();
-    }
-
-    fn reset_fleet(&mut self, workers: &[WorkerName]) {
-        let placements: Vec<_> =
-            self.placements().map(|(name, placed)| (name, placed.worker.clone())).collect();
-        for (name, worker) in placements {
-            self.set_placement(&worker, &name, 0, None);
-        }
-        for instance in self.programs.values_mut().flat_map(|e| e.instances.values_mut()) {
-            instance.guard = 0;
-        }
-        for worker in workers {
-            for lease in self.host(worker).leases.values_mut() {
-                *lease = Lease { life: Life::Silent, ..Lease::default() };
-            }
-            self.rejudge(worker);
-        }
-    }
 }
 
 /// What of a worker's record decides what it can take. Facts are not among it: they change all the
 /// time, and move nothing.
 fn able(worker: &Worker) -> impl PartialEq + use<> {
-    let Worker { labels, capacity, facilities, stopping, incarnation, .. } = worker;
-    (labels.clone(), *capacity, facilities.clone(), *stopping, *incarnation)
+    let Worker { labels, capacity, facilities, draining, stopping, incarnation, .. } = worker;
+    (labels.clone(), *capacity, facilities.clone(), (*draining, *stopping), *incarnation)
 }
 
 /// The same spec as others of the program have, if one does.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dsbus_schema::ids::{InstanceId, ProgramName};
+use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::WorkerState;
 use dsbus_schema::touch::PRESENCE_SECONDS;
@@ -35,9 +35,12 @@ impl Reserved {
         self.memory += other.memory;
     }
 
-    fn take(&mut self, other: Reserved) {
-        self.millicpu = self.millicpu.saturating_sub(other.millicpu);
-        self.memory = self.memory.saturating_sub(other.memory);
+    /// What this is more than `other`, each part by itself.
+    pub(crate) fn beyond(self, other: Reserved) -> Reserved {
+        Reserved {
+            millicpu: self.millicpu.saturating_sub(other.millicpu),
+            memory: self.memory.saturating_sub(other.memory),
+        }
     }
 }
 
@@ -50,6 +53,30 @@ pub(crate) fn millis(cpu: f64) -> u64 {
     )]
     let millis = (cpu * 1000.0).round() as u64;
     millis
+}
+
+/// What is asked of every worker when one is chosen, close together: there may be thousands.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub(crate) worker: WorkerName,
+    pub(crate) is_ready: bool,
+    pub(crate) instances: u64,
+    pub(crate) reserved: Reserved,
+    /// A part of 0 is not known.
+    pub(crate) capacity: Reserved,
+}
+
+impl Slot {
+    pub(super) fn of(worker: &WorkerName, host: &Host) -> Slot {
+        let capacity = host.record.as_ref().map(|seen| seen.value.capacity).unwrap_or_default();
+        Slot {
+            worker: worker.clone(),
+            is_ready: host.state == WorkerState::Ready,
+            instances: host.placed.len() as u64,
+            reserved: host.reserved,
+            capacity: Reserved { millicpu: millis(capacity.cpu), memory: capacity.memory },
+        }
+    }
 }
 
 /// Everything about one worker.
@@ -91,6 +118,11 @@ impl Host {
         }
     }
 
+    /// Whether it is to give away what it has: a person wants that, or it is about to stop.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.goal.draining || self.record.as_ref().is_some_and(|seen| seen.value.draining)
+    }
+
     /// Its state, anew.
     pub(super) fn judged(&self) -> WorkerState {
         let presence = self.leases.get(&PRESENCE_SECONDS).map_or(Life::Silent, |l| l.life);
@@ -104,7 +136,7 @@ impl Host {
                 WorkerState::Suspect
             }
             Life::Live if self.record.is_none() => WorkerState::Suspect,
-            Life::Live if self.goal.draining => WorkerState::Draining,
+            Life::Live if self.is_draining() => WorkerState::Draining,
             Life::Live if self.goal.cordoned => WorkerState::Cordoned,
             Life::Live => WorkerState::Ready,
         }
@@ -134,7 +166,7 @@ impl Host {
             less(&mut self.copies, &name.program);
         }
         less(&mut self.classes, &spec.touch_seconds());
-        self.reserved.take(Reserved::of(spec));
+        self.reserved = self.reserved.beyond(Reserved::of(spec));
     }
 }
 

@@ -40,10 +40,11 @@ pub(crate) struct Index {
     moved_from: BTreeMap<WorkerName, BTreeSet<InstanceId>>,
     /// Instances that have more than one placement, though none should.
     pub(super) doubled: BTreeSet<InstanceId>,
-    /// Workers that are draining.
-    draining: BTreeSet<WorkerName>,
     /// Workers of which something changed that may make them go.
     workers: BTreeSet<WorkerName>,
+    /// Programs with instances that wait for their turn to leave a worker.
+    turns: BTreeMap<WorkerName, BTreeSet<ProgramName>>,
+    turns_of: BTreeMap<ProgramName, BTreeSet<WorkerName>>,
 }
 
 fn add<K: Ord + Clone, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: V) {
@@ -78,8 +79,18 @@ impl Index {
     /// Whoever waits for a program, or whom it waits for, when something starts or stops.
     pub(crate) fn note_tied(&mut self, program: &ProgramName) {
         let Some(ties) = self.ties.get(program) else { return };
-        self.news.extend(ties.depends_on.iter().cloned());
-        self.news.extend(self.dependents.get(program).into_iter().flatten().cloned());
+        let dependents = self.dependents.get(program).into_iter().flatten();
+        let concerned: BTreeSet<ProgramName> =
+            dependents.chain(&ties.depends_on).cloned().collect();
+        // Whoever waits for a dependency holds up none of its peers, which so depend on it, too.
+        for name in concerned.iter().chain([program]) {
+            self.note_peers(name);
+        }
+        self.news.extend(concerned);
+    }
+
+    fn note_peers(&mut self, program: &ProgramName) {
+        let Some(ties) = self.ties.get(program) else { return };
         for peers in ties.commands.iter().filter_map(|id| self.commands.get(id)) {
             if peers.first().map(|p| p.0) != peers.last().map(|p| p.0) {
                 self.news.extend(peers.iter().map(|(_, name)| name.clone()));
@@ -118,6 +129,8 @@ impl Index {
             return;
         }
         self.note_tied(name);
+        // Who keeps apart from whom may have changed.
+        self.note_waiting();
         if let Some(old) = self.ties.remove(name) {
             old.depends_on.iter().for_each(|on| cut(&mut self.dependents, on, name));
             old.apart_from.iter().for_each(|from| cut(&mut self.apart, from, name));
@@ -193,6 +206,7 @@ impl Index {
                 return;
             }
             self.set_wake(&name, None);
+            self.note_tied(&name);
             self.news.insert(name);
         }
     }
@@ -210,15 +224,29 @@ impl Index {
         self.moved_from.get(worker).into_iter().flatten()
     }
 
-    pub(super) fn set_draining(&mut self, worker: &WorkerName, is: bool) {
-        if is {
-            self.draining.insert(worker.clone());
-        } else {
-            self.draining.remove(worker);
+    /// The workers that instances of a program wait to leave.
+    pub(crate) fn set_turns(&mut self, name: &ProgramName, workers: BTreeSet<WorkerName>) {
+        if self.turns_of.get(name).map_or(workers.is_empty(), |known| *known == workers) {
+            return;
+        }
+        for worker in self.turns_of.remove(name).into_iter().flatten() {
+            cut(&mut self.turns, &worker, name);
+        }
+        for worker in &workers {
+            add(&mut self.turns, worker, name.clone());
+        }
+        if !workers.is_empty() {
+            self.turns_of.insert(name.clone(), workers);
         }
     }
 
-    pub(crate) fn draining(&self) -> &BTreeSet<WorkerName> {
-        &self.draining
+    /// Whoever waits for its turn to leave a worker.
+    pub(crate) fn note_turns(&mut self, worker: &WorkerName) {
+        self.news.extend(self.turns.get(worker).into_iter().flatten().cloned());
+    }
+
+    /// By worker, the programs with instances that wait for their turn to leave it.
+    pub(crate) fn turns(&self) -> &BTreeMap<WorkerName, BTreeSet<ProgramName>> {
+        &self.turns
     }
 }

@@ -5,17 +5,13 @@ use dsbus_schema::lenient::Size;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::State;
 
-use crate::world::{World, instance};
+use crate::world::{World, instance, nothing};
 
 const LIMITED: &[&str] = &["limits.memory", "user"];
 
 fn limited(spec: &mut ProgramSpec) {
     spec.limits.memory = Some(Size(1 << 30));
     spec.user = Some("www-data".to_owned());
-}
-
-fn nothing() -> Vec<String> {
-    Vec::new()
 }
 
 #[test]

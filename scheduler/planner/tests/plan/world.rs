@@ -1,15 +1,14 @@
 //! A world in memory: a view, and what a bus and workers would make of the planner's actions.
 
-#![expect(clippy::unwrap_used, reason = "a test world: what is missing in it is a broken test")]
-
+mod check;
 mod enact;
 
 use std::time::Duration;
 
 use dsbus_planner::view::{Life, Placed, Seen};
-use dsbus_planner::{Now, View, invariants, plan, plan_all};
+use dsbus_planner::{Action, Now, View, invariants, plan, plan_all};
 use dsbus_schema::goal::Goal;
-use dsbus_schema::ids::{Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::program::{Command, Program, ProgramSpec};
 use dsbus_schema::rollout::{Rollout, RolloutState, Stable};
@@ -32,6 +31,11 @@ pub(crate) fn worker(name: &str) -> WorkerName {
 
 pub(crate) fn instance(name: &str) -> InstanceId {
     name.parse().unwrap()
+}
+
+/// What is planned when all is as it should be.
+pub(crate) fn nothing() -> Vec<String> {
+    Vec::new()
 }
 
 #[derive(Debug, Clone, Default)]
@@ -69,7 +73,9 @@ impl World {
         let held = self.view.leases().filter(|((worker, _), _)| worker.as_str() == name);
         let mut held: Vec<u64> = held.map(|((_, seconds), _)| seconds).collect();
         held.push(PRESENCE_SECONDS);
-        held.into_iter().for_each(|seconds| self.touch(name, seconds));
+        for seconds in held {
+            self.touch(name, seconds);
+        }
     }
 
     /// Writes a worker's record, changed.
@@ -90,6 +96,7 @@ impl World {
             labels: Labels::new(),
             capacity: Capacity::default(),
             facts: Facts::default(),
+            draining: false,
             stopping: false,
         };
         let mut value = self.view.worker(&worker(name)).cloned().unwrap_or_else(fresh);
@@ -167,10 +174,11 @@ impl World {
             let canary = value.spec.update.canary;
             if !value.spec.same_child(&before.spec) {
                 let stable = before.rollout.map_or(stable, |rollout| rollout.stable);
+                let promoted = canary == 0 || stable.spec == value.spec;
                 value.rollout = Some(Box::new(Rollout {
                     stable,
                     state: RolloutState::Rolling,
-                    promoted: canary == 0,
+                    promoted,
                     reverts: None,
                     reason: None,
                     since: self.now().wall,
@@ -216,6 +224,14 @@ impl World {
         self.view.set_goal(&program, Some(index), Some(goal));
     }
 
+    /// An instance is asked to leave the place that it has under that epoch.
+    pub(crate) fn mark_leaving(&mut self, name: &str, epoch: Epoch) {
+        let InstanceId { program, index } = instance(name);
+        let goals = self.view.goals(&program).cloned().unwrap_or_default();
+        let goal = goals.each.get(&index).cloned().unwrap_or_default();
+        self.view.set_goal(&program, Some(index), Some(Goal { leave: epoch, ..goal }));
+    }
+
     pub(crate) fn placed(&self, name: &str) -> Option<&Placed> {
         self.view.placed(&instance(name))
     }
@@ -242,6 +258,24 @@ impl World {
     /// The worker of an instance tells its state.
     pub(crate) fn tell(&mut self, name: &str, state: State) {
         self.tell_more(name, state, |_| {});
+    }
+
+    /// The child of an instance was started again, and runs.
+    pub(crate) fn restarted(&mut self, name: &str) {
+        let restarts = 1 + self
+            .view
+            .placed(&instance(name))
+            .and_then(|placed| {
+                self.view.status(&instance(name), placed).map(|status| status.restarts)
+            })
+            .unwrap_or(0);
+        self.tell_more(name, State::Running, |status| status.restarts = restarts);
+    }
+
+    /// The id of a further command.
+    pub(crate) fn command_id(&mut self) -> Uuid {
+        self.ids += 1;
+        Uuid::from_u128(self.ids)
     }
 
     /// The child of an instance ends by itself, for good.
@@ -277,10 +311,15 @@ impl World {
             let told = self.view.status(&name, &placed);
             let acted =
                 told.is_some_and(|s| s.wanted == placed.wanted && s.revision == placed.revision);
-            let aim = if placed.wanted.run { State::Running } else { State::Stopped };
+            let aim = match &placed.rest {
+                Some(rest) => rest.state.into(),
+                None if placed.wanted.run => State::Running,
+                None => State::Stopped,
+            };
             let settled = told.is_some_and(|s| acted && (s.rests || s.state == aim));
             if !settled {
-                self.tell(&name.to_string(), aim);
+                let rests = placed.rest.is_some();
+                self.tell_more(&name.to_string(), aim, |status| status.rests |= rests);
             }
         }
         self.take_back();
@@ -299,21 +338,33 @@ impl World {
     }
 
     /// Plans, and enacts the plan as the bus would: guards are checked. What was planned for what
-    /// changed is what would have been planned for everything. Returns what was planned.
+    /// changed is what would have been planned for everything, but that the reason of a PENDING may be
+    /// told later. Returns what was planned.
     pub(crate) fn step(&mut self) -> Vec<String> {
         let now = self.now();
-        let mut all: Vec<String> = plan_all(&mut self.view.clone(), now).iter().map(show).collect();
+        let all = plan_all(&mut self.view.clone(), now);
         let actions = plan(&mut self.view, now);
         let shown: Vec<String> = actions.iter().map(show).collect();
-        let mut some = shown.clone();
-        all.sort();
-        some.sort();
+        let compared = |actions: &[Action]| {
+            let told = |action: &&Action| !self.is_another_reason(action);
+            let mut shown: Vec<String> = actions.iter().filter(told).map(show).collect();
+            shown.sort();
+            shown
+        };
+        let (some, all) = (compared(&actions), compared(&all));
         assert_eq!(some, all, "planned for what changed, and for everything");
+        check::limits(&self.view, &actions);
         for action in actions {
             self.enact(action);
         }
         assert_eq!(invariants::broken(&self.view), Vec::<String>::new());
         shown
+    }
+
+    /// Whether an action tells another reason of what is PENDING already.
+    fn is_another_reason(&self, action: &Action) -> bool {
+        let Action::SetFleetStatus { name, state, .. } = action else { return false };
+        self.view.said(name).0.is_some_and(|said| said.state == *state)
     }
 
     /// Steps and obeys until nothing is planned.

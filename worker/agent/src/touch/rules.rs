@@ -18,6 +18,9 @@ pub(super) const SETTLE: Duration = Duration::from_millis(100);
 pub(super) const REFUSED_WAIT: Duration = Duration::from_secs(1);
 /// So many time-outs in a row, and another server is tried.
 pub(super) const TIMEOUTS_MAX: u32 = 2;
+/// While no touch is acknowledged, each further server gets twice as many time-outs, up to this: where
+/// it is the worker's own link that is slow, all that a new connection has to say first makes it slower.
+pub(super) const TIMEOUTS_LIMIT: u32 = 16;
 
 /// How long to wait after attempt number `attempt` failed. Spread by the number, so that nothing
 /// random is needed.

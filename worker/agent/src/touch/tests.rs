@@ -276,6 +276,25 @@ fn two_time_outs_in_a_row_force_a_reconnect() {
 }
 
 #[test]
+fn further_reconnects_come_later_while_nothing_is_acknowledged() {
+    let mut d = Driven::held();
+    let (mut attempt, mut at) = (1, 2000);
+    let mut time_outs = |d: &mut Driven| {
+        for number in 1.. {
+            attempt += 1;
+            assert_eq!(d.on(Input::Tick, at), [send(attempt, at, 1)]);
+            let out = d.on(Input::TimedOut { attempt }, at + 500);
+            at += 700;
+            if out == [Output::ForceReconnect] {
+                return number;
+            }
+        }
+        0
+    };
+    assert_eq!([0; 5].map(|_| time_outs(&mut d)), [2, 4, 8, 16, 16]);
+}
+
+#[test]
 fn a_marker_that_aged_out_is_not_waited_for_for_ever() {
     let mut d = Driven::new(Some(&Seen { seq: 7, touch: None }));
     assert_eq!(d.on(Input::Tick, 0), [send(1, 0, 7)]);

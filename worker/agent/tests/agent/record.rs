@@ -1,20 +1,17 @@
 //! What the worker tells about itself and its machine; and how it gives away what it runs.
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dsbus_client::{Refusal, Request};
 use dsbus_harness::{DEADLINE, wait_for_async};
-use dsbus_schema::command::{Verb, WorkerAct};
 use dsbus_schema::ids::Epoch;
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::storage::Bucket;
 use dsbus_schema::worker::{Capacity, Labels, Worker};
 use dsbus_supervisor::protocol::{Child, ToAgent, ToSupervisor};
-use serde_json::json;
 
 use crate::fleet::{Fleet, name, placement, worker};
 use crate::supervisor::{Supervisor, hello};
@@ -78,7 +75,7 @@ async fn facts_are_those_of_the_machine_and_come_anew() {
 }
 
 #[tokio::test]
-async fn a_worker_is_drained_when_the_schedulers_were_asked_and_nothing_is_left() {
+async fn a_worker_is_drained_when_its_record_says_so_and_nothing_is_left() {
     let fleet = Fleet::start().await;
     fleet.place(0, &placement(1, 5)).await;
     let everywhere = ProgramSpec { system: true, ..placement(1, 5).spec };
@@ -87,22 +84,7 @@ async fn a_worker_is_drained_when_the_schedulers_were_asked_and_nothing_is_left(
     let mut supervisor = Supervisor::start(&fleet, hello(directory.path(), 1));
     supervisor.sync().await;
     supervisor.say(ToAgent::Drain);
-    // Nobody answers yet, and it is asked again until somebody does.
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let noted = asked.clone();
-    let answer = move |request: Request| {
-        let first = {
-            let mut asked = noted.lock().unwrap();
-            asked.push((request.user, request.verb, request.body));
-            asked.len() == 1
-        };
-        async move { if first { Err(Refusal::new(500, "later")) } else { Ok(json!([])) } }
-    };
-    let served = fleet.bus.serve_commands("s1", answer).await.unwrap();
-    wait_for_async("two requests", DEADLINE, async || {
-        (asked.lock().unwrap().len() >= 2).then_some(())
-    })
-    .await;
+    record(&fleet, |worker| worker.draining).await;
     let child = Child {
         name: name(0),
         epoch: Epoch(1),
@@ -123,13 +105,4 @@ async fn a_worker_is_drained_when_the_schedulers_were_asked_and_nothing_is_left(
     supervisor.say(ToAgent::ChildGone { pid: 1 });
     let drained = |message| matches!(message, ToSupervisor::Drained).then_some(());
     supervisor.hear("that it is drained", drained).await;
-    let asked = asked.lock().unwrap().clone();
-    let acts = asked.iter().map(|(user, verb, body)| {
-        assert_eq!((user.as_str(), *verb), ("worker-w1", Verb::Drain));
-        serde_json::from_slice::<WorkerAct>(body).unwrap()
-    });
-    let acts: Vec<WorkerAct> = acts.collect();
-    assert_eq!(acts[0].names, [worker()]);
-    assert!(acts[0].envelope.id.is_some() && acts.iter().all(|act| *act == acts[0]), "{acts:?}");
-    served.stop().await;
 }

@@ -76,22 +76,31 @@ mod tests {
         path
     }
 
+    /// Whether a big file was freed in steps. Nobody else may have it open, but a child that another
+    /// test starts in this very moment has all files of this process for an instant.
+    fn freed_in_steps(directory: &tempfile::TempDir) -> bool {
+        let mut doomed = Doomed::default();
+        let path = file(directory, 3 * STEP + 1);
+        doomed.remove(&path).unwrap();
+        assert!(!path.exists());
+        for left in [2 * STEP + 1, STEP + 1, 1] {
+            doomed.free_some();
+            let Some(file) = doomed.0.first() else { return false };
+            assert_eq!(file.metadata().unwrap().len(), left);
+        }
+        doomed.free_some();
+        assert!(doomed.0.is_empty());
+        assert!(doomed.remove(&path).is_err());
+        true
+    }
+
     #[test]
     fn a_big_file_is_freed_in_steps_and_a_small_one_at_once() {
         let directory = tempfile::tempdir().unwrap();
         let mut doomed = Doomed::default();
         doomed.remove(&file(&directory, STEP)).unwrap();
         assert!(doomed.0.is_empty());
-        let path = file(&directory, 3 * STEP + 1);
-        doomed.remove(&path).unwrap();
-        assert!(!path.exists());
-        for left in [2 * STEP + 1, STEP + 1, 1] {
-            doomed.free_some();
-            assert_eq!(doomed.0[0].metadata().unwrap().len(), left);
-        }
-        doomed.free_some();
-        assert!(doomed.0.is_empty());
-        assert!(doomed.remove(&path).is_err());
+        assert!((0..50).any(|_| freed_in_steps(&directory)));
     }
 
     #[test]

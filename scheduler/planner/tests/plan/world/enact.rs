@@ -10,7 +10,7 @@ use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use uuid::Uuid;
 
-use super::World;
+use super::{World, check};
 
 /// A status that says no more than it must.
 pub(super) fn status(state: State, reason: Option<String>) -> Status {
@@ -58,11 +58,21 @@ impl World {
     }
 
     /// Does what an action says, if its guards are right, as they must be here.
+    #[expect(clippy::too_many_lines, reason = "an arm for each action")]
     pub(super) fn enact(&mut self, action: Action) {
         match action {
-            Action::Place { name, worker, guard, placement }
-            | Action::Update { name, worker, guard, placement } => {
+            Action::Place { name, worker, guard, placement } => {
                 assert_eq!(guard, self.view.guard(&name));
+                check::placed(&self.view, &name, &worker, &placement);
+                self.put(&name, &worker, *placement);
+            }
+            Action::Update { name, worker, guard, placement } => {
+                assert_eq!(guard, self.view.guard(&name));
+                // Only what was stopped to leave, and stays after all, begins anew where it is.
+                let before = self.view.placed(&name).unwrap();
+                let again = Wanted { run: true, ..before.wanted };
+                let anew = !before.wanted.run && placement.wanted == again;
+                assert_eq!(placement.epoch > before.epoch, anew);
                 self.put(&name, &worker, *placement);
             }
             Action::Move { name, from, to, guard, lease, placement, .. } => {
@@ -71,11 +81,16 @@ impl World {
                     let seen = self.view.lease_of(&from, lease.seconds);
                     assert_eq!(lease.seq, seen.map_or(0, |l| l.seq));
                 }
+                check::placed(&self.view, &name, &to, &placement);
                 self.delete(&name, &from);
                 self.put(&name, &to, *placement);
             }
-            Action::Remove { name, worker, guard, .. } => {
+            Action::Remove { name, worker, guard, lease, .. } => {
                 assert_eq!(guard, self.view.guard(&name));
+                if let Some(lease) = lease {
+                    let seen = self.view.lease_of(&worker, lease.seconds);
+                    assert_eq!(lease.seq, seen.map_or(0, |l| l.seq));
+                }
                 self.delete(&name, &worker);
             }
             Action::CountFailure { name, worker, epoch, asked } => {
@@ -99,7 +114,6 @@ impl World {
                 let mut goal = goals.all.unwrap_or_default();
                 goal.last_due = Some(due.at);
                 if due.verdict == jobs::Verdict::Run {
-                    (goal.run, goal.stamp) = (true, self.next());
                     goal.starts += 1;
                 }
                 self.view.set_goal(&program, None, Some(goal));
@@ -155,9 +169,11 @@ pub(crate) fn show(action: &Action) -> String {
             };
             format!("update {name} {run} r{}", placement.revision)
         }
-        Action::Move { name, from, to, lease, .. } => {
+        Action::Move { name, from, to, lease, placement, .. } => {
             let guarded = if lease.is_some() { " lost" } else { "" };
-            format!("move {name} {from} {to}{guarded}")
+            let revision = placement.revision;
+            let revision = if revision > 1 { format!(" r{revision}") } else { String::new() };
+            format!("move {name} {from} {to}{revision}{guarded}")
         }
         Action::Remove { name, worker, .. } => format!("remove {name} {worker}"),
         Action::CountFailure { name, worker, .. } => format!("count {name} {worker}"),

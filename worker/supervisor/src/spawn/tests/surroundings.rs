@@ -78,8 +78,11 @@ fn it_begins_in_its_directory_in_a_session_of_its_own_with_no_signal_held_back()
 fn a_command_is_found_by_the_path_of_the_child_and_expanded() {
     let place = Place::new();
     let tool = place.home.path().join("tool-web");
-    std::fs::write(&tool, "#!/bin/sh\necho \"$0\" \"$@\"\n").unwrap();
-    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // Written by another process: a child that another test starts meanwhile would inherit the open
+    // file of this one, and keep it from being executed (ETXTBSY).
+    let write = "printf '#!/bin/sh\\necho \"$0\" \"$@\"\\n' > \"$1\"; chmod 755 \"$1\"";
+    let written = std::process::Command::new("sh").args(["-c", write, "sh"]).arg(&tool).status();
+    assert!(written.unwrap().success());
     let words = ["tool-%(program_name)s", "%(process_num)d", "a  b"];
     let mut spec = ProgramSpec {
         command: Command::Words(words.map(str::to_owned).to_vec()),

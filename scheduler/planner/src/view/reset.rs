@@ -1,0 +1,56 @@
+//! A bucket is delivered anew.
+
+use dsbus_schema::ids::{ProgramName, WorkerName};
+use dsbus_schema::storage::Bucket;
+
+use super::{Goals, Lease, Life, View};
+
+impl View {
+    /// A bucket is delivered anew: forget what it told.
+    pub fn reset(&mut self, bucket: Bucket) {
+        let programs: Vec<ProgramName> = self.programs.keys().cloned().collect();
+        let workers: Vec<WorkerName> = self.hosts.keys().cloned().collect();
+        match bucket {
+            Bucket::Programs => programs.iter().for_each(|name| self.set_program(name, None)),
+            Bucket::Goals => {
+                for name in &programs {
+                    if let Some(entry) = self.programs.get_mut(name) {
+                        entry.goals = Goals::default();
+                    }
+                    self.set_goal(name, None, None);
+                }
+                for name in &workers {
+                    self.set_worker_goal(name, None);
+                }
+            }
+            Bucket::Workers => workers.iter().for_each(|name| self.set_worker(name, None)),
+            Bucket::Status => {
+                for instance in self.programs.values_mut().flat_map(|e| e.instances.values_mut()) {
+                    instance.statuses.clear();
+                    (instance.said, instance.said_guard, instance.well) = (None, 0, None);
+                }
+                self.hosts.values_mut().for_each(|host| host.told.clear());
+            }
+            Bucket::Fleet => self.reset_fleet(&workers),
+        }
+        self.note_all();
+    }
+
+    fn reset_fleet(&mut self, workers: &[WorkerName]) {
+        let placements: Vec<_> =
+            self.placements().map(|(name, placed)| (name, placed.worker.clone())).collect();
+        for (name, worker) in placements {
+            self.set_placement(&worker, &name, 0, None);
+        }
+        for instance in self.programs.values_mut().flat_map(|e| e.instances.values_mut()) {
+            instance.guard = 0;
+        }
+        self.lost.clear();
+        for worker in workers {
+            for lease in self.host(worker).leases.values_mut() {
+                *lease = Lease { life: Life::Silent, ..Lease::default() };
+            }
+            self.rejudge(worker);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What the server says of itself: how many messages it got and gave.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::Outcome;
+
+/// Messages since the server started: those that its clients sent, and those that it sent to them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traffic {
+    pub(crate) from_clients: u64,
+    pub(crate) to_clients: u64,
+}
+
+/// Asks `/varz` at this port.
+pub(crate) fn traffic(monitor: u16) -> Outcome<Traffic> {
+    let mut socket = TcpStream::connect(("127.0.0.1", monitor))?;
+    socket.write_all(b"GET /varz HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").ok_or("/varz answers without a body")?;
+    let told: Value = serde_json::from_str(body)?;
+    let count = |key: &str| told[key].as_u64().ok_or_else(|| format!("/varz says no {key}"));
+    Ok(Traffic { from_clients: count("in_msgs")?, to_clients: count("out_msgs")? })
+}

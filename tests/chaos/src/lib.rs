@@ -1,0 +1,3 @@
+//! What the witness writes, and the judge reads.
+
+pub mod beat;

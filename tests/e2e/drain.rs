@@ -1,0 +1,81 @@
+//! A worker that is told to stop, and gives away what it runs before it does.
+
+use std::collections::BTreeSet;
+
+use dsbus_harness::wait_until;
+use nix::sys::signal::Signal;
+
+use crate::fleet::{DEADLINE, Fleet, alive, number};
+
+#[test]
+fn a_worker_that_is_told_to_stop_gives_its_instances_away_first() {
+    let mut fleet = Fleet::start(2, 1);
+    fleet.worker_with("w2", &["--drain"]);
+    fleet.wait_ready(2);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000000\"\nnumprocs = 4\nstartsecs = 0\n");
+    let each = "[program.each]\ncommand = \"sleep 1000000\"\nsystem = true\nstartsecs = 0\n";
+    let each = fleet.file("each.toml", each);
+    fleet.ok(&["apply", "--no-wait", &each]);
+    let on = |fleet: &Fleet, program: &str, worker: &str| -> BTreeSet<String> {
+        let rows = fleet.status();
+        let here = rows.iter().filter(|row| row["worker"] == worker && row["program"] == program);
+        here.map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    wait_until("one copy on each worker", DEADLINE, || {
+        let on = |worker| {
+            fleet
+                .status()
+                .iter()
+                .any(|r| r["worker"] == worker && r["program"] == "each" && r["state"] == "RUNNING")
+        };
+        if on("w1") && on("w2") { Ok(()) } else { Err(format!("{:#?}", fleet.status())) }
+    });
+    let moved = on(&fleet, "web", "w2");
+    assert!(!moved.is_empty(), "{:#?}", fleet.status());
+    let stayed: Vec<i32> = on(&fleet, "web", "w1").iter().map(|n| pid(&fleet, n)).collect();
+    fleet.signal("w2", Signal::SIGTERM);
+    assert_eq!(fleet.wait_exit("w2"), Some(0));
+    for index in 0..4 {
+        let row = fleet.wait_state(&format!("web:{index}"), "RUNNING");
+        assert_eq!(row["worker"], "w1", "{row}");
+    }
+    assert!(stayed.into_iter().all(alive), "what was elsewhere is left alone");
+    let events = fleet.events();
+    let at = |what: &str, is: &dyn Fn(&serde_json::Value) -> bool| {
+        events.iter().position(is).unwrap_or_else(|| panic!("no {what} in {events:#?}"))
+    };
+    let stopping = at("end of w2", &|event| {
+        event["data"]["worker"] == "w2" && event["data"]["change"] == "STOPPING"
+    });
+    for name in &moved {
+        let there = at("move", &|event| {
+            let of = &event["data"];
+            of["name"] == name.as_str() && of["kind"] == "placement" && of["to"] == "w1"
+        });
+        assert!(there < stopping, "{name} had left before the worker stopped: {events:#?}");
+    }
+    assert!(!events.iter().any(|event| event["data"]["change"] == "LOST"), "{events:#?}");
+    // Started again it takes instances again: it was nobody else who wanted it drained.
+    fleet.worker_with("w2", &["--drain"]);
+    fleet.wait_ready(2);
+    // A person did, and that stays.
+    fleet.ok(&["drain", "w2"]);
+    fleet.signal("w2", Signal::SIGTERM);
+    assert_eq!(fleet.wait_exit("w2"), Some(0));
+    fleet.worker_with("w2", &["--drain"]);
+    fleet.wait_event("the third start of w2", |_| starts(&fleet) == 3);
+    assert_eq!(fleet.worker_row("w2")["state"], "draining");
+}
+
+/// How often w2 was started.
+fn starts(fleet: &Fleet) -> usize {
+    let events = fleet.events();
+    let started = |event: &&serde_json::Value| {
+        event["data"]["worker"] == "w2" && event["data"]["change"] == "STARTED"
+    };
+    events.iter().filter(started).count()
+}
+
+fn pid(fleet: &Fleet, name: &str) -> i32 {
+    number(&fleet.row(name)["pid"])
+}
