@@ -12,9 +12,9 @@ use crate::world::World;
 /// A client whose machine is cut off notices after so long (its pings stay unanswered).
 const NOTICE_MS: (u64, u64) = (2_000, 4_000);
 
-/// A NATS node.
+/// A NATS server.
 #[derive(Debug)]
-pub(crate) struct NatsServer {
+pub(crate) struct Server {
     pub(crate) up: bool,
     /// How far its wall clock is off, in nanoseconds.
     pub(crate) skew: i128,

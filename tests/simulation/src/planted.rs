@@ -82,9 +82,7 @@ impl Planted {
         };
         let found: (u64, &'static [Invariant]) = match self {
             Planted::NoTtl => (200, &[AsWanted]),
-            Planted::NoRetry => {
-                (10_000, &[NoNeedlessMove, LeaseKept, NoNeedlessLoss, StopsWithCause])
-            }
+            Planted::NoRetry => (10_000, &[NoNeedlessMove, LeaseKept, NoNeedlessLoss, AsWanted]),
             Planted::NoAdoption => (200, &[LeaseKept, StopsWithCause, ManyWait, NoNeedlessLoss]),
             Planted::SilentSupervisor => (2_000, &[AsWanted]),
             Planted::NatsClock => (2_000, &[OneChild, ManyWait, NoNeedlessLoss]),

@@ -9,7 +9,7 @@ use dsbus_supervisor::clock::Now;
 use uuid::Uuid;
 
 use crate::agent::Agent;
-use crate::bus::{Link, NatsServer, Net};
+use crate::bus::{Link, Net, Server};
 use crate::commands::Client;
 use crate::dice::{Dice, MS, SECOND};
 use crate::event::{Agenda, Event, Run, Tick, Who};
@@ -46,7 +46,7 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) agenda: Agenda,
     pub(crate) tokens: u64,
-    pub(crate) nodes: Vec<NatsServer>,
+    pub(crate) nodes: Vec<Server>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) commit_ms_max: u64,
     pub(crate) watches: Vec<Watch>,
@@ -79,8 +79,8 @@ impl World {
             let off = i128::from(dice.range(0, 3 * SECOND)) - i128::from(3 * SECOND / 2);
             if skewed { off } else { 0 }
         };
-        let nodes: Vec<NatsServer> =
-            (0..nodes).map(|_| NatsServer { up: true, skew: skew(&mut dice) }).collect();
+        let nodes: Vec<Server> =
+            (0..nodes).map(|_| Server { up: true, skew: skew(&mut dice) }).collect();
         let leader = |dice: &mut Dice| Some(dice.below(nodes.len()));
         let streams = (0..=EVENTS).map(|_| Stream::led_by(leader(&mut dice)));
         let streams: Vec<Stream> = streams.collect();
