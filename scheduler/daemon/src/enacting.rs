@@ -1,6 +1,7 @@
 //! Enacting a plan: not before the view is current, some writes at once, and what was not done is
 //! planned again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dsbus_client::Error;
@@ -25,8 +26,28 @@ const HOLD_AFTER_SPLIT: Duration = Duration::from_millis(50);
 /// For how long an answer that the view is current is believed: a scheduler that was frozen since
 /// then asks again.
 const CURRENT_FOR: Duration = Duration::from_millis(500);
-/// Writes on their way at once; when one of them fails, no further ones are sent.
-const WRITES_AT_ONCE: usize = 64;
+/// Writes on their way at once; when one of them fails, no further ones are sent. A stream takes 50
+/// batches at once from all schedulers together (NATS, ADR-50).
+const WRITES_AT_ONCE: usize = 32;
+
+/// Takes what is written at once: no two batches that stand on the same lease, which would refuse
+/// each other.
+fn round(groups: &mut Vec<Group>) -> Vec<Group> {
+    let (mut some, mut left) = (Vec::new(), Vec::new());
+    let mut leases = BTreeSet::new();
+    for group in std::mem::take(groups) {
+        let lease = lease_of(&group).map(|(worker, lease)| (worker, lease.seconds));
+        let taken = lease.as_ref().is_some_and(|lease| leases.contains(lease));
+        if some.len() >= WRITES_AT_ONCE || taken {
+            left.push(group);
+        } else {
+            leases.extend(lease);
+            some.push(group);
+        }
+    }
+    *groups = left;
+    some
+}
 
 impl Scheduler {
     pub(crate) async fn enact_all(&mut self, actions: Vec<(Action, Option<ProgramId>)>) {
@@ -35,9 +56,9 @@ impl Scheduler {
         let most = |worker: &WorkerName, seconds| {
             self.split.get(&(worker.clone(), seconds)).copied().unwrap_or(usize::MAX)
         };
-        let mut groups = groups(actions, most).into_iter();
+        let mut groups = groups(actions, most);
         loop {
-            let some: Vec<_> = groups.by_ref().take(WRITES_AT_ONCE).collect();
+            let some = round(&mut groups);
             if some.is_empty() {
                 return;
             }
@@ -61,7 +82,7 @@ impl Scheduler {
             }
             if troubled {
                 // The bus is not well: what is left is planned again, after it was listened to.
-                return self.note(groups.flatten().map(|(action, _)| action));
+                return self.note(groups.into_iter().flatten().map(|(action, _)| action));
             }
         }
     }

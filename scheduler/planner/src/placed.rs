@@ -16,7 +16,7 @@ use crate::moves::{Held, relocate, remove, rest, stop, update};
 use crate::order;
 use crate::place;
 use crate::plan::{Draft, Scene, next_epoch};
-use crate::rolling::Rolling;
+use crate::rolling::{self, Rolling};
 use crate::view::{Instance, View};
 
 /// Plans for an instance whose program is gone, or is being removed.
@@ -325,7 +325,8 @@ fn in_turn(
     }
     let oneshot = program.spec.kind == Kind::Oneshot;
     let anew = next.0 != placed.revision && !rolling.is_quiet(&placed.spec);
-    let restarts = wanted.restarts > placed.wanted.restarts && is_rolling(scene, held.name.index);
+    let restarts =
+        wanted.restarts > placed.wanted.restarts && rolling::restarts(scene, held.name.index);
     if !anew && !restarts {
         return (wanted, next);
     }
@@ -336,14 +337,6 @@ fn in_turn(
     }
     let restarts = if restarts { placed.wanted.restarts } else { wanted.restarts };
     (Wanted { restarts, ..wanted }, if anew { as_it_is() } else { next })
-}
-
-/// Whether the last command about an instance that asked for a restart asked for a rolling one.
-fn is_rolling(scene: &Scene<'_>, index: u32) -> bool {
-    let goals = &scene.entry.goals;
-    let stamp = goals.all.as_ref().map_or(0, |all| all.stamp);
-    let own = goals.each.get(&index).filter(|own| own.stamp > stamp);
-    own.or(goals.all.as_ref()).is_some_and(|goal| goal.rolling)
 }
 
 /// An instance is as it should be; but its child may have come to an end.

@@ -51,6 +51,14 @@ pub(crate) fn health(
     }
 }
 
+/// Whether the last command about an instance that asked for a restart asked for a rolling one.
+pub(crate) fn restarts(scene: &Scene<'_>, index: u32) -> bool {
+    let goals = &scene.entry.goals;
+    let stamp = goals.all.as_ref().map_or(0, |all| all.stamp);
+    let own = goals.each.get(&index).filter(|own| own.stamp > stamp);
+    own.or(goals.all.as_ref()).is_some_and(|goal| goal.rolling)
+}
+
 /// How far the changes of a program may go now.
 #[derive(Debug)]
 pub(crate) struct Rolling<'a> {
