@@ -146,7 +146,7 @@ impl<K: Ord + Clone> Judge<K> {
         let silent = own_clock || now.since(witness.heard) >= lease * times;
         let bus = self.bus_since(lease / 2, now);
         let bus_there = own_touch || bus.is_some_and(|at| now.since(at) >= lease);
-        let unanswered = asking || unanswered(&witness.asks, now);
+        let unanswered = asking || self.unanswered(&witness.asks, now);
         if witness.expired && silent && bus_there && unanswered {
             return Verdict::Lost;
         }
@@ -156,7 +156,20 @@ impl<K: Ord + Clone> Judge<K> {
     /// Rule 7: whether nothing was heard by which the worker of this lease would live, and it left
     /// several asks unanswered: it has expired, or is about to.
     pub fn silent(&self, key: &K, now: BootTime) -> bool {
-        self.leases.get(key).is_some_and(|witness| unanswered(&witness.asks, now))
+        self.leases.get(key).is_some_and(|witness| self.unanswered(&witness.asks, now))
+    }
+
+    /// Whether a worker was asked often enough, for long enough, and did not answer. An ask counts
+    /// only when the bus has answered something of this scheduler's own since: if its link is stalled,
+    /// so are the asks or their answers (found by the simulation).
+    fn unanswered(&self, asks: &VecDeque<BootTime>, now: BootTime) -> bool {
+        let heard = self.own.back().map_or(BootTime(0), |(sent, _)| *sent);
+        let ripe = |ask: &&BootTime| now.since(**ask) >= ASK_PATIENCE && **ask <= heard;
+        let ripe: Vec<_> = asks.iter().filter(ripe).collect();
+        match (ripe.first(), ripe.last()) {
+            (Some(first), Some(last)) => ripe.len() >= ASKS_MIN && last.since(**first) >= ASKS_OVER,
+            _ => false,
+        }
     }
 
     /// Rule 5: since when the bus has been there without a gap longer than `gap`; `None` when it
@@ -174,14 +187,6 @@ impl<K: Ord + Clone> Judge<K> {
             since = *acked;
         }
         Some(since)
-    }
-}
-
-fn unanswered(asks: &VecDeque<BootTime>, now: BootTime) -> bool {
-    let ripe: Vec<_> = asks.iter().filter(|ask| now.since(**ask) >= ASK_PATIENCE).collect();
-    match (ripe.first(), ripe.last()) {
-        (Some(first), Some(last)) => ripe.len() >= ASKS_MIN && last.since(**first) >= ASKS_OVER,
-        _ => false,
     }
 }
 
@@ -273,6 +278,18 @@ mod tests {
         assert_eq!(j.verdict(&"w1", 2, false, at(4_450)), Verdict::Lost);
         j.answered(&"w1");
         assert_ne!(j.verdict(&"w1", 2, false, at(9_000)), Verdict::Lost);
+    }
+
+    #[test]
+    fn an_ask_over_a_stalled_link_is_no_sign_of_death() {
+        let mut j = judge(5_000, 0..0);
+        j.touched(&"w1", at(3_000));
+        j.expired(&"w1", at(5_050));
+        ask(&mut j, &[5_050, 5_200, 5_350, 5_500]);
+        let lost = |j: &Judge<&'static str>, t| j.verdict(&"w1", 2, false, at(t)) == Verdict::Lost;
+        assert!(!lost(&j, 5_700), "nothing came back since it was asked");
+        j.own_touch(at(5_600), at(5_720));
+        assert!(lost(&j, 5_730));
     }
 
     #[test]
