@@ -2,7 +2,7 @@
 //! on the bus, but for the verdicts on leases, which every scheduler reaches for itself, and for
 //! how long it has seen a child run.
 //!
-//! Everything about a program is in one [`Entry`], everything about a worker in one [`Host`]. What
+//! Everything about a program is in one `Entry`, everything about a worker in one `Host`. What
 //! is folded notes which programs it concerns, so that only these are planned for again.
 
 mod entry;

@@ -1,6 +1,6 @@
 //! Where the agent stands with the bus, step by step: connected, having learned what is there,
 //! having claimed its name, holding its leases, live. Only then does the supervisor get orders.
-//! What happens at each step is in [`crate::claim`] and [`crate::orders`].
+//! What happens at each step is in `claim` and `orders`.
 //!
 //! Pure: it takes what happened, and leaves what is to be done in a queue of [`Deed`]s, which the
 //! loop carries out at once, in this order. The simulation runs it on a virtual clock.

@@ -1,5 +1,5 @@
 //! Which exclusive children are to be killed by the agent, and when. Pure: the agent kills what is
-//! late ([`crate::enforce`]), and so does the simulation.
+//! late (`enforce`), and so does the simulation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - The reports of one instance go out one after the other, those of different instances at once,
-//!   [`DELIVERIES_MAX`] at most. A report about the worker goes out alone, after all before it.
+//!   `DELIVERIES_MAX` at most. A report about the worker goes out alone, after all before it.
 //! - [`Publisher::through`] says a number only when every report up to it is on the bus, or made
 //!   void by a later report that is still waiting and will be told again.
 
