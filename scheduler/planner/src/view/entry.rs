@@ -8,19 +8,21 @@ use dsbus_schema::ids::{Epoch, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::{Program, ProgramSpec};
 use dsbus_schema::status::Status;
+use smallvec::SmallVec;
 
 use super::{Goals, Placed, Seen};
 use crate::order::Summary;
 
-/// One instance, as the bus has it.
+/// One instance, as the bus has it. Nearly each has one placement and one state: they are kept
+/// within, since a plan for a lost worker reads all instances of its programs, and waits for memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Instance {
     /// Its placement; more than one only where an invariant was broken from outside.
-    pub(crate) placements: Vec<Placed>,
+    pub(crate) placements: SmallVec<[Placed; 1]>,
     /// Last sequence over all its placement keys, tombstones included.
     pub(crate) guard: u64,
     /// Last known states, by the worker that told them.
-    pub(crate) statuses: Vec<(WorkerName, Seen<Box<Status>>)>,
+    pub(crate) statuses: SmallVec<[(WorkerName, Seen<Box<Status>>); 1]>,
     /// What schedulers told.
     pub(crate) said: Option<Seen<Box<Status>>>,
     /// Last sequence of what schedulers told, tombstones included.
