@@ -1,11 +1,9 @@
 //! What is known of instances, workers and events in words.
 
+pub(crate) mod event;
 pub(crate) mod size;
 
-use anstyle::{AnsiColor, Style};
-use dsbus_schema::event::{Fact, Notice, NoticeFact, PlacementFact, ProcessFact, WorkerChange};
 use dsbus_schema::moment::Timestamp;
-use dsbus_schema::rollout::{RolloutChange, RolloutFact};
 use dsbus_schema::state::{State, WorkerState};
 use dsbus_schema::status::{DISABLED, InstanceRow};
 
@@ -109,127 +107,6 @@ pub(crate) fn length(seconds: u64) -> String {
         60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
         3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
-}
-
-/// What an event tells beyond its type.
-pub(crate) fn fact(fact: &Fact) -> String {
-    match fact {
-        Fact::Process(fact) => process(fact),
-        Fact::Placement(fact) => placement(fact),
-        Fact::Worker(fact) => fact.reason.clone().unwrap_or_default(),
-        Fact::Notice(fact) => notice(fact),
-        Fact::Output(fact) => fact.text.trim_end().to_owned(),
-        Fact::Rollout(fact) => rollout(fact),
-    }
-}
-
-fn notice(fact: &NoticeFact) -> String {
-    let hook = fact.hook.map(|hook| hook.to_string());
-    let exit = fact.exit.map(|exit| exit.to_string());
-    join([hook.as_deref(), exit.as_deref(), Some(fact.reason.as_str())])
-}
-
-fn rollout(fact: &RolloutFact) -> String {
-    let revision = format!("revision {}", fact.revision);
-    let by = fact.by.as_ref().map(|user| format!("by {user}"));
-    join([Some(revision.as_str()), Some(fact.reason.as_str()), by.as_deref()])
-}
-
-fn process(fact: &ProcessFact) -> String {
-    let pid = fact.pid.map(|pid| format!("pid {pid}"));
-    let exit = fact.exit.map(|exit| match fact.expected {
-        Some(false) => format!("{exit} (not expected)"),
-        Some(true) | None => exit.to_string(),
-    });
-    // What the worker gives as the reason when there is none but the exit itself.
-    let ended = fact.exit.map(|exit| format!("ended by itself: {exit}"));
-    let attempt = fact.attempt.filter(|n| *n > 1).map(|n| format!("try {n}"));
-    let stderr = fact.stderr_line.as_ref().map(|line| format!("stderr: {line}"));
-    join([
-        pid.as_deref(),
-        attempt.as_deref(),
-        fact.spawnerr.as_deref(),
-        exit.as_deref(),
-        fact.reason.as_deref().filter(|reason| Some(*reason) != ended.as_deref()),
-        stderr.as_deref(),
-    ])
-}
-
-fn placement(fact: &PlacementFact) -> String {
-    let way = match (&fact.from, &fact.to) {
-        (Some(from), Some(to)) => format!("{from} -> {to}"),
-        (None, Some(to)) => format!("-> {to}"),
-        (Some(from), None) => format!("{from} ->"),
-        (None, None) => String::new(),
-    };
-    join([Some(way.as_str()), Some(fact.reason.as_str())])
-}
-
-/// The style of an event's type.
-pub(crate) fn event_style(fact: &Fact) -> Style {
-    let colour = match fact {
-        Fact::Process(fact) => match fact.state {
-            State::Running => AnsiColor::Green,
-            State::Fatal | State::Unknown | State::Backoff => AnsiColor::Red,
-            State::Exited if fact.expected == Some(false) => AnsiColor::Red,
-            State::Pending | State::Starting | State::Stopping => AnsiColor::Yellow,
-            State::Stopped | State::Exited => return Style::new().dimmed(),
-        },
-        Fact::Placement(_) => AnsiColor::Cyan,
-        Fact::Worker(fact) => match fact.change {
-            WorkerChange::Started | WorkerChange::Back | WorkerChange::Uncordoned => {
-                AnsiColor::Green
-            }
-            WorkerChange::Lost
-            | WorkerChange::Awaited
-            | WorkerChange::Fenced
-            | WorkerChange::NameTaken
-            | WorkerChange::EventsDropped
-            | WorkerChange::Refused => AnsiColor::Red,
-            WorkerChange::AgentStarted
-            | WorkerChange::Stopping
-            | WorkerChange::Stopped
-            | WorkerChange::Cordoned
-            | WorkerChange::Draining
-            | WorkerChange::Drained => AnsiColor::Yellow,
-        },
-        Fact::Notice(fact) => match fact.change {
-            Notice::HookFailed
-            | Notice::HookTimedOut
-            | Notice::ProbeFailed
-            | Notice::OomKill
-            | Notice::ReloadFailed
-            | Notice::OutputLost
-            | Notice::DoesNotDie => AnsiColor::Red,
-            Notice::ReloadStarted | Notice::BinaryChanged | Notice::Recycled => AnsiColor::Yellow,
-            Notice::HookDone
-            | Notice::Reloaded
-            | Notice::ReloadSwitched
-            | Notice::OutputWrittenAgain => AnsiColor::Green,
-        },
-        Fact::Output(_) => return Style::new().dimmed(),
-        Fact::Rollout(fact) => match fact.change {
-            RolloutChange::Failed | RolloutChange::Reverted => AnsiColor::Red,
-            RolloutChange::Started | RolloutChange::Paused => AnsiColor::Yellow,
-            RolloutChange::Resumed | RolloutChange::Promoted | RolloutChange::Done => {
-                AnsiColor::Green
-            }
-        },
-    };
-    colour.on_default()
-}
-
-/// `epoch.seq`, which orders the events of an instance.
-pub(crate) fn order(fact: &Fact) -> String {
-    match fact {
-        // What the fleet tells of an instance without a place is outside of that order.
-        Fact::Process(fact) if fact.seq == 0 => "-".to_owned(),
-        Fact::Process(fact) => format!("{}.{}", fact.epoch, fact.seq),
-        Fact::Placement(fact) => fact.epoch.to_string(),
-        Fact::Notice(fact) => fact.epoch.to_string(),
-        Fact::Output(fact) => fact.epoch.to_string(),
-        Fact::Worker(_) | Fact::Rollout(_) => String::new(),
     }
 }
 

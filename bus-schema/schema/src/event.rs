@@ -1,16 +1,23 @@
 //! Events: one fact each, told by whoever saw it happen, as a CloudEvent 1.0 in structured JSON.
 
+mod fleet;
+mod listener;
 mod notice;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ids::{Epoch, FleetName, InstanceId, ProgramId, ProgramName, WorkerName};
+use crate::ids::{Epoch, FleetName, InstanceId, ProgramId, ProgramName, UserName, WorkerName};
 use crate::moment::Timestamp;
 use crate::rollout::RolloutFact;
 use crate::state::{Exit, State, Usage};
 
+pub use fleet::{
+    COMMAND_NAMES_MAX, CommandFact, GroupChange, GroupFact, Period, ProgramChange, ProgramFact,
+    SchedulerChange, SchedulerFact, TickFact, Verdict,
+};
+pub use listener::{ListenerChange, ListenerFact, USER_TEXT_MAX, UserFact};
 pub use notice::{Notice, NoticeFact, OUTPUT_BYTES_MAX, OutputFact, OutputKind};
 
 /// Who tells an event: the token after `event` in its subject.
@@ -20,6 +27,10 @@ pub enum Source {
     Worker(WorkerName),
     /// A scheduler, for the fleet.
     Fleet,
+    /// A person or a program, for itself.
+    User,
+    /// A listener, about itself.
+    Listener,
 }
 
 impl Source {
@@ -28,6 +39,8 @@ impl Source {
         match self {
             Source::Worker(worker) => worker.as_str(),
             Source::Fleet => "_fleet",
+            Source::User => "_user",
+            Source::Listener => "_listener",
         }
     }
 }
@@ -39,7 +52,7 @@ pub struct Event {
     pub specversion: String,
     /// Id; the same event published twice has the same. Also the `Nats-Msg-Id`.
     pub id: Uuid,
-    /// `/dsbus/<fleet>/<worker or _fleet>`.
+    /// `/dsbus/<fleet>/<worker, _fleet, _user or _listener>`.
     pub source: String,
     /// `io.dsbus.<kind>.<type>.v1`, lower case.
     #[serde(rename = "type")]
@@ -86,6 +99,20 @@ pub enum Fact {
     Output(OutputFact),
     /// A step of a rollout. Kind `rollout`.
     Rollout(RolloutFact),
+    /// A declaration changed. Kind `program`.
+    Program(ProgramFact),
+    /// Something happened to a group. Kind `group`.
+    Group(GroupFact),
+    /// A command was accepted or refused. Kind `command`.
+    Command(CommandFact),
+    /// Something happened to a scheduler. Kind `scheduler`.
+    Scheduler(SchedulerFact),
+    /// Time went by. Kind `tick`.
+    Tick(TickFact),
+    /// A person or a program said something. Kind `user`, TYPE is theirs.
+    User(UserFact),
+    /// Something happened to a listener. Kind `listener`.
+    Listener(ListenerFact),
 }
 
 /// A change of state of an instance. Ordered by (`epoch`, `seq`), without gaps.
@@ -95,6 +122,12 @@ pub struct ProcessFact {
     pub name: InstanceId,
     /// Identity of the program.
     pub id: ProgramId,
+    /// The group of the program, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<ProgramName>,
+    /// Name of the copy, where the program gives its copies names: `web_00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// Where.
     pub worker: Option<WorkerName>,
     /// Epoch of the placement.
@@ -223,11 +256,18 @@ impl Fact {
             Fact::Notice(_) => "notice",
             Fact::Output(_) => "output",
             Fact::Rollout(_) => "rollout",
+            Fact::Program(_) => "program",
+            Fact::Group(_) => "group",
+            Fact::Command(_) => "command",
+            Fact::Scheduler(_) => "scheduler",
+            Fact::Tick(_) => "tick",
+            Fact::User(_) => "user",
+            Fact::Listener(_) => "listener",
         }
     }
 
     /// The TYPE: the last token of the subject.
-    pub fn type_name(&self) -> &'static str {
+    pub fn type_name(&self) -> &str {
         match self {
             Fact::Process(fact) => fact.state.name(),
             Fact::Placement(fact) => match fact.change {
@@ -255,6 +295,20 @@ impl Fact {
             Fact::Notice(fact) => fact.change.type_name(),
             Fact::Output(fact) => fact.type_name(),
             Fact::Rollout(fact) => fact.change.type_name(),
+            Fact::Program(fact) => match fact.change {
+                ProgramChange::Added => "ADDED",
+                ProgramChange::Changed => "CHANGED",
+                ProgramChange::Removed => "REMOVED",
+            },
+            Fact::Group(fact) => fact.change.type_name(),
+            Fact::Command(fact) => match fact.verdict {
+                Verdict::Accepted => "ACCEPTED",
+                Verdict::Refused => "REFUSED",
+            },
+            Fact::Scheduler(fact) => fact.change.type_name(),
+            Fact::Tick(fact) => fact.tick.type_name(),
+            Fact::User(fact) => fact.name.as_str(),
+            Fact::Listener(fact) => fact.change.type_name(),
         }
     }
 
@@ -265,15 +319,54 @@ impl Fact {
             Fact::Placement(fact) => Some(&fact.name),
             Fact::Notice(fact) => Some(&fact.name),
             Fact::Output(fact) => Some(&fact.name),
-            Fact::Worker(_) | Fact::Rollout(_) => None,
+            Fact::Worker(_)
+            | Fact::Rollout(_)
+            | Fact::Program(_)
+            | Fact::Group(_)
+            | Fact::Command(_)
+            | Fact::Scheduler(_)
+            | Fact::Tick(_)
+            | Fact::User(_)
+            | Fact::Listener(_) => None,
         }
     }
 
-    /// The program it is about, where it is about one.
-    pub fn program(&self) -> Option<&ProgramName> {
+    /// The program it is about, where it is about one; a group or a listener has its name from the
+    /// same namespace.
+    pub fn program(&self) -> Option<ProgramName> {
         match self {
-            Fact::Rollout(fact) => Some(&fact.program),
-            other => other.instance().map(|name| &name.program),
+            Fact::Rollout(fact) => Some(fact.program.clone()),
+            Fact::Program(fact) => Some(fact.program.clone()),
+            Fact::Group(fact) => Some(fact.group.clone()),
+            Fact::Listener(fact) => Some(fact.listener.clone()),
+            Fact::Command(fact) => fact.program(),
+            Fact::Process(_)
+            | Fact::Placement(_)
+            | Fact::Notice(_)
+            | Fact::Output(_)
+            | Fact::Worker(_)
+            | Fact::Scheduler(_)
+            | Fact::Tick(_)
+            | Fact::User(_) => self.instance().map(|name| name.program.clone()),
+        }
+    }
+
+    /// The user it comes from, where its subject names one: permissions pin that token.
+    pub fn user(&self) -> Option<&UserName> {
+        match self {
+            Fact::Command(fact) => Some(&fact.by),
+            Fact::User(fact) => Some(&fact.by),
+            Fact::Process(_)
+            | Fact::Placement(_)
+            | Fact::Notice(_)
+            | Fact::Output(_)
+            | Fact::Worker(_)
+            | Fact::Rollout(_)
+            | Fact::Program(_)
+            | Fact::Group(_)
+            | Fact::Scheduler(_)
+            | Fact::Tick(_)
+            | Fact::Listener(_) => None,
         }
     }
 
@@ -285,6 +378,13 @@ impl Fact {
             Fact::Notice(fact) => fact.name.to_string(),
             Fact::Output(fact) => fact.name.to_string(),
             Fact::Rollout(fact) => fact.program.to_string(),
+            Fact::Program(fact) => fact.program.to_string(),
+            Fact::Group(fact) => fact.group.to_string(),
+            Fact::Command(fact) => fact.verb.clone(),
+            Fact::Scheduler(fact) => fact.scheduler.clone(),
+            Fact::Tick(fact) => fact.when.to_string(),
+            Fact::User(fact) => fact.by.to_string(),
+            Fact::Listener(fact) => fact.listener.to_string(),
         }
     }
 }

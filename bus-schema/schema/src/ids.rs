@@ -119,6 +119,11 @@ name!(
     UserName, "user"
 );
 
+name!(
+    /// The TYPE of an event that a person or a program makes up.
+    EventType, "type of event"
+);
+
 impl Default for FleetName {
     fn default() -> Self {
         FleetName("default".into())

@@ -45,10 +45,16 @@ pub fn worker(fleet: &FleetName, worker: &WorkerName, verb: WorkerVerb) -> Strin
     format!("dsbus.{fleet}.worker.{worker}.{}", verb.name())
 }
 
-/// The subject of an event.
+/// The subject of an event. Where it is about no instance but from a user, the user's name stands
+/// for the index: who may say something is then one wildcard.
 pub fn event(fleet: &FleetName, source: &Source, fact: &Fact) -> String {
-    let program = fact.program().map_or("_", ProgramName::as_str);
-    let index = fact.instance().map_or_else(|| "_".to_owned(), |name| name.index.to_string());
+    let program = fact.program();
+    let program = program.as_ref().map_or("_", ProgramName::as_str);
+    let index = match (fact.instance(), fact.user()) {
+        (Some(name), _) => name.index.to_string(),
+        (None, Some(user)) => user.to_string(),
+        (None, None) => "_".to_owned(),
+    };
     event_tokens(fleet.as_str(), source.token(), fact.kind(), program, &index, fact.type_name())
 }
 

@@ -105,7 +105,16 @@ fn concerns(event: &Event, worker: &WorkerName) -> bool {
         Fact::Process(fact) => is(&fact.worker),
         Fact::Placement(fact) => is(&fact.from) || is(&fact.to),
         Fact::Worker(fact) => fact.worker == *worker,
-        Fact::Notice(_) | Fact::Output(_) | Fact::Rollout(_) => false,
+        Fact::Notice(_)
+        | Fact::Output(_)
+        | Fact::Rollout(_)
+        | Fact::Program(_)
+        | Fact::Group(_)
+        | Fact::Command(_)
+        | Fact::Scheduler(_)
+        | Fact::Tick(_)
+        | Fact::User(_)
+        | Fact::Listener(_) => false,
     }
 }
 
@@ -212,14 +221,14 @@ fn line(event: &Event) -> String {
         _ => time,
     };
     let source = event.source.rsplit('/').next().unwrap_or_default();
-    let (kind, order) = (event.data.type_name(), describe::order(&event.data));
-    let style = describe::event_style(&event.data);
+    let (kind, order) = (event.data.type_name(), describe::event::order(&event.data));
+    let style = describe::event::style(&event.data);
     let gap = 10_usize.saturating_sub(kind.len());
     let text = format!(
         "{time}  {source:8} {:12} {style}{kind}{style:#}{:gap$} {order:6} {}",
         event.subject,
         "",
-        describe::fact(&event.data)
+        describe::event::fact(&event.data)
     );
     text.trim_end().to_owned()
 }

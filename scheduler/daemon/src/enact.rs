@@ -13,6 +13,7 @@ use dsbus_schema::storage::{Bucket, fleet_status_key, goal_key};
 use std::time::Duration;
 use uuid::Uuid;
 
+use crate::run::Shared;
 use crate::writes::{
     Goals, Group, Writer, Writes, goal_after, goal_of, goal_pattern, group_writes, said,
 };
@@ -28,6 +29,7 @@ pub(crate) type Folded = (Bucket, Entry);
 pub(crate) struct Enactor<'a> {
     pub(crate) bus: &'a Bus,
     pub(crate) id: &'a str,
+    pub(crate) shared: &'a Shared,
 }
 
 impl Enactor<'_> {
@@ -105,7 +107,9 @@ impl Enactor<'_> {
         let write = Write::put(fleet_status_key(name), &status)?.expect(guard);
         let writes = Writes { bucket: Bucket::Status, writes: vec![write.clone()] };
         let seq = self.bus.write(Bucket::Status, write).await?;
-        verify::publish(self.bus, event, Fact::Process(fleet_fact(name, &status)));
+        let group =
+            self.shared.lock().view.program(&name.program).and_then(|p| p.spec.group.clone());
+        verify::publish(self.bus, event, Fact::Process(fleet_fact(name, group, &status)));
         Ok(writes.entries(seq, clock::wall()))
     }
 
@@ -191,10 +195,12 @@ impl Enactor<'_> {
     }
 }
 
-fn fleet_fact(name: &InstanceId, status: &Status) -> ProcessFact {
+fn fleet_fact(name: &InstanceId, group: Option<ProgramName>, status: &Status) -> ProcessFact {
     ProcessFact {
         name: name.clone(),
         id: status.id,
+        group,
+        process: None,
         worker: None,
         epoch: status.epoch,
         seq: 0,

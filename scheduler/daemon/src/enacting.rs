@@ -119,7 +119,7 @@ impl Scheduler {
     }
 
     async fn enact(&self, groups: Vec<Group>) -> Vec<(Group, Result<Vec<Folded>, Error>)> {
-        let enactor = Enactor { bus: &self.bus, id: &self.id };
+        let enactor = Enactor { bus: &self.bus, id: &self.id, shared: &self.shared };
         let enacting = groups.into_iter().map(|group| {
             let enactor = &enactor;
             async move {

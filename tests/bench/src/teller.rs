@@ -80,6 +80,8 @@ impl Teller {
         ProcessFact {
             name: self.name.clone(),
             id: placement.id,
+            group: None,
+            process: None,
             worker: Some(self.worker.clone()),
             epoch: placement.epoch,
             seq: self.said.events,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Channel;
-use crate::ids::{Epoch, InstanceId, ProgramId, WorkerName};
+use crate::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
 use crate::program::HookPoint;
 use crate::state::Exit;
 
@@ -110,6 +110,12 @@ pub struct OutputFact {
     pub name: InstanceId,
     /// Identity of the program.
     pub id: ProgramId,
+    /// The group of the program, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<ProgramName>,
+    /// Name of the copy, where the program gives its copies names: `web_00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// Where.
     pub worker: WorkerName,
     /// Epoch of the placement.

@@ -136,9 +136,13 @@ fn about_parameter(name: &str) -> Value {
         "user" => "Who sends it; `anonymous` on a bus without authentication.",
         "worker" => "Name of a worker.",
         "program" => "Name of a program; `_` for an event that is about none.",
-        "index" => "Which copy, from 0; `_` for an event that is about none.",
-        "source" => "Who tells it: a worker, or `_fleet` for schedulers.",
-        "kind" => "`process`, `placement`, `worker`, `notice` or `output`.",
+        "index" => "Which copy, from 0; the user, for an event from one; else `_`.",
+        "source" => {
+            "Who tells it: a worker; `_fleet` for schedulers, `_user` for people, `_listener` for listeners."
+        }
+        "kind" => {
+            "What it is about: `process`, `placement`, `worker`, `notice`, `output`, `rollout`, `program`, `group`, `command`, `scheduler`, `tick`, `user` or `listener`."
+        }
         "type" => "The new state, or what was done, in capitals.",
         "seconds" => "The lease, in whole seconds.",
         _ => "Made up by its owner.",

@@ -149,6 +149,15 @@ impl ProgramSpec {
         .collect()
     }
 
+    /// The name that the program gives a copy (`web_00`), where it gives one that does not depend
+    /// on the worker's host or environment.
+    pub fn copy_name(&self, name: &InstanceId, worker: &WorkerName) -> Option<String> {
+        let template = self.process_name.as_ref()?;
+        let mut variables = self.variables(name, worker, "");
+        variables.remove("host_node_name");
+        super::expand::expand(template, &variables).ok()
+    }
+
     /// The name of a copy: `web` or `web_00`, which Supervisor calls process name.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ pub(crate) fn fact(name: InstanceId, epoch: u64, seq: u64) -> ProcessFact {
     ProcessFact {
         name,
         id: placement(epoch, 5).id,
+        group: None,
+        process: None,
         worker: Some(worker()),
         epoch: Epoch(epoch),
         seq,

@@ -5,10 +5,12 @@ use dsbus_schema::event::{
     Fact, Notice, NoticeFact, OutputFact, OutputKind, WorkerChange, WorkerFact,
 };
 use dsbus_schema::ids::InstanceId;
+
 use uuid::Uuid;
 
 use super::Driver;
 use crate::clock::{self, Now};
+use crate::instance::Instance;
 use crate::output::Said;
 use crate::protocol::Reported;
 use crate::streams::{Speaker, Told};
@@ -97,10 +99,14 @@ impl Driver {
         if self.reports.bytes() > OUTPUT_WAITING_MAX {
             return self.reports.drop_one();
         }
+        let worker = self.config.worker.clone();
+        let spec = self.table.get(&of.name).map(Instance::spec);
         let fact = Box::new(Fact::Output(OutputFact {
+            group: spec.and_then(|spec| spec.group.clone()),
+            process: spec.and_then(|spec| spec.copy_name(&of.name, &worker)),
             name: of.name,
             id: of.id,
-            worker: self.config.worker.clone(),
+            worker,
             epoch: of.epoch,
             pid: of.pid,
             channel: of.channel,

@@ -46,6 +46,8 @@ impl Instance {
         let fact = ProcessFact {
             name: self.name.clone(),
             id: self.placed.id,
+            group: self.placed.spec.group.clone(),
+            process: self.placed.spec.copy_name(&self.name, &self.worker),
             worker: Some(self.worker.clone()),
             epoch: self.epoch,
             seq: self.seq,
