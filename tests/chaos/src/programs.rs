@@ -47,8 +47,10 @@ pub(crate) fn declared(
     clients: usize,
     unfenced: bool,
 ) -> Outcome<Vec<(String, Keys)>> {
+    // Unfenced, whichever worker is frozen must have one.
+    let singles = if unfenced { 12 } else { 4 };
     let mut all = vec![
-        ("single".to_owned(), witness(directory, 4, Some(5))?),
+        ("single".to_owned(), witness(directory, singles, Some(5))?),
         ("patient".to_owned(), witness(directory, 2, Some(15))?),
         ("web".to_owned(), witness(directory, 6, None)?),
     ];
