@@ -101,11 +101,11 @@ async fn what_a_reader_died_with_comes_again_first() {
 
 #[tokio::test]
 async fn one_reads_and_others_stand_by() {
-    let (_server, bus) = fleet().await;
+    let (server, bus) = fleet().await;
     tell(&bus, 1..=1).await;
     let mut reading = one(&bus);
     assert_eq!(take(&mut reading, 1).await, first([1]));
-    let mut standing_by = one(&connect(&_server).await);
+    let mut standing_by = one(&connect(&server).await);
     tell(&bus, 2..=100).await;
     tokio::select! {
         heard = standing_by.next() => panic!("{heard:?}"),
