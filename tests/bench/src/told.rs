@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use dsbus_client::{Begin, Bus, DurableOptions, Share};
+use dsbus_harness::NatsServer;
 use dsbus_schema::event::{Event, Fact, Source, WorkerChange, WorkerFact};
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::state::State;
@@ -42,6 +43,8 @@ const GOALS: [(usize, f64); 2] = [(50, 2.0), (99, 10.0)];
 /// Events that wait, and how many of them a second a listener must take.
 const QUEUED: usize = 100_000;
 const DRAINED_PER_SECOND: f64 = 20_000.0;
+/// Until JetStream is ready.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Publishes on their way at once.
 const PUBLISHING: usize = 256;
 
@@ -196,11 +199,14 @@ pub(crate) fn run(setting: Setting) -> Outcome<Report> {
 pub(crate) fn drain(setting: Setting) -> Outcome<Report> {
     let mut report = Report::default();
     let queued = setting.rounds(QUEUED, QUEUED / 20);
-    let fleet = Fleet::start(1, 0)?;
+    let nats = NatsServer::start();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut rates = Vec::new();
     let stored = runtime.block_on(async {
-        let bus = Bus::connect(options(&fleet.nats.url(), "bench-drain")).await?;
+        let bus = Bus::connect(options(&nats.url(), "bench-drain")).await?;
+        while bus.provision(None).await.is_err() {
+            tokio::time::sleep(AGAIN).await;
+        }
         let begun = now();
         publish(&bus, queued).await?;
         let stored = float(queued) / now().since(begun).as_secs_f64();
