@@ -8,6 +8,7 @@ mod create;
 mod dev;
 mod disable;
 mod drain;
+mod emit;
 mod enable;
 mod events;
 mod explain;
@@ -71,6 +72,7 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Logs(args) => connection::run(logs::run(config, &args)),
         Verb::Clear(args) => connection::run(clear::run(config, &args)),
         Verb::Events(args) => connection::run(events::run(config, &args)),
+        Verb::Emit(args) => connection::run(emit::run(config, &args)),
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),
         Verb::Worker(args) => worker::run(config, args),

@@ -74,6 +74,7 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Logs(_)
         | Verb::Clear(_)
         | Verb::Events(_)
+        | Verb::Emit(_)
         | Verb::Dev(_)
         | Verb::Tied(_)
         | Verb::Gzip => logging::verb(&around),

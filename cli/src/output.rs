@@ -2,7 +2,7 @@
 //! error; colours leave both where they are not wanted (`NO_COLOR`, no terminal).
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
@@ -54,6 +54,31 @@ pub(crate) fn paragraph(text: &str) -> io::Result<()> {
     }
 }
 
+/// An answer of many lines, which are written together.
+#[derive(Debug)]
+pub(crate) struct Bulk(BufWriter<anstream::AutoStream<StdoutLock<'static>>>);
+
+/// Begins an answer of many lines. Whoever reads sees them after a flush.
+pub(crate) fn bulk() -> Bulk {
+    wipe();
+    Bulk(BufWriter::new(anstream::stdout().lock()))
+}
+
+impl Write for Bulk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Columns of the terminal; `None` where there is none.
+pub(crate) fn width() -> Option<usize> {
+    comfy_table::Table::new().width().map(usize::from)
+}
+
 /// Text of the answer as it is: output of a child. Its own escape sequences are its own business.
 ///
 /// # Errors
@@ -70,14 +95,6 @@ pub(crate) fn raw(text: &str) -> io::Result<()> {
 /// When nobody reads it.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     line(serde_json::to_string_pretty(value)?)
-}
-
-/// One JSON document on one line.
-///
-/// # Errors
-/// When nobody reads it.
-pub(crate) fn json_line(value: &impl Serialize) -> io::Result<()> {
-    line(serde_json::to_string(value)?)
 }
 
 /// A table, fitted to the terminal.

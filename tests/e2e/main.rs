@@ -10,6 +10,7 @@ mod declare;
 mod declared;
 mod dev;
 mod drain;
+mod events;
 mod exclusive;
 mod facilities;
 mod facts;

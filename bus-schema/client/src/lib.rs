@@ -11,6 +11,7 @@ mod durable;
 mod entry;
 mod error;
 mod events;
+mod past;
 mod provision;
 mod request;
 mod serve;
@@ -25,6 +26,7 @@ pub use durable::{ACK_WAIT, Begin, Durable, DurableOptions, Heard, STAND_BY, Sha
 pub use entry::{Entry, Value};
 pub use error::Error;
 pub use events::EventFeed;
+pub use past::Kept;
 pub use serve::{Refusal, Request, Served, WorkerRequest};
 pub use storage::{BATCH_WRITES_MAX, Expect, Write};
 pub use watch::{From, Item, WATCH_QUEUE_MAX, Watch};
