@@ -19,6 +19,7 @@ mod fleet;
 mod flood;
 mod floor;
 mod idle;
+mod listen;
 mod machine;
 mod markers;
 mod member;
@@ -78,7 +79,8 @@ const BENCHES: &[Bench] = &[
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
     Bench { name: "failover", title: "a worker is lost", run: failover::run },
     Bench { name: "told", title: "a child's end to its event", run: told::run },
-    Bench { name: "drain", title: "a listener that was away", run: told::drain },
+    Bench { name: "boot", title: "the events of a boot, told to a listener", run: listen::boot },
+    Bench { name: "drain", title: "a listener that was away", run: listen::drain },
     Bench { name: "bus", title: "messages while nothing happens", run: bus::instances },
     Bench { name: "crew", title: "1,000 workers on one server", run: bus::workers },
 ];
