@@ -8,6 +8,7 @@ mod config;
 mod reader;
 
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,11 +76,12 @@ impl Bus {
     pub fn durable(&self, options: DurableOptions) -> Durable {
         let (sender, heard) = mpsc::channel(usize::from(options.window.get()));
         let (close, closed) = oneshot::channel();
-        let shared = Arc::new(Shared::default());
+        let hold = AtomicU16::new(options.window.get());
+        let shared = Arc::new(Shared { book: Mutex::default(), settled: Notify::new(), hold });
         let stream = events_stream(self.fleet());
-        let reader = Reader::new(self.clone(), stream, options, shared);
+        let reader = Reader::new(self.clone(), stream, options, shared.clone());
         let task = tokio::spawn(reader.run(sender, closed));
-        Durable { heard, close, task }
+        Durable { heard, close, task, shared }
     }
 
     /// Forgets a durable consumer, and with it how far it got. Whether there was one.
@@ -103,9 +105,18 @@ pub struct Durable {
     heard: mpsc::Receiver<Result<Heard, Error>>,
     close: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
+    shared: Arc<Shared>,
 }
 
 impl Durable {
+    /// Holds no more than so many events at once from now on, of the window that all readers share:
+    /// what a slow reader has not taken, another one may ([`Share::Many`]). As many as the window
+    /// unless set.
+    pub fn hold(&self, most: NonZeroU16) {
+        self.shared.hold.store(most.get(), Ordering::Relaxed);
+        self.shared.settled.notify_one();
+    }
+
     /// The next event. Cancelling this loses nothing.
     ///
     /// # Errors
@@ -177,10 +188,12 @@ impl Drop for Heard {
 }
 
 /// What a reader's task and its events share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     book: Mutex<Book>,
     settled: Notify,
+    /// Most events that this reader holds.
+    hold: AtomicU16,
 }
 
 impl Shared {

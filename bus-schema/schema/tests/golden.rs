@@ -53,6 +53,7 @@ const KINDS: &[(&str, Again)] = &[
     ("pong", again::<Pong>),
     ("program", again::<Program>),
     ("program-all", again::<Program>),
+    ("program-eventlistener", again::<Program>),
     ("refused", again::<Refused>),
     ("scheduler-touch", again::<SchedulerTouch>),
     ("status", again::<Status>),

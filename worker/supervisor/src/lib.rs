@@ -34,7 +34,7 @@ mod streams;
 pub mod table;
 mod users;
 
-pub use config::{CapacityChoice, CgroupChoice, Config, Owner, Settings};
+pub use config::{Bridge, CapacityChoice, CgroupChoice, Config, Owner, Settings};
 pub use driver::run;
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;

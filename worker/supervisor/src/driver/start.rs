@@ -53,6 +53,7 @@ impl Driver {
         let instance = self.table.get(name);
         Who {
             name,
+            id: instance.map_or(ProgramId(Uuid::nil()), Instance::program_id),
             epoch: instance.map_or(Epoch(0), Instance::epoch),
             worker: &self.config.worker,
             fleet: &self.config.fleet,
