@@ -17,6 +17,7 @@ mod failover;
 mod faults;
 mod fleet;
 mod jobs;
+mod logs;
 mod output;
 mod process;
 mod proxy;

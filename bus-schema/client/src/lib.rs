@@ -5,6 +5,7 @@
 //! compare-and-set are one, and a [`Watch`] survives the death of a stream's leader.
 
 mod ack;
+mod calls;
 mod connect;
 mod consumer;
 mod entry;
@@ -19,6 +20,7 @@ mod tail;
 mod watch;
 mod wire;
 
+pub use calls::{Call, Calls};
 pub use connect::{Bus, ConnectOptions};
 pub use entry::{Entry, Value};
 pub use error::Error;
