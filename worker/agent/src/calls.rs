@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Refusal, Served, WorkerRequest};
-use dsbus_schema::call::{Clear, Cleared, LOG_BYTES_MAX, LogAsk, Pong, WorkerVerb};
+use dsbus_schema::call::{
+    Clear, Cleared, LOG_BYTES_MAX, LogAsk, Pong, WorkerVerb, output_bytes_max,
+};
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::moment::BootTime;
@@ -67,10 +69,12 @@ pub(crate) async fn serve(
     worker: &WorkerName,
     desk: Arc<Desk>,
 ) -> Result<Served, Error> {
-    bus.serve_worker(worker, move |request| answer(desk.clone(), request)).await
+    let most = LOG_BYTES_MAX.min(output_bytes_max(bus.payload_max()));
+    bus.serve_worker(worker, move |request| answer(desk.clone(), request, most)).await
 }
 
-async fn answer(desk: Arc<Desk>, request: WorkerRequest) -> Result<Value, Refusal> {
+/// Answers; with at most so many bytes of a log.
+async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<Value, Refusal> {
     match request.verb {
         WorkerVerb::Ping if desk.live() => {
             // When it is full, the loop is about to touch anyway.
@@ -80,7 +84,9 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest) -> Result<Value, Refusa
         WorkerVerb::Ping => Err(Refusal::silent()),
         WorkerVerb::Log => {
             let ask: LogAsk = read(&request)?;
-            tokio::task::spawn_blocking(move || log(&desk, &ask)).await.map_err(|e| failed(&e))?
+            tokio::task::spawn_blocking(move || log(&desk, &ask, most))
+                .await
+                .map_err(|e| failed(&e))?
         }
         // It is answered elsewhere, if at all.
         WorkerVerb::LogBulk => Err(Refusal::silent()),
@@ -93,8 +99,8 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest) -> Result<Value, Refusa
 }
 
 /// Reads what fits into an answer here; whoever needs more than that asks elsewhere next.
-fn log(desk: &Desk, ask: &LogAsk) -> Result<Value, Refusal> {
-    let found = logs::read(&desk.directory, ask, LOG_BYTES_MAX, &Held::default());
+fn log(desk: &Desk, ask: &LogAsk, most: usize) -> Result<Value, Refusal> {
+    let found = logs::read(&desk.directory, ask, most, &Held::default());
     match found.map_err(|e| failed(&e))? {
         Found::Part(part) => {
             if ask.wait_ms > 0 || part.more {

@@ -150,9 +150,9 @@ impl LogPart {
     }
 }
 
-/// Most bytes of output in an answer when a NATS message may have `payload_max` bytes.
+/// Most bytes of output in an answer when a NATS message may have `payload_max` bytes; at least one.
 pub fn output_bytes_max(payload_max: usize) -> usize {
-    payload_max.saturating_sub(FRAME_BYTES) / 4 * 3
+    (payload_max.saturating_sub(FRAME_BYTES) / 4 * 3).max(1)
 }
 
 fn base64_len(bytes: usize) -> usize {
@@ -198,7 +198,7 @@ mod tests {
             assert!(said.len() <= 1 << 20, "{}", said.len());
             assert_eq!(serde_json::from_str::<LogPart>(&said).unwrap().into_output(), output);
         }
-        assert_eq!(output_bytes_max(0), 0);
+        assert_eq!(output_bytes_max(0), 1);
     }
 
     #[test]

@@ -12,16 +12,25 @@ pub(super) struct Lines {
     prefix: Option<Vec<u8>>,
     /// The begin of a line whose end is still to come.
     begun: Vec<u8>,
+    /// The end of what was shown of one instance is no end of a line.
+    in_a_line: bool,
+    /// Nothing was to follow.
+    ended: bool,
 }
 
 impl Lines {
     pub(super) fn new(prefix: Option<Vec<u8>>) -> Lines {
-        Lines { prefix, begun: Vec::new() }
+        Lines { prefix, begun: Vec::new(), in_a_line: false, ended: false }
     }
 
     /// What can be shown now.
     pub(super) fn add(&mut self, output: Vec<u8>) -> Vec<u8> {
-        let Some(prefix) = &self.prefix else { return output };
+        let Some(prefix) = &self.prefix else {
+            let Some(last) = output.last() else { return output };
+            let apart = std::mem::replace(&mut self.in_a_line, *last != b'\n') && self.ended;
+            self.ended = false;
+            return if apart { [b"\n", &*output].concat() } else { output };
+        };
         let mut shown = Vec::with_capacity(output.len() + output.len() / 4);
         for line in output.split_inclusive(|byte| *byte == b'\n') {
             self.begun.extend_from_slice(line);
@@ -37,8 +46,10 @@ impl Lines {
         shown
     }
 
-    /// Nothing follows: what was begun is a line.
+    /// Nothing follows: what was begun is a line. Of one instance it becomes one only if something
+    /// comes after all, which is no part of it.
     pub(super) fn end(&mut self) -> Vec<u8> {
+        self.ended = true;
         if self.begun.is_empty() { Vec::new() } else { self.add(b"\n".to_vec()) }
     }
 }
@@ -51,7 +62,11 @@ mod tests {
     fn one_instance_is_shown_as_it_is() {
         let mut lines = Lines::new(None);
         assert_eq!(lines.add(b"a\xff\nb".to_vec()), b"a\xff\nb");
+        assert_eq!(lines.add(b"c".to_vec()), b"c");
         assert_eq!(lines.end(), b"");
+        assert_eq!(lines.add(Vec::new()), b"");
+        assert_eq!(lines.add(b"another\n".to_vec()), b"\nanother\n", "from another worker");
+        assert_eq!((lines.end(), lines.add(b"d".to_vec())), (Vec::new(), b"d".to_vec()));
     }
 
     #[test]

@@ -31,7 +31,14 @@ pub(super) struct Part {
     pub(super) written: i128,
     pub(super) content: Content,
     /// It was removed, and so may have been others after it.
-    pub(super) removed: bool,
+    pub(super) removed: Option<Removed>,
+}
+
+/// What is known of a file that was removed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Removed {
+    /// The one after it, if that was seen.
+    pub(super) next: Option<Identity>,
 }
 
 #[derive(Debug)]
@@ -79,7 +86,7 @@ impl Part {
     fn new(metadata: &Metadata, content: Content) -> Part {
         let written = i128::from(metadata.mtime()) * 1_000_000_000;
         let written = written + i128::from(metadata.mtime_nsec());
-        Part { identity: Identity::of(metadata), written, content, removed: false }
+        Part { identity: Identity::of(metadata), written, content, removed: None }
     }
 
     /// Reads from this offset on, until `room` is full or nothing more is there; how much.
@@ -153,7 +160,7 @@ impl Chain {
 
     /// Adds one that is not there any more; its index.
     pub(super) fn add_removed(&mut self, part: Part) -> usize {
-        self.parts.push(Part { removed: true, ..part });
+        self.parts.push(part);
         self.parts.len() - 1
     }
 

@@ -4,14 +4,14 @@ use std::io;
 
 use dsbus_schema::call::LogPlace;
 
-use super::chain::{Chain, Content};
+use super::chain::{Chain, Content, Part};
 use super::held::Held;
 
 /// Compressed files that a place is looked for in: each is unpacked up to it.
 const UNPACKED_MAX: usize = 4;
 /// When a file is full its successor is made at once. If the oldest that is left is younger than that
-/// by more than this, which is a tick of the clock that stamps files and some, it is not that one.
-const SUCCESSION_MAX_NANOS: i128 = 20_000_000;
+/// by more than this, which is the longest tick of the clock that stamps files, it is not that one.
+const SUCCESSION_MAX_NANOS: i128 = 12_000_000;
 
 /// A place in the open files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,14 +160,18 @@ pub(super) fn gather(
     Ok(Gathered { output, next, more, skipped })
 }
 
-/// Whether what follows this file may have been removed.
+/// Whether what follows this file was removed, or may have been.
 fn is_gap(chain: &mut Chain, index: usize) -> io::Result<bool> {
     let Some(part) = chain.part(index)? else { return Ok(false) };
-    let (removed, written) = (part.removed, part.written);
+    let (Some(removed), written) = (part.removed, part.written) else { return Ok(false) };
     let Some(next) = index.checked_sub(1) else { return Ok(false) };
-    let born = chain.part(next)?.map_or(0, |next| i128::from(next.identity.born) * 1000);
+    let Some(Part { identity, .. }) = chain.part(next)? else { return Ok(false) };
+    if let Some(known) = removed.next {
+        return Ok(known != *identity);
+    }
+    let born = i128::from(identity.born) * 1000;
     // Where the file system does not know, it may be any.
-    Ok(removed && (born == 0 || born - written > SUCCESSION_MAX_NANOS))
+    Ok(born == 0 || born - written > SUCCESSION_MAX_NANOS)
 }
 
 /// Whether there is something after this position.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dsbus_schema::call::LogPlace;
 use dsbus_schema::moment::BootTime;
 
-use super::chain::{Chain, Content, Identity, Part};
+use super::chain::{Chain, Content, Identity, Part, Removed};
 use crate::clock;
 
 /// Most files; each is a descriptor, and room on the disk if it is removed.
@@ -24,6 +24,8 @@ pub(crate) struct Held(Mutex<Vec<One>>);
 struct One {
     identity: Identity,
     read: BootTime,
+    /// The file after it, as soon as there was one.
+    next: Option<Identity>,
     /// One reader goes on with what is unpacked.
     content: Content,
 }
@@ -43,7 +45,10 @@ impl Held {
         let all = self.all();
         let one = all.iter().find(|one| one.identity.is_of(place))?;
         match &one.content {
-            Content::Plain(file) => Part::plain(Arc::clone(file)).ok(),
+            Content::Plain(file) => {
+                let part = Part::plain(Arc::clone(file)).ok()?;
+                Some(Part { removed: Some(Removed { next: one.next }), ..part })
+            }
             Content::Packed(_) => None,
         }
     }
@@ -63,14 +68,24 @@ impl Held {
 
     /// Keeps the file that a place is in.
     pub(super) fn keep(&self, chain: Chain, place: LogPlace) {
-        let part = chain.into_parts().into_iter().find(|part| part.identity.is_of(&place));
-        let Some(Part { identity, content, .. }) = part else { return };
+        let mut next = None;
+        let part = chain.into_parts().into_iter().find(|part| {
+            let found = part.identity.is_of(&place);
+            if !found {
+                next = Some(part.identity);
+            }
+            found
+        });
+        let Some(Part { identity, content, removed, .. }) = part else { return };
+        if let Some(removed) = removed {
+            next = removed.next;
+        }
         let read = clock::now();
         let mut all = self.all();
         all.retain(|one| one.identity != identity && read.since(one.read) < KEPT_MAX);
         if all.len() >= FILES_MAX {
             all.remove(0);
         }
-        all.push(One { identity, read, content });
+        all.push(One { identity, read, next, content });
     }
 }

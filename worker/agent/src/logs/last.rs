@@ -11,9 +11,9 @@ use super::gather::Position;
 
 /// Read at once.
 const CHUNK: usize = 64 * 1024;
-/// Most bytes that are looked through, which takes about a tenth of a second: lines may be of any
-/// length.
-const BYTES_MAX: u64 = 256 << 20;
+/// Most bytes that are looked through: lines may be of any length, and what is compressed is unpacked
+/// at some hundred MB a second.
+const BYTES_MAX: u64 = 64 << 20;
 
 /// What is looked for, going back from the end of a log.
 #[derive(Debug)]

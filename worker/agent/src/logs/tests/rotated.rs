@@ -144,6 +144,28 @@ fn a_removed_file_is_read_to_its_end_by_whoever_reads_it() {
 }
 
 #[test]
+fn a_file_that_is_missing_between_two_is_noticed_also_when_all_is_of_one_moment() {
+    let log = Log::new();
+    log.write("a\nb\n");
+    log.rotate();
+    log.write("c\n");
+    log.rotate();
+    log.write("d\n");
+    // Two rotations behind, in the oldest file, which is removed now.
+    let part = log.part(&ask(LogFrom::Place(LogPlace::default())), 2);
+    let mut place = part.next;
+    fs::remove_file(log.path(".2")).unwrap();
+    let mut other = place;
+    assert_eq!(log.follow(&mut other), nothing("b\nc\nd\n"));
+    // And here so is the one after it.
+    fs::remove_file(log.path(".1")).unwrap();
+    let part = log.part(&ask(LogFrom::Place(place)), 100);
+    assert_eq!((part.text.as_str(), part.skipped, part.more), ("b\n", false, true));
+    place = part.next;
+    assert_eq!(log.follow(&mut place), ("d\n".to_owned(), 1));
+}
+
+#[test]
 fn another_file_under_the_same_inode_is_not_taken_for_the_old_one() {
     let log = Log::new();
     log.write("a\n");
