@@ -20,6 +20,7 @@ mod faults;
 mod fleet;
 mod jobs;
 mod listen;
+mod logs;
 mod output;
 mod peer;
 mod process;

@@ -18,6 +18,7 @@ mod failover;
 mod fleet;
 mod flood;
 mod floor;
+mod follow;
 mod idle;
 mod listen;
 mod machine;
@@ -74,6 +75,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "spawn", title: "1,000 instances at once", run: spawn::run },
     Bench { name: "output", title: "output into a rotating log", run: output::run },
     Bench { name: "flood", title: "a restart beside a flood of output", run: flood::run },
+    Bench { name: "logs", title: "a log that is followed over the bus", run: follow::run },
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
     Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },

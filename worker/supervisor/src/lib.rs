@@ -21,6 +21,7 @@ pub mod fence;
 mod files;
 mod home;
 pub mod instance;
+pub mod marks;
 mod notify;
 mod output;
 mod poller;
@@ -36,6 +37,7 @@ mod users;
 
 pub use config::{Bridge, CapacityChoice, CgroupChoice, Config, Owner, Settings};
 pub use driver::run;
+pub use files::open_trusted;
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;
 
