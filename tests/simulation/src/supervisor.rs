@@ -5,14 +5,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsbus_schema::event::{Fact, WorkerChange, WorkerFact};
+use dsbus_schema::event::{Fact, ProcessFact, WorkerChange, WorkerFact};
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, State, Usage};
 use dsbus_supervisor::clock::Now;
 use dsbus_supervisor::instance::{Effect, End, Files, Input};
-use dsbus_supervisor::protocol::{Child, ProcessEvent, Report, Reported, ToAgent, ToSupervisor};
+use dsbus_supervisor::protocol::{
+    Child, Order, ProcessEvent, Report, Reported, ToAgent, ToSupervisor,
+};
+use dsbus_supervisor::report::Ledger;
 use dsbus_supervisor::table::{Effects, Table};
 use uuid::Uuid;
 
@@ -51,6 +54,10 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) table: Table,
+    /// What is on its disk: the next run finds it there.
+    pub(crate) ledger: Ledger,
+    /// The boot of its machine in which it wrote that.
+    pub(crate) boot: Uuid,
     pub(crate) incarnation: Incarnation,
     pub(crate) started: Timestamp,
     pub(crate) reports: VecDeque<Report>,
@@ -93,12 +100,15 @@ impl World {
         let incarnation = Incarnation(Uuid::from_u128(
             (u128::from(self.agenda.now()) << 64) | u128::from(run.number + 1),
         ));
+        let (reports, reported, ledger) = self.left_on_disk(n);
         self.supervisors[n] = Some(Supervisor {
             table: Table::new(self.worker(n), incarnation),
+            ledger,
+            boot: self.machines[n].boot,
             incarnation,
             started: self.wall(),
-            reports: VecDeque::new(),
-            reported: 0,
+            reports,
+            reported,
             link: None,
             generation: 0,
             pause: PAUSE_MIN,
@@ -110,6 +120,37 @@ impl World {
             asleep_until: None,
         });
         self.supervisor_loop(n, run);
+    }
+
+    /// What the last run left for this one, in its order: it was on disk before any agent heard of
+    /// it. A machine that lost its power may have lost that, too.
+    fn left_on_disk(&mut self, n: usize) -> (VecDeque<Report>, u64, Ledger) {
+        let lost = self.dice.one_in(2);
+        match self.supervisors[n].take() {
+            Some(last) if last.boot == self.machines[n].boot || !lost => {
+                (last.reports, last.reported, last.ledger.of_next_run())
+            }
+            _ => (VecDeque::new(), 0, Ledger::default()),
+        }
+    }
+
+    /// Tells the ends of children that died with the last run.
+    fn tell_ends(&mut self, n: usize, ends: Vec<Box<ProcessFact>>, now: Now) {
+        for end in ends {
+            let (id, fact) = (self.uuid(), Box::new(Fact::Process(*end)));
+            self.report(n, Reported::Event { id, time: now.wall, fact });
+        }
+    }
+
+    /// An instance that this run does not know yet goes on where an earlier one ended.
+    fn meet(&mut self, n: usize, order: &mut Order, now: Now) {
+        let worker = self.worker(n);
+        let Some(s) = &mut self.supervisors[n] else { return };
+        if s.table.get(&order.name).is_none() {
+            let (end, last) = s.ledger.meet(&order.name, order.last.take(), &worker);
+            order.last = last;
+            self.tell_ends(n, end.into_iter().collect(), now);
+        }
     }
 
     /// Something happens to a supervisor.
@@ -145,11 +186,16 @@ impl World {
     }
 
     fn supervisor_told(&mut self, n: usize, run: Run, from: Run, message: ToSupervisor, now: Now) {
+        let worker = self.worker(n);
         let Some(s) = &mut self.supervisors[n] else { return };
         let Some(link) = s.link.as_mut().filter(|link| link.run == from) else { return };
         (link.heard, link.spoken, link.asked) = (now.boot, true, None);
         let effects = match message {
             ToSupervisor::Sync { mut orders } => {
+                let ends = s.ledger.leave(&orders, &worker);
+                self.tell_ends(n, ends, now);
+                orders.iter_mut().for_each(|order| self.meet(n, order, now));
+                let Some(s) = &mut self.supervisors[n] else { return };
                 let mut effects = Effects::new();
                 for name in s.table.absent(&orders) {
                     effects.extend(s.table.handle(&name, Input::Unplace, now));
@@ -160,7 +206,11 @@ impl World {
                 }
                 effects
             }
-            ToSupervisor::Place { order } => s.table.place(*order, Files::default(), now),
+            ToSupervisor::Place { mut order } => {
+                self.meet(n, &mut order, now);
+                let Some(s) = &mut self.supervisors[n] else { return };
+                s.table.place(*order, Files::default(), now)
+            }
             ToSupervisor::Unplace { name } => s.table.handle(&name, Input::Unplace, now),
             ToSupervisor::Lease { seconds, until } => s.table.lease(seconds, until, now),
             ToSupervisor::Done { through } => {
@@ -257,12 +307,13 @@ impl World {
     fn worker_event(&mut self, n: usize, change: WorkerChange, reason: Option<String>, now: Now) {
         let (id, worker) = (self.uuid(), self.worker(n));
         let incarnation = self.supervisors[n].as_ref().map(|s| s.incarnation);
-        let fact = WorkerFact { worker, change, reason, incarnation };
+        let fact = WorkerFact { worker, change, reason, incarnation, dropped: None };
         self.report(n, Reported::Worker { id, time: now.wall, fact });
     }
 
     fn report(&mut self, n: usize, what: Reported) {
         let Some(s) = &mut self.supervisors[n] else { return };
+        s.ledger.note(&what);
         s.reported += 1;
         let report = Report { number: s.reported, what };
         s.reports.push_back(report.clone());
