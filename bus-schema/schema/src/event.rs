@@ -252,7 +252,7 @@ pub struct WorkerFact {
     pub reason: Option<String>,
     /// The supervisor's run, where it is known.
     pub incarnation: Option<crate::ids::Incarnation>,
-    /// What was dropped, for EVENTS_DROPPED.
+    /// What was dropped, for `EVENTS_DROPPED`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<Dropped>,
 }

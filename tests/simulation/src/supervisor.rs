@@ -5,21 +5,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsbus_schema::event::{Fact, ProcessFact, WorkerChange, WorkerFact};
+use dsbus_schema::event::{Fact, WorkerChange, WorkerFact};
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, State, Usage};
 use dsbus_supervisor::clock::Now;
-use dsbus_supervisor::instance::{Effect, End, Files, Input};
-use dsbus_supervisor::protocol::{
-    Child, Order, ProcessEvent, Report, Reported, ToAgent, ToSupervisor,
-};
+use dsbus_supervisor::instance::{Effect, End, Input};
+use dsbus_supervisor::protocol::{Child, ProcessEvent, Report, Reported, ToAgent, ToSupervisor};
 use dsbus_supervisor::report::Ledger;
 use dsbus_supervisor::table::{Effects, Table};
 use uuid::Uuid;
 
 use crate::dice::MS;
+use crate::disk::Disk;
 use crate::event::{Event, Run, Tick, Who};
 use crate::link::{ANSWER_MAX, FIRST_WORD_MAX, PAUSE_MIN, QUIET};
 use crate::planted::Planted;
@@ -54,10 +53,7 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) table: Table,
-    /// What is on its disk: the next run finds it there.
     pub(crate) ledger: Ledger,
-    /// The boot of its machine in which it wrote that.
-    pub(crate) boot: Uuid,
     pub(crate) incarnation: Incarnation,
     pub(crate) started: Timestamp,
     pub(crate) reports: VecDeque<Report>,
@@ -100,11 +96,10 @@ impl World {
         let incarnation = Incarnation(Uuid::from_u128(
             (u128::from(self.agenda.now()) << 64) | u128::from(run.number + 1),
         ));
-        let (reports, reported, ledger) = self.left_on_disk(n);
+        let Disk { reports, reported, ledger, .. } = self.take_disk(n);
         self.supervisors[n] = Some(Supervisor {
             table: Table::new(self.worker(n), incarnation),
             ledger,
-            boot: self.machines[n].boot,
             incarnation,
             started: self.wall(),
             reports,
@@ -120,37 +115,6 @@ impl World {
             asleep_until: None,
         });
         self.supervisor_loop(n, run);
-    }
-
-    /// What the last run left for this one, in its order: it was on disk before any agent heard of
-    /// it. A machine that lost its power may have lost that, too.
-    fn left_on_disk(&mut self, n: usize) -> (VecDeque<Report>, u64, Ledger) {
-        let lost = self.dice.one_in(2);
-        match self.supervisors[n].take() {
-            Some(last) if last.boot == self.machines[n].boot || !lost => {
-                (last.reports, last.reported, last.ledger.of_next_run())
-            }
-            _ => (VecDeque::new(), 0, Ledger::default()),
-        }
-    }
-
-    /// Tells the ends of children that died with the last run.
-    fn tell_ends(&mut self, n: usize, ends: Vec<Box<ProcessFact>>, now: Now) {
-        for end in ends {
-            let (id, fact) = (self.uuid(), Box::new(Fact::Process(*end)));
-            self.report(n, Reported::Event { id, time: now.wall, fact });
-        }
-    }
-
-    /// An instance that this run does not know yet goes on where an earlier one ended.
-    fn meet(&mut self, n: usize, order: &mut Order, now: Now) {
-        let worker = self.worker(n);
-        let Some(s) = &mut self.supervisors[n] else { return };
-        if s.table.get(&order.name).is_none() {
-            let (end, last) = s.ledger.meet(&order.name, order.last.take(), &worker);
-            order.last = last;
-            self.tell_ends(n, end.into_iter().collect(), now);
-        }
     }
 
     /// Something happens to a supervisor.
@@ -186,31 +150,12 @@ impl World {
     }
 
     fn supervisor_told(&mut self, n: usize, run: Run, from: Run, message: ToSupervisor, now: Now) {
-        let worker = self.worker(n);
         let Some(s) = &mut self.supervisors[n] else { return };
         let Some(link) = s.link.as_mut().filter(|link| link.run == from) else { return };
         (link.heard, link.spoken, link.asked) = (now.boot, true, None);
         let effects = match message {
-            ToSupervisor::Sync { mut orders } => {
-                let ends = s.ledger.leave(&orders, &worker);
-                self.tell_ends(n, ends, now);
-                orders.iter_mut().for_each(|order| self.meet(n, order, now));
-                let Some(s) = &mut self.supervisors[n] else { return };
-                let mut effects = Effects::new();
-                for name in s.table.absent(&orders) {
-                    effects.extend(s.table.handle(&name, Input::Unplace, now));
-                }
-                orders.sort_by_key(|order| order.placement.spec.priority);
-                for order in orders {
-                    effects.extend(s.table.place(order, Files::default(), now));
-                }
-                effects
-            }
-            ToSupervisor::Place { mut order } => {
-                self.meet(n, &mut order, now);
-                let Some(s) = &mut self.supervisors[n] else { return };
-                s.table.place(*order, Files::default(), now)
-            }
+            ToSupervisor::Sync { orders } => self.sync(n, orders, now),
+            ToSupervisor::Place { order } => self.place(n, *order, now),
             ToSupervisor::Unplace { name } => s.table.handle(&name, Input::Unplace, now),
             ToSupervisor::Lease { seconds, until } => s.table.lease(seconds, until, now),
             ToSupervisor::Done { through } => {
@@ -311,7 +256,7 @@ impl World {
         self.report(n, Reported::Worker { id, time: now.wall, fact });
     }
 
-    fn report(&mut self, n: usize, what: Reported) {
+    pub(crate) fn report(&mut self, n: usize, what: Reported) {
         let Some(s) = &mut self.supervisors[n] else { return };
         s.ledger.note(&what);
         s.reported += 1;

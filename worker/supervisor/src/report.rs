@@ -10,30 +10,30 @@
 //! Nothing here ever stops the worker: what the disk does not take stays in memory, and is written
 //! when it takes some again. What is too much is dropped, and counted until that is told.
 
+mod dropping;
 mod lane;
 mod ledger;
 mod marks;
 mod record;
+mod saving;
 mod tally;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::time::Duration;
 
-use dsbus_schema::event::Dropped;
 use dsbus_schema::moment::BootTime;
 
-use crate::protocol::{
-    REPORTS_WINDOW, REPORTS_WINDOW_BYTES, Report, Reported, ToAgent,
-};
+use crate::protocol::{REPORTS_WINDOW, REPORTS_WINDOW_BYTES, Report, Reported, ToAgent};
 use lane::Lane;
-use marks::{Files, Marks};
+use marks::Files;
 use record::{Head, Kind};
+use saving::Disk;
 use tally::Tally;
 
 pub use ledger::Ledger;
+pub use saving::Saving;
 
 /// Most reports that wait. With [`REPORTS_BYTES_MAX`]: what a worker remembers of a bus that is
 /// away, at some 650 bytes each. A program that crashes each second fills it in nine hours.
@@ -46,10 +46,6 @@ const OUTPUT_BYTES_MAX: usize = 16 << 20;
 /// A file that is longer is followed by another one. It is removed when the bus has all of it, so
 /// that the disk holds little more than what waits, and a file is made for a thousand reports.
 const SEGMENT_BYTES: u64 = 1 << 20;
-/// Between two attempts on a disk that takes nothing.
-const DISK_PAUSE: Duration = Duration::from_secs(1);
-/// Between two reports of what was dropped, while more is.
-const DROPPED_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a queue may hold.
 #[derive(Debug, Clone, Copy)]
@@ -106,33 +102,6 @@ pub struct Reports {
     /// Marks that are not written.
     unmarked: bool,
     disk: Disk,
-}
-
-/// How the disk is.
-#[derive(Debug)]
-enum Disk {
-    /// There is none.
-    None,
-    /// It takes what it is given.
-    Well,
-    /// It does not.
-    Failing {
-        /// So many reports were kept in memory meanwhile.
-        kept: u64,
-        /// When it is tried again; `None` when it has taken some, and there are more.
-        until: Option<BootTime>,
-    },
-    /// It was never well.
-    Unusable(String),
-}
-
-/// A change of how the disk is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Saving {
-    /// It takes nothing; reports are kept in memory.
-    Fails(String),
-    /// It has taken everything; so many reports were kept in memory meanwhile.
-    Works(u64),
 }
 
 impl Reports {
@@ -219,43 +188,13 @@ impl Reports {
         self.last += 1;
         let (kind, millis) = Kind::of(&what);
         let line = ToAgent::Report(Report { number: self.last, what }).line();
-        let lane = if kind == Kind::Output { OUTPUT } else { STATE };
-        self.lanes[lane].push(self.last, kind, millis, line);
+        let of = if kind == Kind::Output { OUTPUT } else { STATE };
+        self.lanes[of].push(self.last, kind, millis, line);
         if let Disk::Failing { kept, .. } = &mut self.disk {
             *kept += 1;
         }
         self.limit();
         self.last
-    }
-
-    fn limit(&mut self) {
-        let limits = self.limits;
-        let too_much = |lanes: &[Lane; 2]| {
-            lanes[STATE].count() + lanes[OUTPUT].count() > limits.count
-                || lanes[STATE].bytes() + lanes[OUTPUT].bytes() > limits.bytes
-                || lanes[OUTPUT].bytes() > limits.output_bytes
-        };
-        // One that is too long by itself is kept all the same.
-        while self.waiting() > 1 && too_much(&self.lanes) {
-            let lane = if self.lanes[OUTPUT].count() > 0 { OUTPUT } else { STATE };
-            let Some(head) = self.lanes[lane].pop() else { return };
-            self.unmarked = true;
-            if head.number <= self.given {
-                self.limbo.push_back(head);
-            } else {
-                self.lose(head);
-            }
-        }
-    }
-
-    /// A report is lost.
-    fn lose(&mut self, head: Head) {
-        self.dropped.add(head.kind, head.millis);
-        self.stale |= head.kind != Kind::Output;
-        if let Some((_, tally)) = self.told.take_if(|(number, _)| *number == head.number) {
-            self.dropped.merge(&tally);
-        }
-        self.progress = false;
     }
 
     /// How many wait.
@@ -341,100 +280,8 @@ impl Reports {
         }
     }
 
-    /// Writes what is not written, as far as one turn allows; gives a change of how the disk is.
-    pub fn save(&mut self, now: BootTime) -> Option<Saving> {
-        match &self.disk {
-            Disk::None => return None,
-            Disk::Unusable(why) => {
-                let fails = Saving::Fails(why.clone());
-                self.disk = Disk::None;
-                return Some(fails);
-            }
-            Disk::Failing { until: Some(until), .. } if now < *until => return None,
-            Disk::Failing { .. } | Disk::Well => {}
-        }
-        let saved = self.save_now();
-        let unwritten = self.lanes.iter().map(Lane::unwritten).sum::<usize>() as u64;
-        match (&mut self.disk, saved) {
-            (Disk::Failing { until, .. }, Err(_)) => *until = Some(now + DISK_PAUSE),
-            (disk, Err(error)) => {
-                *disk = Disk::Failing { kept: unwritten, until: Some(now + DISK_PAUSE) };
-                return Some(Saving::Fails(error.to_string()));
-            }
-            (disk @ Disk::Failing { .. }, Ok(())) => {
-                if let Disk::Failing { kept, until } = disk {
-                    let kept = *kept;
-                    *until = None;
-                    if unwritten == 0 {
-                        *disk = Disk::Well;
-                        return Some(Saving::Works(kept));
-                    }
-                }
-            }
-            (_, Ok(())) => {}
-        }
-        None
-    }
-
-    /// Whether there is more to write than one turn allowed.
-    pub fn has_to_save(&self) -> bool {
-        let takes = matches!(self.disk, Disk::Well | Disk::Failing { until: None, .. });
-        takes && self.lanes.iter().any(|lane| lane.unwritten() > 0)
-    }
-
-    fn save_now(&mut self) -> std::io::Result<()> {
-        for lane in &mut self.lanes {
-            lane.write()?;
-        }
-        if self.lanes.iter().any(Lane::has_finished) {
-            // Records of events are removed when the ledger knows them. A disk that is full must not
-            // keep them for that: the bus knows them, too.
-            let known = !self.ledger.changed || self.files.save_ledger(&self.ledger).is_ok();
-            self.ledger.changed &= !known;
-            for path in self.lanes.iter_mut().flat_map(Lane::finished) {
-                if let Err(error) = std::fs::remove_file(&path) {
-                    tracing::warn!("cannot remove {}: {error}", path.display());
-                }
-            }
-        }
-        if self.unmarked {
-            let mut dropped = self.dropped.clone();
-            // Who dies now does not hear whether the agent has published them.
-            self.limbo.iter().for_each(|head| dropped.add(head.kind, head.millis));
-            let heads = [self.lanes[STATE].head(), self.lanes[OUTPUT].head()];
-            let told = self.told.clone();
-            self.files.save_marks(&Marks { heads, last: self.last, dropped, told })?;
-            self.unmarked = false;
-        }
-        Ok(())
-    }
-
     /// Ends a turn: what is written need not be in memory as well.
     pub fn release(&mut self) {
         self.lanes.iter_mut().for_each(Lane::release);
-    }
-
-    /// What was dropped, when it is time to tell that: the bus takes reports again, and what was told
-    /// before is known there. The report that tells it is to be named to [`Reports::told`].
-    pub fn dropped(&mut self, now: BootTime) -> Option<Dropped> {
-        let pause = now.since(self.told_at) < DROPPED_PAUSE && !self.is_empty();
-        if self.dropped.is_empty() || !self.progress || self.told.is_some() || pause {
-            return None;
-        }
-        Some(self.dropped.told())
-    }
-
-    /// The report of this number tells what was dropped so far. Should it be dropped itself, all that
-    /// counts as not told.
-    pub fn told(&mut self, number: u64, now: BootTime) {
-        self.told = Some((number, std::mem::take(&mut self.dropped)));
-        self.told_at = now;
-        self.unmarked = true;
-    }
-
-    /// Whether statuses on the bus may be older than they seem, because reports were dropped that no
-    /// later one has made void, and the bus takes reports again. Said once.
-    pub fn take_stale(&mut self) -> bool {
-        self.progress && std::mem::take(&mut self.stale)
     }
 }

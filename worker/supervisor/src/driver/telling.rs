@@ -108,9 +108,9 @@ impl Driver {
     }
 
     /// Tells the end of a child of an earlier run.
-    pub(super) fn tell_end(&mut self, end: Box<ProcessFact>, now: Now) {
+    pub(super) fn tell_end(&mut self, end: ProcessFact, now: Now) {
         tracing::info!("{}: {}", end.name, end.reason.as_deref().unwrap_or_default());
-        let fact = Box::new(Fact::Process(*end));
+        let fact = Box::new(Fact::Process(end));
         self.report(Reported::Event { id: Uuid::now_v7(), time: now.wall, fact });
     }
 

@@ -6,6 +6,10 @@
 //! - The first `handed` entries are known to the present agent, the others are not.
 //! - A file is only ever added to by the run that made it: what an earlier one left may end anyhow.
 
+mod found;
+#[cfg(test)]
+mod tried;
+
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
@@ -73,15 +77,6 @@ pub(super) struct Lane {
     reading: Option<Reading>,
 }
 
-/// What an earlier run left.
-#[derive(Debug, Default)]
-pub(super) struct Left {
-    /// Records that should be there, and are not.
-    pub(super) lost: u64,
-    /// The greatest number of a report.
-    pub(super) number: u64,
-}
-
 impl Lane {
     /// Nothing waits. Its files will be in this directory.
     pub(super) fn new(name: &'static str, directory: &Path, segment_bytes: u64) -> Lane {
@@ -103,65 +98,6 @@ impl Lane {
         }
     }
 
-    /// Takes up what an earlier run left, after the record of ordinal `head` where that is known;
-    /// shows each record that is whole, also those before.
-    ///
-    /// # Errors
-    /// When the directory cannot be read. A file that cannot be is as if it was not there.
-    pub(super) fn recover(
-        &mut self,
-        head: Option<u64>,
-        mut each: impl FnMut(&Head, &[u8]),
-    ) -> io::Result<Left> {
-        let mut left = Left::default();
-        let mut first = None;
-        for path in self.files()? {
-            let read = fs::read(&path);
-            let bytes = read.inspect_err(|e| tracing::error!("cannot read {}: {e}", path.display()));
-            let bytes = bytes.unwrap_or_default();
-            let mut segment = Segment { path, bytes: bytes.len() as u64, entries: VecDeque::new() };
-            for (at, head_of, line) in record::scan(&bytes) {
-                // One that was written over another one, and not in order, is none of ours.
-                if head_of.ordinal <= self.last {
-                    continue;
-                }
-                self.last = head_of.ordinal;
-                left.number = left.number.max(head_of.number);
-                each(&head_of, line);
-                let before = *first.get_or_insert(head_of.ordinal - 1);
-                if head_of.ordinal > head.unwrap_or(before) {
-                    self.count += 1;
-                    let entry = Entry { head: head_of, offset: at as u64, line: None };
-                    self.bytes += entry.head.size();
-                    segment.entries.push_back(entry);
-                }
-            }
-            if segment.entries.is_empty() {
-                self.finished.push(segment.path);
-            } else {
-                self.segments.push_back(segment);
-            }
-        }
-        self.head = head.or(first).unwrap_or(0);
-        self.last = self.last.max(self.head);
-        left.lost = (self.last - self.head).saturating_sub(self.count as u64);
-        Ok(left)
-    }
-
-    /// Its files, oldest first.
-    fn files(&self) -> io::Result<Vec<PathBuf>> {
-        let prefix = format!("{}.", self.name);
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
-                files.push(entry.path());
-            }
-        }
-        files.sort();
-        Ok(files)
-    }
-
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -179,45 +115,6 @@ impl Lane {
     /// How many are not written.
     pub(super) fn unwritten(&self) -> usize {
         self.unwritten.len()
-    }
-
-    /// How many lines are in memory.
-    #[cfg(test)]
-    pub(super) fn in_memory(&self) -> usize {
-        let written = self.segments.iter().flat_map(|segment| &segment.entries);
-        written.chain(&self.unwritten).filter(|entry| entry.line.is_some()).count()
-    }
-
-    /// Numbers of all that wait.
-    #[cfg(test)]
-    pub(super) fn numbers(&self) -> Vec<u64> {
-        let unwritten = self.unwritten.iter().map(|entry| entry.head.number);
-        self.saved().into_iter().chain(unwritten).collect()
-    }
-
-    /// Numbers of those that are written.
-    #[cfg(test)]
-    pub(super) fn saved(&self) -> Vec<u64> {
-        let written = self.segments.iter().flat_map(|segment| &segment.entries);
-        written.map(|entry| entry.head.number).collect()
-    }
-
-    /// The disk is full from now on, in the middle of a record, if a file is open.
-    #[cfg(test)]
-    pub(super) fn fill(&mut self) {
-        self.mend();
-        if let (Some(file), Some(segment)) = (&mut self.open, self.segments.back()) {
-            file.write_all_at(&[0xF5, b'd', b'R', 1, 9, 9, 9], segment.bytes).unwrap();
-            *file = File::options().write(true).open("/dev/full").unwrap();
-        }
-    }
-
-    /// The disk has room again.
-    #[cfg(test)]
-    pub(super) fn mend(&mut self) {
-        if let (Some(file), Some(segment)) = (&mut self.open, self.segments.back()) {
-            *file = File::options().write(true).open(&segment.path).unwrap();
-        }
     }
 
     /// Adds a report.

@@ -80,15 +80,15 @@ impl Ledger {
         name: &InstanceId,
         on_bus: Option<LastEvent>,
         worker: &WorkerName,
-    ) -> (Option<Box<ProcessFact>>, Option<LastEvent>) {
+    ) -> (Option<ProcessFact>, Option<LastEvent>) {
         let known = self.known.get(name);
         if let Some(Known { last, earlier: false }) = known {
             return (None, Some(last.clone()));
         }
         let last = LastEvent::later(known.map(|known| known.last.clone()), on_bus);
         let Some(last) = last else { return (None, None) };
-        let end = end(name, &last, worker).map(Box::new);
-        let last = end.as_ref().map_or(last, |end| LastEvent::of(end));
+        let end = end(name, &last, worker);
+        let last = end.as_ref().map_or(last, LastEvent::of);
         self.known.insert(name.clone(), Known { last: last.clone(), earlier: false });
         self.changed = true;
         (end, Some(last))
@@ -96,9 +96,10 @@ impl Ledger {
 
     /// These are all placements of this worker: gives the ends of children of an earlier run whose
     /// instances are no longer placed here, and forgets these.
-    pub fn leave(&mut self, orders: &[Order], worker: &WorkerName) -> Vec<Box<ProcessFact>> {
+    pub fn leave(&mut self, orders: &[Order], worker: &WorkerName) -> Vec<ProcessFact> {
         let placed: BTreeSet<_> = orders.iter().map(|order| &order.name).collect();
-        let left = self.known.iter().filter(|(name, known)| known.earlier && !placed.contains(name));
+        let left =
+            self.known.iter().filter(|(name, known)| known.earlier && !placed.contains(name));
         let left: Vec<_> = left.map(|(name, _)| name.clone()).collect();
         let mut ends = Vec::new();
         for name in left {

@@ -34,14 +34,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 6] = [
-        Kind::Silent,
-        Kind::Process,
-        Kind::Notice,
-        Kind::Worker,
-        Kind::Output,
-        Kind::Unreadable,
-    ];
+    pub(super) const ALL: [Kind; 6] =
+        [Kind::Silent, Kind::Process, Kind::Notice, Kind::Worker, Kind::Output, Kind::Unreadable];
 
     /// The kind of event, as it is told.
     pub(super) fn name(self) -> &'static str {

@@ -1,5 +1,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dsbus_schema::call::Channel;
 use dsbus_schema::event::{Fact, OutputFact, OutputKind, WorkerChange, WorkerFact};
@@ -7,6 +8,7 @@ use dsbus_schema::ids::{Epoch, ProgramId, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use uuid::Uuid;
 
+use super::saving::DISK_PAUSE;
 use super::*;
 
 mod broken;
