@@ -25,6 +25,7 @@ mod member;
 mod output;
 mod planner;
 mod proc;
+mod queue;
 mod report;
 mod restart;
 mod spawn;
@@ -75,6 +76,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
     Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
+    Bench { name: "queue", title: "reports that wait for the bus", run: queue::run },
     Bench { name: "failover", title: "a worker is lost", run: failover::run },
     Bench { name: "bus", title: "messages while nothing happens", run: bus::instances },
     Bench { name: "crew", title: "1,000 workers on one server", run: bus::workers },
