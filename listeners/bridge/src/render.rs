@@ -176,6 +176,7 @@ pub fn name_of(fact: &Fact) -> Option<EventName> {
             | WorkerChange::Fenced
             | WorkerChange::NameTaken
             | WorkerChange::EventsDropped
+            | WorkerChange::EventsUnsaved
             | WorkerChange::Refused
             | WorkerChange::Cordoned
             | WorkerChange::Draining

@@ -27,6 +27,7 @@ mod member;
 mod output;
 mod planner;
 mod proc;
+mod queue;
 mod report;
 mod restart;
 mod spawn;
@@ -79,6 +80,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
     Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
+    Bench { name: "queue", title: "reports that wait for the bus", run: queue::run },
     Bench { name: "failover", title: "a worker is lost", run: failover::run },
     Bench { name: "told", title: "a child's end to its event", run: told::run },
     Bench { name: "boot", title: "the events of a boot, told to a listener", run: listen::boot },

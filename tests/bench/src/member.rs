@@ -121,6 +121,7 @@ impl Member {
             change: WorkerChange::Started,
             reason: None,
             incarnation: Some(self.me.incarnation),
+            dropped: None,
         };
         tell(&self.bus, &self.name, Fact::Worker(fact)).await?;
         Ok(served)

@@ -28,7 +28,10 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("dsbus-harness", &[]),
     ("dsbus-chaos", &["dsbus-harness", "dsbus-client", "dsbus-schema"]),
-    ("dsbus-bench", &["dsbus-harness", "dsbus-client", "dsbus-planner", "dsbus-schema"]),
+    (
+        "dsbus-bench",
+        &["dsbus-harness", "dsbus-client", "dsbus-planner", "dsbus-supervisor", "dsbus-schema"],
+    ),
     (
         "dsbus-simulation",
         &[

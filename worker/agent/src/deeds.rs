@@ -37,7 +37,7 @@ impl Agent {
                 self.side.touched(seconds, attempt, result, now);
             }
             Done::Asked(pong) => self.side.asked(pong.as_ref(), now),
-            Done::LookedUp(seqs) => self.side.looked_up(seqs),
+            Done::LookedUp(last) => self.side.looked_up(last),
             Done::Served(served) => {
                 self.served = self.serving.take().map(|_| served);
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dsbus_client::{ConnectOptions, Item, Served};
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
-use dsbus_supervisor::protocol::{Hello, ToAgent, ToSupervisor};
+use dsbus_supervisor::protocol::{Hello, REPORTS_WINDOW, ToAgent, ToSupervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -33,6 +33,10 @@ use crate::{Config, Error};
 
 /// Messages of the supervisor that are taken at once; deadlines are looked at after so many.
 const SAID_AT_ONCE: usize = 256;
+
+/// The supervisor is told of so many published reports at once while there are more: each time it
+/// wakes up, notes it on disk, and gives more. Eight times so many may wait.
+const DONE_AT_ONCE: u64 = REPORTS_WINDOW as u64 / 8;
 
 /// Everything that can happen.
 enum Wake {
@@ -115,7 +119,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let agent = Agent {
         link,
         guards: guards(&hello),
-        publisher: Publisher::new(fleet, hello.worker.clone()),
+        publisher: Publisher::new(fleet, hello.worker.clone(), hello.incarnation),
         errands,
         online: None,
         childless: hello.children.is_empty(),
@@ -249,7 +253,8 @@ impl Agent {
     fn settle(&mut self, now: BootTime) -> bool {
         self.guards.enforce(now);
         // One that does not read gets no more pings to read.
-        if let Some(number) = self.pings.due(self.side.ping_interval(), now)
+        let ping = self.pings.due(self.side.ping_interval(), now);
+        if let Some(number) = ping
             && self.link.idle()
         {
             self.link.say(ToSupervisor::Ping { number });
@@ -257,7 +262,8 @@ impl Agent {
         self.tick(now);
         self.publish();
         let through = self.publisher.through();
-        if through > self.done && self.link.say(ToSupervisor::Done { through }) {
+        let tell = ping.is_some() || self.publisher.idle() || through >= self.done + DONE_AT_ONCE;
+        if tell && through > self.done && self.link.say(ToSupervisor::Done { through }) {
             self.done = through;
         }
         self.leaving
