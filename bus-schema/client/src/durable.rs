@@ -16,7 +16,7 @@ use dsbus_schema::event::Event;
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::events_stream;
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{Bus, Error};
 use book::Book;
@@ -77,7 +77,8 @@ impl Bus {
         let (sender, heard) = mpsc::channel(usize::from(options.window.get()));
         let (close, closed) = oneshot::channel();
         let hold = AtomicU16::new(options.window.get());
-        let shared = Arc::new(Shared { book: Mutex::default(), settled: Notify::new(), hold });
+        let (book, settled, opened) = (Mutex::default(), Notify::new(), watch::Sender::new(false));
+        let shared = Arc::new(Shared { book, settled, opened, hold });
         let stream = events_stream(self.fleet());
         let reader = Reader::new(self.clone(), stream, options, shared.clone());
         let task = tokio::spawn(reader.run(sender, closed));
@@ -109,6 +110,18 @@ pub struct Durable {
 }
 
 impl Durable {
+    /// When the consumer is there for the first time: what is stored from then on is heard, wherever
+    /// it begins.
+    pub fn opened(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut opened = self.shared.opened.subscribe();
+        async move {
+            // Whoever reads is gone, and hears nothing any more.
+            if opened.wait_for(|opened| *opened).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Holds no more than so many events at once from now on, of the window that all readers share:
     /// what a slow reader has not taken, another one may ([`Share::Many`]). As many as the window
     /// unless set.
@@ -192,6 +205,8 @@ impl Drop for Heard {
 struct Shared {
     book: Mutex<Book>,
     settled: Notify,
+    /// Whether the consumer was there.
+    opened: watch::Sender<bool>,
     /// Most events that this reader holds.
     hold: AtomicU16,
 }

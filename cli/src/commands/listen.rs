@@ -79,15 +79,17 @@ async fn listen(config: &Config, args: args::Listen) -> Result<End, Failure> {
         // Told to stop before there was a bus.
         Some(Control::Stop(_)) = control.recv() => return Ok(End::Stopped),
     };
-    let events: Vec<&str> = args.events.iter().map(|event| event.as_str()).collect();
-    tracing::info!(
-        "{name} listens to {} of the fleet {}, by the durable consumer {}",
-        events.join(","),
-        config.fleet,
-        durable.name
-    );
     let place = durable.name.clone();
-    let source = BusSource::new(bus.clone(), bus.durable(durable), name.clone(), clock::now);
+    let reader = bus.durable(durable);
+    let events: Vec<&str> = args.events.iter().map(|event| event.as_str()).collect();
+    let (opened, events, fleet) = (reader.opened(), events.join(","), config.fleet.clone());
+    let begun =
+        format!("{name} listens to {events} of the fleet {fleet}, by the durable consumer {place}");
+    tokio::spawn(async move {
+        opened.await;
+        tracing::info!("{begun}");
+    });
+    let source = BusSource::new(bus.clone(), reader, name.clone(), clock::now);
     let end = dsbus_bridge::run(source, options, &mut control).await;
     if let Some(id) = args.supervised {
         forget(&bus, &name, ProgramId(id), &place).await;

@@ -56,8 +56,6 @@ pub(super) struct Reader {
     ask_at: Instant,
     /// When the stream was made that we read.
     created: Option<String>,
-    /// It was reached before, so that what fails now is no mistake of ours.
-    reached: bool,
     /// The last complaint, which is made once only.
     complaint: Option<Error>,
 }
@@ -94,7 +92,6 @@ impl Reader {
             pin: None,
             ask_at: Instant::now(),
             created: None,
-            reached: false,
             complaint: None,
         }
     }
@@ -111,7 +108,8 @@ impl Reader {
             let end = match opened {
                 Ok(Some(at)) => self.read(at, &mut changes, &heard, &mut closed).await,
                 Ok(None) => End::Lost,
-                Err(error) if !self.reached && is_final(&error) => {
+                // What was reached before fails now by no mistake of ours.
+                Err(error) if !*self.shared.opened.borrow() && is_final(&error) => {
                     // Whoever listens hears it; and if nobody does, nobody needs to.
                     drop(heard.send(Err(error)).await);
                     return;
@@ -164,7 +162,7 @@ impl Reader {
         }
         let inbox = self.bus.client().new_inbox();
         let subscriber = self.bus.client().subscribe(inbox.clone()).await;
-        self.reached = true;
+        self.shared.opened.send_replace(true);
         self.complaint = None;
         subscriber.map(|subscriber| Some((inbox, subscriber))).map_err(|_| Error::Disconnected)
     }

@@ -168,6 +168,17 @@ async fn no_more_are_delivered_than_the_window_holds() {
 }
 
 #[tokio::test]
+async fn what_is_stored_once_it_is_there_is_heard() {
+    let (_server, bus) = fleet().await;
+    tell(&bus, 1..=5).await;
+    let new = DurableOptions { begin: Begin::New, ..options(&bus, Share::One, 8) };
+    let mut reader = bus.durable(new);
+    tokio::time::timeout(DEADLINE, reader.opened()).await.expect("the consumer is there");
+    tell(&bus, 6..=6).await;
+    assert_eq!(take(&mut reader, 1).await, first([6]));
+}
+
+#[tokio::test]
 async fn what_a_slow_reader_leaves_another_one_takes() {
     let (_server, bus) = fleet().await;
     let share = options(&bus, Share::Many, 50);
