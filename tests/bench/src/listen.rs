@@ -40,8 +40,6 @@ const DRAINED_PER_SECOND: f64 = 20_000.0;
 const DRAIN_MAX: Duration = Duration::from_secs(120);
 /// Publishes on their way at once.
 const PUBLISHING: usize = 256;
-/// Until JetStream is ready.
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// Notes the name of each event in a file.
 const RECORDER: &str = r#"
@@ -144,10 +142,8 @@ pub(crate) fn drain(setting: Setting) -> Outcome<Report> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (mut itself, mut bridged) = (Vec::new(), Vec::new());
     let bus = runtime.block_on(Bus::connect(options(&nats.url(), "bench-drain")))?;
+    look("JetStream", BOOT_MAX, LOOK, || Ok(runtime.block_on(bus.provision(None)).ok()))?;
     let stored = runtime.block_on(async {
-        while bus.provision(None).await.is_err() {
-            tokio::time::sleep(AGAIN).await;
-        }
         let begun = now();
         publish(&bus, queued).await?;
         Outcome::Ok(float(queued) / now().since(begun).as_secs_f64())
