@@ -14,9 +14,17 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("dsbus-scheduler", &["dsbus-planner", "dsbus-client", "dsbus-schema"]),
     ("dsbus-agent", &["dsbus-supervisor", "dsbus-client", "dsbus-schema"]),
     ("dsbus-listener", &["dsbus-client", "dsbus-schema"]),
+    ("dsbus-alert", &["dsbus-client", "dsbus-schema"]),
     (
         "dsbus",
-        &["dsbus-scheduler", "dsbus-agent", "dsbus-supervisor", "dsbus-client", "dsbus-schema"],
+        &[
+            "dsbus-scheduler",
+            "dsbus-agent",
+            "dsbus-supervisor",
+            "dsbus-alert",
+            "dsbus-client",
+            "dsbus-schema",
+        ],
     ),
     ("dsbus-harness", &[]),
     ("dsbus-chaos", &["dsbus-harness", "dsbus-client", "dsbus-schema"]),
