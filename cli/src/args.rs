@@ -1,5 +1,6 @@
 //! The command line.
 
+mod alert;
 mod daemons;
 mod events;
 mod fleet;
@@ -13,6 +14,7 @@ use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
 
+pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
@@ -113,6 +115,8 @@ pub(crate) enum Verb {
     Events(Events),
     /// Say something to whoever listens: an event of your own
     Emit(Emit),
+    /// Tell people about events, by mail, webhook or command (a daemon)
+    Alert(Alert),
     /// Run a whole private fleet in this terminal
     Dev(Dev),
     /// Run a scheduler (a daemon)
