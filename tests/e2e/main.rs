@@ -18,6 +18,7 @@ mod failover;
 mod faults;
 mod fleet;
 mod jobs;
+mod listeners;
 mod output;
 mod process;
 mod proxy;
