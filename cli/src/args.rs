@@ -4,6 +4,7 @@ mod daemons;
 mod events;
 mod fleet;
 mod keys;
+mod listen;
 mod moment;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) use fleet::{
     About, Drain, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus, RolloutStep,
     Scale, WorkerAct,
 };
+pub(crate) use listen::{Len, Listen};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
 #[derive(Debug, Parser)]
@@ -113,6 +115,9 @@ pub(crate) enum Verb {
     Events(Events),
     /// Say something to whoever listens: an event of your own
     Emit(Emit),
+    /// Run an event listener of Supervisor's kind, unmodified, on the events of the fleet
+    #[command(after_help = listen::LISTEN)]
+    Listen(Listen),
     /// Run a whole private fleet in this terminal
     Dev(Dev),
     /// Run a scheduler (a daemon)

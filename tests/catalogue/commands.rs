@@ -1,6 +1,7 @@
 //! Requests and their answers, and the keys of buckets.
 
 use dsbus_client::{Bus, Error, Value as Stands};
+use dsbus_harness::wait_for_async;
 use dsbus_schema::call::WorkerVerb;
 use dsbus_schema::command::{Refused, Verb};
 use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
@@ -9,7 +10,7 @@ use dsbus_schema::subject;
 use serde_json::{Value, json};
 
 use crate::book::{wait, write};
-use crate::fleet::Fleet;
+use crate::fleet::{DEADLINE, Fleet};
 use crate::workers::connect;
 
 /// Asks, and records question and answer.
@@ -30,7 +31,7 @@ async fn requests_and_answers() {
     let bus = connect(&fleet).await;
     let command = |verb, request| ask(&fleet, &bus, verb, request);
     let web = json!({
-        "command": "exec sleep 1000", "shell": true, "numprocs": 2, "startsecs": 0, "group": "shop",
+        "command": "echo listening on port 8080; exec sleep 1000", "shell": true, "numprocs": 2, "startsecs": 0, "group": "shop",
         "update": { "canary": 1 },
     });
     let programs = json!({ "web": web });
@@ -51,7 +52,7 @@ async fn requests_and_answers() {
     command(Verb::Scale, json!({ "programs": { "hello": 2 } })).await;
     fleet.wait_state("hello:1", "RUNNING");
     let mut changed = web.clone();
-    changed["command"] = json!("exec sleep 2000");
+    changed["command"] = json!("echo listening on port 8081; exec sleep 1000");
     bus.command::<_, Value>(Verb::Apply, &json!({ "programs": { "web": changed } })).await.unwrap();
     command(Verb::Rollout, json!({ "names": ["web"], "step": "pause" })).await;
     command(Verb::Rollouts, json!({ "names": ["web"] })).await;
@@ -96,16 +97,24 @@ async fn requests_and_answers() {
 async fn calls(fleet: &Fleet, bus: &Bus) {
     let row = fleet.row("web:0");
     let worker: WorkerName = row["worker"].as_str().unwrap().parse().unwrap();
+    let mut place = json!({ "last": 10 });
     for verb in WorkerVerb::ALL {
         let request = match verb {
             WorkerVerb::Ping => Value::Null,
-            WorkerVerb::Log => {
-                json!({ "name": "web:0", "channel": "stdout", "from": { "last": 10 } })
+            WorkerVerb::Log => json!({ "name": "web:0", "from": place, "wait_ms": 100 }),
+            WorkerVerb::LogBulk => {
+                json!({ "name": "web:0", "from": { "place": place }, "wait_ms": 100 })
             }
             WorkerVerb::Clear => json!({ "name": "web:0" }),
         };
-        let patience = std::time::Duration::from_secs(5);
-        let answer: Value = bus.call_worker(&worker, verb, &request, patience).await.unwrap();
+        // It takes a moment until there is a connection for `log-bulk`.
+        let answer: Value = wait_for_async("an answer", DEADLINE, async || {
+            bus.call_worker(&worker, verb, &request, DEADLINE).await.ok()
+        })
+        .await;
+        if verb == WorkerVerb::Log {
+            place = answer["next"].clone();
+        }
         let at = subject::worker(bus.fleet(), &worker, verb);
         let told = json!({ "subject": at, "request": request, "answer": answer });
         write(fleet, &format!("calls/{}", verb.name()), &told);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::channels::{Channel, Usage, channels};
 use super::examples::{Examples, Exchange};
 use super::{verbs, wrap};
-use crate::call::{LOG_BYTES_MAX, LOG_LINES_MAX, WorkerVerb};
+use crate::call::{LOG_BULK_BYTES_MAX, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_WAIT_MAX, WorkerVerb};
 use crate::command::{ANSWER_BYTES_MAX, APPLY_PROGRAMS_MAX, STATUS_ROWS_MAX, Verb, code};
 use crate::event::{COMMAND_NAMES_MAX, OUTPUT_BYTES_MAX, USER_TEXT_MAX};
 use crate::filter::SUBJECTS_MAX;
@@ -215,7 +215,13 @@ fn limits(text: &mut String) {
             kib(ANSWER_BYTES_MAX),
         ),
         ("revisions of a program that are kept", PROGRAM_HISTORY.to_string()),
-        ("output in one answer to `log`", format!("{}, {LOG_LINES_MAX} lines", kib(LOG_BYTES_MAX))),
+        ("output in one answer to `log`", kib(LOG_BYTES_MAX)),
+        ("output in one answer to `log-bulk`", kib(LOG_BULK_BYTES_MAX)),
+        (
+            "how long an answer to `log-bulk` waits for output",
+            format!("{} s", LOG_WAIT_MAX.as_secs()),
+        ),
+        ("lines from the end of a log that are looked for", LOG_LINES_MAX.to_string()),
         ("output in one event", kib(OUTPUT_BYTES_MAX)),
         ("text in one event of a user", kib(USER_TEXT_MAX)),
         (

@@ -69,7 +69,7 @@ pub(super) fn about(verb: Verb) -> &'static str {
 pub fn call_messages(verb: WorkerVerb) -> (Option<&'static str>, &'static str) {
     match verb {
         WorkerVerb::Ping => (None, "pong"),
-        WorkerVerb::Log => (Some("log-ask"), "log-part"),
+        WorkerVerb::Log | WorkerVerb::LogBulk => (Some("log-ask"), "log-part"),
         WorkerVerb::Clear => (Some("clear"), "cleared"),
     }
 }
@@ -81,7 +81,10 @@ pub(super) fn call_about(verb: WorkerVerb) -> &'static str {
             "Who lives under this name. Answered only while the supervisor answers its agent."
         }
         WorkerVerb::Log => {
-            "Output of an instance: its last lines, or what follows a place that an earlier answer gave."
+            "Output of an instance, at once: its last lines, or what follows a place that an earlier answer gave."
+        }
+        WorkerVerb::LogBulk => {
+            "The same over a connection of its own, in larger parts; the answer may wait for output (`wait_ms`). Answered only for a while after a `log` that said it would be asked."
         }
         WorkerVerb::Clear => "Empties the log files of an instance, and removes the rotated ones.",
     }
