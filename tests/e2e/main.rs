@@ -3,8 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
-mod bridge;
 mod alert;
+mod bridge;
 mod bus;
 mod children;
 mod daemon;
@@ -21,6 +21,7 @@ mod faults;
 mod fleet;
 mod jobs;
 mod listen;
+mod listeners;
 mod logs;
 mod output;
 mod peer;
