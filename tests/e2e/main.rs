@@ -10,6 +10,7 @@ mod declare;
 mod declared;
 mod dev;
 mod drain;
+mod durable;
 mod exclusive;
 mod facilities;
 mod facts;
