@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
+mod alert;
+mod bridge;
 mod bus;
 mod children;
 mod daemon;
@@ -11,6 +13,7 @@ mod declared;
 mod dev;
 mod drain;
 mod durable;
+mod events;
 mod exclusive;
 mod facilities;
 mod facts;
@@ -18,9 +21,13 @@ mod failover;
 mod faults;
 mod fleet;
 mod jobs;
+mod listen;
+mod logs;
 mod output;
+mod peer;
 mod process;
 mod proxy;
 mod rollouts;
 mod steering;
+mod superlance;
 mod verbs;

@@ -239,7 +239,7 @@ impl Bus {
     }
 
     /// One stored message as the API gives it; `None` when there is none.
-    async fn message(
+    pub(crate) async fn message(
         &self,
         stream: &str,
         ask: &serde_json::Value,

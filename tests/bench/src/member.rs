@@ -107,7 +107,9 @@ impl Member {
             async move {
                 match request.verb {
                     WorkerVerb::Ping => Ok(pong),
-                    WorkerVerb::Log | WorkerVerb::Clear => Err(Refusal::silent()),
+                    WorkerVerb::Log | WorkerVerb::LogBulk | WorkerVerb::Clear => {
+                        Err(Refusal::silent())
+                    }
                 }
             }
         });

@@ -53,6 +53,7 @@ impl Agent {
                 // One that is dropped is asked again.
                 self.link.say(ToSupervisor::Probed { number, trouble });
             }
+            Done::Followed => self.followed = Some(true),
             Done::Nothing => {}
         }
         self.carry_out();
@@ -150,6 +151,7 @@ impl Agent {
 
     fn bar(&mut self, last_word: ToSupervisor) {
         self.served = None;
+        self.desk.bulk.end();
         for errand in [self.serving.take(), self.recording.take()].into_iter().flatten() {
             errand.abort();
         }

@@ -68,6 +68,8 @@ pub(crate) enum Done {
         /// Why it is not.
         trouble: Option<String>,
     },
+    /// Those who followed logs have read them.
+    Followed,
     /// Nothing that anybody waits for.
     Nothing,
 }

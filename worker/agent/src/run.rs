@@ -25,6 +25,7 @@ use crate::facts::Watched;
 use crate::facts::look::Fixed;
 use crate::identity::Identity;
 use crate::link::Link;
+use crate::logs::Bulk;
 use crate::pings::Pings;
 use crate::probe::Prober;
 use crate::publish::Publisher;
@@ -88,6 +89,8 @@ pub(crate) struct Agent {
     done: u64,
     /// No report will follow; publish what there is, and end.
     leaving: bool,
+    /// Before that, those who follow logs read them to their end: whether they have.
+    pub(crate) followed: Option<bool>,
 }
 
 /// Runs the agent of a worker until its supervisor says [`ToAgent::Bye`] and everything is
@@ -106,11 +109,13 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (asking, asked) = mpsc::channel(1);
     let (clear, clears) = mpsc::channel(CLEARS_MAX);
     let (pong, directory) = (me.pong(hello.supervisor_pid), PathBuf::from(&hello.directory));
-    let desk = Desk::new(pong, directory, asking, clear);
+    let user = drain::user(config.connect.user, &hello.worker);
+    let connect = ConnectOptions { user, ..config.connect };
+    let bulk = Bulk::new(connect.clone(), hello.worker.clone(), directory.clone());
+    let desk = Desk::new(pong, directory, asking, clear, bulk);
     desk.supervisor_answered(now);
     let mut errands = JoinSet::new();
-    let user = drain::user(config.connect.user, &hello.worker);
-    errands.spawn(errands::connect(ConnectOptions { user, ..config.connect }));
+    errands.spawn(errands::connect(connect));
     let agent = Agent {
         link,
         guards: guards(&hello),
@@ -135,6 +140,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         prober: Prober::default(),
         done: 0,
         leaving: false,
+        followed: None,
     };
     agent.run().await
 }
@@ -263,7 +269,22 @@ impl Agent {
         self.leaving
             && self.publisher.idle()
             && self.recording.is_none()
+            && self.nobody_follows()
             && self.link.say(ToSupervisor::Finished)
+    }
+
+    fn nobody_follows(&mut self) -> bool {
+        if self.followed.is_none() {
+            let bulk = self.desk.bulk.clone();
+            self.followed = Some(!bulk.runs());
+            if bulk.runs() {
+                self.errands.spawn(async move {
+                    bulk.close().await;
+                    Done::Followed
+                });
+            }
+        }
+        self.followed == Some(true)
     }
 
     fn publish(&mut self) {

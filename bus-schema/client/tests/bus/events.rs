@@ -10,7 +10,12 @@ use dsbus_schema::subject;
 use futures::StreamExt;
 use uuid::Uuid;
 
-fn event(bus: &Bus, worker: &str, change: WorkerChange, number: u128) -> (Source, Event) {
+pub(crate) fn event(
+    bus: &Bus,
+    worker: &str,
+    change: WorkerChange,
+    number: u128,
+) -> (Source, Event) {
     let worker = WorkerName::parse(worker).unwrap();
     let source = Source::Worker(worker.clone());
     let fact =
@@ -20,7 +25,7 @@ fn event(bus: &Bus, worker: &str, change: WorkerChange, number: u128) -> (Source
     (source, event)
 }
 
-async fn publish(bus: &Bus, worker: &str, change: WorkerChange, number: u128) -> Event {
+pub(crate) async fn publish(bus: &Bus, worker: &str, change: WorkerChange, number: u128) -> Event {
     let (source, event) = event(bus, worker, change, number);
     bus.publish_event(&source, &event).await.unwrap();
     event
@@ -61,6 +66,9 @@ async fn a_watch_begins_where_it_is_told() {
         (w3, From::Last(4), vec![21, 24, 27, 30]),
         (w3, From::Last(100), (1..=10).map(|i| i * 3).collect()),
         (w3, From::Time(Timestamp::from_unix_nanos(0)), (1..=10).map(|i| i * 3).collect()),
+        (&all, From::Sequence(29), vec![29, 30]),
+        (w3, From::Sequence(25), vec![27, 30]),
+        (w3, From::Sequence(31), vec![]),
     ] {
         let seen = initial(&mut bus.watch_events(subject, from, "t")).await;
         let seqs: Vec<_> = seen.iter().map(|e| e.seq).collect();

@@ -53,7 +53,7 @@ impl Driver {
             stopping: !self.goes_on(),
             draining: matches!(self.ending, Ending::Draining(_)),
             children: self.children.iter().map(|living| living.child.clone()).collect(),
-            facilities: facilities(&self.machine),
+            facilities: facilities(&self.machine, &self.config.settings),
             labels: self.config.settings.labels.clone(),
             capacity: self.capacity(),
             leases: self.table.leases(),
