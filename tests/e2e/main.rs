@@ -12,6 +12,7 @@ mod declare;
 mod declared;
 mod dev;
 mod drain;
+mod durable;
 mod events;
 mod exclusive;
 mod facilities;
