@@ -55,6 +55,8 @@ pub struct ConnectOptions {
 #[derive(Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
+    /// The scheduler that every write is marked with.
+    scheduler: Option<Arc<str>>,
 }
 
 struct Inner {
@@ -107,7 +109,17 @@ impl Bus {
         if others {
             leave.get_or_init(|| Arc::downgrade(&inner));
         }
-        Ok(Bus { inner })
+        Ok(Bus { inner, scheduler: None })
+    }
+
+    /// The same connection, whose writes into buckets are marked as those of this scheduler.
+    #[must_use]
+    pub fn writing_as(&self, scheduler: &str) -> Bus {
+        Bus { inner: Arc::clone(&self.inner), scheduler: Some(scheduler.into()) }
+    }
+
+    pub(crate) fn scheduler(&self) -> Option<&str> {
+        self.scheduler.as_deref()
     }
 
     /// Which fleet this is.
@@ -244,7 +256,7 @@ impl Signals {
             Event::LameDuckMode => {
                 tracing::info!("NATS: the server is about to stop");
                 if let Some(inner) = self.leave.get().and_then(Weak::upgrade) {
-                    Bus { inner }.reconnect().await;
+                    Bus { inner, scheduler: None }.reconnect().await;
                 }
             }
             Event::ServerError(ServerError::Other(text)) => {

@@ -39,6 +39,7 @@ const DESCRIPTION: &str = "\
 What is said on the bus of a dsbus fleet. Bodies are JSON; unknown fields are ignored, and a message \
 that names another major version is refused. Buckets and streams are shown with the names of the \
 fleet `default`; those of another fleet carry its name (`dsbus_<fleet>_goals`, `DSBUS_EVENTS_<fleet>`). \
+What a scheduler writes into a bucket has the header `Dsbus-Scheduler`, with its id. \
 An answer that is a refusal has the headers `Nats-Service-Error-Code` and `Nats-Service-Error`.";
 
 fn reply_name(channel: &str) -> String {
@@ -144,6 +145,7 @@ fn about_parameter(name: &str) -> Value {
             "What it is about: `process`, `placement`, `worker`, `notice`, `output`, `rollout`, `program`, `group`, `command`, `scheduler`, `tick`, `user` or `listener`."
         }
         "type" => "The new state, or what was done, in capitals.",
+        "group" => "Name of a group.",
         "seconds" => "The lease, in whole seconds.",
         _ => "Made up by its owner.",
     };
