@@ -164,8 +164,7 @@ impl Bus {
     pub async fn write_within(&self, b: Bucket, w: Write, within: Duration) -> Result<u64, Error> {
         let subject = b.subject(self.fleet(), &w.key);
         let headers = self.headers(b, &w);
-        let answer =
-            self.ask_js(&subject, Some(headers), w.payload(), within).await?;
+        let answer = self.ask_js(&subject, Some(headers), w.payload(), within).await?;
         ack::sequence(&subject, &answer)
     }
 

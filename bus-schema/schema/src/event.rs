@@ -14,8 +14,8 @@ use crate::rollout::RolloutFact;
 use crate::state::{Exit, State, Usage};
 
 pub use fleet::{
-    COMMAND_NAMES_MAX, CommandFact, GROUP_FAILED_MAX, GroupChange, GroupFact, Period, ProgramChange, ProgramFact,
-    SchedulerChange, SchedulerFact, TickFact, Verdict,
+    COMMAND_NAMES_MAX, CommandFact, GROUP_FAILED_MAX, GroupChange, GroupFact, Period,
+    ProgramChange, ProgramFact, SchedulerChange, SchedulerFact, TickFact, Verdict,
 };
 pub use listener::{ListenerChange, ListenerFact, USER_TEXT_MAX, UserFact};
 pub use notice::{Notice, NoticeFact, OUTPUT_BYTES_MAX, OutputFact, OutputKind};

@@ -225,7 +225,7 @@ mod tests {
             parse_goal_key(&goal_key(&i.program, Some(3))),
             Some((i.program.clone(), Some(3)))
         );
-        assert_eq!(parse_goal_key(&goal_key(&i.program, None)), Some((i.program, None)));
+        assert_eq!(parse_goal_key(&goal_key(&i.program, None)), Some((i.program.clone(), None)));
         assert_eq!(parse_group_key(&group_key(&i.program)), Some(i.program.clone()));
         for other in [group_key(&i.program), fleet_status_key(&i)] {
             assert_eq!(parse_instance_key(&other), None, "{other}");

@@ -10,7 +10,6 @@ use dsbus_schema::command::{
 };
 use dsbus_schema::ids::{InstanceId, ProgramName, UserName};
 use dsbus_schema::program::{Problem, Program, ProgramSpec};
-use dsbus_schema::rollout::RolloutChange;
 use dsbus_schema::state::State;
 use dsbus_schema::storage::Bucket;
 use uuid::Uuid;
@@ -95,10 +94,7 @@ impl Commander {
                 return Ok(self.told(&all, Vec::new()));
             }
             match self.bus.batch(Bucket::Programs, writes).await {
-                Ok(_) => {
-                    self.tell_begun(&new, wishes, author);
-                    return Ok(self.told(&all, Vec::new()));
-                }
+                Ok(_) => return Ok(self.told(&all, Vec::new())),
                 Err(Error::LostRace { .. }) => {}
                 Err(e) => return Err(unavailable(e)),
             }
@@ -191,27 +187,6 @@ impl Commander {
         if problems.is_empty() { Ok(()) } else { Err(refused(problems)) }
     }
 
-    /// Tells of the rollouts that have begun.
-    fn tell_begun(
-        &self,
-        new: &[Revised],
-        wishes: &BTreeMap<ProgramName, Wish>,
-        author: &Author<'_>,
-    ) {
-        for Revised { program, rolls, .. } in new {
-            let back = matches!(wishes.get(&program.name), Some(Wish::Earlier(_)));
-            let reason = match &program.reason {
-                Some(reason) => reason.clone(),
-                None => format!("revision {} needs new children", program.revision),
-            };
-            if back {
-                self.tell_rollout(program, RolloutChange::Reverted, &reason, author);
-            } else if *rolls {
-                self.tell_rollout(program, RolloutChange::Started, &reason, author);
-            }
-        }
-    }
-
     /// Declares one program that does not exist, or is stopped.
     pub(super) async fn create(&self, by: &UserName, create: Create) -> Result<Applied, Refusal> {
         let author = author(id(&create.envelope), Verb::Create, by);
@@ -240,7 +215,7 @@ impl Commander {
             // Nothing of it runs that could be changed step by step.
             program.rollout = None;
             if !program.commands.has_acted(author.command) {
-                program.commands.remember(author.command, author.verb);
+                program.commands.remember(author.command, author.verb, Some(author.by));
             }
             let new =
                 Revised { program, change: Change::Created, changed: Vec::new(), rolls: false };
@@ -261,7 +236,8 @@ impl Commander {
     async fn created(&self, program: &Program, command: Uuid) -> Result<Applied, Refusal> {
         let replaced = program.revision > 1;
         if replaced && program.spec.autostart && !program.removing {
-            let order = Order { verb: Verb::Start, command, rolling: false };
+            let by = program.by.as_ref();
+            let order = Order { verb: Verb::Start, command, by, rolling: false };
             self.set_goal(&Meant::whole(program.clone()), order).await?;
         }
         let new = Revised {

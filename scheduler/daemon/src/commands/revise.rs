@@ -101,7 +101,7 @@ fn patched(spec: &ProgramSpec, other: &ProgramSpec, keys: &[String]) -> ProgramS
 }
 
 /// Whether a change is rolled out: it needs new children, and there are some for longer than a run.
-pub(super) fn rolls(before: &ProgramSpec, after: &ProgramSpec) -> bool {
+pub(crate) fn rolls(before: &ProgramSpec, after: &ProgramSpec) -> bool {
     after.kind == Kind::Service && !before.same_child(after)
 }
 
@@ -109,11 +109,11 @@ fn signed(program: &mut Program, author: &Author<'_>, reason: Option<String>) {
     program.changed = Some(author.at);
     program.by = Some(author.by.clone());
     program.reason = reason;
-    program.commands.remember(author.command, author.verb);
+    program.commands.remember(author.command, author.verb, Some(author.by));
 }
 
 /// Names of the keys that differ. Their values are nobody's business who may only look.
-pub(super) fn changed_keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<String> {
+pub(crate) fn changed_keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<String> {
     let (Ok(Value::Object(before)), Ok(Value::Object(after))) =
         (serde_json::to_value(before), serde_json::to_value(after))
     else {

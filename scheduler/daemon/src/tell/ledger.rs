@@ -119,13 +119,9 @@ mod tests {
 
     #[test]
     fn what_it_says_it_has_told_is_kept_for_a_while_only() {
-        for (untold, seconds, left) in [
-            (0, 29, true),
-            (0, 30, false),
-            (1, 30, true),
-            (1, 539, true),
-            (1, 540, false),
-        ] {
+        for (untold, seconds, left) in
+            [(0, 29, true), (0, 30, false), (1, 30, true), (1, 539, true), (1, 540, false)]
+        {
             let mut ledger = Ledger::default();
             ledger.keep("s1", event(1), at(0));
             ledger.touched("s1", untold, at(seconds));

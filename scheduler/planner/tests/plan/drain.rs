@@ -113,13 +113,7 @@ fn what_is_stopped_or_at_rest_leaves_a_drained_worker_without_running() {
     let planned = w.settle();
     assert_eq!(
         planned,
-        [
-            "remove a:0 w1",
-            "move b:0 w1 w2",
-            "update c:0 stop r1",
-            "move c:0 w1 w2",
-            "drained w1"
-        ]
+        ["remove a:0 w1", "move b:0 w1 w2", "update c:0 stop r1", "move c:0 w1 w2", "drained w1"]
     );
     assert_eq!((w.state("a:0"), w.at("a:0")), (State::Stopped, None));
     assert!(w.placed("b:0").unwrap().rest.is_some(), "it does not run again");

@@ -112,8 +112,8 @@ fn begun(
 ) -> Option<(RolloutChange, String)> {
     let Some(last) = last else {
         // Nobody asked for it: it failed.
-        let why = after.rollout.as_ref().and_then(|rollout| rollout.reason.clone());
-        return Some((RolloutChange::Reverted, why.unwrap_or_default()));
+        let back = after.rollout.as_ref().filter(|r| r.reverts == Some(before.revision))?;
+        return Some((RolloutChange::Reverted, back.reason.clone().unwrap_or_default()));
     };
     let needs = || format!("revision {} needs new children", after.revision);
     let reason = after.reason.clone().unwrap_or_else(needs);
