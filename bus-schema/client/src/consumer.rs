@@ -158,6 +158,8 @@ pub(crate) struct Delivery {
     pub(crate) seq: u64,
     /// Number among the deliveries of this consumer, from 1.
     pub(crate) number: u64,
+    /// How often it was delivered, this time included.
+    pub(crate) tries: u64,
     /// When it was stored.
     pub(crate) time: Timestamp,
     /// How many wait behind it.
@@ -170,15 +172,16 @@ impl Delivery {
     pub(crate) fn parse(reply: &str) -> Option<Delivery> {
         let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
         let tokens = match tokens.len() {
-            7 => &tokens[3..],
-            9.. => &tokens[5..],
+            7 => &tokens[2..],
+            9.. => &tokens[4..],
             _ => return None,
         };
         Some(Delivery {
-            seq: tokens[0].parse().ok()?,
-            number: tokens[1].parse().ok()?,
-            time: Timestamp::from_unix_nanos(tokens[2].parse().ok()?),
-            pending: tokens[3].parse().ok()?,
+            tries: tokens[0].parse().ok()?,
+            seq: tokens[1].parse().ok()?,
+            number: tokens[2].parse().ok()?,
+            time: Timestamp::from_unix_nanos(tokens[3].parse().ok()?),
+            pending: tokens[4].parse().ok()?,
         })
     }
 }
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn deliveries_are_read_in_both_forms() {
         let time = Timestamp::from_unix_nanos(1_790_000_000_000_000_000);
-        let delivery = Delivery { seq: 12, number: 3, time, pending: 4 };
+        let delivery = Delivery { tries: 1, seq: 12, number: 3, time, pending: 4 };
         for reply in [
             "$JS.ACK.S.c.1.12.3.1790000000000000000.4",
             "$JS.ACK.hub.acc.S.c.1.12.3.1790000000000000000.4.rnd",

@@ -7,6 +7,7 @@
 mod ack;
 mod connect;
 mod consumer;
+mod durable;
 mod entry;
 mod error;
 mod events;
@@ -20,6 +21,7 @@ mod watch;
 mod wire;
 
 pub use connect::{Bus, ConnectOptions};
+pub use durable::{ACK_WAIT, Begin, Durable, DurableOptions, Heard, STAND_BY, Share};
 pub use entry::{Entry, Value};
 pub use error::Error;
 pub use events::EventFeed;

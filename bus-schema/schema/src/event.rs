@@ -1,8 +1,10 @@
 //! Events: one fact each, told by whoever saw it happen, as a CloudEvent 1.0 in structured JSON.
 
 mod fleet;
+mod kind;
 mod listener;
 mod notice;
+mod types;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,10 @@ pub use fleet::{
     COMMAND_NAMES_MAX, CommandFact, GROUP_FAILED_MAX, GroupChange, GroupFact, Period,
     ProgramChange, ProgramFact, SchedulerChange, SchedulerFact, TickFact, Verdict,
 };
+pub use kind::{Kind, Teller};
 pub use listener::{ListenerChange, ListenerFact, USER_TEXT_MAX, UserFact};
 pub use notice::{Notice, NoticeFact, OUTPUT_BYTES_MAX, OutputFact, OutputKind};
+pub use types::TypeInfo;
 
 /// Who tells an event: the token after `event` in its subject.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -249,21 +253,7 @@ pub struct WorkerFact {
 impl Fact {
     /// The kind: a token of the subject.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Fact::Process(_) => "process",
-            Fact::Placement(_) => "placement",
-            Fact::Worker(_) => "worker",
-            Fact::Notice(_) => "notice",
-            Fact::Output(_) => "output",
-            Fact::Rollout(_) => "rollout",
-            Fact::Program(_) => "program",
-            Fact::Group(_) => "group",
-            Fact::Command(_) => "command",
-            Fact::Scheduler(_) => "scheduler",
-            Fact::Tick(_) => "tick",
-            Fact::User(_) => "user",
-            Fact::Listener(_) => "listener",
-        }
+        Kind::of(self).name()
     }
 
     /// The TYPE: the last token of the subject.

@@ -6,6 +6,7 @@
 pub mod call;
 pub mod command;
 pub mod event;
+pub mod filter;
 pub mod generate;
 pub mod goal;
 pub mod ids;

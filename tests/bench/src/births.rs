@@ -57,6 +57,11 @@ impl Births {
         words
     }
 
+    /// Where the witnesses' socket is, and what else belongs to them.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The next birth under this tag; those of others are passed over.
     pub(crate) fn next(&self, tag: &str) -> Outcome<Born> {
         loop {

@@ -30,6 +30,7 @@ mod restart;
 mod spawn;
 mod supervisor;
 mod teller;
+mod told;
 mod varz;
 
 use std::error::Error;
@@ -76,6 +77,8 @@ const BENCHES: &[Bench] = &[
     Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
     Bench { name: "failover", title: "a worker is lost", run: failover::run },
+    Bench { name: "told", title: "a child's end to its event", run: told::run },
+    Bench { name: "drain", title: "a listener that was away", run: told::drain },
     Bench { name: "bus", title: "messages while nothing happens", run: bus::instances },
     Bench { name: "crew", title: "1,000 workers on one server", run: bus::workers },
 ];

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::server::{NatsServer, free_port};
+use crate::port::Port;
+use crate::server::NatsServer;
 use crate::wait::{DEADLINE, wait_for};
 
 /// For an answer of a server's monitoring port.
@@ -17,7 +18,9 @@ const MONITOR_MAX: Duration = Duration::from_secs(2);
 pub struct Cluster {
     /// The nodes.
     pub nodes: Vec<NatsServer>,
-    monitors: Vec<u16>,
+    monitors: Vec<Port>,
+    /// Kept, for they would be given away else.
+    _routes: Vec<Port>,
 }
 
 impl Cluster {
@@ -27,22 +30,22 @@ impl Cluster {
     /// # Panics
     /// When they do not.
     pub fn start(size: usize) -> Cluster {
-        let routes: Vec<u16> = (0..size).map(|_| free_port()).collect();
-        let monitors: Vec<u16> = (0..size).map(|_| free_port()).collect();
+        let routes: Vec<Port> = (0..size).map(|_| Port::reserve()).collect();
+        let monitors: Vec<Port> = (0..size).map(|_| Port::reserve()).collect();
         let urls: Vec<String> =
-            routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+            routes.iter().map(|r| format!("\"nats://127.0.0.1:{}\"", r.number())).collect();
         let nodes = (0..size).map(|i| {
             let lines = format!(
                 "http: \"127.0.0.1:{}\"\ncluster {{ name: c, listen: \"127.0.0.1:{}\", routes: [{}] }}",
-                monitors[i],
-                routes[i],
+                monitors[i].number(),
+                routes[i].number(),
                 urls.join(", ")
             );
-            let mut node = NatsServer::prepare(free_port(), &format!("n{}", i + 1), &lines);
+            let mut node = NatsServer::prepare(Port::reserve(), &format!("n{}", i + 1), &lines);
             node.launch();
             node
         });
-        let cluster = Cluster { nodes: nodes.collect(), monitors };
+        let cluster = Cluster { nodes: nodes.collect(), monitors, _routes: routes };
         wait_for("a cluster with a leader", DEADLINE, || {
             (0..size)
                 .all(|i| {
@@ -75,7 +78,7 @@ impl Cluster {
     }
 
     fn monitor(&self, node: usize, path: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.monitors[node])).ok()?;
+        let mut stream = TcpStream::connect(("127.0.0.1", self.monitors[node].number())).ok()?;
         stream.set_read_timeout(Some(MONITOR_MAX)).ok()?;
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
         let mut answer = String::new();

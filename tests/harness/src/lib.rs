@@ -6,10 +6,12 @@
 
 mod binary;
 mod cluster;
+mod port;
 mod server;
 mod wait;
 
 pub use binary::nats_server;
 pub use cluster::Cluster;
+pub use port::Port;
 pub use server::NatsServer;
 pub use wait::{DEADLINE, wait_for, wait_for_async, wait_until};

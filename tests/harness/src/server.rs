@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::binary::nats_server;
+use crate::port::Port;
 use crate::wait::{DEADLINE, wait_until};
 
 /// A server that accepts and says nothing is asked again after this.
@@ -21,7 +22,7 @@ const GREETING_MAX: Duration = Duration::from_secs(1);
 /// A nats-server with `JetStream`. Dropping it kills it and removes its store.
 #[derive(Debug)]
 pub struct NatsServer {
-    port: u16,
+    port: Port,
     directory: TempDir,
     child: Option<Child>,
 }
@@ -40,17 +41,18 @@ impl NatsServer {
     /// # Panics
     /// When it does not accept connections.
     pub fn start_with(lines: &str) -> NatsServer {
-        let mut server = NatsServer::prepare(free_port(), "n1", lines);
+        let mut server = NatsServer::prepare(Port::reserve(), "n1", lines);
         server.restart();
         server
     }
 
     /// Writes the configuration of a server that is to be started later.
-    pub(crate) fn prepare(port: u16, name: &str, lines: &str) -> NatsServer {
+    pub(crate) fn prepare(port: Port, name: &str, lines: &str) -> NatsServer {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = directory.path().join("store");
         let mut conf = String::new();
-        writeln!(conf, "server_name: {name}\nlisten: \"127.0.0.1:{port}\"").expect("a string");
+        writeln!(conf, "server_name: {name}\nlisten: \"127.0.0.1:{}\"", port.number())
+            .expect("a string");
         writeln!(conf, "jetstream {{ store_dir: \"{}\" }}\n{lines}", store.display())
             .expect("a string");
         fs::write(directory.path().join("nats.conf"), conf).expect("the configuration");
@@ -59,12 +61,12 @@ impl NatsServer {
 
     /// Where it listens: `nats://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://127.0.0.1:{}", self.port())
     }
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Its process; `None` while it does not run.
@@ -95,10 +97,10 @@ impl NatsServer {
         self.stop();
         wait_until("a nats-server", DEADLINE, || {
             if self.child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|e| e.is_some())) {
-                // It is new, or has ended because somebody held its port for a moment.
+                // It is new, or has ended by itself.
                 self.child = Some(self.spawn());
             }
-            greeting(self.port).map_err(|e| {
+            greeting(self.port()).map_err(|e| {
                 let log = fs::read_to_string(self.log()).unwrap_or_default();
                 (e.to_string(), log.lines().last().unwrap_or_default().to_owned())
             })
@@ -165,12 +167,6 @@ impl Drop for NatsServer {
             drop(child.wait());
         }
     }
-}
-
-/// A port that nobody uses at this moment.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
 }
 
 /// Waits for the line with which a server greets.

@@ -13,6 +13,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("dsbus-supervisor", &["dsbus-schema"]),
     ("dsbus-scheduler", &["dsbus-planner", "dsbus-client", "dsbus-schema"]),
     ("dsbus-agent", &["dsbus-supervisor", "dsbus-client", "dsbus-schema"]),
+    ("dsbus-listener", &["dsbus-client", "dsbus-schema"]),
     (
         "dsbus",
         &["dsbus-scheduler", "dsbus-agent", "dsbus-supervisor", "dsbus-client", "dsbus-schema"],

@@ -10,14 +10,14 @@ use dsbus_schema::storage::Bucket;
 use crate::common::{fleet, initial, options, provision, raw};
 
 /// An election takes up to 9 s; a machine that builds meanwhile takes its time.
-const ELECTION_MAX: Duration = Duration::from_secs(60);
+pub(crate) const ELECTION_MAX: Duration = Duration::from_secs(60);
 
 fn put(key: &str, body: &str) -> Write {
     Write::put(key, &body).unwrap()
 }
 
 /// A connection whose first choice is node `first`.
-async fn connect(cluster: &Cluster, first: usize) -> Bus {
+pub(crate) async fn connect(cluster: &Cluster, first: usize) -> Bus {
     let mut urls = cluster.urls();
     urls.rotate_left(first);
     let bus = Bus::connect(options(urls)).await.unwrap();

@@ -10,7 +10,12 @@ use dsbus_schema::subject;
 use futures::StreamExt;
 use uuid::Uuid;
 
-fn event(bus: &Bus, worker: &str, change: WorkerChange, number: u128) -> (Source, Event) {
+pub(crate) fn event(
+    bus: &Bus,
+    worker: &str,
+    change: WorkerChange,
+    number: u128,
+) -> (Source, Event) {
     let worker = WorkerName::parse(worker).unwrap();
     let source = Source::Worker(worker.clone());
     let fact = Fact::Worker(WorkerFact { worker, change, reason: None, incarnation: None });
@@ -19,7 +24,7 @@ fn event(bus: &Bus, worker: &str, change: WorkerChange, number: u128) -> (Source
     (source, event)
 }
 
-async fn publish(bus: &Bus, worker: &str, change: WorkerChange, number: u128) -> Event {
+pub(crate) async fn publish(bus: &Bus, worker: &str, change: WorkerChange, number: u128) -> Event {
     let (source, event) = event(bus, worker, change, number);
     bus.publish_event(&source, &event).await.unwrap();
     event

@@ -9,6 +9,7 @@
 mod calls;
 mod cluster;
 mod common;
+mod durable;
 mod events;
 mod storage;
 mod watch;
