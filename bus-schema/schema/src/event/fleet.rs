@@ -90,7 +90,8 @@ pub struct GroupFact {
 pub enum Verdict {
     /// It was written, and answered with success.
     Accepted,
-    /// It was refused; nothing was written.
+    /// It was refused; nothing was written, unless its code is
+    /// [`crate::command::code::UNAVAILABLE`]: then that is not known.
     Refused,
 }
 
@@ -146,7 +147,7 @@ pub enum SchedulerChange {
     Joined,
     /// It was told to stop.
     Left,
-    /// Its lease expired.
+    /// Its lease expired, and it did not come back.
     Lost,
     /// Events were dropped because they could not be published for too long.
     #[serde(rename = "EVENTS_DROPPED")]
