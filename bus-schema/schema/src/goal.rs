@@ -41,6 +41,19 @@ pub struct Answered {
     /// Who sent it; nobody, when a scheduler decided it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<UserName>,
+    /// When it acted, in seconds since 1970 by the clock of NATS: whether it is so recent that it may
+    /// not be in the audit log yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<i64>,
+}
+
+/// Who sent a command, and when it acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender<'a> {
+    /// Who.
+    pub by: &'a UserName,
+    /// When, in seconds since 1970 by the clock of NATS.
+    pub at: i64,
 }
 
 /// Goal of a program (key `<program>._all`) or of one instance (key `<program>.<index>`). Of the
@@ -122,12 +135,18 @@ impl Commands {
         self.0.iter().filter(|answered| !before.has_acted(answered.id))
     }
 
-    /// Remembers that the command acted here; `by` is nobody, where a scheduler decided it.
-    pub fn remember(&mut self, id: Uuid, verb: &str, by: Option<&UserName>) {
+    /// The commands of people that acted here at that time or later, oldest first.
+    pub fn recent(&self, since: i64) -> impl Iterator<Item = &Answered> {
+        self.0.iter().filter(move |answered| answered.at.is_some_and(|at| at >= since))
+    }
+
+    /// Remembers that the command acted here; a scheduler's own decision has no sender.
+    pub fn remember(&mut self, id: Uuid, verb: &str, sender: Option<Sender<'_>>) {
         if self.0.len() >= COMMANDS_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(Answered { id, verb: verb.to_owned(), by: by.cloned() });
+        let (by, at) = (sender.map(|s| s.by.clone()), sender.map(|s| s.at));
+        self.0.push_back(Answered { id, verb: verb.to_owned(), by, at });
     }
 }
 

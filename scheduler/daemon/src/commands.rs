@@ -16,6 +16,7 @@ mod workers;
 
 use dsbus_client::{Bus, Entry, Error, Refusal, Request, Served, Write};
 use dsbus_schema::command::{Envelope, Verb, code};
+use dsbus_schema::goal::Sender;
 use dsbus_schema::ids::{ProgramName, UserName};
 use dsbus_schema::program::Program;
 use dsbus_schema::storage::Bucket;
@@ -131,6 +132,13 @@ impl Commander {
         let Some(entry) = entry else { return Ok((None, 0)) };
         let program = entry.json().map_err(unavailable)?;
         Ok((program, entry.seq))
+    }
+
+    /// Who sends a command, which acts now.
+    fn sender<'a>(&self, by: &'a UserName) -> Sender<'a> {
+        // By the clock of NATS, which every scheduler reads alike.
+        let now = self.shared.lock().latest().unwrap_or_else(clock::wall);
+        Sender { by, at: now.unix_seconds() }
     }
 
     /// Reads a goal, and folds it: so nobody overwrites what he has not derived events from.

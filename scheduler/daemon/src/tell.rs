@@ -3,20 +3,21 @@
 //!
 //! 1. Whoever folds an entry that a scheduler wrote derives its events ([`derive`]), under ids that
 //!    stand on the entry: all derive the same.
-//! 2. The one that wrote it tells them, through its [`outbox`].
+//! 2. The one that wrote it tells them, through its outbox ([`queue`]).
 //! 3. The others keep them in mind ([`ledger`]) for a while, and for as long as the writer's touches
 //!    say that it has events untold.
 //! 4. When the writer's lease ends, they tell them. NATS drops what it has by its id.
-//! 5. Who starts does the same for what was written in the last minutes ([`past`]), if its writer is
+//! 5. Who starts does the same for what was written in the last minutes, if its writer is
 //!    gone.
 //!
-//! Commands are told before they are answered ([`audit`]); time is told by all ([`ticks`]).
+//! Commands are told before they are answered; time is told by all ([`ticks`]).
 
 pub(crate) mod audit;
 pub mod derive;
 pub mod ledger;
 pub(crate) mod outbox;
 pub(crate) mod past;
+pub mod queue;
 pub mod ticks;
 
 use std::time::Duration;

@@ -37,6 +37,7 @@ pub(crate) enum Op {
     Get { bucket: Bucket, pattern: String },
     Publish(Box<Told>),
     LastEvent { worker: WorkerName, name: InstanceId },
+    LastPlaced(InstanceId),
     Ping(usize),
     Command(Box<Command>),
 }
@@ -92,6 +93,8 @@ pub(crate) enum Tick {
     Spawn,
     /// Something is tried again.
     Again(u64),
+    /// A scheduler tells again what was not stored.
+    Tell,
     /// A client gives a command.
     Command,
 }

@@ -16,7 +16,7 @@ use dsbus_schema::storage::Bucket;
 use uuid::Uuid;
 
 use crate::dice::{MS, SECOND};
-use crate::event::{Answer, Event, Op, Run};
+use crate::event::{Answer, Event, Op, Run, Who};
 use crate::world::World;
 
 /// The stream of events comes after those of the buckets.
@@ -35,6 +35,8 @@ pub(crate) struct Stored {
     pub(crate) value: Value,
     time: i128,
     expires: Option<i128>,
+    by: Option<String>,
+    note: bytes::Bytes,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +44,7 @@ struct Proposed {
     key: String,
     value: Value,
     ttl: Option<u64>,
+    note: bytes::Bytes,
 }
 
 /// What a leader has accepted.
@@ -71,6 +74,8 @@ pub(crate) struct Stream {
     ids: BTreeSet<Uuid>,
     /// The last event of each instance, by who told it.
     lasts: BTreeMap<(WorkerName, InstanceId), (Epoch, u64)>,
+    /// The last event about the place of each instance.
+    places: BTreeMap<InstanceId, (Epoch, u64)>,
 }
 
 /// Whether a pattern matches a key.
@@ -148,7 +153,8 @@ impl Stream {
 
 fn entry(key: &str, stored: &Stored) -> Entry {
     let time = Timestamp::from_unix_nanos(stored.time);
-    Entry { key: key.to_owned(), seq: stored.seq, value: stored.value.clone(), time }
+    let Stored { seq, value, by, note, .. } = stored.clone();
+    Entry { key: key.to_owned(), seq, value, time, by, note }
 }
 
 fn guards(writes: &[Write]) -> Vec<String> {
@@ -190,10 +196,14 @@ impl World {
                         key: w.key,
                         value: w.body.map_or(Value::Deleted, Value::Put),
                         ttl: w.ttl_seconds,
+                        note: w.note,
                     };
                     let entries = writes.into_iter().map(proposed).collect();
                     return self.propose(stream, entries, None, guards, Some((from, token)));
                 }
+            }
+            Op::LastPlaced(name) => {
+                Ok(Answer::Last(self.streams[stream].places.get(&name).copied()))
             }
             Op::Publish(event) => {
                 let answer = Some((from, token));
@@ -255,10 +265,14 @@ impl World {
         }
         let mut new = Vec::new();
         let s = &mut self.streams[stream];
-        for Proposed { key, value, ttl } in proposal.entries {
+        let by = proposal.from.and_then(|from| match from.who {
+            Who::Scheduler(n) => Some(crate::scheduler::id(n)),
+            Who::Agent(_) | Who::Supervisor(_) | Who::Client(_) => None,
+        });
+        for Proposed { key, value, ttl, note } in proposal.entries {
             s.last += 1;
             let expires = ttl.map(|seconds| wall + i128::from(seconds) * i128::from(SECOND));
-            let stored = Stored { seq: s.last, value, time: wall, expires };
+            let stored = Stored { seq: s.last, value, time: wall, expires, by: by.clone(), note };
             new.push(entry(&key, &stored));
             s.keys.insert(key, stored);
         }
@@ -283,6 +297,9 @@ impl World {
         {
             s.lasts.insert((worker.clone(), fact.name.clone()), (fact.epoch, fact.seq));
         }
+        if let Fact::Placement(fact) = &event.data {
+            s.places.insert(fact.name.clone(), (fact.epoch, 0));
+        }
         self.witness_event(event, from);
     }
 
@@ -290,7 +307,7 @@ impl World {
     pub(crate) fn seed_entry<T: serde::Serialize>(&mut self, bucket: Bucket, key: &str, body: &T) {
         let Ok(write) = Write::put(key, body) else { return };
         let value = write.body.map_or(Value::Deleted, Value::Put);
-        let entries = vec![Proposed { key: key.to_owned(), value, ttl: None }];
+        let entries = vec![Proposed { key: key.to_owned(), value, ttl: None, note: write.note }];
         let proposal = Proposal {
             number: 0,
             entries,
@@ -319,7 +336,8 @@ impl World {
         let gone: Vec<String> = gone.map(|(key, _)| key.clone()).collect();
         for key in gone {
             self.note(|| format!("fleet: {key} has expired"));
-            let expiry = Proposed { key, value: Value::Expired, ttl: None };
+            let (value, note) = (Value::Expired, bytes::Bytes::new());
+            let expiry = Proposed { key, value, ttl: None, note };
             self.propose(fleet, vec![expiry], None, Vec::new(), None);
         }
         let next = self.agenda.now() + self.dice.ms(SWEEP_MS.0, SWEEP_MS.1);

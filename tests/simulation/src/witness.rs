@@ -68,6 +68,10 @@ pub(crate) struct Witness {
     pub(crate) skewed: bool,
     /// Machines that are not switched on again.
     pub(crate) for_good: BTreeSet<usize>,
+    /// Places that instances were given, and what was told of them; commands that were told.
+    pub(crate) placed: BTreeSet<(InstanceId, Epoch)>,
+    pub(crate) places_told: BTreeMap<(InstanceId, Epoch), Uuid>,
+    pub(crate) commands_told: BTreeSet<Uuid>,
 }
 
 impl Witness {
@@ -92,6 +96,9 @@ impl Witness {
             touched: BTreeMap::new(),
             skewed: false,
             for_good: BTreeSet::new(),
+            placed: BTreeSet::new(),
+            places_told: BTreeMap::new(),
+            commands_told: BTreeSet::new(),
         }
     }
 }
@@ -114,6 +121,7 @@ impl World {
             self.witness_acted(bucket, entry);
             let heard = BootTime(self.agenda.now() + SECOND);
             let _ = self.witness.oracle.fold(bucket, entry, heard);
+            self.witness.oracle.take_told();
         }
         for (name, Moved { from, put, gave_up }) in moved {
             if adapter::places(&self.witness.oracle, &name) > 1 {
@@ -170,6 +178,7 @@ impl World {
             let what = format!("{name} is placed on {worker} under epoch {epoch} after {highest}");
             self.fail(Invariant::EpochGrows, what);
         }
+        self.witness.placed.insert((name.clone(), epoch));
         self.witness.highest.insert(name.clone(), epoch.max(highest));
         self.witness.places.insert(name.clone(), worker.clone());
     }
@@ -300,7 +309,9 @@ impl World {
 
     /// An event is stored, for the first time under its id.
     pub(crate) fn witness_event(&mut self, event: &Told, from: Option<Run>) {
-        let Fact::Process(fact) = &event.data else { return };
+        let Fact::Process(fact) = &event.data else {
+            return self.witness_told(event.id, &event.data);
+        };
         self.note(|| format!("event: {} {}.{} {}", fact.name, fact.epoch, fact.seq, fact.state));
         if fact.worker.is_none() {
             return;

@@ -3,7 +3,7 @@
 
 use dsbus_client::{Error, Refusal, Write};
 use dsbus_schema::command::{Act, Acted, ActedInstance, Verb, code};
-use dsbus_schema::goal::Goal;
+use dsbus_schema::goal::{Goal, Sender};
 use dsbus_schema::ids::{InstanceId, UserName};
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ pub struct Order<'a> {
     /// Its id.
     pub command: Uuid,
     /// Who sent it.
-    pub by: Option<&'a UserName>,
+    pub sender: Option<Sender<'a>>,
     /// A restart goes from instance to instance.
     pub rolling: bool,
 }
@@ -37,7 +37,8 @@ impl Commander {
     /// one write; sent again with the same id, those that were written are left alone.
     pub(super) async fn act(&self, verb: Verb, by: &UserName, act: Act) -> Result<Acted, Refusal> {
         let (command, rolling) = (id(&act.envelope), act.rolling);
-        let order = Order { verb, command, by: Some(by), rolling };
+        let sender = Some(self.sender(by));
+        let order = Order { verb, command, sender, rolling };
         if act.rolling && verb != Verb::Restart {
             let text = format!("rolling means something for restart only, not for {}", verb.name());
             return Err(Refusal::new(code::BAD_REQUEST, text));
@@ -74,7 +75,8 @@ impl Commander {
     /// Begins the removal of programs: their instances are stopped, then all of them is deleted.
     pub(super) async fn remove(&self, by: &UserName, act: Act) -> Result<Acted, Refusal> {
         let command = id(&act.envelope);
-        let order = Order { verb: Verb::Remove, command, by: Some(by), rolling: false };
+        let sender = Some(self.sender(by));
+        let order = Order { verb: Verb::Remove, command, sender, rolling: false };
         let meant = self.named(&act).await?;
         if let Some(Meant { program, index: Some(index), .. }) =
             meant.iter().find(|m| m.index.is_some())
@@ -173,7 +175,7 @@ impl Commander {
                 return Ok(());
             }
             program.removing = true;
-            program.commands.remember(order.command, order.verb.name(), order.by);
+            program.commands.remember(order.command, order.verb.name(), order.sender);
             let write =
                 Write::put(program.name.as_str(), &program).map_err(unavailable)?.expect(seq);
             match self.bus.write(Bucket::Programs, write).await {
@@ -244,7 +246,7 @@ fn refuse_two_copies(meant: &[Meant]) -> Result<(), Refusal> {
 
 /// The goal after a command. Pure; the simulation's commands write it, too.
 pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64) -> Goal {
-    goal.commands.remember(order.command, order.verb.name(), order.by);
+    goal.commands.remember(order.command, order.verb.name(), order.sender);
     match order.verb {
         // These say nothing of whether the instance is to run.
         Verb::Reload => {
@@ -287,7 +289,7 @@ mod tests {
     }
 
     fn order(verb: Verb, rolling: bool) -> Order<'static> {
-        Order { verb, command: Uuid::from_u128(7), by: None, rolling }
+        Order { verb, command: Uuid::from_u128(7), sender: None, rolling }
     }
 
     #[test]

@@ -71,7 +71,8 @@ impl Commander {
                 return Ok(());
             }
             goal.leave = epoch;
-            goal.commands.remember(command, Verb::Rebalance.name(), Some(by));
+            let sender = Some(self.sender(by));
+            goal.commands.remember(command, Verb::Rebalance.name(), sender);
             let write = Write::put(key.clone(), &goal).map_err(unavailable)?.guard(&pattern, last);
             match self.write_goal(write).await {
                 Ok(_) => return Ok(()),

@@ -21,7 +21,7 @@ impl Commander {
         by: &UserName,
         act: RolloutAct,
     ) -> Result<Vec<RolloutRow>, Refusal> {
-        let author = author(id(&act.envelope), Verb::Rollout, by);
+        let author = author(id(&act.envelope), Verb::Rollout, self.sender(by));
         let meant = self.rolling(&act, author.command).await?;
         if act.step == RolloutStep::Undo {
             let wish = |meant: &Meant| (meant.program.name.clone(), Wish::Earlier(act.to));
@@ -77,7 +77,7 @@ impl Commander {
                 if !changes {
                     continue;
                 }
-                program.commands.remember(author.command, author.verb, Some(author.by));
+                program.commands.remember(author.command, author.verb, Some(author.sender));
                 let put = Write::put(name.as_str(), &program).map_err(unavailable)?;
                 writes.push(put.expect(seq));
             }
@@ -115,7 +115,7 @@ fn steered(program: &mut Program, step: RolloutStep, author: &Author<'_>) -> Res
         | (RolloutStep::Resume, RolloutState::Rolling) => Ok(false),
         (RolloutStep::Pause, RolloutState::Rolling) => {
             rollout.state = RolloutState::Paused;
-            rollout.reason = Some(format!("paused by {}", author.by));
+            rollout.reason = Some(format!("paused by {}", author.sender.by));
             Ok(true)
         }
         (RolloutStep::Resume, RolloutState::Paused | RolloutState::Failed) => {
@@ -142,6 +142,7 @@ fn steered(program: &mut Program, step: RolloutStep, author: &Author<'_>) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dsbus_schema::goal::Sender;
     use dsbus_schema::ids::{ProgramId, ProgramName};
     use dsbus_schema::moment::Timestamp;
     use dsbus_schema::program::ProgramSpec;
@@ -168,7 +169,7 @@ mod tests {
     fn steps_of_a_rollout() {
         use RolloutState::{Failed, Paused, Rolling};
         let by = UserName::parse("ann").unwrap();
-        let author = author(Uuid::nil(), Verb::Rollout, &by);
+        let author = author(Uuid::nil(), Verb::Rollout, Sender { by: &by, at: 0 });
         let step = |state, canary, step| {
             let mut program = program(state, canary);
             let told = steered(&mut program, step, &author);

@@ -72,7 +72,7 @@ impl Commander {
             }
             goal.by = Some(by.clone());
             goal.since = Some(clock::wall());
-            goal.commands.remember(command, verb.name(), Some(by));
+            goal.commands.remember(command, verb.name(), Some(self.sender(by)));
             let write = Write::put(key.clone(), &goal).map_err(unavailable)?.expect(seq);
             match self.write_goal(write).await {
                 Ok(_) => return Ok(goal),

@@ -10,7 +10,10 @@ use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::program::Program;
 use dsbus_schema::status::Status;
-use dsbus_schema::storage::{Bucket, FleetKey, parse_fleet_status_key, parse_group_key};
+use dsbus_schema::storage::{
+    Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_group_key,
+    parse_worker_goal_key,
+};
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
 use dsbus_schema::worker_goal::WorkerGoal;
 use uuid::Uuid;
@@ -37,6 +40,11 @@ pub(super) struct Lapsed {
 }
 
 impl Core {
+    /// When the latest entry that is known was written, by the clock of NATS.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.latest
+    }
+
     /// What is to be told now. Whoever folds asks for it afterwards.
     pub fn take_told(&mut self) -> Vec<Told> {
         self.ledger.take()
@@ -114,7 +122,7 @@ impl Core {
             None => goals.all.as_ref(),
             Some(index) => goals.each.get(&index),
         });
-        let about = index.map_or_else(|| program.to_string(), |index| format!("{program}:{index}"));
+        let about = about(program, index);
         let told = derive::goal(At::entry(&self.fleet, entry), &about, before, after);
         self.tell(entry, told, now);
     }
@@ -250,7 +258,7 @@ impl Core {
         let key = entry.key.as_str();
         let matters = match bucket {
             Bucket::Programs => true,
-            Bucket::Goals => key.starts_with("_worker."),
+            Bucket::Goals => true,
             Bucket::Status => key.starts_with("_fleet.") || key.starts_with("_group."),
             Bucket::Fleet => match FleetKey::parse(key) {
                 Some(FleetKey::Placement(..)) => true,
@@ -279,15 +287,43 @@ impl Core {
         for (bucket, entry) in early.into_iter().filter(|(_, entry)| entry.time >= since) {
             if bucket == Bucket::Programs {
                 programs.extend(entry.key.parse::<ProgramName>());
-            } else if let Some(told) = self.past(bucket, &entry) {
-                // A marker has no writer: nobody is left who would tell of it.
-                let by = entry.by.clone().unwrap_or_default();
+            }
+            // A marker has no writer: nobody is left who would tell of it.
+            let by = entry.by.clone().unwrap_or_default();
+            let told = self.past(bucket, &entry);
+            let commands = self.past_commands(bucket, &entry, since.unix_seconds());
+            for told in told.into_iter().chain(commands) {
                 self.tell_of(&by, told, now);
             }
         }
         programs.sort();
         programs.dedup();
         Some((programs, since))
+    }
+
+    /// The commands that an entry remembers, and that are so recent that they may not be told.
+    fn past_commands(&self, bucket: Bucket, entry: &Entry, since: i64) -> Vec<Told> {
+        let (at, key) = (At::entry(&self.fleet, entry), entry.key.as_str());
+        let read = || match bucket {
+            Bucket::Programs => {
+                let program = entry.json::<Program>().ok()??;
+                Some((key.to_owned(), program.commands))
+            }
+            Bucket::Goals => match (parse_worker_goal_key(key), parse_goal_key(key)) {
+                (Some(worker), _) => {
+                    let goal = entry.json::<WorkerGoal>().ok()??;
+                    Some((worker.to_string(), goal.commands))
+                }
+                (None, Some((program, index))) => {
+                    let goal = entry.json::<Goal>().ok()??;
+                    Some((about(&program, index), goal.commands))
+                }
+                (None, None) => None,
+            },
+            Bucket::Fleet | Bucket::Workers | Bucket::Status => None,
+        };
+        let Some((about, commands)) = read() else { return Vec::new() };
+        derive::recent(at, &about, &commands, since)
     }
 
     /// What an entry stands for of which it is not known what was there before.
@@ -303,7 +339,7 @@ impl Core {
             return derive::said(at, &name, group, None, &status);
         }
         if bucket == Bucket::Goals {
-            let worker = dsbus_schema::storage::parse_worker_goal_key(key)?;
+            let worker = parse_worker_goal_key(key)?;
             let goal = entry.json::<WorkerGoal>().ok()??;
             return derive::worker_goal(at, &worker, None, &goal).into_iter().next();
         }
@@ -341,6 +377,11 @@ impl Core {
         let others = self.peers.iter().filter(|(id, _)| **id != self.me);
         others.into_iter().any(|(id, touch)| touch.ready && self.schedulers.contains(id))
     }
+}
+
+/// A program or an instance, by name.
+fn about(program: &ProgramName, index: Option<u32>) -> String {
+    index.map_or_else(|| program.to_string(), |index| format!("{program}:{index}"))
 }
 
 #[cfg(test)]

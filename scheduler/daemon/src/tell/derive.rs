@@ -56,22 +56,29 @@ pub fn command_words(command: Uuid, verdict: Verdict) -> String {
 /// Commands of people that have acted on a record since it was as `before`. The one that answered
 /// knows by which names it was given; here it is known what it acted on.
 fn accepted(at: At<'_>, about: &str, before: &Commands, after: &Commands) -> Vec<Told> {
-    let told = |answered: &Answered| {
-        let fact = CommandFact {
-            by: answered.by.clone()?,
-            verb: answered.verb.clone(),
-            verdict: Verdict::Accepted,
-            names: vec![about.to_owned()],
-            count: 1,
-            command: Some(answered.id),
-            code: None,
-            reason: None,
-            scheduler: at.by.to_owned(),
-        };
-        let words = command_words(answered.id, Verdict::Accepted);
-        Some(at.told(&words, Fact::Command(fact)))
+    after.since(before).filter_map(|answered| command(at, about, answered)).collect()
+}
+
+/// Commands of people that have acted on a record since then, in seconds since 1970. What was there
+/// before is not known.
+pub fn recent(at: At<'_>, about: &str, commands: &Commands, since: i64) -> Vec<Told> {
+    commands.recent(since).filter_map(|answered| command(at, about, answered)).collect()
+}
+
+fn command(at: At<'_>, about: &str, answered: &Answered) -> Option<Told> {
+    let fact = CommandFact {
+        by: answered.by.clone()?,
+        verb: answered.verb.clone(),
+        verdict: Verdict::Accepted,
+        names: vec![about.to_owned()],
+        count: 1,
+        command: Some(answered.id),
+        code: None,
+        reason: None,
+        scheduler: at.by.to_owned(),
     };
-    after.since(before).filter_map(told).collect()
+    let words = command_words(answered.id, Verdict::Accepted);
+    Some(at.told(&words, Fact::Command(fact)))
 }
 
 /// The goal of a program or of an instance was written.

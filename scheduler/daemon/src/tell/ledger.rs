@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use dsbus_schema::event::Fact;
+use dsbus_schema::event::{COMMAND_NAMES_MAX, Fact};
 use dsbus_schema::moment::BootTime;
 
 use super::{RECENT, Told};
@@ -39,9 +39,11 @@ impl Ledger {
             // A command about several records is one event.
             let known = kept.iter_mut().rev().take(PARTS_MAX).find(|(_, old)| old.id == told.id);
             if let Some((_, Told { fact: Fact::Command(fact), .. })) = known {
-                fact.count += new.count;
-                fact.names.extend(new.names.iter().cloned());
-                fact.names.truncate(dsbus_schema::event::COMMAND_NAMES_MAX);
+                let more = new.names.iter().filter(|name| !fact.names.contains(name));
+                let more: Vec<String> = more.cloned().collect();
+                fact.count += more.len();
+                fact.names.extend(more);
+                fact.names.truncate(COMMAND_NAMES_MAX);
                 return;
             }
         }
@@ -155,9 +157,10 @@ mod tests {
         let at_entry = At { fleet: &fleet, seq: 1, time: Timestamp::from_unix_nanos(0), by: "s1" };
         let by = dsbus_schema::ids::UserName::parse("ann").unwrap();
         let mut after = dsbus_schema::goal::Goal::default();
-        after.commands.remember(Uuid::from_u128(7), "start", Some(&by));
+        let sender = dsbus_schema::goal::Sender { by: &by, at: 0 };
+        after.commands.remember(Uuid::from_u128(7), "start", Some(sender));
         let mut ledger = Ledger::default();
-        for name in ["web", "api"] {
+        for name in ["web", "api", "web"] {
             for told in goal(at_entry, name, None, &after) {
                 ledger.keep("s1", told, at(0));
             }

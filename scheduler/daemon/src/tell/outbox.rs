@@ -1,7 +1,6 @@
 //! The events that this scheduler has still to tell: told in order, again and again until they are
 //! stored. Beside the loop, so that nothing waits for them.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,15 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use super::queue::{Queue, WINDOW};
 use super::{Told, past};
 use crate::clock;
 
-/// Events that wait. While the bus is away nothing is written, and there is nothing to tell; so this
-/// is for the moment in which ten thousand instances move, and for a stream that stores nothing while
-/// the buckets do. At a kilobyte each this is some megabytes.
-pub(crate) const OUTBOX_MAX: usize = 16_384;
-/// Events on their way at once: enough to hide the way to the server and back.
-const WINDOW: usize = 64;
 /// Pause after one that could not be stored.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How long a command waits until its event is stored. An acknowledgement takes half a millisecond;
@@ -28,58 +22,6 @@ const AGAIN_AFTER: Duration = Duration::from_millis(200);
 const FIRST_WITHIN: Duration = Duration::from_millis(250);
 /// `JSStreamDuplicateMessageConflict`: another scheduler's copy of it is being stored right now.
 const IN_PROCESS: u64 = 10158;
-
-/// The events that wait, and how it goes.
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Told>,
-    /// On their way.
-    sent: usize,
-    /// Dropped, and not told of yet.
-    dropped: u64,
-    /// Dropped ever.
-    dropped_ever: u64,
-    /// The last one could not be stored.
-    failing: bool,
-}
-
-impl Queue {
-    fn push(&mut self, told: impl IntoIterator<Item = Told>) {
-        self.waiting.extend(told);
-        self.trim();
-    }
-
-    /// The oldest go first: who listens has most use of what is so now.
-    fn trim(&mut self) {
-        let surplus = self.waiting.len().saturating_sub(OUTBOX_MAX);
-        self.waiting.drain(..surplus);
-        self.drop_some(surplus as u64);
-    }
-
-    fn drop_some(&mut self, count: u64) {
-        self.dropped += count;
-        self.dropped_ever += count;
-    }
-
-    /// Those that are sent next.
-    fn take(&mut self) -> Vec<Told> {
-        let window: Vec<Told> = self.waiting.drain(..self.waiting.len().min(WINDOW)).collect();
-        self.sent = window.len();
-        window
-    }
-
-    /// They were sent; these could not be stored, and come first again.
-    fn sent(&mut self, left: Vec<Told>) {
-        self.sent = 0;
-        self.failing = !left.is_empty();
-        left.into_iter().rev().for_each(|told| self.waiting.push_front(told));
-        self.trim();
-    }
-
-    fn untold(&self) -> usize {
-        self.waiting.len() + self.sent
-    }
-}
 
 /// What became of an event.
 enum Sent {
@@ -121,7 +63,7 @@ impl Outbox {
 
     /// Tells an event before all others, if that is possible in a moment; else when its turn comes.
     pub(crate) async fn tell_first(&self, told: Told) {
-        let failing = self.lock().failing;
+        let failing = self.lock().is_failing();
         if !failing
             && let Ok(Sent::Stored | Sent::Never) =
                 timeout(FIRST_WITHIN, self.send(told.clone())).await
@@ -161,26 +103,23 @@ impl Outbox {
                 changed.await;
                 continue;
             }
-            let was_failing = self.lock().failing;
+            let was_failing = self.lock().is_failing();
             let sent = futures::stream::iter(window.into_iter().map(|told| self.send(told)));
             let sent: Vec<Sent> = sent.buffered(WINDOW).collect().await;
             let never = sent.iter().filter(|sent| matches!(sent, Sent::Never)).count();
-            let left: Vec<Told> = sent
-                .into_iter()
-                .filter_map(|sent| match sent {
-                    Sent::Again(told) => Some(told),
-                    Sent::Stored | Sent::Never => None,
-                })
-                .collect();
+            let again = |sent| match sent {
+                Sent::Again(told) => Some(told),
+                Sent::Stored | Sent::Never => None,
+            };
+            let left: Vec<Told> = sent.into_iter().filter_map(again).collect();
             let failing = !left.is_empty();
-            let (dropped, ever) = {
+            let dropped = {
                 let mut queue = self.lock();
                 queue.sent(left);
                 queue.drop_some(never as u64);
-                let dropped = if failing { 0 } else { std::mem::take(&mut queue.dropped) };
-                (dropped, queue.dropped_ever)
+                queue.take_dropped()
             };
-            if dropped > 0 {
+            if let Some((dropped, ever)) = dropped {
                 tracing::error!("{dropped} events were dropped: they could not be stored");
                 self.push(vec![self.dropped(dropped, ever)]);
             }
@@ -227,46 +166,5 @@ impl Outbox {
         };
         let words = format!("scheduler/{}/{}/dropped/{ever}", self.id, self.run);
         Told::new(self.bus.fleet(), &words, clock::wall(), Fact::Scheduler(fact))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tell::derive::scheduler;
-    use dsbus_schema::ids::FleetName;
-    use dsbus_schema::moment::Timestamp;
-
-    fn event(n: usize) -> Told {
-        let (fleet, time) = (FleetName::default(), Timestamp::from_unix_nanos(0));
-        scheduler((&fleet, time), ("s", Uuid::nil()), SchedulerChange::Lost, n as u64, 0)
-    }
-
-    #[test]
-    fn what_was_not_stored_comes_first_again_and_in_order() {
-        let mut queue = Queue::default();
-        queue.push((0..100).map(event));
-        let first = queue.take();
-        assert_eq!((first.len(), queue.untold()), (WINDOW, 100));
-        queue.sent(vec![first[3].clone(), first[7].clone()]);
-        assert!(queue.failing);
-        assert_eq!(queue.untold(), 100 - WINDOW + 2);
-        let second = queue.take();
-        assert_eq!(second[..3], [event(3), event(7), event(WINDOW)]);
-        queue.sent(Vec::new());
-        assert!(!queue.failing);
-        assert_eq!(queue.untold(), 0);
-    }
-
-    #[test]
-    fn beyond_its_limit_the_oldest_are_dropped_and_counted() {
-        let mut queue = Queue::default();
-        queue.push((0..OUTBOX_MAX + 5).map(event));
-        assert_eq!((queue.untold(), queue.dropped), (OUTBOX_MAX, 5));
-        let window = queue.take();
-        assert_eq!(window[0], event(5));
-        queue.push((0..WINDOW).map(event));
-        queue.sent(window);
-        assert_eq!((queue.untold(), queue.dropped), (OUTBOX_MAX, 5 + WINDOW as u64));
     }
 }

@@ -65,15 +65,11 @@ fn until_next(now: Timestamp) -> Duration {
     Duration::from_nanos(u64::try_from(left).unwrap_or(0))
 }
 
-fn seconds(time: Timestamp) -> i64 {
-    i64::try_from(time.unix_nanos().div_euclid(1_000_000_000)).unwrap_or(0)
-}
-
 /// Tells the time for ever.
 pub(crate) async fn run(bus: Bus) {
-    let mut ticker = Ticker::new(seconds(clock::wall()));
+    let mut ticker = Ticker::new(clock::wall().unix_seconds());
     loop {
-        let due = ticker.due(seconds(clock::wall()));
+        let due = ticker.due(clock::wall().unix_seconds());
         let told = join_all(due.iter().map(|tick| tell(&bus, tick))).await;
         for (tick, _) in due.iter().zip(&told).filter(|(_, told)| **told) {
             ticker.told(tick);

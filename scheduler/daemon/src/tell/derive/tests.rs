@@ -2,6 +2,7 @@
 
 use dsbus_planner::View;
 use dsbus_schema::event::WorkerFact;
+use dsbus_schema::goal::Sender;
 use dsbus_schema::ids::{Epoch, ProgramId};
 use dsbus_schema::program::Program;
 use dsbus_schema::rollout::{Rollout, RolloutState, Stable};
@@ -19,6 +20,10 @@ fn at(fleet: &FleetName, seq: u64) -> At<'_> {
 
 fn user() -> UserName {
     UserName::parse("ann").unwrap()
+}
+
+fn ann(by: &UserName) -> Sender<'_> {
+    Sender { by, at: 1_000 }
 }
 
 fn worker(name: &str) -> WorkerName {
@@ -78,7 +83,7 @@ fn rolling(before: &Program, state: RolloutState) -> Option<Box<Rollout>> {
 }
 
 fn commanded(mut program: Program, number: u128, verb: &str) -> Program {
-    program.commands.remember(Uuid::from_u128(number), verb, Some(&user()));
+    program.commands.remember(Uuid::from_u128(number), verb, Some(ann(&user())));
     program
 }
 
@@ -158,9 +163,9 @@ fn steps_of_a_rollout() {
 fn commands_that_acted_on_a_goal() {
     let fleet = fleet();
     let mut before = Goal::default();
-    before.commands.remember(Uuid::from_u128(1), "start", Some(&user()));
+    before.commands.remember(Uuid::from_u128(1), "start", Some(ann(&user())));
     let mut after = before.clone();
-    after.commands.remember(Uuid::from_u128(2), "stop", Some(&user()));
+    after.commands.remember(Uuid::from_u128(2), "stop", Some(ann(&user())));
     after.commands.remember(Uuid::from_u128(3), "start", None);
     let told = goal(at(&fleet, 3), "web:0", Some(&before), &after);
     assert_eq!(shown(&told), ["ACCEPTED stop web:0 by ann"], "one is no person's");
@@ -175,6 +180,8 @@ fn commands_that_acted_on_a_goal() {
         .id
     );
     assert_eq!(goal(at(&fleet, 3), "web:0", Some(&after), &after), []);
+    let late = |since| recent(at(&fleet, 3), "web:0", &after.commands, since).len();
+    assert_eq!((late(1_000), late(1_001)), (2, 0), "where it is not known what was before");
 }
 
 #[test]
@@ -183,7 +190,7 @@ fn what_is_wanted_of_a_worker() {
     let goal = |(cordoned, draining, drained), number: u128, verb: &str| {
         let mut goal =
             WorkerGoal { cordoned, draining, drained, by: Some(user()), ..WorkerGoal::default() };
-        goal.commands.remember(Uuid::from_u128(number), verb, Some(&user()));
+        goal.commands.remember(Uuid::from_u128(number), verb, Some(ann(&user())));
         goal
     };
     let told = |before: Option<&WorkerGoal>, after: &WorkerGoal| {
