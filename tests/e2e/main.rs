@@ -22,4 +22,5 @@ mod process;
 mod proxy;
 mod rollouts;
 mod steering;
+mod told;
 mod verbs;

@@ -104,7 +104,7 @@ impl Planted {
             Planted::OneEnforcer => (200, &[OneChild, KilledAfterThaw]),
             Planted::NoBarrier => (2_000, &[OneChild, KilledAfterThaw]),
             Planted::Tree => (200, &[OneChild, KilledAfterThaw]),
-            Planted::NobodyStandsIn => (500, &[EventsTold]),
+            Planted::NobodyStandsIn => (200, &[EventsTold]),
         };
         Some(found)
     }

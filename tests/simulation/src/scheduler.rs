@@ -237,7 +237,10 @@ impl World {
                 let at = self.agenda.now() + pause * MS;
                 self.agenda.at(at, Event::Timer { to: run, tick: Tick::Touch, number: 0 });
             }
-            Some(Pending::Ask(worker)) if result.is_ok() => s.answers.push_back(worker),
+            Some(Pending::Ask(worker)) if result.is_ok() => {
+                s.answers.push_back(worker.clone());
+                self.witness.answered.insert(worker, self.agenda.now());
+            }
             Some(Pending::Ask(_)) => {}
             Some(Pending::Last(bucket)) => self.last_read(n, run, bucket, result),
             Some(Pending::Job(job)) => self.job_answered(n, run, job, result),

@@ -280,6 +280,11 @@ impl World {
         if let Some((to, token)) = proposal.answer {
             self.answer(to, token, Ok(Answer::Seq(last)));
         }
+        if let Some(from) = proposal.from
+            && new.iter().any(|entry| entry.by.is_some() && !entry.key.starts_with('_'))
+        {
+            self.kill_writer(from.who);
+        }
         if stream < EVENTS {
             self.witness_entries(Bucket::ALL[stream], &new);
             self.deliver(stream, &new);

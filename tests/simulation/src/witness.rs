@@ -65,6 +65,8 @@ pub(crate) struct Witness {
     /// When each scheduler last could not hear or speak.
     pub(crate) deaf: Vec<u64>,
     touched: BTreeMap<LeaseKey, u64>,
+    /// When each worker last answered a scheduler.
+    pub(crate) answered: BTreeMap<WorkerName, u64>,
     pub(crate) skewed: bool,
     /// Machines that are not switched on again.
     pub(crate) for_good: BTreeSet<usize>,
@@ -94,6 +96,7 @@ impl Witness {
             leased: BTreeMap::new(),
             deaf: Vec::new(),
             touched: BTreeMap::new(),
+            answered: BTreeMap::new(),
             skewed: false,
             for_good: BTreeSet::new(),
             placed: BTreeSet::new(),
@@ -265,7 +268,9 @@ impl World {
         let mine = end(worker, *seconds);
         let close = |other: &&WorkerName| {
             let theirs = end(other, PRESENCE_SECONDS);
-            *other == worker || (theirs <= now && theirs.abs_diff(mine) <= time / 2)
+            // One that has answered since is known to live.
+            let silent = self.witness.answered.get(*other).is_none_or(|at| *at < theirs);
+            *other == worker || (theirs <= now && theirs.abs_diff(mine) <= time / 2 && silent)
         };
         let gone = |other: &&WorkerName| {
             end(other, PRESENCE_SECONDS) + 2 * time + PRESENCE_SECONDS * SECOND < now
