@@ -5,6 +5,7 @@ mod daemons;
 mod events;
 mod fleet;
 mod keys;
+mod listen;
 mod moment;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(crate) use fleet::{
     About, Drain, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus, RolloutStep,
     Scale, WorkerAct,
 };
+pub(crate) use listen::{Len, Listen};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
 #[derive(Debug, Parser)]
@@ -115,6 +117,9 @@ pub(crate) enum Verb {
     Events(Events),
     /// Say something to whoever listens: an event of your own
     Emit(Emit),
+    /// Run an event listener of Supervisor's kind, unmodified, on the events of the fleet
+    #[command(after_help = listen::LISTEN)]
+    Listen(Listen),
     /// Tell people about events, by mail, webhook or command (a daemon)
     Alert(Alert),
     /// Run a whole private fleet in this terminal

@@ -16,6 +16,7 @@ mod explain;
 mod groups;
 mod gzip;
 mod history;
+mod listen;
 mod logs;
 mod rebalance;
 mod reload;
@@ -74,6 +75,7 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Clear(args) => connection::run(clear::run(config, &args)),
         Verb::Events(args) => connection::run(events::run(config, &args)),
         Verb::Emit(args) => connection::run(emit::run(config, &args)),
+        Verb::Listen(args) => listen::run(config, args),
         Verb::Alert(args) => alert::run(config, args),
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),

@@ -48,7 +48,7 @@ fn run(args: Args) -> Result<Code, Failure> {
         // Its file says where it logs.
         Verb::Worker(_) => {}
         Verb::Agent(agent) => logging::agent(around.daemon_log(agent.log.as_deref())),
-        Verb::Scheduler(_) => logging::daemon(around.daemon_log(None)),
+        Verb::Scheduler(_) | Verb::Listen(_) => logging::daemon(around.daemon_log(None)),
         Verb::Alert(Alert { verb: None, .. }) => logging::daemon(around.daemon_log(None)),
         Verb::Apply(_)
         | Verb::Create(_)

@@ -53,6 +53,11 @@ fn slips_inside_of_tables_are_told_where_they_stand() {
 }
 
 #[test]
+fn slips_in_event_listeners_are_told_where_they_stand() {
+    check(&["files/eventlistener.toml"], "eventlistener.txt");
+}
+
+#[test]
 fn slips_in_where_and_how_it_runs_are_told_where_they_stand() {
     check(&["files/placement.toml"], "placement.txt");
 }

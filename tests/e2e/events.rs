@@ -40,7 +40,8 @@ fn sequences(events: &Value) -> Vec<u64> {
 async fn worker_event(bus: &Bus, worker: &str, change: WorkerChange) {
     let worker = WorkerName::parse(worker).unwrap();
     let source = Source::Worker(worker.clone());
-    let fact = Fact::Worker(WorkerFact { worker, change, reason: None, incarnation: None });
+    let fact =
+        Fact::Worker(WorkerFact { worker, change, reason: None, incarnation: None, dropped: None });
     let time = Timestamp::parse("2026-11-26T10:00:00Z").unwrap();
     let event = Event::new(bus.fleet(), &source, Uuid::now_v7(), time, fact);
     bus.publish_event(&source, &event).await.unwrap();

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
+mod bridge;
 mod alert;
 mod bus;
 mod children;
@@ -19,9 +20,13 @@ mod failover;
 mod faults;
 mod fleet;
 mod jobs;
+mod listen;
+mod logs;
 mod output;
+mod peer;
 mod process;
 mod proxy;
 mod rollouts;
 mod steering;
+mod superlance;
 mod verbs;

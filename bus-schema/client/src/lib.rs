@@ -5,6 +5,7 @@
 //! compare-and-set are one, and a [`Watch`] survives the death of a stream's leader.
 
 mod ack;
+mod calls;
 mod connect;
 mod consumer;
 mod durable;
@@ -21,6 +22,7 @@ mod tail;
 mod watch;
 mod wire;
 
+pub use calls::{Call, Calls};
 pub use connect::{Bus, ConnectOptions};
 pub use durable::{ACK_WAIT, Begin, Durable, DurableOptions, Heard, STAND_BY, Share};
 pub use entry::{Entry, Value};

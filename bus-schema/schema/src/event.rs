@@ -6,6 +6,8 @@ mod listener;
 mod notice;
 mod types;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -225,6 +227,8 @@ pub enum WorkerChange {
     NameTaken,
     /// Events were dropped because the bus was away for too long.
     EventsDropped,
+    /// Events that wait for the bus cannot be written to its disk, and are kept in memory.
+    EventsUnsaved,
     /// It was told to run something it must not.
     Refused,
     /// A person asked that it takes no new instances.
@@ -248,6 +252,22 @@ pub struct WorkerFact {
     pub reason: Option<String>,
     /// The supervisor's run, where it is known.
     pub incarnation: Option<crate::ids::Incarnation>,
+    /// What was dropped, for `EVENTS_DROPPED`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Dropped>,
+}
+
+/// Events that nobody will hear of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dropped {
+    /// How many.
+    pub events: u64,
+    /// How many of each kind; `unreadable` are those that the worker's disk did not give back.
+    pub kinds: BTreeMap<String, u64>,
+    /// When the first of them happened, where that is known.
+    pub from: Option<Timestamp>,
+    /// When the last of them happened, where that is known.
+    pub to: Option<Timestamp>,
 }
 
 impl Fact {
@@ -276,6 +296,7 @@ impl Fact {
                 WorkerChange::Fenced => "FENCED",
                 WorkerChange::NameTaken => "NAME_TAKEN",
                 WorkerChange::EventsDropped => "EVENTS_DROPPED",
+                WorkerChange::EventsUnsaved => "EVENTS_UNSAVED",
                 WorkerChange::Refused => "REFUSED",
                 WorkerChange::Cordoned => "CORDONED",
                 WorkerChange::Draining => "DRAINING",

@@ -69,6 +69,7 @@ mod of_tests {
             change: WorkerChange::Lost,
             reason: Some("silent for 5s".to_owned()),
             incarnation: None,
+            dropped: None,
         };
         let fleet = FleetName::default();
         Event::new(&fleet, &Source::Fleet, Uuid::from_u128(2), at(0), Fact::Worker(fact))

@@ -47,7 +47,8 @@ pub(crate) fn look(bus: &Bus, key: LeaseKey, looked: mpsc::Sender<(LeaseKey, Opt
 pub(crate) fn tell(bus: &Bus, worker: WorkerName, change: WorkerChange, seq: u64, reason: &str) {
     let name = format!("{}/{worker}/{change:?}/{seq}", bus.fleet());
     let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
-    let fact = WorkerFact { worker, change, reason: Some(reason.to_owned()), incarnation: None };
+    let reason = Some(reason.to_owned());
+    let fact = WorkerFact { worker, change, reason, incarnation: None, dropped: None };
     publish(bus, id, Fact::Worker(fact));
 }
 

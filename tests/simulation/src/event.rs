@@ -6,11 +6,11 @@ use dsbus_client::{Error, Item, Write};
 use dsbus_schema::call::Pong;
 use dsbus_schema::command::Verb;
 use dsbus_schema::event::Event as Told;
-use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
+use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::Exit;
 use dsbus_schema::storage::Bucket;
-use dsbus_supervisor::protocol::{ToAgent, ToSupervisor};
+use dsbus_supervisor::protocol::{LastEvent, ToAgent, ToSupervisor};
 use uuid::Uuid;
 
 /// A process of the fleet, or a client. The number is that of its machine; schedulers and clients
@@ -54,7 +54,7 @@ pub(crate) struct Call {
 pub(crate) enum Answer {
     Seq(u64),
     Entry(Option<dsbus_client::Entry>),
-    Last(Option<(Epoch, u64)>),
+    Last(Option<LastEvent>),
     Pong(Box<Pong>),
     Done,
 }

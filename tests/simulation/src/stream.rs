@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dsbus_client::{Entry, Error, Expect, Value, Write};
 use dsbus_schema::event::{Event as Told, Fact};
-use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::ids::{InstanceId, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::Bucket;
+use dsbus_supervisor::protocol::LastEvent;
 use uuid::Uuid;
 
 use crate::dice::{MS, SECOND};
@@ -70,7 +71,7 @@ pub(crate) struct Stream {
     /// Ids of events.
     ids: BTreeSet<Uuid>,
     /// The last event of each instance, by who told it.
-    lasts: BTreeMap<(WorkerName, InstanceId), (Epoch, u64)>,
+    lasts: BTreeMap<(WorkerName, InstanceId), LastEvent>,
 }
 
 /// Whether a pattern matches a key.
@@ -178,7 +179,7 @@ impl World {
         let result = match op {
             Op::Get { pattern, .. } => Ok(Answer::Entry(self.streams[stream].get(&pattern))),
             Op::LastEvent { worker, name } => {
-                Ok(Answer::Last(self.streams[stream].lasts.get(&(worker, name)).copied()))
+                Ok(Answer::Last(self.streams[stream].lasts.get(&(worker, name)).cloned()))
             }
             Op::Write { writes, .. } => {
                 if let Some(refusal) = self.streams[stream].refusal(&writes) {
@@ -281,7 +282,7 @@ impl World {
         if let Fact::Process(fact) = &event.data
             && let Some(worker) = &fact.worker
         {
-            s.lasts.insert((worker.clone(), fact.name.clone()), (fact.epoch, fact.seq));
+            s.lasts.insert((worker.clone(), fact.name.clone()), LastEvent::of(fact));
         }
         self.witness_event(event, from);
     }

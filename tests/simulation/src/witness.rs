@@ -66,6 +66,8 @@ pub(crate) struct Witness {
     pub(crate) deaf: Vec<u64>,
     touched: BTreeMap<LeaseKey, u64>,
     pub(crate) skewed: bool,
+    /// Machines that have lost what was on their disks.
+    pub(crate) wiped: BTreeSet<usize>,
     /// Machines that are not switched on again.
     pub(crate) for_good: BTreeSet<usize>,
 }
@@ -91,6 +93,7 @@ impl Witness {
             deaf: Vec::new(),
             touched: BTreeMap::new(),
             skewed: false,
+            wiped: BTreeSet::new(),
             for_good: BTreeSet::new(),
         }
     }
@@ -308,9 +311,11 @@ impl World {
         let late = from.is_some_and(|from| !self.lives(from));
         let told = self.witness.events.entry((fact.name.clone(), fact.epoch)).or_default();
         let Some((before, was_late)) = told.insert(fact.seq, (event.id, late)) else { return };
-        if before != event.id && (late || was_late) {
-            // What a dead agent had sent has arrived after its successor had looked where to go on:
-            // one number for two events.
+        let machine = fact.worker.as_ref().and_then(|worker| self.machine_of(worker));
+        let wiped = machine.is_some_and(|n| self.witness.wiped.contains(&n));
+        if before != event.id && (late || was_late) && wiped {
+            // What a dead agent had sent has arrived after its successor, which found nothing on
+            // its disk, had looked where to go on: one number for two events.
             self.counts.late_events += 1;
         } else if before != event.id {
             let what = format!("{} has two events {}.{}", fact.name, fact.epoch, fact.seq);

@@ -18,7 +18,8 @@ pub(crate) fn event(
 ) -> (Source, Event) {
     let worker = WorkerName::parse(worker).unwrap();
     let source = Source::Worker(worker.clone());
-    let fact = Fact::Worker(WorkerFact { worker, change, reason: None, incarnation: None });
+    let fact =
+        Fact::Worker(WorkerFact { worker, change, reason: None, incarnation: None, dropped: None });
     let time = Timestamp::from_unix_nanos(1_790_000_000_000_000_000);
     let event = Event::new(bus.fleet(), &source, Uuid::from_u128(number), time, fact);
     (source, event)

@@ -63,7 +63,12 @@ pub(super) const WORKER: &[TypeInfo] = &[
     on("NAME_TAKEN", "Another worker holds its name; this one ends."),
     on(
         "EVENTS_DROPPED",
-        "The bus was away for so long that events had to be dropped; they are counted.",
+        "The bus was away for so long that events had to be dropped; `dropped` says how many.",
+    ),
+    on(
+        "EVENTS_UNSAVED",
+        "Events that wait for the bus cannot be written to the worker's disk, and would be lost \
+         with its process.",
     ),
     on("REFUSED", "It was told to run something that it must not, and does not."),
     on("CORDONED", "Somebody asked that it takes no new instances."),

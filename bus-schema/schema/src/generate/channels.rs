@@ -118,7 +118,7 @@ fn worker_calls(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     for verb in WorkerVerb::ALL {
         let (request, answer) = match verb {
             WorkerVerb::Ping => (None, "pong"),
-            WorkerVerb::Log => (Some("log-ask"), "log-part"),
+            WorkerVerb::Log | WorkerVerb::LogBulk => (Some("log-ask"), "log-part"),
             WorkerVerb::Clear => (Some("clear"), "cleared"),
         };
         channels.push(Channel {

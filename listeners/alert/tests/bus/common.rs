@@ -128,6 +128,7 @@ pub(crate) async fn lose(bus: &Bus, worker: &str) -> Uuid {
         change: WorkerChange::Lost,
         reason: Some("silent".to_owned()),
         incarnation: None,
+        dropped: None,
     };
     let time = Timestamp::from_unix_nanos(1_790_000_000_000_000_000);
     let fact = Fact::Worker(fact);

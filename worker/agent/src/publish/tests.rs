@@ -48,13 +48,14 @@ fn gone(number: u64, index: u32) -> Report {
 fn worker(number: u64) -> Report {
     let worker = WorkerName::parse("w1").unwrap();
     let change = WorkerChange::Stopping;
-    let fact = WorkerFact { worker, change, reason: None, incarnation: None };
+    let fact = WorkerFact { worker, change, reason: None, incarnation: None, dropped: None };
     let (id, time) = (Uuid::from_u128(number.into()), Timestamp::from_unix_nanos(0));
     Report { number, what: Reported::Worker { id, time, fact } }
 }
 
 fn publisher(reports: impl IntoIterator<Item = Report>) -> Publisher {
-    let mut p = Publisher::new(FleetName::default(), WorkerName::parse("w1").unwrap());
+    let worker = WorkerName::parse("w1").unwrap();
+    let mut p = Publisher::new(FleetName::default(), worker, Incarnation(Uuid::nil()));
     reports.into_iter().for_each(|report| p.push(report));
     p
 }
