@@ -16,7 +16,7 @@ use crate::bus::connect;
 use crate::fleet::{Fleet, said};
 
 /// A bus with the streams of a fleet, and nobody on it.
-async fn nobody() -> (Fleet, Bus) {
+pub(crate) async fn nobody() -> (Fleet, Bus) {
     let fleet = Fleet::bare();
     let bus = connect(&fleet).await;
     bus.provision(Some(1)).await.unwrap();

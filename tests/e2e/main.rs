@@ -3,8 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
-mod bridge;
 mod alert;
+mod bridge;
 mod bus;
 mod children;
 mod daemon;
@@ -12,6 +12,7 @@ mod declare;
 mod declared;
 mod dev;
 mod drain;
+mod durable;
 mod events;
 mod exclusive;
 mod facilities;
@@ -21,6 +22,7 @@ mod faults;
 mod fleet;
 mod jobs;
 mod listen;
+mod listeners;
 mod logs;
 mod output;
 mod peer;

@@ -88,6 +88,7 @@ const KINDS: &[(&str, Again)] = &[
     ("event-process-group", again::<Event>),
     ("event-output-group", again::<Event>),
     ("event-worker-draining", again::<Event>),
+    ("event-worker-dropped", again::<Event>),
     ("explanations", again::<Vec<Explanation>>),
     ("goal-steered", again::<Goal>),
     ("group-rows", again::<Vec<GroupRow>>),

@@ -5,9 +5,11 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::verbs;
 use crate::alert::{AlertName, RuleName};
 use crate::call::WorkerVerb;
 use crate::command::Verb;
+use crate::event::Kind;
 use crate::ids::{FleetName, InstanceId, NameError, ProgramName, UserName, WorkerName};
 use crate::storage::{self, AlertKey, Bucket};
 use crate::subject;
@@ -37,6 +39,8 @@ pub(super) enum Usage {
     },
     /// The fleet sends.
     Sends(&'static str),
+    /// Events of a kind.
+    Tells(Kind),
 }
 
 /// Stands for an index, which is a number and cannot be a name.
@@ -67,34 +71,12 @@ fn commands(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     let fleet = FleetName::parse("X-fleet")?;
     let user = UserName::parse("X-user")?;
     for verb in Verb::ALL {
-        let (request, answer) = match verb {
-            Verb::Apply => ("apply", "applied"),
-            Verb::Create => ("create", "applied"),
-            Verb::Start
-            | Verb::Stop
-            | Verb::Restart
-            | Verb::Reload
-            | Verb::Remove
-            | Verb::Enable
-            | Verb::Disable => ("act", "acted"),
-            Verb::Status => ("ask", "instance-rows"),
-            Verb::Workers => ("ask", "worker-rows"),
-            Verb::Scale => ("scale", "applied"),
-            Verb::Rollout => ("rollout-act", "rollout-rows"),
-            Verb::Rollouts => ("ask", "rollout-rows"),
-            Verb::History => ("ask", "revision-rows"),
-            Verb::Explain => ("ask", "explanations"),
-            Verb::Groups => ("ask", "group-rows"),
-            Verb::Cordon | Verb::Uncordon | Verb::Drain | Verb::Undrain | Verb::Forget => {
-                ("worker-act", "workers-acted")
-            }
-            Verb::Rebalance => ("rebalance", "planned-moves"),
-        };
+        let (request, answer) = verbs::messages(verb);
         let name = verb.name();
         channels.push(Channel {
             name: format!("command.{name}"),
             address: parameters(&subject::command(&fleet, &user, verb)),
-            about: format!("The command `{name}`; one scheduler answers, after the write."),
+            about: format!("{} One scheduler answers, after the write.", verbs::about(verb)),
             usage: Usage::Answers { request: Some(request), answer },
             kept: None,
         });
@@ -116,15 +98,11 @@ fn worker_calls(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     let fleet = FleetName::parse("X-fleet")?;
     let worker = WorkerName::parse("X-worker")?;
     for verb in WorkerVerb::ALL {
-        let (request, answer) = match verb {
-            WorkerVerb::Ping => (None, "pong"),
-            WorkerVerb::Log | WorkerVerb::LogBulk => (Some("log-ask"), "log-part"),
-            WorkerVerb::Clear => (Some("clear"), "cleared"),
-        };
+        let (request, answer) = verbs::call_messages(verb);
         channels.push(Channel {
             name: format!("worker.{}", verb.name()),
             address: parameters(&subject::worker(&fleet, &worker, verb)),
-            about: format!("The call `{}` to one worker.", verb.name()),
+            about: verbs::call_about(verb).to_owned(),
             usage: Usage::Answers { request, answer },
             kept: None,
         });
@@ -133,21 +111,36 @@ fn worker_calls(channels: &mut Vec<Channel>) -> Result<(), NameError> {
 }
 
 fn events(channels: &mut Vec<Channel>) {
-    let address =
-        subject::event_tokens("{fleet}", "{source}", "{kind}", "{program}", "{index}", "{type}");
-    channels.push(Channel {
-        name: "event".to_owned(),
-        address,
-        about: "One fact, as a CloudEvent 1.0 in structured mode.".to_owned(),
-        usage: Usage::Sends("event"),
-        kept: Some(json!({
-            "stream": storage::events_stream(&FleetName::default()),
-            "maxAgeSeconds": storage::EVENTS_AGE_MAX.as_secs(),
-            "maxBytes": storage::EVENTS_BYTES_MAX,
-            "duplicateWindowSeconds": storage::EVENTS_DUPLICATE_WINDOW.as_secs(),
-            "messageId": "the event's id",
-        })),
-    });
+    for kind in Kind::ALL {
+        let program = if kind.has_program() { "{program}" } else { "_" };
+        let index = if kind.has_user() {
+            "{user}"
+        } else if kind.has_instance() {
+            "{index}"
+        } else {
+            "_"
+        };
+        let address =
+            subject::event_tokens("{fleet}", "{source}", kind.name(), program, index, "{type}");
+        channels.push(Channel {
+            name: event_name(kind),
+            address,
+            about: kind.about().to_owned(),
+            usage: Usage::Tells(kind),
+            kept: Some(json!({
+                "stream": storage::events_stream(&FleetName::default()),
+                "maxAgeSeconds": storage::EVENTS_AGE_MAX.as_secs(),
+                "maxBytes": storage::EVENTS_BYTES_MAX,
+                "duplicateWindowSeconds": storage::EVENTS_DUPLICATE_WINDOW.as_secs(),
+                "messageId": "the event's id",
+            })),
+        });
+    }
+}
+
+/// Name of the channel and of the message of a kind of events.
+pub(super) fn event_name(kind: Kind) -> String {
+    format!("event.{}", kind.name())
 }
 
 fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
