@@ -31,4 +31,5 @@ mod proxy;
 mod rollouts;
 mod steering;
 mod superlance;
+mod told;
 mod verbs;

@@ -18,8 +18,8 @@ use crate::state::{Exit, State, Usage};
 
 pub use dropped::Dropped;
 pub use fleet::{
-    COMMAND_NAMES_MAX, CommandFact, GroupChange, GroupFact, Period, ProgramChange, ProgramFact,
-    SchedulerChange, SchedulerFact, TickFact, Verdict,
+    COMMAND_NAMES_MAX, CommandFact, GROUP_FAILED_MAX, GroupChange, GroupFact, Period,
+    ProgramChange, ProgramFact, SchedulerChange, SchedulerFact, TickFact, Verdict,
 };
 pub use kind::{Kind, Teller};
 pub use listener::{ListenerChange, ListenerFact, USER_TEXT_MAX, UserFact};

@@ -59,7 +59,7 @@ pub(super) fn channels() -> Result<Vec<Channel>, NameError> {
 
 /// Writes markers as parameters.
 fn parameters(address: &str) -> String {
-    ["fleet", "user", "worker", "program", "scheduler", "alert", "rule"]
+    ["fleet", "user", "worker", "program", "group", "scheduler", "alert", "rule"]
         .iter()
         .fold(address.to_owned(), |text, name| {
             text.replace(&format!("X-{name}"), &format!("{{{name}}}"))
@@ -171,7 +171,8 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
             Bucket::Fleet,
             storage::instance_key(&worker, &instance),
             "placement",
-            "Where an instance runs; at most one per instance, guarded over all workers.",
+            "Where an instance runs; at most one per instance, guarded over all workers. The tombstone \
+             of one that was taken away has a body: `removal`.",
         ),
         (
             "touch.worker",
@@ -201,6 +202,13 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
             storage::fleet_status_key(&instance),
             "status",
             "What only schedulers know of an instance: PENDING, FATAL over the fleet.",
+        ),
+        (
+            "status.group",
+            Bucket::Status,
+            storage::group_key(&program).replace("X-program", "X-group"),
+            "group",
+            "What was last told of a group.",
         ),
     ];
     channels.extend(rows.into_iter().map(|(name, bucket, key, message, about)| Channel {
