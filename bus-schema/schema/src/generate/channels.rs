@@ -148,8 +148,7 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     let program = ProgramName::parse("X-program")?;
     let instance = InstanceId::new(program.clone(), INDEX);
     let of_worker = storage::worker_goal_key(&worker);
-    // Name, bucket, key, message, what it is for.
-    let rows = [
+    let rows: [Row; 8] = [
         ("program", Bucket::Programs, program.to_string(), "program", "What was declared."),
         (
             "goal.program",
@@ -189,36 +188,45 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
             "A scheduler's lease.",
         ),
         ("worker", Bucket::Workers, worker.to_string(), "worker", "A worker about itself."),
+    ];
+    channels.extend(rows.into_iter().map(key));
+    channels.extend(statuses(&worker, &instance).into_iter().map(key));
+    Ok(())
+}
+
+/// Name, bucket, key, message, what it is for.
+type Row = (&'static str, Bucket, String, &'static str, &'static str);
+
+fn statuses(worker: &WorkerName, instance: &InstanceId) -> [Row; 3] {
+    let program = &instance.program;
+    let of_group = storage::group_key(program).replace("X-program", "X-group");
+    [
         (
             "status.worker",
             Bucket::Status,
-            storage::instance_key(&worker, &instance),
+            storage::instance_key(worker, instance),
             "status",
             "Last known state of an instance, by its worker.",
         ),
         (
             "status.fleet",
             Bucket::Status,
-            storage::fleet_status_key(&instance),
+            storage::fleet_status_key(instance),
             "status",
             "What only schedulers know of an instance: PENDING, FATAL over the fleet.",
         ),
-        (
-            "status.group",
-            Bucket::Status,
-            storage::group_key(&program).replace("X-program", "X-group"),
-            "group",
-            "What was last told of a group.",
-        ),
-    ];
-    channels.extend(rows.into_iter().map(|(name, bucket, key, message, about)| Channel {
+        ("status.group", Bucket::Status, of_group, "group", "What was last told of a group."),
+    ]
+}
+
+fn key((name, bucket, key, message, about): Row) -> Channel {
+    Channel {
         name: format!("key.{name}"),
         address: parameters(&bucket.subject(&FleetName::default(), &key)),
         about: about.to_owned(),
         usage: Usage::Sends(message),
         kept: Some(kept(bucket)),
-    }));
-    Ok(())
+    }
 }
 
 fn alerts(channels: &mut Vec<Channel>) -> Result<(), NameError> {
