@@ -1,5 +1,6 @@
 //! The command line.
 
+mod alert;
 mod daemons;
 mod events;
 mod fleet;
@@ -14,6 +15,7 @@ use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
 
+pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
@@ -118,6 +120,8 @@ pub(crate) enum Verb {
     /// Run an event listener of Supervisor's kind, unmodified, on the events of the fleet
     #[command(after_help = listen::LISTEN)]
     Listen(Listen),
+    /// Tell people about events, by mail, webhook or command (a daemon)
+    Alert(Alert),
     /// Run a whole private fleet in this terminal
     Dev(Dev),
     /// Run a scheduler (a daemon)

@@ -2,6 +2,7 @@
 
 mod act;
 mod agent;
+mod alert;
 mod apply;
 mod clear;
 mod create;
@@ -75,6 +76,7 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Events(args) => connection::run(events::run(config, &args)),
         Verb::Emit(args) => connection::run(emit::run(config, &args)),
         Verb::Listen(args) => listen::run(config, args),
+        Verb::Alert(args) => alert::run(config, args),
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),
         Verb::Worker(args) => worker::run(config, args),

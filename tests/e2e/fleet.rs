@@ -83,7 +83,7 @@ impl Fleet {
         self.path().join(name)
     }
 
-    fn spawn(&mut self, name: &str, args: &[&str]) {
+    pub(crate) fn spawn(&mut self, name: &str, args: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log(name)).unwrap();
         let child = Command::new(DSBUS)
             .args(args)

@@ -123,7 +123,7 @@ impl World {
     pub(crate) fn start_scheduler(&mut self, n: usize) {
         let run = self.begin(Who::Scheduler(n));
         self.schedulers[n] = Some(Scheduler::new(format!("s{}", n + 1), self.setup.planted));
-        for bucket in Bucket::ALL {
+        for bucket in Bucket::STATE {
             self.watch(run, bucket, ">");
         }
         let pause = self.dice.ms(1, 50);

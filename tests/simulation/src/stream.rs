@@ -21,13 +21,13 @@ use crate::event::{Answer, Event, Op, Run};
 use crate::world::World;
 
 /// The stream of events comes after those of the buckets.
-pub(crate) const EVENTS: usize = Bucket::ALL.len();
+pub(crate) const EVENTS: usize = Bucket::STATE.len();
 /// Looks for expired keys at least so often, in milliseconds.
 const SWEEP_MS: (u64, u64) = (1, 330);
 
 /// Which stream a bucket is.
 pub(crate) fn index(bucket: Bucket) -> usize {
-    Bucket::ALL.iter().position(|b| *b == bucket).unwrap_or_default()
+    Bucket::STATE.iter().position(|b| *b == bucket).unwrap_or_default()
 }
 
 #[derive(Debug, Clone)]
@@ -268,7 +268,7 @@ impl World {
             self.answer(to, token, Ok(Answer::Seq(last)));
         }
         if stream < EVENTS {
-            self.witness_entries(Bucket::ALL[stream], &new);
+            self.witness_entries(Bucket::STATE[stream], &new);
             self.deliver(stream, &new);
         }
     }

@@ -280,7 +280,7 @@ impl World {
         let commands = match bucket {
             Bucket::Programs => entry.json::<Program>().ok().flatten().map(|p| p.commands),
             Bucket::Goals => entry.json::<Goal>().ok().flatten().map(|goal| goal.commands),
-            Bucket::Fleet | Bucket::Workers | Bucket::Status => None,
+            Bucket::Fleet | Bucket::Workers | Bucket::Status | Bucket::Alerts => None,
         };
         let Some(commands) = commands else { return };
         let w = &self.witness;

@@ -15,9 +15,11 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("dsbus-agent", &["dsbus-supervisor", "dsbus-client", "dsbus-schema"]),
     ("dsbus-bridge", &["dsbus-client", "dsbus-schema"]),
     ("dsbus-listener", &["dsbus-client", "dsbus-schema"]),
+    ("dsbus-alert", &["dsbus-client", "dsbus-schema"]),
     (
         "dsbus",
         &[
+            "dsbus-alert",
             "dsbus-bridge",
             "dsbus-scheduler",
             "dsbus-agent",

@@ -138,6 +138,9 @@ fn stores(text: &mut String) {
             ),
             Bucket::Workers => ("each worker its own", "all"),
             Bucket::Status => ("each worker its own, schedulers `_fleet.>`", "all"),
+            Bucket::Alerts => {
+                ("`dsbus alert`", "`dsbus alert`, and people who ask for its letters")
+            }
         };
         let rules = bucket.rules();
         let mut told = vec![format!("history {}", rules.history)];

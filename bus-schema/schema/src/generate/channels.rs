@@ -3,13 +3,15 @@
 //! parameters, so that the document cannot say anything else than the code does.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::verbs;
+use crate::alert::{AlertName, RuleName};
 use crate::call::WorkerVerb;
 use crate::command::Verb;
 use crate::event::Kind;
 use crate::ids::{FleetName, InstanceId, NameError, ProgramName, UserName, WorkerName};
-use crate::storage::{self, Bucket};
+use crate::storage::{self, AlertKey, Bucket};
 use crate::subject;
 
 /// A channel, and how it is used.
@@ -51,12 +53,13 @@ pub(super) fn channels() -> Result<Vec<Channel>, NameError> {
     worker_calls(&mut channels)?;
     events(&mut channels);
     keys(&mut channels)?;
+    alerts(&mut channels)?;
     Ok(channels)
 }
 
 /// Writes markers as parameters.
 fn parameters(address: &str) -> String {
-    ["fleet", "user", "worker", "program", "scheduler"]
+    ["fleet", "user", "worker", "program", "scheduler", "alert", "rule"]
         .iter()
         .fold(address.to_owned(), |text, name| {
             text.replace(&format!("X-{name}"), &format!("{{{name}}}"))
@@ -206,6 +209,36 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
         about: about.to_owned(),
         usage: Usage::Sends(message),
         kept: Some(kept(bucket)),
+    }));
+    Ok(())
+}
+
+fn alerts(channels: &mut Vec<Channel>) -> Result<(), NameError> {
+    let (name, rule) = (AlertName::parse("X-alert")?, RuleName::parse("X-rule")?);
+    let id = Uuid::max();
+    let rows = [
+        (AlertKey::Lease, "lease", "alert-lease", "Which `dsbus alert` works at these rules."),
+        (
+            AlertKey::Group(rule.clone(), id),
+            "group",
+            "alert-group",
+            "Events that a rule tells together, and what of them is not told yet.",
+        ),
+        (AlertKey::Rate(rule), "rate", "alert-rate", "How often a rule has told something."),
+        (AlertKey::Letter(id), "letter", "letter", "A message to one target, on its way."),
+        (AlertKey::Dead(id), "dead", "dead-letter", "A letter that could not be delivered."),
+        (AlertKey::Lost, "lost", "lost-letters", "How many dead letters made room for others."),
+    ];
+    let bucket = Bucket::Alerts;
+    channels.extend(rows.into_iter().map(|(key, name_of_key, message, about)| {
+        Channel {
+            name: format!("key.alert.{name_of_key}"),
+            address: parameters(&bucket.subject(&FleetName::default(), &key.of(&name)))
+                .replace(&id.simple().to_string(), "{id}"),
+            about: about.to_owned(),
+            usage: Usage::Sends(message),
+            kept: Some(kept(bucket)),
+        }
     }));
     Ok(())
 }

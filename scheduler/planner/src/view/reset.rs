@@ -32,6 +32,7 @@ impl View {
                 self.hosts.values_mut().for_each(|host| host.told.clear());
             }
             Bucket::Fleet => self.reset_fleet(&workers),
+            Bucket::Alerts => {}
         }
         self.note_all();
     }
