@@ -24,13 +24,8 @@ fn example(name: &str) -> PathBuf {
 async fn tell(bus: &Bus, change: WorkerChange, number: u32) {
     let worker = WorkerName::parse("w1").unwrap();
     let source = Source::Worker(worker.clone());
-    let fact = WorkerFact {
-        worker,
-        change,
-        reason: Some(format!("n{number}")),
-        incarnation: None,
-        dropped: None,
-    };
+    let reason = Some(format!("n{number}"));
+    let fact = WorkerFact { worker, change, reason, incarnation: None, dropped: None };
     let time = Timestamp::parse("2026-11-26T10:00:00Z").unwrap();
     let event = Event::new(bus.fleet(), &source, Uuid::now_v7(), time, Fact::Worker(fact));
     // The server may just be starting.

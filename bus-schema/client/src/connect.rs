@@ -57,6 +57,8 @@ pub struct ConnectOptions {
 #[derive(Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
+    /// The scheduler that every write is marked with.
+    scheduler: Option<Arc<str>>,
 }
 
 struct Inner {
@@ -109,7 +111,17 @@ impl Bus {
         if others {
             leave.get_or_init(|| Arc::downgrade(&inner));
         }
-        Ok(Bus { inner })
+        Ok(Bus { inner, scheduler: None })
+    }
+
+    /// The same connection, whose writes into buckets are marked as those of this scheduler.
+    #[must_use]
+    pub fn writing_as(&self, scheduler: &str) -> Bus {
+        Bus { inner: Arc::clone(&self.inner), scheduler: Some(scheduler.into()) }
+    }
+
+    pub(crate) fn scheduler(&self) -> Option<&str> {
+        self.scheduler.as_deref()
     }
 
     /// Which fleet this is.
@@ -251,7 +263,7 @@ impl Signals {
             Event::LameDuckMode => {
                 tracing::info!("NATS: the server is about to stop");
                 if let Some(inner) = self.leave.get().and_then(Weak::upgrade) {
-                    Bus { inner }.reconnect().await;
+                    Bus { inner, scheduler: None }.reconnect().await;
                 }
             }
             Event::ServerError(ServerError::Other(text)) => {

@@ -3,6 +3,7 @@
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use dsbus_schema::moment::Timestamp;
+use dsbus_schema::storage::HEADER_SCHEDULER;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
@@ -18,6 +19,10 @@ pub struct Entry {
     pub value: Value,
     /// When it was written, by the server's clock.
     pub time: Timestamp,
+    /// The scheduler that wrote it, where one did.
+    pub by: Option<String>,
+    /// What a tombstone says; nothing, mostly.
+    pub note: Bytes,
 }
 
 /// What stands under a key.
@@ -44,20 +49,38 @@ impl Entry {
             Value::Deleted | Value::Expired => Ok(None),
         }
     }
+
+    /// What its tombstone says, read; `None` when it says nothing, or is none.
+    ///
+    /// # Errors
+    /// As [`Entry::json`].
+    pub fn said<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        if self.note.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_slice(&self.note).map(Some).map_err(|e| Error::malformed(&self.key, e))
+    }
 }
 
 /// What a stored message means. `None` for a forged one: one that got into the stream as the reply
 /// to a direct get, whose requester aimed the reply at a subject that it may not publish to.
-pub(crate) fn value(headers: Option<&HeaderMap>, payload: Bytes) -> Option<Value> {
-    let Some(headers) = headers else { return Some(Value::Put(payload)) };
-    if headers.get("Nats-Stream").is_some() || headers.get("Nats-Subject").is_some() {
+pub(crate) fn read(
+    key: String,
+    seq: u64,
+    time: Timestamp,
+    headers: Option<&HeaderMap>,
+    payload: Bytes,
+) -> Option<Entry> {
+    let header = |name: &str| headers?.get(name).map(HeaderValue::as_str);
+    if header("Nats-Stream").is_some() || header("Nats-Subject").is_some() {
         return None;
     }
-    if let Some(reason) = headers.get("Nats-Marker-Reason") {
-        return Some(if reason.as_str() == "MaxAge" { Value::Expired } else { Value::Deleted });
-    }
-    match headers.get("KV-Operation").map(HeaderValue::as_str) {
-        Some("DEL" | "PURGE") => Some(Value::Deleted),
-        _ => Some(Value::Put(payload)),
-    }
+    let value = match (header("Nats-Marker-Reason"), header("KV-Operation")) {
+        (Some("MaxAge"), _) => Value::Expired,
+        (Some(_), _) | (None, Some("DEL" | "PURGE")) => Value::Deleted,
+        (None, _) => Value::Put(payload.clone()),
+    };
+    let note = if value == Value::Deleted { payload } else { Bytes::new() };
+    let by = header(HEADER_SCHEDULER).map(str::to_owned);
+    Some(Entry { key, seq, value, time, by, note })
 }

@@ -158,6 +158,9 @@ impl Bus {
         let known = verbs.map(|(_, subject)| subject);
         let handler: Handler = Arc::new(move |subject, body| {
             let verb = known.iter().zip(WorkerVerb::ALWAYS).find(|(known, _)| *known == subject);
+            if let Err(refusal) = versioned(&body) {
+                return async { Err(refusal) }.boxed();
+            }
             match verb {
                 Some((_, verb)) => h(WorkerRequest { verb, body }).boxed(),
                 None => async { Err(Refusal::silent()) }.boxed(),
@@ -228,22 +231,22 @@ fn start(
     Served { end, serving }
 }
 
-async fn serve_one(mut asked: Asked, handler: &Handler) {
-    /// The part of every request that is read before anybody handles it.
+/// Refuses a call of another version. A body that cannot be read at all is for the handler to refuse:
+/// it knows what it wants. Whoever handles commands looks at their version himself.
+fn versioned(body: &[u8]) -> Result<(), Refusal> {
     #[derive(Deserialize)]
     struct Versioned {
         version: Option<u32>,
     }
+    let named = serde_json::from_slice::<Versioned>(body).ok().and_then(|v| v.version);
+    version::check(named).map_err(|text| Refusal::new(code::BAD_REQUEST, text))
+}
+
+async fn serve_one(mut asked: Asked, handler: &Handler) {
     if asked.body.is_empty() {
         asked.body = Bytes::from_static(b"{}");
     }
-    // A body that cannot be read at all is for the handler to refuse: it knows what it wants.
-    let named = serde_json::from_slice::<Versioned>(&asked.body).ok().and_then(|v| v.version);
-    let answer = match version::check(named) {
-        Ok(()) => handler(&asked.subject, asked.body).await,
-        Err(text) => Err(Refusal::new(code::BAD_REQUEST, text)),
-    };
-    let (body, refused) = match answer {
+    let (body, refused) = match handler(&asked.subject, asked.body).await {
         Ok(answer) => (answer.to_string().into(), None),
         Err(refusal) if refusal.code == 0 => return,
         Err(refusal) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use dsbus_schema::moment::Timestamp;
-use dsbus_schema::storage::Bucket;
+use dsbus_schema::storage::{Bucket, HEADER_SCHEDULER};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -28,6 +28,8 @@ pub struct Write {
     pub key: String,
     /// Body; `None` leaves a tombstone.
     pub body: Option<Bytes>,
+    /// What a tombstone says; nothing, mostly.
+    pub note: Bytes,
     /// What must still be true for the write to happen.
     pub expect: Option<Expect>,
     /// When it expires, in seconds after the write.
@@ -57,12 +59,32 @@ impl Write {
     pub fn put<T: Serialize>(key: impl Into<String>, body: &T) -> Result<Write, Error> {
         let key = key.into();
         let body = serde_json::to_vec(body).map_err(|e| Error::malformed(&key, e))?;
-        Ok(Write { key, body: Some(body.into()), expect: None, ttl_seconds: None })
+        Ok(Write {
+            key,
+            body: Some(body.into()),
+            note: Bytes::new(),
+            expect: None,
+            ttl_seconds: None,
+        })
     }
 
     /// Leaves a tombstone under `key`.
     pub fn delete(key: impl Into<String>) -> Write {
-        Write { key: key.into(), body: None, expect: None, ttl_seconds: None }
+        Write { key: key.into(), body: None, note: Bytes::new(), expect: None, ttl_seconds: None }
+    }
+
+    /// Lets a tombstone say something.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when `note` cannot be written as JSON.
+    pub fn saying<T: Serialize>(mut self, note: &T) -> Result<Write, Error> {
+        self.note = serde_json::to_vec(note).map_err(|e| Error::malformed(&self.key, e))?.into();
+        Ok(self)
+    }
+
+    /// What is sent.
+    fn payload(self) -> Bytes {
+        self.body.unwrap_or(self.note)
     }
 
     /// Only if the last entry of this key has sequence `seq`; 0: if there is none.
@@ -142,8 +164,7 @@ impl Bus {
     pub async fn write_within(&self, b: Bucket, w: Write, within: Duration) -> Result<u64, Error> {
         let subject = b.subject(self.fleet(), &w.key);
         let headers = self.headers(b, &w);
-        let answer =
-            self.ask_js(&subject, Some(headers), w.body.unwrap_or_default(), within).await?;
+        let answer = self.ask_js(&subject, Some(headers), w.payload(), within).await?;
         ack::sequence(&subject, &answer)
     }
 
@@ -186,7 +207,7 @@ impl Bus {
                 let mut headers = self.headers(b, &w);
                 stamp(&mut headers, i + 1);
                 let subject = b.subject(self.fleet(), &w.key);
-                let body = w.body.unwrap_or_default();
+                let body = w.payload();
                 let sent = self.client().publish_with_headers(subject.clone(), headers, body).await;
                 sent.map_err(|e| Error::malformed(subject, e))?;
             }
@@ -198,7 +219,7 @@ impl Bus {
         stamp(&mut headers, total);
         headers.insert("Nats-Batch-Commit", "1");
         let subject = b.subject(self.fleet(), &last.key);
-        let body = last.body.unwrap_or_default();
+        let body = last.payload();
         let answer = self.ask_js(&subject, Some(headers), body, BATCH_ANSWER_MAX).await?;
         ack::sequence(&subject, &answer)
     }
@@ -207,6 +228,9 @@ impl Bus {
         let mut headers = HeaderMap::new();
         if w.body.is_none() {
             headers.insert("KV-Operation", "DEL");
+        }
+        if let Some(scheduler) = self.scheduler() {
+            headers.insert(HEADER_SCHEDULER, scheduler);
         }
         if let Some(seconds) = w.ttl_seconds {
             headers.insert("Nats-TTL", seconds.to_string());
@@ -262,9 +286,10 @@ fn read_message(message: serde_json::Value) -> Result<Option<Entry>, String> {
     let message: async_nats::jetstream::message::StreamMessage =
         raw.try_into().map_err(|e: async_nats::Error| e.to_string())?;
     let (key, seq) = (message.subject.to_string(), message.sequence);
-    let Some(value) = entry::value(Some(&message.headers), message.payload) else {
-        tracing::warn!(key, seq, "a forged entry is ignored");
-        return Ok(None);
-    };
-    Ok(Some(Entry { key, seq, value, time }))
+    let (headers, payload) = (&message.headers, message.payload);
+    let read = entry::read(key, seq, time, Some(headers), payload);
+    if read.is_none() {
+        tracing::warn!(subject = %message.subject, seq, "a forged entry is ignored");
+    }
+    Ok(read)
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::consumer::{API_MAX, Deliver, Delivery, Opened};
-use crate::{Bus, Entry, Error, From, Item, WATCH_QUEUE_MAX, entry};
+use crate::{Bus, Error, From, Item, WATCH_QUEUE_MAX, entry};
 
 /// Between two attempts to make a consumer.
 const RETRY: Duration = Duration::from_millis(200);
@@ -293,11 +293,11 @@ impl Tail {
     ) -> Result<(), Dropped> {
         self.next = Some(delivery.seq + 1);
         let key = message.subject.get(self.prefix..).unwrap_or_default().to_owned();
-        let Some(value) = entry::value(message.headers.as_ref(), message.payload) else {
-            tracing::warn!(key, seq = delivery.seq, "a forged entry is ignored");
+        let (seq, headers) = (delivery.seq, message.headers.as_ref());
+        let Some(entry) = entry::read(key, seq, delivery.time, headers, message.payload) else {
+            tracing::warn!(subject = %message.subject, seq, "a forged entry is ignored");
             return Ok(());
         };
-        let entry = Entry { key, seq: delivery.seq, value, time: delivery.time };
         items.send(Item::Entry(entry)).await.map_err(|_| Dropped)
     }
 

@@ -1,12 +1,11 @@
 //! Events: one fact each, told by whoever saw it happen, as a CloudEvent 1.0 in structured JSON.
 
+mod dropped;
 mod fleet;
 mod kind;
 mod listener;
 mod notice;
 mod types;
-
-use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,9 +16,10 @@ use crate::moment::Timestamp;
 use crate::rollout::RolloutFact;
 use crate::state::{Exit, State, Usage};
 
+pub use dropped::Dropped;
 pub use fleet::{
-    COMMAND_NAMES_MAX, CommandFact, GroupChange, GroupFact, Period, ProgramChange, ProgramFact,
-    SchedulerChange, SchedulerFact, TickFact, Verdict,
+    COMMAND_NAMES_MAX, CommandFact, GROUP_FAILED_MAX, GroupChange, GroupFact, Period,
+    ProgramChange, ProgramFact, SchedulerChange, SchedulerFact, TickFact, Verdict,
 };
 pub use kind::{Kind, Teller};
 pub use listener::{ListenerChange, ListenerFact, USER_TEXT_MAX, UserFact};
@@ -255,19 +255,6 @@ pub struct WorkerFact {
     /// What was dropped, for `EVENTS_DROPPED`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<Dropped>,
-}
-
-/// Events that nobody will hear of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Dropped {
-    /// How many.
-    pub events: u64,
-    /// How many of each kind; `unreadable` are those that the worker's disk did not give back.
-    pub kinds: BTreeMap<String, u64>,
-    /// When the first of them happened, where that is known.
-    pub from: Option<Timestamp>,
-    /// When the last of them happened, where that is known.
-    pub to: Option<Timestamp>,
 }
 
 impl Fact {

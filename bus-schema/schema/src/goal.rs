@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ids::{Epoch, WorkerName};
+use crate::ids::{Epoch, UserName, WorkerName};
 use crate::moment::Timestamp;
 
 /// How many answered commands a goal remembers, so that a retry acts once.
@@ -38,6 +38,22 @@ pub struct Answered {
     pub id: Uuid,
     /// Its verb.
     pub verb: String,
+    /// Who sent it; nobody, when a scheduler decided it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<UserName>,
+    /// When it acted, in seconds since 1970 by the clock of NATS: whether it is so recent that it may
+    /// not be in the audit log yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<i64>,
+}
+
+/// Who sent a command, and when it acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender<'a> {
+    /// Who.
+    pub by: &'a UserName,
+    /// When, in seconds since 1970 by the clock of NATS.
+    pub at: i64,
 }
 
 /// Goal of a program (key `<program>._all`) or of one instance (key `<program>.<index>`). Of the
@@ -106,15 +122,31 @@ impl Commands {
 
     /// The id of the last command that acted here.
     pub fn last(&self) -> Option<Uuid> {
-        self.0.back().map(|c| c.id)
+        self.latest().map(|c| c.id)
     }
 
-    /// Remembers that the command acted here.
-    pub fn remember(&mut self, id: Uuid, verb: &str) {
+    /// The last command that acted here.
+    pub fn latest(&self) -> Option<&Answered> {
+        self.0.back()
+    }
+
+    /// The commands that acted here since it was as `before`, oldest first.
+    pub fn since<'a>(&'a self, before: &'a Commands) -> impl Iterator<Item = &'a Answered> {
+        self.0.iter().filter(|answered| !before.has_acted(answered.id))
+    }
+
+    /// The commands of people that acted here at that time or later, oldest first.
+    pub fn recent(&self, since: i64) -> impl Iterator<Item = &Answered> {
+        self.0.iter().filter(move |answered| answered.at.is_some_and(|at| at >= since))
+    }
+
+    /// Remembers that the command acted here; a scheduler's own decision has no sender.
+    pub fn remember(&mut self, id: Uuid, verb: &str, sender: Option<Sender<'_>>) {
         if self.0.len() >= COMMANDS_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(Answered { id, verb: verb.to_owned() });
+        let (by, at) = (sender.map(|s| s.by.clone()), sender.map(|s| s.at));
+        self.0.push_back(Answered { id, verb: verb.to_owned(), by, at });
     }
 }
 
@@ -179,7 +211,7 @@ mod tests {
     fn only_the_last_commands_are_remembered() {
         let mut g = Commands::default();
         for n in 0..100u128 {
-            g.remember(Uuid::from_u128(n), "start");
+            g.remember(Uuid::from_u128(n), "start", None);
         }
         assert_eq!(g.0.len(), COMMANDS_MAX);
         assert!(!g.has_acted(Uuid::from_u128(35)) && g.has_acted(Uuid::from_u128(36)));

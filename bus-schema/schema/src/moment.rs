@@ -73,6 +73,11 @@ impl Timestamp {
         self.0.unix_timestamp_nanos()
     }
 
+    /// Whole seconds since 1970-01-01T00:00:00Z.
+    pub fn unix_seconds(self) -> i64 {
+        self.0.unix_timestamp()
+    }
+
     /// Reads RFC 3339.
     ///
     /// # Errors

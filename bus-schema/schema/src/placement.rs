@@ -96,6 +96,18 @@ impl Rest {
     }
 }
 
+/// What stands in the tombstone of a placement that was taken away. That of one that was moved is
+/// empty: the placement elsewhere tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Removal {
+    /// Identity of the program.
+    pub id: ProgramId,
+    /// Epoch of what was taken away.
+    pub epoch: Epoch,
+    /// Why, for people.
+    pub reason: String,
+}
+
 /// "This instance runs on this worker under this epoch, with this spec": all that the worker needs
 /// to know. Key `<worker>.<program>.<index>` of the fleet bucket; at most one per instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -19,6 +19,10 @@ pub const EVENTS_DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 /// Revisions of a program that are kept; NATS KV allows no more (ADR-8).
 pub const PROGRAM_HISTORY: u8 = 64;
 
+/// Header of every write of a scheduler: its id. Whoever sees the entry knows by it who is to tell of
+/// it, and tells in its place when it is lost.
+pub const HEADER_SCHEDULER: &str = "Dsbus-Scheduler";
+
 /// A KV bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bucket {
@@ -215,6 +219,16 @@ pub fn parse_fleet_status_key(key: &str) -> Option<InstanceId> {
     parse_instance(key.strip_prefix("_fleet.")?)
 }
 
+/// Key of what was last told of a group, in the status bucket.
+pub fn group_key(group: &ProgramName) -> String {
+    format!("_group.{group}")
+}
+
+/// Reads such a key.
+pub fn parse_group_key(key: &str) -> Option<ProgramName> {
+    ProgramName::parse(key.strip_prefix("_group.")?).ok()
+}
+
 /// Keys of the placements of an instance, on whatever worker. Every write to one of them is
 /// guarded by this very text: on three nodes two guards that differ in text do not see each other
 /// in flight (measured).
@@ -281,7 +295,11 @@ mod tests {
             parse_goal_key(&goal_key(&i.program, Some(3))),
             Some((i.program.clone(), Some(3)))
         );
-        assert_eq!(parse_goal_key(&goal_key(&i.program, None)), Some((i.program, None)));
+        assert_eq!(parse_goal_key(&goal_key(&i.program, None)), Some((i.program.clone(), None)));
+        assert_eq!(parse_group_key(&group_key(&i.program)), Some(i.program.clone()));
+        for other in [group_key(&i.program), fleet_status_key(&i)] {
+            assert_eq!(parse_instance_key(&other), None, "{other}");
+        }
         for bad in ["", "w1", "w1.web", "w1.web.x", "w1.web.1.2", "_x.web.1", "w1._touch.x"] {
             assert_eq!(FleetKey::parse(bad), None, "{bad}");
         }

@@ -86,6 +86,17 @@ pub fn events_from(fleet: &FleetName, source: &Source) -> String {
     format!("dsbus.{fleet}.event.{}.>", source.token())
 }
 
+/// What schedulers told of one kind.
+pub fn fleet_events(fleet: &FleetName, kind: &str) -> String {
+    format!("dsbus.{fleet}.event.{}.{kind}.>", Source::Fleet.token())
+}
+
+/// What schedulers told of where one instance is placed.
+pub fn placement_events(fleet: &FleetName, instance: &InstanceId) -> String {
+    let InstanceId { program, index } = instance;
+    format!("dsbus.{fleet}.event.{}.placement.{program}.{index}.*", Source::Fleet.token())
+}
+
 /// The process events that one worker told about one instance.
 pub fn process_events(fleet: &FleetName, worker: &WorkerName, instance: &InstanceId) -> String {
     let InstanceId { program, index } = instance;

@@ -38,4 +38,23 @@ pub struct SchedulerTouch {
     pub pid: u32,
     /// Grows with every attempt.
     pub attempt: u64,
+    /// Which run of it this is: schedulers of one name come one after the other. Nil where that was
+    /// not said yet.
+    #[serde(default, skip_serializing_if = "Uuid::is_nil")]
+    pub run: Uuid,
+    /// It knows all that is on the bus, and answers commands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ready: bool,
+    /// It was told to stop, and this is its last touch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
+    /// How many events it has still to tell. While there are some, the other schedulers keep in mind
+    /// what it wrote, to tell it in its place.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

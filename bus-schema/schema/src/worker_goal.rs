@@ -17,6 +17,9 @@ pub struct WorkerGoal {
     /// It gives away those that it has, one by one, and takes no new ones.
     #[serde(default)]
     pub draining: bool,
+    /// It is draining, and was seen to have no instance any more: once for each drain.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
     /// Who asked for this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<UserName>,

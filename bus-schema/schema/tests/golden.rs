@@ -12,9 +12,9 @@ use dsbus_schema::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
     Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
 };
-use dsbus_schema::event::Event;
+use dsbus_schema::event::{Event, GroupFact};
 use dsbus_schema::goal::Goal;
-use dsbus_schema::placement::Placement;
+use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::program::Program;
 use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
 use dsbus_schema::touch::{SchedulerTouch, Touch};
@@ -88,7 +88,14 @@ const KINDS: &[(&str, Again)] = &[
     ("event-process-group", again::<Event>),
     ("event-output-group", again::<Event>),
     ("event-worker-draining", again::<Event>),
+    ("event-worker-dropped", again::<Event>),
     ("explanations", again::<Vec<Explanation>>),
+    ("event-scheduler-dropped", again::<Event>),
+    ("goal-by", again::<Goal>),
+    ("group", again::<GroupFact>),
+    ("removal", again::<Removal>),
+    ("scheduler-touch-run", again::<SchedulerTouch>),
+    ("worker-goal-drained", again::<WorkerGoal>),
     ("goal-steered", again::<Goal>),
     ("group-rows", again::<Vec<GroupRow>>),
     ("planned-moves", again::<Vec<PlannedMove>>),

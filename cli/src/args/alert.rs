@@ -41,6 +41,16 @@ the other one takes over. As a program of the fleet:
 
 HUP reads the file again.";
 
+/// Longest name: the consumer is `alert-NAME`, and its name is no longer than any other.
+const NAME_LEN_MAX: usize = dsbus_schema::ids::NAME_LEN_MAX - "alert-".len();
+
+fn name(text: &str) -> Result<AlertName, String> {
+    if text.len() > NAME_LEN_MAX {
+        return Err(format!("is longer than {NAME_LEN_MAX} characters"));
+    }
+    AlertName::parse(text).map_err(|e| e.to_string())
+}
+
 /// `dsbus alert`.
 #[derive(Debug, Group)]
 #[command(
@@ -55,7 +65,7 @@ pub(crate) struct Alert {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) file: Option<PathBuf>,
     /// Name of this set of rules, where a fleet has several; processes of one name share its work
-    #[arg(long, value_name = "NAME", default_value = "alert", value_parser = AlertName::parse)]
+    #[arg(long, value_name = "NAME", default_value = "alert", value_parser = name)]
     pub(crate) name: AlertName,
 }
 
@@ -104,7 +114,7 @@ pub(crate) struct AlertLetters {
     #[arg(long)]
     pub(crate) drop: bool,
     /// Name of the set of rules
-    #[arg(long, value_name = "NAME", default_value = "alert", value_parser = AlertName::parse)]
+    #[arg(long, value_name = "NAME", default_value = "alert", value_parser = name)]
     pub(crate) name: AlertName,
     /// Print a table, or JSON
     #[arg(short, long, value_enum, default_value_t)]

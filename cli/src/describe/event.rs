@@ -54,6 +54,9 @@ fn command(fact: &CommandFact) -> String {
 }
 
 fn scheduler(fact: &SchedulerFact) -> String {
+    if let Some(count) = fact.count {
+        return format!("{count} events could not be stored");
+    }
     match fact.schedulers {
         0 => "none is left".to_owned(),
         1 => "there is 1 now".to_owned(),
@@ -145,7 +148,7 @@ pub(crate) fn style(fact: &Fact) -> Style {
         Fact::Scheduler(fact) => match fact.change {
             SchedulerChange::Joined => AnsiColor::Green,
             SchedulerChange::Left => AnsiColor::Yellow,
-            SchedulerChange::Lost => AnsiColor::Red,
+            SchedulerChange::Lost | SchedulerChange::EventsDropped => AnsiColor::Red,
         },
         Fact::Tick(_) => return Style::new().dimmed(),
         Fact::User(_) => AnsiColor::Magenta,

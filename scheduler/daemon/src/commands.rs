@@ -1,5 +1,6 @@
-//! Commands: read, decide, write by compare-and-set, answer. The answer comes only after the write
-//! it tells of is acknowledged, so an answered command is never lost.
+//! Commands: read, decide, write by compare-and-set, tell, answer. The answer comes only after the
+//! write it tells of is acknowledged, so an answered command is never lost; and after it is in the
+//! audit log, unless that stores nothing.
 
 pub(crate) mod act;
 mod ask;
@@ -13,9 +14,10 @@ pub(crate) mod revise;
 mod rollout;
 mod workers;
 
-use dsbus_client::{Bus, Error, Refusal, Request, Served};
+use dsbus_client::{Bus, Entry, Error, Refusal, Request, Served, Write};
 use dsbus_schema::command::{Envelope, Verb, code};
-use dsbus_schema::ids::ProgramName;
+use dsbus_schema::goal::Sender;
+use dsbus_schema::ids::{ProgramName, UserName};
 use dsbus_schema::program::Program;
 use dsbus_schema::storage::Bucket;
 use dsbus_schema::version;
@@ -27,9 +29,11 @@ use uuid::Uuid;
 
 use resolve::{Meant, did_you_mean, nearest};
 
-use crate::clock;
 use crate::pulse::Pulse;
 use crate::run::Shared;
+use crate::tell::audit::Heard;
+use crate::tell::outbox::Outbox;
+use crate::{clock, writes};
 
 /// How often a compare-and-set is tried before the command is refused. Fifty clients that write to
 /// one program at once each win within fifty rounds.
@@ -39,12 +43,13 @@ const HEAR_WITHIN: Duration = Duration::from_millis(700);
 
 /// Answers commands until the result is dropped.
 pub(crate) async fn serve(
-    bus: &Bus,
+    bus: Bus,
     shared: Shared,
+    outbox: Outbox,
     pulse: Pulse,
     id: &str,
 ) -> Result<Served, Error> {
-    let commander = Commander { bus: bus.clone(), shared, pulse };
+    let commander = Commander { bus: bus.clone(), shared, outbox, pulse, id: id.to_owned() };
     bus.serve_commands(id, move |request| {
         let commander = commander.clone();
         async move { commander.answer(request).await }
@@ -57,12 +62,15 @@ pub(crate) async fn serve(
 struct Commander {
     bus: Bus,
     shared: Shared,
+    outbox: Outbox,
     pulse: Pulse,
+    /// This scheduler.
+    id: String,
 }
 
 impl Commander {
     async fn answer(&self, request: Request) -> Result<serde_json::Value, Refusal> {
-        let (user, verb) = (request.user, request.verb);
+        let (user, verb) = (&request.user, request.verb);
         if self.pulse.is_stale(clock::now()) {
             tracing::warn!("{user}: {} came while this scheduler was frozen; ignored", verb.name());
             return Err(Refusal::silent());
@@ -71,35 +79,51 @@ impl Commander {
             // A bucket is being heard anew: whoever knows it all answers.
             return Err(Refusal::silent());
         }
-        let body = &request.body;
-        let answer = match verb {
-            Verb::Apply => json(&self.apply(&user, read(body)?).await?),
-            Verb::Create => json(&self.create(&user, read(body)?).await?),
-            Verb::Scale => json(&self.scale(&user, read(body)?).await?),
+        if !changes(verb) {
+            return self.carry_out(verb, user, &request.body).await;
+        }
+        let heard = Heard::of(&request.body, Uuid::now_v7());
+        let answer = self.carry_out(verb, user, &heard.body).await;
+        match &answer {
+            Ok(_) => tracing::info!("{user}: {}", verb.name()),
+            Err(refusal) => tracing::info!("{user}: {} refused: {}", verb.name(), refusal.text),
+        }
+        if let Some(told) = heard.told(self.bus.fleet(), &request, &answer, &self.id) {
+            self.outbox.tell_first(told).await;
+        }
+        answer
+    }
+
+    async fn carry_out(
+        &self,
+        verb: Verb,
+        by: &UserName,
+        body: &[u8],
+    ) -> Result<serde_json::Value, Refusal> {
+        match verb {
+            Verb::Apply => json(&self.apply(by, read(body)?).await?),
+            Verb::Create => json(&self.create(by, read(body)?).await?),
+            Verb::Scale => json(&self.scale(by, read(body)?).await?),
             Verb::Start
             | Verb::Stop
             | Verb::Restart
             | Verb::Reload
             | Verb::Enable
-            | Verb::Disable => json(&self.act(verb, read(body)?).await?),
-            Verb::Remove => json(&self.remove(read(body)?).await?),
-            Verb::Rollout => json(&self.rollout(&user, read(body)?).await?),
+            | Verb::Disable => json(&self.act(verb, by, read(body)?).await?),
+            Verb::Remove => json(&self.remove(by, read(body)?).await?),
+            Verb::Rollout => json(&self.rollout(by, read(body)?).await?),
             Verb::Cordon | Verb::Uncordon | Verb::Drain | Verb::Undrain => {
-                json(&self.steer_workers(verb, &user, read(body)?).await?)
+                json(&self.steer_workers(verb, by, read(body)?).await?)
             }
             Verb::Forget => json(&self.forget(read(body)?).await?),
-            Verb::Rebalance => json(&self.rebalance(&read(body)?).await?),
+            Verb::Rebalance => json(&self.rebalance(by, &read(body)?).await?),
             Verb::Status => json(&self.status(read(body)?).await?),
             Verb::Workers => json(&self.workers(&read(body)?).await?),
             Verb::Rollouts => json(&self.rollouts(&read(body)?).await?),
             Verb::History => json(&self.history(&read(body)?).await?),
             Verb::Explain => json(&self.explain(&read(body)?).await?),
             Verb::Groups => json(&self.groups(&read(body)?).await?),
-        };
-        if changes(verb) {
-            tracing::info!("{user}: {}", verb.name());
         }
-        answer
     }
 
     /// Reads a program as the bus has it now, and its sequence; 0 when it never was.
@@ -108,6 +132,43 @@ impl Commander {
         let Some(entry) = entry else { return Ok((None, 0)) };
         let program = entry.json().map_err(unavailable)?;
         Ok((program, entry.seq))
+    }
+
+    /// Who sends a command, which acts now.
+    fn sender<'a>(&self, by: &'a UserName) -> Sender<'a> {
+        // By the clock of NATS, which every scheduler reads alike.
+        let now = self.shared.lock().latest().unwrap_or_else(clock::wall);
+        Sender { by, at: now.unix_seconds() }
+    }
+
+    /// Reads a goal, and folds it: so nobody overwrites what he has not derived events from.
+    async fn goal_entry(&self, key: &str) -> Result<Option<Entry>, Refusal> {
+        let entry = self.bus.get(Bucket::Goals, key).await.map_err(unavailable)?;
+        if let Some(entry) = &entry {
+            self.fold(Bucket::Goals, entry);
+        }
+        Ok(entry)
+    }
+
+    /// Writes a goal, and folds it: the watch may not deliver what is soon overwritten.
+    async fn write_goal(&self, write: Write) -> Result<u64, Error> {
+        let seq = self.bus.write(Bucket::Goals, write.clone()).await?;
+        self.fold(Bucket::Goals, &writes::entry(&write, seq, clock::wall(), &self.id));
+        Ok(seq)
+    }
+
+    fn fold(&self, bucket: Bucket, entry: &Entry) {
+        let due = {
+            let mut core = self.shared.lock();
+            if !core.ready() {
+                return;
+            }
+            if let Err(e) = core.fold(bucket, entry, clock::now()) {
+                tracing::error!("left out {bucket:?} {}: {e}", entry.key);
+            }
+            core.take_told()
+        };
+        self.outbox.push(due);
     }
 
     /// Waits, for a short while, until the view has everything that is on the bus now: so whoever

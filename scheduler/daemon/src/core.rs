@@ -1,22 +1,26 @@
 //! The view and the judge, and how what the bus delivers is folded into them. No bus, no clock:
 //! the simulation (`tests/simulation`) runs it, too.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod telling;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use dsbus_client::{Entry, Error, Value};
 use dsbus_planner::judge::{Judge, Verdict};
 use dsbus_planner::view::{Life, Seen, View};
-use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
-use dsbus_schema::moment::BootTime;
+use dsbus_schema::ids::{FleetName, InstanceId, ProgramName, WorkerName};
+use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::storage::{
-    Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_instance_key,
+    Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_group_key, parse_instance_key,
     parse_worker_goal_key,
 };
-use dsbus_schema::touch::{PRESENCE_SECONDS, Touch};
+use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch, Touch};
 
+use crate::tell::ledger::Ledger;
 use crate::turn;
+use telling::Lapsed;
 
 /// A worker's lease: who, and of how many seconds.
 pub type LeaseKey = (WorkerName, u64);
@@ -64,9 +68,27 @@ pub struct Core {
     /// Leases that are given their time twice, and those of them that are to be told of.
     awaited: BTreeSet<LeaseKey>,
     awaits: Vec<LeaseKey>,
+    fleet: FleetName,
+    /// This scheduler.
+    me: String,
+    /// What is to be told, and what others are to tell.
+    ledger: Ledger,
+    /// What schedulers last said of themselves, until they have left or are lost.
+    peers: BTreeMap<String, SchedulerTouch>,
+    /// Schedulers whose lease has expired, and which may be back in a moment.
+    lapsed: BTreeMap<String, Lapsed>,
+    /// Entries that were there at the beginning and may stand for events that nobody told.
+    early: VecDeque<(Bucket, Entry)>,
+    /// When the latest entry was written, by the clock of NATS.
+    latest: Option<Timestamp>,
 }
 
 impl Core {
+    /// Of the scheduler `me`, which knows nothing yet.
+    pub fn new(fleet: FleetName, me: &str) -> Core {
+        Core { fleet, me: me.to_owned(), ..Core::default() }
+    }
+
     /// Whether every bucket's state is known, so that one may plan and answer.
     pub fn ready(&self) -> bool {
         self.caught_up.len() == Bucket::STATE.len()
@@ -85,6 +107,8 @@ impl Core {
         self.view.reset(bucket);
         if bucket == Bucket::Fleet {
             self.schedulers.clear();
+            self.peers.clear();
+            self.lapsed.clear();
         }
     }
 
@@ -112,10 +136,12 @@ impl Core {
         if entry.seq <= *last {
             return Ok(None);
         }
-        *last = entry.seq;
+        let before = std::mem::replace(last, entry.seq);
+        self.latest = self.latest.max(Some(entry.time));
+        self.note_early(bucket, entry);
         match bucket {
-            Bucket::Programs => self.fold_program(entry)?,
-            Bucket::Goals => self.fold_goal(entry)?,
+            Bucket::Programs => self.fold_program(entry, now)?,
+            Bucket::Goals => self.fold_goal(entry, now)?,
             Bucket::Workers => {
                 if let Ok(name) = WorkerName::parse(&entry.key) {
                     let record = entry.json()?.map(|value| Seen { seq: entry.seq, value });
@@ -123,32 +149,44 @@ impl Core {
                 }
             }
             Bucket::Status => self.fold_status(entry, now)?,
-            Bucket::Fleet => return self.fold_fleet(entry, now),
+            Bucket::Fleet => return self.fold_fleet(entry, before, now),
             // It is not watched: no placement depends on it.
             Bucket::Alerts => {}
         }
         Ok(None)
     }
 
-    fn fold_program(&mut self, entry: &Entry) -> Result<(), Error> {
+    fn fold_program(&mut self, entry: &Entry, now: BootTime) -> Result<(), Error> {
         let Ok(name) = entry.key.parse() else { return Ok(()) };
-        let program = entry.json()?.map(|value| Seen { seq: entry.seq, value });
-        self.view.set_program(&name, program);
+        let program = entry.json()?;
+        self.tell_program(entry, &name, program.as_ref(), now);
+        self.view.set_program(&name, program.map(|value| Seen { seq: entry.seq, value }));
         Ok(())
     }
 
-    fn fold_goal(&mut self, entry: &Entry) -> Result<(), Error> {
+    fn fold_goal(&mut self, entry: &Entry, now: BootTime) -> Result<(), Error> {
         if let Some(worker) = parse_worker_goal_key(&entry.key) {
-            self.view.set_worker_goal(&worker, entry.json()?);
+            let goal = entry.json()?;
+            self.tell_worker_goal(entry, &worker, goal.as_ref(), now);
+            let goal = goal.map(|value| Seen { seq: entry.seq, value });
+            self.view.set_worker_goal(&worker, goal);
         } else if let Some((program, index)) = parse_goal_key(&entry.key) {
-            self.view.set_goal(&program, index, entry.json()?);
+            let goal = entry.json()?;
+            self.tell_goal(entry, (&program, index), goal.as_ref(), now);
+            self.view.set_goal(&program, index, goal);
         }
         Ok(())
     }
 
     fn fold_status(&mut self, entry: &Entry, now: BootTime) -> Result<(), Error> {
         if let Some(name) = parse_fleet_status_key(&entry.key) {
-            self.view.set_said(&name, entry.seq, entry.json()?);
+            let status = entry.json()?;
+            self.tell_said(entry, &name, status.as_ref(), now);
+            self.view.set_said(&name, entry.seq, status);
+        } else if let Some(name) = parse_group_key(&entry.key) {
+            let told = entry.json()?;
+            self.tell_group(entry, &name, told.as_ref(), now);
+            self.view.set_group(&name, entry.seq, told);
         } else if let Some((worker, name)) = parse_instance_key(&entry.key) {
             let status = entry.json()?.map(|value| Seen { seq: entry.seq, value });
             self.view.set_status(&worker, &name, status, now);
@@ -156,7 +194,13 @@ impl Core {
         Ok(())
     }
 
-    fn fold_fleet(&mut self, entry: &Entry, now: BootTime) -> Result<Option<News>, Error> {
+    /// `before` is the sequence that the key had before.
+    fn fold_fleet(
+        &mut self,
+        entry: &Entry,
+        before: u64,
+        now: BootTime,
+    ) -> Result<Option<News>, Error> {
         match FleetKey::parse(&entry.key) {
             Some(FleetKey::Placement(worker, name)) => {
                 self.fold_placement(&worker, &name, entry, now)?;
@@ -164,10 +208,7 @@ impl Core {
             Some(FleetKey::Touch(worker, seconds)) => {
                 return Ok(self.fold_touch((worker, seconds), entry, now));
             }
-            Some(FleetKey::Scheduler(id)) => match entry.value {
-                Value::Put(_) => drop(self.schedulers.insert(id)),
-                Value::Deleted | Value::Expired => drop(self.schedulers.remove(&id)),
-            },
+            Some(FleetKey::Scheduler(id)) => self.fold_scheduler(id, entry, before, now),
             None => {}
         }
         Ok(None)
@@ -183,6 +224,7 @@ impl Core {
         // One that cannot be read leaves the guard as it was, too: so the bus refuses to write over
         // a placement that somebody else may understand.
         let placement: Option<Placement> = entry.json()?;
+        self.tell_placement(entry, (worker, name), placement.as_ref(), now)?;
         let lease = placement.as_ref().map(|p| (worker.clone(), p.spec.touch_seconds()));
         let was_here = self.view.set_placement(worker, name, entry.seq, placement);
         // Its lease may not be taken yet, or be a lost one of long ago: it is judged from now on

@@ -3,21 +3,18 @@
 
 use dsbus_client::{Bus, Entry, Error, Item, Value, Write};
 use dsbus_planner::Action;
-use dsbus_schema::event::{Fact, PlacementChange, PlacementFact, ProcessFact};
 use dsbus_schema::goal::Goal;
-use dsbus_schema::ids::{InstanceId, ProgramId, ProgramName, WorkerName};
-use dsbus_schema::rollout::RolloutFact;
+use dsbus_schema::ids::{InstanceId, ProgramId, ProgramName};
 use dsbus_schema::state::State;
-use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, fleet_status_key, goal_key};
 use std::time::Duration;
 use uuid::Uuid;
 
-use crate::run::Shared;
+use crate::clock;
+use crate::own_touch::Presence;
 use crate::writes::{
-    Goals, Group, Writer, Writes, goal_after, goal_of, goal_pattern, group_writes, said,
+    Goals, Group, Writer, Writes, entry, goal_after, goal_of, goal_pattern, group_writes, said,
 };
-use crate::{clock, own_touch, verify};
 
 /// How long the listing of a removed program's goals may take.
 const LIST_WITHIN: Duration = Duration::from_secs(2);
@@ -28,8 +25,7 @@ pub(crate) type Folded = (Bucket, Entry);
 /// Who enacts.
 pub(crate) struct Enactor<'a> {
     pub(crate) bus: &'a Bus,
-    pub(crate) id: &'a str,
-    pub(crate) shared: &'a Shared,
+    pub(crate) presence: &'a Presence,
 }
 
 impl Enactor<'_> {
@@ -38,13 +34,11 @@ impl Enactor<'_> {
     /// # Errors
     /// When the bus refused it or did not answer. Either way the watch will show what is so.
     pub(crate) async fn enact(&self, group: &Group) -> Result<Vec<Folded>, Error> {
-        let writer = Writer { id: self.id, touch: own_touch::touch(0) };
+        let writer = Writer { id: &self.presence.id, touch: self.presence.touch(0) };
         if let Some(writes) = group_writes(group, &writer)? {
             let last = self.bus.batch(writes.bucket, writes.writes.clone()).await?;
-            for (action, id) in group {
-                self.tell(action, *id);
-            }
-            return Ok(writes.entries(last, clock::wall()));
+            group.iter().for_each(|(action, _)| log(action));
+            return Ok(writes.entries(last, clock::wall(), &self.presence.id));
         }
         match group.first() {
             Some((Action::SetFleetStatus { name, state, reason, guard }, id)) => {
@@ -107,21 +101,19 @@ impl Enactor<'_> {
         let write = Write::put(fleet_status_key(name), &status)?.expect(guard);
         let writes = Writes { bucket: Bucket::Status, writes: vec![write.clone()] };
         let seq = self.bus.write(Bucket::Status, write).await?;
-        let group =
-            self.shared.lock().view.program(&name.program).and_then(|p| p.spec.group.clone());
-        verify::publish(self.bus, event, Fact::Process(fleet_fact(name, group, &status)));
-        Ok(writes.entries(seq, clock::wall()))
+        Ok(writes.entries(seq, clock::wall(), &self.presence.id))
     }
 
     async fn delete(&self, bucket: Bucket, key: String, guard: u64) -> Result<Vec<Folded>, Error> {
-        let seq = self.bus.write(bucket, Write::delete(key.clone()).expect(guard)).await?;
-        Ok(vec![gone(bucket, key, seq)])
+        let write = Write::delete(key).expect(guard);
+        let seq = self.bus.write(bucket, write.clone()).await?;
+        Ok(vec![(bucket, entry(&write, seq, clock::wall(), &self.presence.id))])
     }
 
     /// Every living key that `pattern` matches.
     async fn living(&self, bucket: Bucket, pattern: &str) -> Vec<Entry> {
         let mut living = Vec::new();
-        let mut watch = self.bus.watch(bucket, pattern, &format!("forget-{}", self.id));
+        let mut watch = self.bus.watch(bucket, pattern, &format!("forget-{}", self.presence.id));
         loop {
             match watch.next().await {
                 Item::Entry(entry) if matches!(entry.value, Value::Put(_)) => living.push(entry),
@@ -131,93 +123,39 @@ impl Enactor<'_> {
             }
         }
     }
+}
 
-    /// Tells of an action that was done.
-    fn tell(&self, action: &Action, program: Option<ProgramId>) {
-        match action {
-            Action::Rollout { record, change, reason, .. } => {
-                tracing::info!("{}: rollout {change:?}: {reason}", record.name);
-                let fact = RolloutFact {
-                    program: record.name.clone(),
-                    id: record.id,
-                    change: *change,
-                    revision: record.revision,
-                    reason: reason.clone(),
-                    by: None,
-                };
-                verify::publish(self.bus, Uuid::now_v7(), Fact::Rollout(fact));
-            }
-            Action::ForgetWorker { worker, .. } => {
-                tracing::info!("worker {worker} stopped, and is not missed");
-            }
-            other => {
-                if let Some(fact) = self.placement_fact(other, program) {
-                    let place = |worker: &Option<WorkerName>| {
-                        worker.as_ref().map_or("-", WorkerName::as_str).to_owned()
-                    };
-                    let (from, to) = (place(&fact.from), place(&fact.to));
-                    let PlacementFact { name, change, reason, .. } = &fact;
-                    tracing::info!("{name}: {change:?} {from} -> {to} ({reason})");
-                    verify::publish(self.bus, Uuid::now_v7(), Fact::Placement(fact));
-                }
-            }
+/// Says what was done, for the log of this scheduler.
+fn log(action: &Action) {
+    match action {
+        Action::Place { name, worker, placement, .. } => {
+            let reason = placement.reason.as_deref().unwrap_or_default();
+            tracing::info!("{name}: placed on {worker} ({reason})");
         }
+        Action::Move { name, from, to, reason, .. } => {
+            tracing::info!("{name}: moved from {from} to {to} ({reason})");
+        }
+        Action::Remove { name, worker, reason, .. } => {
+            tracing::info!("{name}: removed from {worker} ({reason})");
+        }
+        Action::Rollout { record, change, reason, .. } => {
+            tracing::info!("{}: rollout {change:?}: {reason}", record.name);
+        }
+        Action::Drained { worker, .. } => tracing::info!("worker {worker} is drained"),
+        Action::TellGroup { fact, .. } => {
+            tracing::info!("group {}: {:?}", fact.group, fact.change);
+        }
+        Action::ForgetWorker { worker, .. } => {
+            tracing::info!("worker {worker} stopped, and is not missed");
+        }
+        Action::Update { .. }
+        | Action::CountFailure { .. }
+        | Action::SetFleetStatus { .. }
+        | Action::ClearFleetStatus { .. }
+        | Action::DropStatus { .. }
+        | Action::Stop { .. }
+        | Action::Fire { .. }
+        | Action::ForgetGroup { .. }
+        | Action::Forget { .. } => {}
     }
-
-    fn placement_fact(&self, action: &Action, program: Option<ProgramId>) -> Option<PlacementFact> {
-        let (name, id, change, from, to, epoch, reason) = match action {
-            Action::Place { name, worker, placement, .. } => {
-                let reason = placement.reason.as_deref().unwrap_or("it should run");
-                let (change, epoch) = (PlacementChange::Placed, placement.epoch);
-                (name, placement.id, change, None, Some(worker), epoch, reason)
-            }
-            Action::Move { name, from, to, placement, reason, .. } => {
-                let (change, epoch) = (PlacementChange::Moved, placement.epoch);
-                (name, placement.id, change, Some(from), Some(to), epoch, reason.as_str())
-            }
-            Action::Remove { name, worker, epoch, reason, .. } => {
-                let id = program.unwrap_or(ProgramId(Uuid::nil()));
-                let change = PlacementChange::Removed;
-                (name, id, change, Some(worker), None, *epoch, reason.as_str())
-            }
-            _ => return None,
-        };
-        Some(PlacementFact {
-            name: name.clone(),
-            id,
-            change,
-            from: from.cloned(),
-            to: to.cloned(),
-            epoch,
-            reason: reason.to_owned(),
-            scheduler: self.id.to_owned(),
-        })
-    }
-}
-
-fn fleet_fact(name: &InstanceId, group: Option<ProgramName>, status: &Status) -> ProcessFact {
-    ProcessFact {
-        name: name.clone(),
-        id: status.id,
-        group,
-        process: None,
-        worker: None,
-        epoch: status.epoch,
-        seq: 0,
-        revision: status.revision,
-        from: State::Stopped,
-        state: status.state,
-        pid: None,
-        exit: None,
-        usage: None,
-        expected: None,
-        reason: status.reason.clone(),
-        spawnerr: None,
-        stderr_line: None,
-        attempt: None,
-    }
-}
-
-fn gone(bucket: Bucket, key: String, seq: u64) -> Folded {
-    (bucket, Entry { key, seq, value: Value::Deleted, time: clock::wall() })
 }

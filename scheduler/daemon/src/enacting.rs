@@ -119,7 +119,7 @@ impl Scheduler {
     }
 
     async fn enact(&self, groups: Vec<Group>) -> Vec<(Group, Result<Vec<Folded>, Error>)> {
-        let enactor = Enactor { bus: &self.bus, id: &self.id, shared: &self.shared };
+        let enactor = Enactor { bus: &self.bus, presence: &self.presence };
         let enacting = groups.into_iter().map(|group| {
             let enactor = &enactor;
             async move {
@@ -161,6 +161,7 @@ impl Scheduler {
                         tracing::error!("left out own {bucket:?} {}: {e}", entry.key);
                     }
                 }
+                self.outbox.push(core.take_told());
             }
             Err(e) => {
                 match e {

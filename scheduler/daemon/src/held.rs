@@ -14,11 +14,7 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new(action: &Action, until: BootTime) -> Held {
-        let worker = match action {
-            Action::ForgetWorker { worker, .. } => Some(worker.clone()),
-            _ => None,
-        };
-        Held { until, program: action.program().cloned(), worker }
+        Held { until, program: action.program().cloned(), worker: action.worker().cloned() }
     }
 
     /// It is to be planned for again.

@@ -1,14 +1,19 @@
-//! The scheduler's own touches: the proof that the bus was there (DESIGN.md section 5, rule 5).
+//! The scheduler's own touches: the proof that the bus was there (DESIGN.md section 5, rule 5), and
+//! what the others know of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Write};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::{Bucket, scheduler_key};
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use uuid::Uuid;
 
 use crate::clock;
+use crate::tell::outbox::Outbox;
 
 /// How long one touch may take before it is tried again.
 const TOUCH_PATIENCE: Duration = Duration::from_millis(500);
@@ -22,27 +27,66 @@ const SILENT_MAX: u32 = 2;
 /// One acknowledged touch: when it was sent, and when it was acknowledged.
 pub(crate) type OwnTouch = (BootTime, BootTime);
 
-/// What a touch says.
-pub(crate) fn touch(attempt: u64) -> SchedulerTouch {
-    let host = nix::unistd::gethostname()
-        .map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
-    SchedulerTouch { host, pid: std::process::id(), attempt }
+/// What a scheduler says of itself. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Presence {
+    pub(crate) id: String,
+    pub(crate) run: Uuid,
+    host: String,
+    outbox: Outbox,
+    ready: Arc<AtomicBool>,
+    changed: Arc<Notify>,
+}
+
+impl Presence {
+    pub(crate) fn new(id: String, run: Uuid, outbox: Outbox) -> Presence {
+        let host = nix::unistd::gethostname()
+            .map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
+        let (ready, changed) = (Arc::default(), Arc::default());
+        Presence { id, run, host, outbox, ready, changed }
+    }
+
+    /// From now on it answers, and says so at once.
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    /// What a touch says.
+    pub(crate) fn touch(&self, attempt: u64) -> SchedulerTouch {
+        SchedulerTouch {
+            host: self.host.clone(),
+            pid: std::process::id(),
+            attempt,
+            run: self.run,
+            ready: self.ready.load(Ordering::SeqCst),
+            leaving: false,
+            untold: self.outbox.untold(),
+        }
+    }
+
+    /// The last touch, which says that it leaves.
+    pub(crate) async fn leave(&self, bus: &Bus) -> Result<(), Error> {
+        let touch = SchedulerTouch { leaving: true, ..self.touch(u64::MAX) };
+        let write = Write::put(scheduler_key(&self.id), &touch)?.ttl(PRESENCE_SECONDS);
+        bus.write_within(Bucket::Fleet, write, TOUCH_PATIENCE).await.map(|_| ())
+    }
 }
 
 /// Touches for ever, every quarter of `shortest` seconds.
 pub(crate) async fn run(
     bus: Bus,
-    id: String,
+    presence: Presence,
     mut shortest: watch::Receiver<u64>,
     acked: mpsc::Sender<OwnTouch>,
 ) {
-    let key = scheduler_key(&id);
+    let key = scheduler_key(&presence.id);
     let mut attempt = 0;
     let mut silent = 0;
     loop {
         attempt += 1;
         let sent = clock::now();
-        let done = match Write::put(key.clone(), &touch(attempt)) {
+        let done = match Write::put(key.clone(), &presence.touch(attempt)) {
             Ok(write) => {
                 let write = write.ttl(PRESENCE_SECONDS);
                 bus.write_within(Bucket::Fleet, write, TOUCH_PATIENCE).await
@@ -73,6 +117,7 @@ pub(crate) async fn run(
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             Ok(()) = shortest.changed() => {}
+            () = presence.changed.notified() => {}
         }
     }
 }

@@ -9,20 +9,24 @@ use dsbus_planner::{Action, Now, invariants, plan};
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{ProgramId, WorkerName};
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::storage::Bucket;
+use dsbus_schema::storage::{Bucket, scheduler_key};
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior};
+use uuid::Uuid;
 
 use crate::commands;
 use crate::config::Config;
 use crate::core::{Core, LeaseKey, News};
 use crate::held::Held;
-use crate::own_touch::{self, OwnTouch};
+use crate::own_touch::{self, OwnTouch, Presence};
 use crate::pulse::Pulse;
+use crate::tell::outbox::Outbox;
+use crate::tell::{Told, past, ticks};
 use crate::turn::Turns;
 use crate::writes::hold_key;
-use crate::{clock, observe, verify};
+use crate::{clock, leave, observe};
 
 /// Answers and own touches that wait to be folded.
 const SMALL_QUEUE: usize = 256;
@@ -42,7 +46,7 @@ const REST_MAX: Duration = Duration::from_millis(50);
 const PROVISION_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// What this scheduler knows, shared with those who answer commands.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Shared {
     core: Arc<Mutex<Core>>,
     /// Told whenever something was folded.
@@ -50,6 +54,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn new(core: Core) -> Shared {
+        Shared { core: Arc::new(Mutex::new(core)), folded: Arc::default() }
+    }
+
     /// Never held over an await.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
         // A panic while folding leaves nothing half done that the next entry would not mend.
@@ -85,18 +93,31 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         provisioned = provision(&bus, config.replicas) => provisioned?,
         () = &mut shutdown => return Ok(()),
     }
-    let shared = Shared::default();
+    let bus = bus.writing_as(&config.id);
+    let run = Uuid::now_v7();
+    let outbox = Outbox::new(bus.clone(), config.id.clone(), run);
+    let presence = Presence::new(config.id.clone(), run, outbox.clone());
+    let mut core = Core::new(bus.fleet().clone(), &config.id);
+    // Before the first touch, which takes its place.
+    if let Ok(Some(former)) = bus.get(Bucket::Fleet, &scheduler_key(&config.id)).await {
+        core.former(former);
+    }
+    let shared = Shared::new(core);
     let (mut helpers, mut heard) = observe::start(&bus, &config.id);
+    helpers.spawn(outbox.clone().run());
     let (answers, mut answered) = mpsc::channel(SMALL_QUEUE);
     let (seen, mut looked) = mpsc::channel(SMALL_QUEUE);
     let (acks, mut own_touches) = mpsc::channel(SMALL_QUEUE);
     let (shortest, shortest_seen) = watch::channel(PRESENCE_SECONDS);
-    helpers.spawn(own_touch::run(bus.clone(), config.id.clone(), shortest_seen, acks));
+    let touching = own_touch::run(bus.clone(), presence.clone(), shortest_seen, acks);
+    let touches = helpers.spawn(touching);
     let pulse = Pulse::default();
     helpers.spawn(pulse.clone().run());
     let mut scheduler = Scheduler {
         bus,
-        id: config.id,
+        presence,
+        touches,
+        outbox,
         shared,
         answers,
         looked: seen,
@@ -126,6 +147,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             () = tokio::time::sleep(scheduler.rest()), if scheduler.news => Wake::Rested,
         };
         if matches!(wake, Wake::Shutdown) {
+            leave::run(&scheduler, served, helpers).await;
             return Ok(());
         }
         scheduler.fold(wake);
@@ -137,10 +159,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             scheduler.judge(clock::now());
         }
         scheduler.shared.folded.notify_waiters();
-        if scheduler.shared.lock().ready() {
+        let ready = scheduler.shared.lock().ready();
+        if ready {
+            scheduler.look_back(&mut helpers);
             if served.is_none() {
                 served = Some(scheduler.serve(pulse.clone()).await?);
+                helpers.spawn(ticks::run(scheduler.bus.clone()));
             }
+        }
+        scheduler.tell();
+        if ready {
             scheduler.plan_if_due().await;
         }
     }
@@ -167,11 +195,14 @@ async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), Error> {
 
 pub(crate) struct Scheduler {
     pub(crate) bus: Bus,
-    pub(crate) id: String,
+    pub(crate) presence: Presence,
+    /// The task that touches.
+    pub(crate) touches: AbortHandle,
+    pub(crate) outbox: Outbox,
     pub(crate) shared: Shared,
-    answers: mpsc::Sender<WorkerName>,
-    looked: mpsc::Sender<(LeaseKey, Option<Entry>)>,
-    shortest: watch::Sender<u64>,
+    pub(crate) answers: mpsc::Sender<WorkerName>,
+    pub(crate) looked: mpsc::Sender<(LeaseKey, Option<Entry>)>,
+    pub(crate) shortest: watch::Sender<u64>,
     /// Until when actions of a kind about an instance are held back.
     pub(crate) held: BTreeMap<String, Held>,
     turns: Turns,
@@ -183,15 +214,36 @@ pub(crate) struct Scheduler {
     pub(crate) news: bool,
     /// A lease has expired, and was not judged yet.
     expired: bool,
-    rests_until: BootTime,
+    pub(crate) rests_until: BootTime,
 }
 
 impl Scheduler {
     /// Begins to answer commands.
     async fn serve(&self, pulse: Pulse) -> Result<Served, Error> {
-        let served = commands::serve(&self.bus, self.shared.clone(), pulse, &self.id).await?;
-        tracing::info!("scheduler {} is ready", self.id);
+        let (bus, shared, outbox) = (self.bus.clone(), self.shared.clone(), self.outbox.clone());
+        let served = commands::serve(bus, shared, outbox, pulse, &self.presence.id).await?;
+        self.presence.set_ready();
+        tracing::info!("scheduler {} is ready", self.presence.id);
         Ok(served)
+    }
+
+    /// What was written before this scheduler knew anything may not have been told.
+    fn look_back(&self, helpers: &mut JoinSet<()>) {
+        let past = self.shared.lock().take_past(clock::now());
+        if let Some(past) = past {
+            let (bus, shared) = (self.bus.clone(), self.shared.clone());
+            let read = past::programs(bus, shared, self.outbox.clone(), past);
+            // A helper that ends is a scheduler that is blind; this one comes to its end.
+            helpers.spawn(async move {
+                read.await;
+                std::future::pending().await
+            });
+        }
+    }
+
+    /// What was folded is told.
+    fn tell(&self) {
+        self.outbox.push(self.shared.lock().take_told());
     }
 
     fn fold(&mut self, wake: Wake) {
@@ -208,13 +260,10 @@ impl Scheduler {
                 match folded {
                     Ok(Some(News::Back(worker, seq))) => {
                         tracing::info!("worker {worker} is back");
-                        verify::tell(
-                            &self.bus,
-                            worker,
-                            WorkerChange::Back,
-                            seq,
-                            "it touched again",
-                        );
+                        let what = (&worker, WorkerChange::Back);
+                        let (fleet, reason) = (self.bus.fleet(), "it touched again");
+                        let told = Told::worker(fleet, what, seq, clock::wall(), reason);
+                        self.outbox.push(vec![told]);
                     }
                     Ok(None) => {}
                     Err(e) => tracing::error!("left out {bucket:?} {}: {e}", entry.key),
@@ -269,54 +318,6 @@ impl Scheduler {
         }
     }
 
-    fn judge(&mut self, now: BootTime) {
-        let (lost, ask, awaited, shortest) = {
-            let mut core = self.shared.lock();
-            if !core.ready() {
-                return;
-            }
-            let (lost, ask, changed) = core.judge_all(now);
-            self.news |= changed;
-            (lost, ask, core.take_awaited(), core.shortest_lease())
-        };
-        self.shortest.send_if_modified(|s| std::mem::replace(s, shortest) != shortest);
-        let workers: std::collections::BTreeSet<_> = ask.into_iter().map(|(w, _)| w).collect();
-        for worker in workers {
-            verify::ask(&self.bus, worker, self.answers.clone());
-        }
-        if !lost.is_empty() {
-            // Nobody waits for a rest while nothing runs.
-            self.rests_until = BootTime(0);
-        }
-        for key in lost {
-            let reason = format!("no touch for {} s, and no answer", key.1);
-            tracing::warn!("worker {} is lost: {reason}", key.0);
-            self.tell_worker(&key, WorkerChange::Lost, &reason);
-        }
-        for key in awaited {
-            let reason =
-                format!("no touch for {} s, as of many at once: waits as long again", key.1);
-            tracing::warn!("worker {} is given time: {reason}", key.0);
-            self.tell_worker(&key, WorkerChange::Awaited, &reason);
-        }
-    }
-
-    /// Looks at the leases that are overdue and of which no end was heard: their markers may have been
-    /// missed, and gone by now.
-    fn look(&self) {
-        for key in self.shared.lock().unheard() {
-            verify::look(&self.bus, key, self.looked.clone());
-        }
-    }
-
-    /// Tells what became of a worker, by its presence.
-    fn tell_worker(&self, (worker, seconds): &LeaseKey, change: WorkerChange, reason: &str) {
-        let seq = self.shared.lock().view.lease_of(worker, *seconds).map_or(0, |lease| lease.seq);
-        if *seconds == PRESENCE_SECONDS {
-            verify::tell(&self.bus, worker.clone(), change, seq, reason);
-        }
-    }
-
     /// What is to be done now, with the identity of the program that it is about. What is another
     /// scheduler's turn is held back.
     fn plan(&mut self, now: Now) -> Vec<(Action, Option<ProgramId>)> {
@@ -331,7 +332,7 @@ impl Scheduler {
                 continue;
             }
             let program = action.program();
-            let patience = program.map(|program| core.patience(&self.id, program));
+            let patience = program.map(|program| core.patience(&self.presence.id, program));
             if let Some(at) = self.turns.wait(&what, patience.unwrap_or_default(), now.boot) {
                 self.held.insert(what, Held::new(&action, at));
                 continue;

@@ -13,11 +13,12 @@ use dsbus_schema::ids::{
     Epoch, FleetName, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName,
 };
 use dsbus_schema::moment::Timestamp;
-use dsbus_schema::placement::Placement;
+use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{
-    Bucket, fleet_status_key, instance_key, placement_guard, scheduler_key, touch_key,
+    Bucket, fleet_status_key, group_key, instance_key, placement_guard, scheduler_key, touch_key,
+    worker_goal_key,
 };
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
 use uuid::Uuid;
@@ -45,17 +46,24 @@ impl Writes {
         Writes { bucket, writes: vec![write] }
     }
 
-    /// The entries that stand there once the last of these writes is acknowledged under `last`:
-    /// what the watch will deliver, known already. Own touches are nobody's news.
-    pub fn entries(&self, last: u64, time: Timestamp) -> Vec<(Bucket, Entry)> {
+    /// The entries that stand there once the last of these writes of the scheduler `by` is
+    /// acknowledged under `last`: what the watch will deliver, known already. Own touches are nobody's
+    /// news.
+    pub fn entries(&self, last: u64, time: Timestamp, by: &str) -> Vec<(Bucket, Entry)> {
         let first = last + 1 - self.writes.len() as u64;
         let entry = |(seq, write): (u64, &Write)| {
-            let value = write.body.clone().map_or(Value::Deleted, Value::Put);
-            let entry = Entry { key: write.key.clone(), seq, value, time };
+            let entry = entry(write, seq, time, by);
             write.ttl_seconds.is_none().then_some((self.bucket, entry))
         };
         (first..).zip(&self.writes).filter_map(entry).collect()
     }
+}
+
+/// The entry that a write of a scheduler leaves.
+pub(crate) fn entry(write: &Write, seq: u64, time: Timestamp, by: &str) -> Entry {
+    let value = write.body.clone().map_or(Value::Deleted, Value::Put);
+    let (key, note) = (write.key.clone(), write.note.clone());
+    Entry { key, seq, value, time, by: Some(by.to_owned()), note }
 }
 
 /// Most moves in one batch: each is two writes, of which NATS allows a thousand (ADR-50).
@@ -106,10 +114,11 @@ pub fn groups(
 /// # Errors
 /// As [`writes`].
 pub fn group_writes(group: &Group, writer: &Writer<'_>) -> Result<Option<Writes>, Error> {
-    let Some((first, _)) = group.first() else { return Ok(None) };
+    let Some(first) = group.first() else { return Ok(None) };
     let mut all = writes(first, writer)?;
-    for (action, _) in group.iter().skip(1) {
+    for action in group.iter().skip(1) {
         let (Some(all), Some(mut more)) = (&mut all, writes(action, writer)?) else { continue };
+        let (action, _) = action;
         if matches!(action, Action::Remove { .. }) {
             // Only its delete: the first of the group carries the guard on the lease.
             more.writes.truncate(1);
@@ -126,7 +135,10 @@ pub fn group_writes(group: &Group, writer: &Writer<'_>) -> Result<Option<Writes>
 ///
 /// # Errors
 /// [`Error::Malformed`] when a body cannot be written as JSON.
-pub fn writes(action: &Action, writer: &Writer<'_>) -> Result<Option<Writes>, Error> {
+pub fn writes(
+    (action, program): &(Action, Option<ProgramId>),
+    writer: &Writer<'_>,
+) -> Result<Option<Writes>, Error> {
     let found = match action {
         Action::Place { name, worker, guard, placement }
         | Action::Update { name, worker, guard, placement } => Writes::one(
@@ -137,8 +149,13 @@ pub fn writes(action: &Action, writer: &Writer<'_>) -> Result<Option<Writes>, Er
             bucket: Bucket::Fleet,
             writes: relocation((name, from, to), *guard, *lease, placement)?,
         },
-        Action::Remove { name, worker, guard, lease, .. } => {
-            Writes { bucket: Bucket::Fleet, writes: removal(name, worker, *guard, *lease, writer)? }
+        Action::Remove { name, worker, guard, lease, epoch, reason } => {
+            let id = program.unwrap_or(ProgramId(Uuid::nil()));
+            let words = Removal { id, epoch: *epoch, reason: reason.clone() };
+            let delete = Write::delete(instance_key(worker, name))
+                .guard(&placement_guard(name), *guard)
+                .saying(&words)?;
+            Writes { bucket: Bucket::Fleet, writes: removal(delete, worker, *lease, writer)? }
         }
         Action::ClearFleetStatus { name, guard } => {
             Writes::one(Bucket::Status, Write::delete(fleet_status_key(name)).expect(*guard))
@@ -149,6 +166,17 @@ pub fn writes(action: &Action, writer: &Writer<'_>) -> Result<Option<Writes>, Er
         Action::Rollout { guard, record, .. } => {
             let write = Write::put(record.name.as_str(), record)?.expect(*guard);
             Writes::one(Bucket::Programs, write)
+        }
+        Action::Drained { worker, guard, goal } => {
+            let write = Write::put(worker_goal_key(worker), goal)?.expect(*guard);
+            Writes::one(Bucket::Goals, write)
+        }
+        Action::TellGroup { fact, guard } => {
+            let write = Write::put(group_key(&fact.group), fact)?.expect(*guard);
+            Writes::one(Bucket::Status, write)
+        }
+        Action::ForgetGroup { group, guard } => {
+            Writes::one(Bucket::Status, Write::delete(group_key(group)).expect(*guard))
         }
         Action::ForgetWorker { worker, guard } => {
             Writes::one(Bucket::Workers, Write::delete(worker.as_str()).expect(*guard))
@@ -183,13 +211,11 @@ fn relocation(
 
 /// A delete; in one batch with a write that stands on a lost lease, if it does.
 fn removal(
-    name: &InstanceId,
+    delete: Write,
     worker: &WorkerName,
-    guard: u64,
     lease: Option<LeaseGuard>,
     writer: &Writer<'_>,
 ) -> Result<Vec<Write>, Error> {
-    let delete = Write::delete(instance_key(worker, name)).guard(&placement_guard(name), guard);
     let Some(lease) = lease else { return Ok(vec![delete]) };
     // A delete has one guard only. The other is carried by a touch of this scheduler's own.
     let touch = Write::put(scheduler_key(writer.id), &writer.touch)?
@@ -266,7 +292,7 @@ fn stopped(
     if goal.commands.has_acted(id) {
         return None;
     }
-    goal.commands.remember(id, "stop");
+    goal.commands.remember(id, "stop", None);
     (goal.run, goal.stamp) = (false, goals.last + 1);
     Some(goal)
 }
@@ -282,7 +308,7 @@ fn fired(goals: &Goals, due: &Due) -> Option<Goal> {
     // was stopped alone stays stopped.
     let stopped = goal.disabled || (goal.stamp > 0 && !goal.run);
     if due.verdict == Verdict::Run && !stopped {
-        goal.commands.remember(due.id, "start");
+        goal.commands.remember(due.id, "start", None);
         goal.starts += 1;
     }
     Some(goal)
@@ -327,7 +353,9 @@ pub fn said(
 /// What an action is about: one that was refused is held back under this name.
 pub fn hold_key(action: &Action) -> String {
     let about = match action {
-        Action::ForgetWorker { worker, .. } => worker.to_string(),
+        Action::Drained { worker, .. } | Action::ForgetWorker { worker, .. } => worker.to_string(),
+        Action::TellGroup { fact, .. } => fact.group.to_string(),
+        Action::ForgetGroup { group, .. } => group.to_string(),
         Action::Forget { program, .. } | Action::Fire { program, .. } => program.to_string(),
         Action::Rollout { record, .. } => record.name.to_string(),
         Action::DropStatus { name, worker, .. } => format!("{name}@{worker}"),
@@ -341,6 +369,8 @@ pub fn hold_key(action: &Action) -> String {
         Action::CountFailure { .. } | Action::Stop { .. } => "goal",
         Action::Fire { .. } => "run",
         Action::Rollout { .. } => "rollout",
+        Action::Drained { .. } => "drained",
+        Action::TellGroup { .. } | Action::ForgetGroup { .. } => "group",
         Action::ForgetWorker { .. } => "worker",
         Action::SetFleetStatus { .. } | Action::ClearFleetStatus { .. } => "said",
         Action::DropStatus { .. } => "status",

@@ -1,11 +1,13 @@
 //! What the planner may ask for. Every action names the guard under which it is still right; a bus
 //! that has moved on refuses it.
 
+use dsbus_schema::event::GroupFact;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Program;
 use dsbus_schema::rollout::RolloutChange;
 use dsbus_schema::state::State;
+use dsbus_schema::worker_goal::WorkerGoal;
 
 use crate::jobs::Due;
 
@@ -134,6 +136,29 @@ pub enum Action {
         /// Why, for people.
         reason: String,
     },
+    /// A worker that is drained has no instance any more: note that in its goal.
+    Drained {
+        /// The worker.
+        worker: WorkerName,
+        /// Sequence of its goal.
+        guard: u64,
+        /// The goal as it is written.
+        goal: Box<WorkerGoal>,
+    },
+    /// How a group is has changed: write down what is told of it.
+    TellGroup {
+        /// What is told.
+        fact: GroupFact,
+        /// Sequence of what was last told; 0 for none.
+        guard: u64,
+    },
+    /// Nothing is in a group any more: delete what was told of it.
+    ForgetGroup {
+        /// The group.
+        group: ProgramName,
+        /// Sequence of what was last told.
+        guard: u64,
+    },
     /// A worker that stopped in order holds nothing any more: delete its record.
     ForgetWorker {
         /// The worker.
@@ -175,16 +200,18 @@ impl Action {
             | Action::Stop { .. }
             | Action::Fire { .. }
             | Action::Rollout { .. }
+            | Action::Drained { .. }
+            | Action::TellGroup { .. }
+            | Action::ForgetGroup { .. }
             | Action::ForgetWorker { .. }
             | Action::Forget { .. } => None,
         }
     }
 
-    /// The program it is about, where it is about one.
-    pub fn program(&self) -> Option<&ProgramName> {
+    /// The worker it is about as a whole, where it is about one.
+    pub fn worker(&self) -> Option<&WorkerName> {
         match self {
-            Action::Fire { program, .. } | Action::Forget { program, .. } => Some(program),
-            Action::Rollout { record, .. } => Some(&record.name),
+            Action::Drained { worker, .. } | Action::ForgetWorker { worker, .. } => Some(worker),
             Action::Place { .. }
             | Action::Update { .. }
             | Action::Move { .. }
@@ -194,6 +221,31 @@ impl Action {
             | Action::ClearFleetStatus { .. }
             | Action::DropStatus { .. }
             | Action::Stop { .. }
+            | Action::Fire { .. }
+            | Action::Rollout { .. }
+            | Action::TellGroup { .. }
+            | Action::ForgetGroup { .. }
+            | Action::Forget { .. } => None,
+        }
+    }
+
+    /// The program or the group it is about, where it is about one.
+    pub fn program(&self) -> Option<&ProgramName> {
+        match self {
+            Action::Fire { program, .. } | Action::Forget { program, .. } => Some(program),
+            Action::Rollout { record, .. } => Some(&record.name),
+            Action::TellGroup { fact, .. } => Some(&fact.group),
+            Action::ForgetGroup { group, .. } => Some(group),
+            Action::Place { .. }
+            | Action::Update { .. }
+            | Action::Move { .. }
+            | Action::Remove { .. }
+            | Action::CountFailure { .. }
+            | Action::SetFleetStatus { .. }
+            | Action::ClearFleetStatus { .. }
+            | Action::DropStatus { .. }
+            | Action::Stop { .. }
+            | Action::Drained { .. }
             | Action::ForgetWorker { .. } => self.instance().map(|name| &name.program),
         }
     }
@@ -212,6 +264,9 @@ impl Action {
             | Action::DropStatus { name, .. } => Some(name),
             Action::Fire { .. }
             | Action::Rollout { .. }
+            | Action::Drained { .. }
+            | Action::TellGroup { .. }
+            | Action::ForgetGroup { .. }
             | Action::ForgetWorker { .. }
             | Action::Forget { .. } => None,
         }

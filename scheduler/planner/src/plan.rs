@@ -7,6 +7,7 @@ use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::Program;
 
 use crate::action::Action;
+use crate::condition::{self, Condition};
 use crate::fit::Deltas;
 use crate::order;
 use crate::rolling::Rolling;
@@ -27,6 +28,8 @@ pub(crate) struct Draft {
     pub(crate) waits: bool,
     /// Workers that instances of the program in hand wait to leave.
     pub(crate) turns: BTreeSet<WorkerName>,
+    /// How the program in hand is, for its group.
+    pub(crate) condition: Condition,
 }
 
 impl Draft {
@@ -65,7 +68,12 @@ pub fn plan(view: &mut View, now: Now) -> Vec<Action> {
         view.index.set_wake(name, draft.wake.take());
         view.index.set_waiting(name, std::mem::take(&mut draft.waits));
         view.index.set_turns(name, std::mem::take(&mut draft.turns));
+        let condition = std::mem::take(&mut draft.condition);
+        if let Some(entry) = view.programs.get_mut(name) {
+            entry.condition = condition;
+        }
     }
+    condition::groups(view, &news, &mut draft);
     draft.actions
 }
 
@@ -135,6 +143,9 @@ fn one(view: &View, name: &ProgramName, now: Now, draft: &mut Draft) {
         }
     }
     rolling::plan(&scene, seen.seq, &rolling, draft);
+    if seen.value.spec.group.is_some() {
+        draft.condition = condition::of(&scene, &draft.actions);
+    }
     draft.wake_at(rolling.wake());
 }
 

@@ -46,6 +46,9 @@ fn words(action: &Action) -> Option<String> {
         | Action::Stop { .. }
         | Action::Fire { .. }
         | Action::Rollout { .. }
+        | Action::Drained { .. }
+        | Action::TellGroup { .. }
+        | Action::ForgetGroup { .. }
         | Action::ForgetWorker { .. }
         | Action::Forget { .. } => return None,
     })

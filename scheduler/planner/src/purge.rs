@@ -3,6 +3,7 @@
 
 use dsbus_schema::ids::{InstanceId, ProgramName};
 use dsbus_schema::state::WorkerState;
+use dsbus_schema::worker_goal::WorkerGoal;
 
 use crate::action::Action;
 use crate::plan::Draft;
@@ -49,6 +50,7 @@ pub(crate) fn program(name: &ProgramName, entry: &Entry, draft: &mut Draft) {
 }
 
 /// Workers that stopped because they were told to, and hold nothing any more: nobody misses them.
+/// And those that are drained, and hold nothing any more: that is told once for each drain.
 pub(crate) fn workers(view: &mut View, draft: &mut Draft) {
     for worker in view.index.take_workers() {
         let Some(host) = view.hosts.get(&worker) else { continue };
@@ -58,6 +60,9 @@ pub(crate) fn workers(view: &mut View, draft: &mut Draft) {
         {
             let guard = record.seq;
             draft.actions.push(Action::ForgetWorker { worker, guard });
+        } else if host.goal.draining && !host.goal.drained && host.placed.is_empty() {
+            let goal = Box::new(WorkerGoal { drained: true, ..host.goal.clone() });
+            draft.actions.push(Action::Drained { worker, guard: host.goal_seq, goal });
         }
     }
 }

@@ -14,6 +14,7 @@ mod reset;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use dsbus_schema::event::GroupFact;
 use dsbus_schema::goal::{Goal, Wanted, wanted};
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
@@ -23,6 +24,7 @@ use dsbus_schema::state::WorkerState;
 use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use dsbus_schema::worker::Worker;
+use dsbus_schema::worker_goal::WorkerGoal;
 
 pub(crate) use entry::{Entry, Instance, Well};
 pub(crate) use host::{Host, Slot};
@@ -151,11 +153,22 @@ pub struct Lease {
     pub touched: Option<Timestamp>,
 }
 
+/// What was told of a group.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Group {
+    /// What was told last; `None` when it has gone since.
+    pub(crate) told: Option<GroupFact>,
+    /// Its sequence, or that of its tombstone.
+    pub(crate) guard: u64,
+}
+
 /// All that a scheduler knows.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     pub(crate) programs: BTreeMap<ProgramName, Entry>,
     pub(crate) hosts: BTreeMap<WorkerName, Host>,
+    /// What was told of groups.
+    pub(crate) groups: BTreeMap<ProgramName, Group>,
     pub(crate) index: Index,
     /// The leases that are lost, by the numbers of their workers.
     pub(crate) lost: BTreeMap<usize, BTreeSet<u64>>,
@@ -189,6 +202,16 @@ impl View {
     /// Sequence of a worker's record.
     pub fn worker_seq(&self, name: &WorkerName) -> Option<u64> {
         self.hosts.get(name)?.record.as_ref().map(|seen| seen.seq)
+    }
+
+    /// What people want of a worker; nothing, mostly.
+    pub fn worker_goal(&self, name: &WorkerName) -> Option<&WorkerGoal> {
+        self.hosts.get(name).map(|host| &host.goal)
+    }
+
+    /// What was last told of a group.
+    pub fn group(&self, name: &ProgramName) -> Option<&GroupFact> {
+        self.groups.get(name)?.told.as_ref()
     }
 
     /// Goals of a program.

@@ -3,11 +3,14 @@
 //!
 //! How fast: the child is `cat` of a file in the cache of the machine, which writes as fast as it can
 //! into a log that rotates; the time is from its birth until the follower has written its last byte.
-//! The follower's own output goes to /dev/null, and the kernel counts it. `supervisorctl tail -f` does
-//! the same for Supervisor, of a log that does not rotate, since it loses what a rotation moves.
+//! The follower's own output goes to /dev/null, and the kernel counts it.
 //!
 //! What it costs others: a child writes at a pace, and children beside it are killed and restarted,
 //! in turn without the other child, with it, and with a follower of it.
+//!
+//! The peer is `supervisorctl tail -f` of a child at the same pace, into a log that does not rotate,
+//! since it loses what a rotation moves. It is not given a child as fast as it can: the more it has
+//! to send, the slower it gets.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -21,16 +24,15 @@ use crate::supervisor::{self, Supervisor};
 use crate::{Outcome, Setting, beside, float, floor, output, proc};
 
 const MIB: usize = 512;
-/// The peer carries less in the same time.
-const PEER_MIB: usize = 64;
 const ROUNDS: usize = 5;
 /// In MB/s, of a child that writes as fast as it can; and the pace of the other one.
 const GOAL: f64 = 50.0;
 const PACE: &str = "50";
 /// Between two looks at what a follower has written.
 const LOOK: Duration = Duration::from_millis(2);
-/// How long the peer may take for a round; then what it has carried counts.
-const PEER_MAX: Duration = Duration::from_secs(30);
+/// Rounds of the peer, and for how long each is looked at.
+const PEER_ROUNDS: usize = 3;
+const PEER_TIME: Duration = Duration::from_secs(10);
 
 /// Children that take turns; see `restart`.
 const CHILDREN: usize = 12;
@@ -42,8 +44,10 @@ const BLOCKS: usize = 6;
 const RATIO_GOAL: f64 = 1.25;
 /// And by how much it may delay the slowest of a hundred, as a flood may (see `flood`).
 const GOAL_MS: f64 = 10.0;
+/// Less than this of what was written is no following.
+const SHARE_GOAL: f64 = 0.97;
 
-const RATE: &str = "carried to a follower, of a child as fast as it can";
+const CARRIED: &str = "carried, of a child at 50 MB/s";
 const RESTART: &str = "kill -9 to the new child";
 
 /// Something that follows a log.
@@ -81,7 +85,8 @@ fn follow(fleet: &Fleet, name: &str) -> Outcome<Follower> {
 pub(crate) fn run(setting: Setting) -> Outcome<Report> {
     let mut report = Report::default();
     rates(setting, &mut report)?;
-    restarts(setting, &mut report)?;
+    let measured = restarts(setting)?;
+    tell(setting, &mut report, measured);
     Ok(report)
 }
 
@@ -93,45 +98,21 @@ fn rate(bytes: u64, length: Duration) -> Outcome<f64> {
 fn rates(setting: Setting, report: &mut Report) -> Outcome<()> {
     let births = Births::listen()?;
     let fleet = Fleet::start(1, 1)?;
-    let source = |name: &str, mib: usize| -> Outcome<(String, u64)> {
-        let path = fleet.path().join(name);
-        output::fill(&path, mib)?;
-        Ok((path.display().to_string(), u64::try_from(mib)? * 1024 * 1024))
-    };
-    let (path, bytes) = source("source", setting.rounds(MIB, 16))?;
-    let (peer_path, peer_bytes) = source("peer", setting.rounds(PEER_MIB, 4))?;
+    let (source, mib) = (fleet.path().join("source"), setting.rounds(MIB, 16));
+    output::fill(&source, mib)?;
+    let bytes = u64::try_from(mib)? * 1024 * 1024;
+    let command = births.command("ours", &["cat", &source.display().to_string()]);
     let keys = "autostart = false\nautorestart = false\nstdout_logfile_maxbytes = \"50MB\"\n\
                 stdout_logfile_backups = 20";
-    let command = births.command("ours", &["cat", &path]);
     fleet.apply(&fleet::program("talker", &command, keys))?;
-    let mut peer =
-        setting.peer.then(|| start_peer(&births, &["cat", &peer_path]).map_err(|e| e.to_string()));
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut ours = Vec::new();
     for _ in 0..setting.rounds(ROUNDS, 1) {
         ours.push(our_round(&births, &fleet, bytes)?);
         output::settle();
-        if let Some(Ok(supervisor)) = &peer {
-            match peer_round(&births, supervisor, peer_bytes) {
-                Ok(rate) => theirs.push(rate),
-                Err(why) => peer = Some(Err(why.to_string())),
-            }
-            output::settle();
-        }
     }
-    let missing = match peer {
-        None => Some("left out".to_owned()),
-        Some(Err(why)) => Some(why),
-        Some(Ok(_)) => None,
-    };
-    report.missing.extend(missing.map(|why| format!("Supervisor: {why}")));
-    let median = |samples: Option<Samples>| samples.as_ref().map(Samples::median);
-    let ours = median(report.row(Who::Ours, RATE, "MB/s", ours));
-    if !theirs.is_empty() {
-        let theirs = median(report.row(Who::Peer, RATE, "MB/s", theirs));
-        report.ratio("dsbus / Supervisor, carried", (ours, theirs), None);
-    }
+    let ours = report.row(Who::Ours, "carried, of a child as fast as it can", "MB/s", ours);
     if let Some(ours) = ours {
-        report.goal("MB/s carried, p50", ours, Some(Limit::AtLeast(GOAL)));
+        report.goal("MB/s carried, p50", ours.median(), Some(Limit::AtLeast(GOAL)));
     }
     Ok(())
 }
@@ -157,38 +138,35 @@ fn our_round(births: &Births, fleet: &Fleet, bytes: u64) -> Outcome<f64> {
     rate(bytes, ended.since(begun))
 }
 
-fn start_peer(births: &Births, then: &[&str]) -> Outcome<Supervisor> {
+/// What the peer carries of a child at the pace, in MB/s.
+fn peers(setting: Setting) -> Outcome<Vec<f64>> {
     supervisor::version()?;
-    let keys = "autostart=false\nautorestart=false\nstdout_logfile=%(here)s/talker.log\n\
-                stdout_logfile_maxbytes=0";
-    let command = births.command("peer", then);
-    let supervisor = Supervisor::start(&supervisor::program("talker", &command, keys))?;
-    // It follows no log that is not there yet.
-    File::create(supervisor.path("talker.log"))?;
-    Ok(supervisor)
+    let births = Births::listen()?;
+    (0..setting.rounds(PEER_ROUNDS, 1)).map(|_| peer_round(setting, &births)).collect()
 }
 
-fn peer_round(births: &Births, supervisor: &Supervisor, bytes: u64) -> Outcome<f64> {
-    let name = "talker:talker_0000";
-    let text = supervisor::text(name);
+fn peer_round(setting: Setting, births: &Births) -> Outcome<f64> {
+    let name = "paced:paced_0000";
+    let keys = "autostart=false\nautorestart=false\nstdout_logfile=%(here)s/paced.log\n\
+                stdout_logfile_maxbytes=0";
+    let command = births.command("peer", &[&pacer()?, PACE]);
+    let supervisor = Supervisor::start(&supervisor::program("paced", &command, keys))?;
+    // It follows no log that is not there yet.
+    File::create(supervisor.path("paced.log"))?;
     let follower = Follower::start(supervisor.control(&["tail", "-f", name])?)?;
     rest(Duration::from_secs(2));
-    let before = follower.carried()?;
     let wait = "<param><value><boolean>0</boolean></value></param>";
+    let text = supervisor::text(name);
     supervisor.call("supervisor.startProcess", &format!("{text}{wait}"))?;
-    let begun = births.next("peer")?.at;
-    let (ended, carried) = look("the peer to carry it", 2 * PEER_MAX, LOOK, || {
-        let (at, carried) = (now(), follower.carried()? - before);
-        Ok((carried >= bytes || at.since(begun) > PEER_MAX).then_some((at, carried)))
-    })?;
-    drop(follower);
-    look("the talker to have ended", DEADLINE, Duration::from_millis(50), || {
-        let told = supervisor.call("supervisor.getProcessInfo", &text)?;
-        Ok(told.contains("<string>EXITED</string>").then_some(()))
-    })?;
-    // It holds the file open, and goes on at the end of it.
-    supervisor.call("supervisor.clearProcessLogs", &text)?;
-    rate(carried, ended.since(begun))
+    births.next("peer")?;
+    rest(Duration::from_secs(1));
+    let (before, begun) = (follower.carried()?, now());
+    rest(if setting.short { Duration::from_secs(1) } else { PEER_TIME });
+    rate(follower.carried()? - before, now().since(begun))
+}
+
+fn pacer() -> Outcome<String> {
+    Ok(beside("bench-pacer")?.display().to_string())
 }
 
 struct Stage {
@@ -214,12 +192,21 @@ impl Stage {
     }
 }
 
-fn restarts(setting: Setting, report: &mut Report) -> Outcome<()> {
+/// What came of restarts, and of following meanwhile.
+#[derive(Default)]
+struct Measured {
+    calm: Vec<f64>,
+    alone: Vec<f64>,
+    followed: Vec<f64>,
+    rates: Vec<f64>,
+    shares: Vec<f64>,
+}
+
+fn restarts(setting: Setting) -> Outcome<Measured> {
     let births = Births::listen()?;
     let fleet = Fleet::start(1, 1)?;
     let victims = format!("numprocs = {CHILDREN}");
-    let pacer = beside("bench-pacer")?.display().to_string();
-    let command = births.command("paced", &[&pacer, PACE]);
+    let command = births.command("paced", &[&pacer()?, PACE]);
     fleet.apply(
         &(fleet::program("victim", &births.command("victim", &[]), &victims)
             + &fleet::program("paced", &command, "autostart = false")),
@@ -227,53 +214,59 @@ fn restarts(setting: Setting, report: &mut Report) -> Outcome<()> {
     let victims = births.take("victim", CHILDREN)?;
     let mut stage = Stage { births, fleet, victims, turn: 0 };
     rest(Duration::from_secs(1));
-    let (mut calm, mut alone, mut followed) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut shares, mut rates) = (Vec::new(), Vec::new());
+    let mut measured = Measured::default();
     let block = setting.rounds(BLOCK, 5);
     for _ in 0..setting.rounds(BLOCKS, 1) {
-        calm.extend(stage.block(block)?);
+        measured.calm.extend(stage.block(block)?);
         stage.fleet.run(&["start", "--no-wait", "paced"])?;
         let child = stage.births.next("paced")?.pid;
         rest(Duration::from_secs(1));
-        alone.extend(stage.block(block)?);
+        measured.alone.extend(stage.block(block)?);
         let reader = follow(&stage.fleet, "paced:0")?;
-        let written = proc::written(child)?;
-        let (before, begun) = (reader.carried()?, now());
-        followed.extend(stage.block(block)?);
-        let (carried, length) = (reader.carried()? - before, now().since(begun));
-        let written = proc::written(child)? - written;
+        let (before, carried, begun) = (proc::written(child)?, reader.carried()?, now());
+        measured.followed.extend(stage.block(block)?);
+        let (carried, length) = (reader.carried()? - carried, now().since(begun));
+        let written = proc::written(child)? - before;
         drop(reader);
         stage.fleet.run(&["stop", "paced"])?;
-        rates.push(rate(carried, length)?);
-        shares.push(rate(carried, length)? / rate(written, length)?);
+        measured.rates.push(rate(carried, length)?);
+        measured.shares.push(rate(carried, length)? / rate(written, length)?);
     }
-    let calm = report.row(Who::Ours, &format!("{RESTART}, calm"), "ms", calm);
-    let alone = report.row(Who::Ours, &format!("{RESTART}, {PACE} MB/s written"), "ms", alone);
-    let followed = report.row(Who::Ours, &format!("{RESTART}, and followed"), "ms", followed);
-    let rates = report.row(Who::Ours, "carried meanwhile", "MB/s", rates);
-    let shares = report.row(Who::Ours, "of what was written meanwhile", "share", shares);
+    Ok(measured)
+}
+
+fn tell(setting: Setting, report: &mut Report, measured: Measured) {
     let of = |samples: &Option<Samples>, percent| {
         samples.as_ref().map(|samples| samples.percentile(percent))
     };
+    let mut restart =
+        |when: &str, times| report.row(Who::Ours, &format!("{RESTART}, {when}"), "ms", times);
+    let calm = restart("calm", measured.calm);
+    let alone = restart(&format!("{PACE} MB/s written"), measured.alone);
+    let followed = restart("and followed", measured.followed);
+    let rates = report.row(Who::Ours, CARRIED, "MB/s", measured.rates);
+    if setting.peer {
+        match peers(setting) {
+            Ok(peers) => {
+                let peers = report.row(Who::Peer, CARRIED, "MB/s", peers);
+                report.ratio("Supervisor / dsbus, carried", (of(&peers, 50), of(&rates, 50)), None);
+            }
+            Err(why) => report.missing.push(format!("Supervisor: {why}")),
+        }
+    } else {
+        report.missing.push("Supervisor: left out".to_owned());
+    }
+    if let Some(share) = Samples::new(measured.shares) {
+        let limit = Some(Limit::AtLeast(SHARE_GOAL));
+        report.goal("share of what was written meanwhile, p50", share.median(), limit);
+    }
     let limit = Some(Limit::AtMost(RATIO_GOAL));
-    report.ratio(
-        "restart, followed / not followed, p50",
-        (of(&followed, 50), of(&alone, 50)),
-        limit,
-    );
-    report.ratio(
-        "restart, followed / not followed, p90",
-        (of(&followed, 90), of(&alone, 90)),
-        None,
-    );
+    let both = |percent| (of(&followed, percent), of(&alone, percent));
+    report.ratio("restart, followed / not followed, p50", both(50), limit);
+    report.ratio("restart, followed / not followed, p90", both(90), None);
     report.ratio("restart, not followed / calm, p50", (of(&alone, 50), of(&calm, 50)), None);
-    if let (Some(with), Some(without)) = (of(&followed, 99), of(&alone, 99)) {
+    if let (Some(with), Some(without)) = both(99) {
         let limit = Some(Limit::AtMost(GOAL_MS));
         report.goal("ms more with a follower, p99", with - without, limit);
     }
-    if let (Some(rate), Some(share)) = (of(&rates, 50), of(&shares, 50)) {
-        report.goal("MB/s carried beside restarts, p50", rate, None);
-        report.goal("share of what was written, p50", share, Some(Limit::AtLeast(0.97)));
-    }
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -142,6 +142,23 @@ impl NatsServer {
     /// Thaws it.
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
+    }
+
+    /// Asks something of it with an empty body, past every client; the answer's body.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn ask(&self, subject: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port())).expect("a connection");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a time limit");
+        let asked = format!(
+            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer 0\r\n\r\n"
+        );
+        stream.write_all(asked.as_bytes()).expect("a request");
+        let mut lines = BufReader::new(stream).lines();
+        let mut line = || lines.next().expect("an answer").expect("an answer");
+        while !line().starts_with("MSG ") {}
+        line()
     }
 
     fn end(&mut self, signal: Signal) {

@@ -34,9 +34,7 @@ pub(crate) fn has_news(core: &Core, now: Now) -> bool {
 /// What was planned and not done is planned for again.
 pub(crate) fn again(core: &mut Core, action: &Action) {
     action.program().cloned().iter().for_each(|name| core.view.note(name));
-    if let Action::ForgetWorker { worker, .. } = action {
-        core.view.note_worker(worker);
-    }
+    action.worker().iter().for_each(|worker| core.view.note_worker(worker));
 }
 
 fn with_ids(core: &Core, actions: Vec<Action>, planted: Option<Planted>) -> Group {

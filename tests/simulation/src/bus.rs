@@ -254,7 +254,11 @@ impl World {
         match op {
             Op::Ping(machine) => self.ask_worker(machine, from, token),
             Op::Command(command) => self.deliver_command(from, token, &command),
-            Op::Write { .. } | Op::Get { .. } | Op::Publish(_) | Op::LastEvent { .. } => {
+            Op::Write { .. }
+            | Op::Get { .. }
+            | Op::Publish(_)
+            | Op::LastEvent { .. }
+            | Op::LastPlaced(_) => {
                 self.ask_stream(from, token, op);
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dsbus_client::{Entry, Error, Write};
 use dsbus_scheduler::{Author, Order, changed, revised};
 use dsbus_schema::command::{Change, Verb};
-use dsbus_schema::goal::Goal;
+use dsbus_schema::goal::{Goal, Sender};
 use dsbus_schema::ids::{ProgramId, ProgramName, UserName, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::Program;
@@ -210,6 +210,7 @@ impl World {
                     s.calls.insert(token, Pending::Command(number));
                 }
             }
+            Err(Ok(_)) => self.audit(n, run, &doing.command, (doing.from, doing.token)),
             Err(result) => self.reply(run, doing.from, doing.token, result),
         }
     }
@@ -235,15 +236,19 @@ impl World {
             let tick = Tick::Again(number);
             return self.agenda.at(again, Event::Timer { to: run, tick, number: 0 });
         }
-        let (from, token) = (doing.from, doing.token);
+        let (to, command) = ((doing.from, doing.token), doing.command.clone());
         match result {
             Ok(Answer::Entry(entry)) => {
                 doing.read.push(entry);
                 self.command_step(n, run, number);
             }
-            other => {
+            Ok(_) => {
                 s.commands.remove(&number);
-                self.reply(run, from, token, other.map(|_| Answer::Done));
+                self.audit(n, run, &command, to);
+            }
+            Err(e) => {
+                s.commands.remove(&number);
+                self.reply(run, to.0, to.1, Err(e));
             }
         }
     }
@@ -265,7 +270,12 @@ impl Commanded {
                     return Err(Ok(Answer::Done));
                 }
                 let by = UserName::default();
-                let author = Author { command: self.command.id, verb: "apply", by: &by, at: wall };
+                let author = Author {
+                    command: self.command.id,
+                    verb: "apply",
+                    sender: Sender { by: &by, at: wall.unix_seconds() },
+                    at: wall,
+                };
                 let mut revised = revised(&program, stored, spec, &author, None);
                 if revised.change == Change::Unchanged {
                     return Err(Ok(Answer::Done));
@@ -289,7 +299,13 @@ impl Commanded {
                 if goal.commands.has_acted(self.command.id) {
                     return Err(Ok(Answer::Done));
                 }
-                let order = Order { verb: *verb, command: self.command.id, rolling: false };
+                let by = UserName::default();
+                let order = Order {
+                    verb: *verb,
+                    command: self.command.id,
+                    sender: Some(Sender { by: &by, at: wall.unix_seconds() }),
+                    rolling: false,
+                };
                 let goal = changed(goal, order, last + 1);
                 let put = Write::put(goal_key(&program, *index), &goal);
                 write(Bucket::Goals, put.map(|w| w.guard(&pattern(&program), last)))

@@ -43,7 +43,9 @@ impl World {
                     for line in shown {
                         self.note(|| line);
                     }
-                    return self.fail(Invariant::AsWanted, what);
+                    let told = self.untold().is_none();
+                    let invariant = if told { Invariant::AsWanted } else { Invariant::EventsTold };
+                    return self.fail(invariant, what);
                 }
             }
         }
@@ -66,7 +68,8 @@ impl World {
         }
         let wishes = adapter::wishes(&self.witness.oracle);
         let unfulfilled = wishes.iter().find_map(|wish| self.unfulfilled(wish));
-        unfulfilled.or_else(|| self.unwanted(&wishes)).or_else(|| self.busy())
+        let wrong = unfulfilled.or_else(|| self.unwanted(&wishes)).or_else(|| self.busy());
+        wrong.or_else(|| self.untold().map(|what| format!("{what}, and that is not told")))
     }
 
     fn unfulfilled(&self, wish: &Wish) -> Option<String> {

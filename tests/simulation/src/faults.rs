@@ -33,6 +33,9 @@ pub(crate) enum Fault {
     StopWorker(usize),
 }
 
+/// One write of so many is its scheduler's last.
+const KILLED_WRITERS: u64 = 60;
+
 impl World {
     /// Plans all faults of the run.
     pub(crate) fn plan_faults(&mut self) {
@@ -182,6 +185,16 @@ impl World {
     fn run_of(&self, who: Who) -> Option<Run> {
         let process = self.procs.get(&who).filter(|p| p.alive)?;
         Some(Run { who, number: process.run })
+    }
+
+    /// Something was written: now and then its writer dies of it, before it can tell.
+    pub(crate) fn kill_writer(&mut self, who: Who) {
+        if !self.quiet && self.agenda.now() > FIRST && self.dice.one_in(KILLED_WRITERS) {
+            let now = self.agenda.now();
+            let (at, back) = (now + self.dice.range(0, 2 * MS), now + self.dice.ms(200, 8_000));
+            self.plan(at, Fault::Kill(who));
+            self.plan(back, Fault::Start(who));
+        }
     }
 
     /// A fault strikes, or ends.

@@ -174,7 +174,7 @@ impl World {
         let Some(mut enacting) = s.enacting.take() else { return };
         if let Some(job) = enacting.jobs.get_mut(number) {
             let folded = match (&result, &job.writes) {
-                (Ok(last), Some(writes)) => writes.entries(*last, wall),
+                (Ok(last), Some(writes)) => writes.entries(*last, wall, &s.id),
                 _ => Vec::new(),
             };
             let many = job.group.len() > 1;

@@ -30,6 +30,7 @@ mod scheduler;
 mod specs;
 mod stream;
 mod supervisor;
+mod telling;
 mod watch;
 mod witness;
 mod world;
@@ -78,6 +79,9 @@ pub enum Invariant {
     CommandsKept,
     /// The events of an instance are numbered without gaps, and no number is given twice.
     EventsGapless,
+    /// Every place that an instance was given, and every command that was acknowledged, is told, and
+    /// none is told twice.
+    EventsTold,
     /// Nothing stops without cause.
     StopsWithCause,
     /// No worker is declared lost that could be reached all the time.

@@ -47,11 +47,13 @@ pub enum Planted {
     NoBarrier,
     /// Rule 16: what a child started is left alone.
     Tree,
+    /// No scheduler tells what another one wrote that died before it could.
+    NobodyStandsIn,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 19] = [
+    pub const ALL: [Planted; 20] = [
         Planted::NoTtl,
         Planted::NoRetry,
         Planted::NoAdoption,
@@ -71,14 +73,16 @@ impl Planted {
         Planted::OneEnforcer,
         Planted::NoBarrier,
         Planted::Tree,
+        Planted::NobodyStandsIn,
     ];
 
     /// Within how many seeds some invariant does not hold any more, and which; `None` for what is an
     /// optimisation only.
     pub fn found(self) -> Option<(u64, &'static [Invariant])> {
         use Invariant::{
-            AsWanted, CommandsKept, EpochGrows, KilledAfterThaw, LeaseCovers, LeaseKept, ManyWait,
-            NoNeedlessLoss, NoNeedlessMove, OneChild, OnePlacement, StopsWithCause,
+            AsWanted, CommandsKept, EpochGrows, EventsTold, KilledAfterThaw, LeaseCovers,
+            LeaseKept, ManyWait, NoNeedlessLoss, NoNeedlessMove, OneChild, OnePlacement,
+            StopsWithCause,
         };
         let found: (u64, &'static [Invariant]) = match self {
             Planted::NoTtl => (200, &[AsWanted]),
@@ -100,6 +104,7 @@ impl Planted {
             Planted::OneEnforcer => (200, &[OneChild, KilledAfterThaw]),
             Planted::NoBarrier => (2_000, &[OneChild, KilledAfterThaw]),
             Planted::Tree => (200, &[OneChild, KilledAfterThaw]),
+            Planted::NobodyStandsIn => (200, &[EventsTold]),
         };
         Some(found)
     }

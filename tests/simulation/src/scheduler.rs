@@ -8,12 +8,14 @@ use dsbus_client::{Error, Item};
 use dsbus_planner::{Action, Now};
 use dsbus_scheduler::core::{Core, LeaseKey};
 use dsbus_scheduler::pulse::Pulse;
+use dsbus_scheduler::tell::queue::Queue;
 use dsbus_scheduler::turn::Turns;
 use dsbus_scheduler::writes::{Group, Writer, groups, hold_key};
-use dsbus_schema::ids::WorkerName;
+use dsbus_schema::ids::{FleetName, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::{Bucket, scheduler_key};
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
+use uuid::Uuid;
 
 use crate::adapter;
 use crate::commands::Commanded;
@@ -21,6 +23,7 @@ use crate::dice::MS;
 use crate::event::{Answer, Answered, Event, Op, Run, Tick, Who};
 use crate::jobs::Enacting;
 use crate::planted::{self, Planted};
+use crate::telling::{Audit, Sent};
 use crate::world::World;
 
 /// The daemon judges every 50 ms; here some of these moments are left out, which only delays.
@@ -39,6 +42,8 @@ pub(crate) enum Pending {
     Last(Bucket),
     Job(usize),
     Command(u64),
+    Told(usize),
+    Audit(u64),
 }
 
 /// A scheduler.
@@ -66,11 +71,23 @@ pub(crate) struct Scheduler {
     pub(crate) commands: BTreeMap<u64, Commanded>,
     attempt: u64,
     pub(crate) served: bool,
+    run: Uuid,
+    pub(crate) outbox: Queue,
+    /// Events on their way.
+    pub(crate) sent: Vec<Sent>,
+    /// Some of them were not stored: it is waited for a moment.
+    pub(crate) pausing: bool,
+    pub(crate) audits: BTreeMap<u64, Audit>,
+}
+
+/// The name of a scheduler.
+pub(crate) fn id(n: usize) -> String {
+    format!("s{}", n + 1)
 }
 
 impl Scheduler {
-    fn new(id: String, planted: Option<Planted>) -> Scheduler {
-        let mut core = Core::default();
+    fn new(id: String, run: Uuid, planted: Option<Planted>) -> Scheduler {
+        let mut core = Core::new(FleetName::default(), &id);
         core.judge.omit(planted::judge(planted));
         Scheduler {
             id,
@@ -92,6 +109,11 @@ impl Scheduler {
             commands: BTreeMap::new(),
             attempt: 0,
             served: false,
+            run,
+            outbox: Queue::default(),
+            sent: Vec::new(),
+            pausing: false,
+            audits: BTreeMap::new(),
         }
     }
 
@@ -106,11 +128,20 @@ impl Scheduler {
 
     /// Whether nothing waits to be done.
     pub(crate) fn idle(&self) -> bool {
-        self.enacting.is_none() && self.heard.is_empty() && self.held.is_empty()
+        let told = self.outbox.untold() == 0;
+        self.enacting.is_none() && self.heard.is_empty() && self.held.is_empty() && told
     }
 
     pub(crate) fn touch(&self, attempt: u64) -> SchedulerTouch {
-        SchedulerTouch { host: self.id.clone(), pid: 1, attempt }
+        SchedulerTouch {
+            host: self.id.clone(),
+            pid: 1,
+            attempt,
+            run: self.run,
+            ready: self.served,
+            leaving: false,
+            untold: self.outbox.untold() as u64,
+        }
     }
 
     pub(crate) fn writer(&self) -> Writer<'_> {
@@ -122,7 +153,8 @@ impl World {
     /// A scheduler starts.
     pub(crate) fn start_scheduler(&mut self, n: usize) {
         let run = self.begin(Who::Scheduler(n));
-        self.schedulers[n] = Some(Scheduler::new(format!("s{}", n + 1), self.setup.planted));
+        let number = self.uuid();
+        self.schedulers[n] = Some(Scheduler::new(id(n), number, self.setup.planted));
         for bucket in Bucket::STATE {
             self.watch(run, bucket, ">");
         }
@@ -154,6 +186,11 @@ impl World {
             }
             Event::Timer { tick: Tick::Touch, .. } => self.touch_scheduler(n, run),
             Event::Timer { tick: Tick::Again(number), .. } => self.command_again(n, run, number),
+            Event::Timer { tick: Tick::Tell, .. } => {
+                if let Some(s) = &mut self.schedulers[n] {
+                    s.pausing = false;
+                }
+            }
             Event::Answered { token, result, .. } => self.scheduler_answered(n, run, token, result),
             Event::Deliver { watch, generation, item, .. } => {
                 let bucket = self.watches[watch].bucket;
@@ -169,6 +206,7 @@ impl World {
             _ => {}
         }
         self.scheduler_loop(n, run);
+        self.tell(n, run);
     }
 
     fn touch_scheduler(&mut self, n: usize, run: Run) {
@@ -199,11 +237,16 @@ impl World {
                 let at = self.agenda.now() + pause * MS;
                 self.agenda.at(at, Event::Timer { to: run, tick: Tick::Touch, number: 0 });
             }
-            Some(Pending::Ask(worker)) if result.is_ok() => s.answers.push_back(worker),
+            Some(Pending::Ask(worker)) if result.is_ok() => {
+                s.answers.push_back(worker.clone());
+                self.witness.answered.insert(worker, self.agenda.now());
+            }
             Some(Pending::Ask(_)) => {}
             Some(Pending::Last(bucket)) => self.last_read(n, run, bucket, result),
             Some(Pending::Job(job)) => self.job_answered(n, run, job, result),
             Some(Pending::Command(number)) => self.command_answered(n, run, number, result),
+            Some(Pending::Told(number)) => self.told_answered(n, run, number, result),
+            Some(Pending::Audit(number)) => self.audited(n, run, number, &result),
         }
     }
 

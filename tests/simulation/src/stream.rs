@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dsbus_client::{Entry, Error, Expect, Value, Write};
 use dsbus_schema::event::{Event as Told, Fact};
-use dsbus_schema::ids::{InstanceId, WorkerName};
+use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::Bucket;
 use dsbus_supervisor::protocol::LastEvent;
 use uuid::Uuid;
 
 use crate::dice::{MS, SECOND};
-use crate::event::{Answer, Event, Op, Run};
+use crate::event::{Answer, Event, Op, Run, Who};
 use crate::world::World;
 
 /// The stream of events comes after those of the buckets.
@@ -36,6 +36,8 @@ pub(crate) struct Stored {
     pub(crate) value: Value,
     time: i128,
     expires: Option<i128>,
+    by: Option<String>,
+    note: bytes::Bytes,
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +45,7 @@ struct Proposed {
     key: String,
     value: Value,
     ttl: Option<u64>,
+    note: bytes::Bytes,
 }
 
 /// What a leader has accepted.
@@ -72,6 +75,8 @@ pub(crate) struct Stream {
     ids: BTreeSet<Uuid>,
     /// The last event of each instance, by who told it.
     lasts: BTreeMap<(WorkerName, InstanceId), LastEvent>,
+    /// The last event about the place of each instance.
+    places: BTreeMap<InstanceId, Epoch>,
 }
 
 /// Whether a pattern matches a key.
@@ -149,7 +154,8 @@ impl Stream {
 
 fn entry(key: &str, stored: &Stored) -> Entry {
     let time = Timestamp::from_unix_nanos(stored.time);
-    Entry { key: key.to_owned(), seq: stored.seq, value: stored.value.clone(), time }
+    let Stored { seq, value, by, note, .. } = stored.clone();
+    Entry { key: key.to_owned(), seq, value, time, by, note }
 }
 
 fn guards(writes: &[Write]) -> Vec<String> {
@@ -191,10 +197,14 @@ impl World {
                         key: w.key,
                         value: w.body.map_or(Value::Deleted, Value::Put),
                         ttl: w.ttl_seconds,
+                        note: w.note,
                     };
                     let entries = writes.into_iter().map(proposed).collect();
                     return self.propose(stream, entries, None, guards, Some((from, token)));
                 }
+            }
+            Op::LastPlaced(name) => {
+                Ok(Answer::Place(self.streams[stream].places.get(&name).copied()))
             }
             Op::Publish(event) => {
                 let answer = Some((from, token));
@@ -256,16 +266,25 @@ impl World {
         }
         let mut new = Vec::new();
         let s = &mut self.streams[stream];
-        for Proposed { key, value, ttl } in proposal.entries {
+        let by = proposal.from.and_then(|from| match from.who {
+            Who::Scheduler(n) => Some(crate::scheduler::id(n)),
+            Who::Agent(_) | Who::Supervisor(_) | Who::Client(_) => None,
+        });
+        for Proposed { key, value, ttl, note } in proposal.entries {
             s.last += 1;
             let expires = ttl.map(|seconds| wall + i128::from(seconds) * i128::from(SECOND));
-            let stored = Stored { seq: s.last, value, time: wall, expires };
+            let stored = Stored { seq: s.last, value, time: wall, expires, by: by.clone(), note };
             new.push(entry(&key, &stored));
             s.keys.insert(key, stored);
         }
         let last = s.last;
         if let Some((to, token)) = proposal.answer {
             self.answer(to, token, Ok(Answer::Seq(last)));
+        }
+        if let Some(from) = proposal.from
+            && new.iter().any(|entry| entry.by.is_some() && !entry.key.starts_with('_'))
+        {
+            self.kill_writer(from.who);
         }
         if stream < EVENTS {
             self.witness_entries(Bucket::STATE[stream], &new);
@@ -284,6 +303,9 @@ impl World {
         {
             s.lasts.insert((worker.clone(), fact.name.clone()), LastEvent::of(fact));
         }
+        if let Fact::Placement(fact) = &event.data {
+            s.places.insert(fact.name.clone(), fact.epoch);
+        }
         self.witness_event(event, from);
     }
 
@@ -291,7 +313,7 @@ impl World {
     pub(crate) fn seed_entry<T: serde::Serialize>(&mut self, bucket: Bucket, key: &str, body: &T) {
         let Ok(write) = Write::put(key, body) else { return };
         let value = write.body.map_or(Value::Deleted, Value::Put);
-        let entries = vec![Proposed { key: key.to_owned(), value, ttl: None }];
+        let entries = vec![Proposed { key: key.to_owned(), value, ttl: None, note: write.note }];
         let proposal = Proposal {
             number: 0,
             entries,
@@ -320,7 +342,8 @@ impl World {
         let gone: Vec<String> = gone.map(|(key, _)| key.clone()).collect();
         for key in gone {
             self.note(|| format!("fleet: {key} has expired"));
-            let expiry = Proposed { key, value: Value::Expired, ttl: None };
+            let (value, note) = (Value::Expired, bytes::Bytes::new());
+            let expiry = Proposed { key, value, ttl: None, note };
             self.propose(fleet, vec![expiry], None, Vec::new(), None);
         }
         let next = self.agenda.now() + self.dice.ms(SWEEP_MS.0, SWEEP_MS.1);

@@ -65,11 +65,17 @@ pub(crate) struct Witness {
     /// When each scheduler last could not hear or speak.
     pub(crate) deaf: Vec<u64>,
     touched: BTreeMap<LeaseKey, u64>,
+    /// When each worker last answered a scheduler.
+    pub(crate) answered: BTreeMap<WorkerName, u64>,
     pub(crate) skewed: bool,
     /// Machines that have lost what was on their disks.
     pub(crate) wiped: BTreeSet<usize>,
     /// Machines that are not switched on again.
     pub(crate) for_good: BTreeSet<usize>,
+    /// Places that instances were given, and what was told of them; commands that were told.
+    pub(crate) placed: BTreeSet<(InstanceId, Epoch)>,
+    pub(crate) places_told: BTreeMap<(InstanceId, Epoch), Uuid>,
+    pub(crate) commands_told: BTreeSet<Uuid>,
 }
 
 impl Witness {
@@ -92,9 +98,13 @@ impl Witness {
             leased: BTreeMap::new(),
             deaf: Vec::new(),
             touched: BTreeMap::new(),
+            answered: BTreeMap::new(),
             skewed: false,
             wiped: BTreeSet::new(),
             for_good: BTreeSet::new(),
+            placed: BTreeSet::new(),
+            places_told: BTreeMap::new(),
+            commands_told: BTreeSet::new(),
         }
     }
 }
@@ -117,6 +127,7 @@ impl World {
             self.witness_acted(bucket, entry);
             let heard = BootTime(self.agenda.now() + SECOND);
             let _ = self.witness.oracle.fold(bucket, entry, heard);
+            self.witness.oracle.take_told();
         }
         for (name, Moved { from, put, gave_up }) in moved {
             if adapter::places(&self.witness.oracle, &name) > 1 {
@@ -173,6 +184,7 @@ impl World {
             let what = format!("{name} is placed on {worker} under epoch {epoch} after {highest}");
             self.fail(Invariant::EpochGrows, what);
         }
+        self.witness.placed.insert((name.clone(), epoch));
         self.witness.highest.insert(name.clone(), epoch.max(highest));
         self.witness.places.insert(name.clone(), worker.clone());
     }
@@ -259,7 +271,9 @@ impl World {
         let mine = end(worker, *seconds);
         let close = |other: &&WorkerName| {
             let theirs = end(other, PRESENCE_SECONDS);
-            *other == worker || (theirs <= now && theirs.abs_diff(mine) <= time / 2)
+            // One that has answered since is known to live.
+            let silent = self.witness.answered.get(*other).is_none_or(|at| *at < theirs);
+            *other == worker || (theirs <= now && theirs.abs_diff(mine) <= time / 2 && silent)
         };
         let gone = |other: &&WorkerName| {
             end(other, PRESENCE_SECONDS) + 2 * time + PRESENCE_SECONDS * SECOND < now
@@ -303,7 +317,9 @@ impl World {
 
     /// An event is stored, for the first time under its id.
     pub(crate) fn witness_event(&mut self, event: &Told, from: Option<Run>) {
-        let Fact::Process(fact) = &event.data else { return };
+        let Fact::Process(fact) = &event.data else {
+            return self.witness_told(event.id, &event.data);
+        };
         self.note(|| format!("event: {} {}.{} {}", fact.name, fact.epoch, fact.seq, fact.state));
         if fact.worker.is_none() {
             return;

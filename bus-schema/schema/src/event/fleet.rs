@@ -69,14 +69,17 @@ impl GroupChange {
     }
 }
 
-/// Something that happened to a group.
+/// Most instances that the event of one group names: it is read by people.
+pub const GROUP_FAILED_MAX: usize = 50;
+
+/// Something that happened to a group. What was told last is kept under `_group.<group>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupFact {
     /// The group.
     pub group: ProgramName,
     /// What.
     pub change: GroupChange,
-    /// The instances that have failed.
+    /// The instances that have failed; at most [`GROUP_FAILED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<String>,
 }
@@ -87,7 +90,8 @@ pub struct GroupFact {
 pub enum Verdict {
     /// It was written, and answered with success.
     Accepted,
-    /// It was refused; nothing was written.
+    /// It was refused; nothing was written, unless its code is
+    /// [`crate::command::code::UNAVAILABLE`]: then that is not known.
     Refused,
 }
 
@@ -143,8 +147,11 @@ pub enum SchedulerChange {
     Joined,
     /// It was told to stop.
     Left,
-    /// Its lease expired.
+    /// Its lease expired, and it did not come back.
     Lost,
+    /// Events were dropped because they could not be published for too long.
+    #[serde(rename = "EVENTS_DROPPED")]
+    EventsDropped,
 }
 
 impl SchedulerChange {
@@ -154,6 +161,7 @@ impl SchedulerChange {
             SchedulerChange::Joined => "JOINED",
             SchedulerChange::Left => "LEFT",
             SchedulerChange::Lost => "LOST",
+            SchedulerChange::EventsDropped => "EVENTS_DROPPED",
         }
     }
 }
@@ -167,6 +175,9 @@ pub struct SchedulerFact {
     pub change: SchedulerChange,
     /// How many schedulers are left, or there are now, as far as the teller knows.
     pub schedulers: usize,
+    /// How many events were dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 /// The periods of ticks.

@@ -73,7 +73,7 @@ pub(super) const WORKER: &[TypeInfo] = &[
     on("REFUSED", "It was told to run something that it must not, and does not."),
     on("CORDONED", "Somebody asked that it takes no new instances."),
     on("DRAINING", "Somebody asked that it gives its instances away."),
-    on("DRAINED", "It was draining, and its last instance has left."),
+    on("DRAINED", "It is draining, and has no instance any more; once for each drain."),
     on("UNCORDONED", "It takes instances again."),
 ];
 
@@ -133,13 +133,21 @@ pub(super) const GROUP: &[TypeInfo] = &[
 
 pub(super) const COMMAND: &[TypeInfo] = &[
     on("ACCEPTED", "A command that changes something was written, and answered with success."),
-    on("REFUSED", "A command that would change something was refused: nothing was written."),
+    on(
+        "REFUSED",
+        "A command that would change something was refused: nothing was written, unless its `code` is \
+         503, the bus: then that is not known.",
+    ),
 ];
 
 pub(super) const SCHEDULER: &[TypeInfo] = &[
     on("JOINED", "It knows all that is on the bus, and answers commands."),
     on("LEFT", "It was told to stop."),
-    on("LOST", "Its lease ran out; the others go on."),
+    on("LOST", "Its lease ran out, and it did not come back; the others go on."),
+    on(
+        "EVENTS_DROPPED",
+        "Events could not be stored for so long that some had to be dropped; they are counted.",
+    ),
 ];
 
 pub(super) const TICK: &[TypeInfo] = &[

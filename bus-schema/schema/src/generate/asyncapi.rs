@@ -41,6 +41,7 @@ const DESCRIPTION: &str = "\
 What is said on the bus of a dsbus fleet. Bodies are JSON; unknown fields are ignored, and a message \
 that names another major version is refused. Buckets and streams are shown with the names of the \
 fleet `default`; those of another fleet carry its name (`dsbus_<fleet>_goals`, `DSBUS_EVENTS_<fleet>`). \
+What a scheduler writes into a bucket has the header `Dsbus-Scheduler`, with its id. \
 An answer that is a refusal has the headers `Nats-Service-Error-Code` and `Nats-Service-Error`.";
 
 fn reply_name(channel: &str) -> String {
@@ -190,6 +191,7 @@ fn about_parameter(name: &str) -> Value {
             "Who tells it: a worker; `_fleet` for schedulers, `_user` for people, `_listener` for listeners."
         }
         "type" => "The new state, or what was done, in capitals; of users whatever they say.",
+        "group" => "Name of a group.",
         "seconds" => "The lease, in whole seconds.",
         _ => "Made up by its owner.",
     };

@@ -139,7 +139,7 @@ fn stores(text: &mut String) {
             Bucket::Workers => ("each worker its own", "all"),
             Bucket::Status => ("each worker its own, schedulers `_fleet.>`", "all"),
             Bucket::Alerts => {
-                ("`dsbus alert`", "`dsbus alert`, and people who ask for its letters")
+                ("the `dsbus alert` that holds the lease of its set of rules", "`dsbus alert`")
             }
         };
         let rules = bucket.rules();

@@ -59,7 +59,7 @@ pub(super) fn channels() -> Result<Vec<Channel>, NameError> {
 
 /// Writes markers as parameters.
 fn parameters(address: &str) -> String {
-    ["fleet", "user", "worker", "program", "scheduler", "alert", "rule"]
+    ["fleet", "user", "worker", "program", "group", "scheduler", "alert", "rule"]
         .iter()
         .fold(address.to_owned(), |text, name| {
             text.replace(&format!("X-{name}"), &format!("{{{name}}}"))
@@ -148,8 +148,7 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     let program = ProgramName::parse("X-program")?;
     let instance = InstanceId::new(program.clone(), INDEX);
     let of_worker = storage::worker_goal_key(&worker);
-    // Name, bucket, key, message, what it is for.
-    let rows = [
+    let rows: [Row; 8] = [
         ("program", Bucket::Programs, program.to_string(), "program", "What was declared."),
         (
             "goal.program",
@@ -171,7 +170,8 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
             Bucket::Fleet,
             storage::instance_key(&worker, &instance),
             "placement",
-            "Where an instance runs; at most one per instance, guarded over all workers.",
+            "Where an instance runs; at most one per instance, guarded over all workers. The tombstone \
+             of one that was taken away has a body: `removal`.",
         ),
         (
             "touch.worker",
@@ -188,29 +188,45 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
             "A scheduler's lease.",
         ),
         ("worker", Bucket::Workers, worker.to_string(), "worker", "A worker about itself."),
+    ];
+    channels.extend(rows.into_iter().map(key));
+    channels.extend(statuses(&worker, &instance).into_iter().map(key));
+    Ok(())
+}
+
+/// Name, bucket, key, message, what it is for.
+type Row = (&'static str, Bucket, String, &'static str, &'static str);
+
+fn statuses(worker: &WorkerName, instance: &InstanceId) -> [Row; 3] {
+    let program = &instance.program;
+    let of_group = storage::group_key(program).replace("X-program", "X-group");
+    [
         (
             "status.worker",
             Bucket::Status,
-            storage::instance_key(&worker, &instance),
+            storage::instance_key(worker, instance),
             "status",
             "Last known state of an instance, by its worker.",
         ),
         (
             "status.fleet",
             Bucket::Status,
-            storage::fleet_status_key(&instance),
+            storage::fleet_status_key(instance),
             "status",
             "What only schedulers know of an instance: PENDING, FATAL over the fleet.",
         ),
-    ];
-    channels.extend(rows.into_iter().map(|(name, bucket, key, message, about)| Channel {
+        ("status.group", Bucket::Status, of_group, "group", "What was last told of a group."),
+    ]
+}
+
+fn key((name, bucket, key, message, about): Row) -> Channel {
+    Channel {
         name: format!("key.{name}"),
         address: parameters(&bucket.subject(&FleetName::default(), &key)),
         about: about.to_owned(),
         usage: Usage::Sends(message),
         kept: Some(kept(bucket)),
-    }));
-    Ok(())
+    }
 }
 
 fn alerts(channels: &mut Vec<Channel>) -> Result<(), NameError> {

@@ -10,9 +10,9 @@ use crate::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
     Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
 };
-use crate::event::Event;
+use crate::event::{Event, GroupFact};
 use crate::goal::Goal;
-use crate::placement::Placement;
+use crate::placement::{Placement, Removal};
 use crate::program::Program;
 use crate::status::{InstanceRow, Status, WorkerRow};
 use crate::touch::{SchedulerTouch, Touch};
@@ -46,6 +46,7 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Event>("event"),
     message::<Vec<Explanation>>("explanations"),
     message::<Goal>("goal"),
+    message::<GroupFact>("group"),
     message::<Vec<GroupRow>>("group-rows"),
     message::<Vec<InstanceRow>>("instance-rows"),
     message::<Letter>("letter"),
@@ -59,6 +60,7 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Rebalance>("rebalance"),
     message::<Refused>("refused"),
     message::<Vec<RevisionRow>>("revision-rows"),
+    message::<Removal>("removal"),
     message::<RolloutAct>("rollout-act"),
     message::<Vec<RolloutRow>>("rollout-rows"),
     message::<Scale>("scale"),

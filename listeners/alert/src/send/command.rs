@@ -22,6 +22,8 @@ const OUTPUT_MAX: usize = 4096;
 /// How long what a command has said is waited for after its end: what it left running may hold its
 /// output open for ever.
 const OUTPUT_WAIT: Duration = Duration::from_millis(200);
+/// Longest variable: the kernel refuses a command with one of 128 KiB.
+const VARIABLE_MAX: usize = 32 * 1024;
 /// Exit codes that mean that another try is in vain: `EX_USAGE`, `EX_DATAERR`, `EX_NOPERM` and
 /// `EX_CONFIG` of sysexits.h.
 const NEVER: [i32; 4] = [64, 65, 77, 78];
@@ -141,6 +143,11 @@ fn environment(context: &Context) -> Vec<(String, String)> {
     let of_event =
         of_event.map(|name| (format!("DSBUS_EVENT_{}", name.to_uppercase()), &event[name]));
     let all = own.into_iter().chain(of_event);
-    // NUL ends a variable, and nothing of an event may end the command's start.
-    all.map(|(name, value)| (name, text(value).replace('\0', "\u{fffd}"))).collect()
+    // Nothing of an event may keep the command from being started: NUL ends a variable.
+    all.map(|(name, value)| (name, cut(text(value).replace('\0', "\u{fffd}")))).collect()
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(VARIABLE_MAX));
+    text
 }

@@ -4,9 +4,10 @@ use std::fs;
 
 use dsbus_alert::Fate;
 use dsbus_harness::{DEADLINE, wait_until};
+use dsbus_schema::alert::NewsKind;
 use serde_json::{Value, json};
 
-use crate::common::{later, never, send};
+use crate::common::{later, letter, never, now, send, sender};
 
 fn shell(script: &str) -> Value {
     json!({ "type": "command", "command": ["sh", "-c", script] })
@@ -27,6 +28,21 @@ async fn a_command_reads_the_event_and_finds_it_in_its_environment() {
     let read = fs::read_to_string(out.with_extension("json")).unwrap();
     let read: Value = serde_json::from_str(&read).unwrap();
     assert_eq!((&read["events"][0]["subject"], &read["version"]), (&json!("web:0"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_text_that_is_too_long_for_the_environment_is_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let mut letter = letter();
+    letter.news.labels.insert("x".to_owned(), "é".repeat(100_000));
+    letter.news.kind = NewsKind::Flapping;
+    let script = format!("cat > {0}.json; printf %s \"$DSBUS_ALERT_TEXT\" > {0}", out.display());
+    assert_eq!(sender(&shell(&script)).send(&letter, now()).await, Fate::Delivered);
+    let (text, json) = (fs::read_to_string(&out), fs::read_to_string(out.with_extension("json")));
+    // A character may be longer than what is left.
+    assert!((32 * 1024 - 3..=32 * 1024).contains(&text.unwrap().len()));
+    assert!(json.unwrap().len() > 200_000, "on standard input it is whole");
 }
 
 #[tokio::test]

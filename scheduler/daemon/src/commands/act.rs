@@ -3,8 +3,8 @@
 
 use dsbus_client::{Error, Refusal, Write};
 use dsbus_schema::command::{Act, Acted, ActedInstance, Verb, code};
-use dsbus_schema::goal::Goal;
-use dsbus_schema::ids::InstanceId;
+use dsbus_schema::goal::{Goal, Sender};
+use dsbus_schema::ids::{InstanceId, UserName};
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
@@ -12,11 +12,13 @@ use super::{Commander, Meant, RACES_MAX, id, unavailable};
 
 /// What is to be done to goals, and by which command.
 #[derive(Debug, Clone, Copy)]
-pub struct Order {
+pub struct Order<'a> {
     /// What to do.
     pub verb: Verb,
     /// Its id.
     pub command: Uuid,
+    /// Who sent it.
+    pub sender: Option<Sender<'a>>,
     /// A restart goes from instance to instance.
     pub rolling: bool,
 }
@@ -33,8 +35,10 @@ pub(super) struct Decisive {
 impl Commander {
     /// Starts, stops, restarts, reloads, enables or disables what is named. Each program's goal is
     /// one write; sent again with the same id, those that were written are left alone.
-    pub(super) async fn act(&self, verb: Verb, act: Act) -> Result<Acted, Refusal> {
-        let order = Order { verb, command: id(&act.envelope), rolling: act.rolling };
+    pub(super) async fn act(&self, verb: Verb, by: &UserName, act: Act) -> Result<Acted, Refusal> {
+        let (command, rolling) = (id(&act.envelope), act.rolling);
+        let sender = Some(self.sender(by));
+        let order = Order { verb, command, sender, rolling };
         if act.rolling && verb != Verb::Restart {
             let text = format!("rolling means something for restart only, not for {}", verb.name());
             return Err(Refusal::new(code::BAD_REQUEST, text));
@@ -69,8 +73,10 @@ impl Commander {
     }
 
     /// Begins the removal of programs: their instances are stopped, then all of them is deleted.
-    pub(super) async fn remove(&self, act: Act) -> Result<Acted, Refusal> {
-        let order = Order { verb: Verb::Remove, command: id(&act.envelope), rolling: false };
+    pub(super) async fn remove(&self, by: &UserName, act: Act) -> Result<Acted, Refusal> {
+        let command = id(&act.envelope);
+        let sender = Some(self.sender(by));
+        let order = Order { verb: Verb::Remove, command, sender, rolling: false };
         let meant = self.named(&act).await?;
         if let Some(Meant { program, index: Some(index), .. }) =
             meant.iter().find(|m| m.index.is_some())
@@ -82,7 +88,7 @@ impl Commander {
         }
         let mut instances = Vec::new();
         for meant in meant {
-            self.begin_removal(&meant, order.command).await?;
+            self.begin_removal(&meant, order).await?;
             let own = Some(Goal { run: false, stamp: u64::MAX, ..Goal::default() });
             instances.extend(self.acted(&meant, &Decisive { all: None, own }, order));
         }
@@ -104,7 +110,7 @@ impl Commander {
     async fn goals(&self, meant: &Meant) -> Result<Decisive, Refusal> {
         let read = async |index| {
             let key = goal_key(&meant.program.name, index);
-            let entry = self.bus.get(Bucket::Goals, &key).await.map_err(unavailable)?;
+            let entry = self.goal_entry(&key).await?;
             entry.map(|e| e.json()).transpose().map(Option::flatten).map_err(unavailable)
         };
         let all = if meant.index.is_some() { read(None).await? } else { None };
@@ -113,7 +119,11 @@ impl Commander {
 
     /// Changes the goal of a program or an instance by compare-and-set. The guard covers every
     /// goal of the program, and its sequence is the stamp: so the latest command always overrules.
-    pub(super) async fn set_goal(&self, meant: &Meant, order: Order) -> Result<Decisive, Refusal> {
+    pub(super) async fn set_goal(
+        &self,
+        meant: &Meant,
+        order: Order<'_>,
+    ) -> Result<Decisive, Refusal> {
         let key = goal_key(&meant.program.name, meant.index);
         let pattern = format!("{}.*", meant.program.name);
         for _ in 0..RACES_MAX {
@@ -132,7 +142,7 @@ impl Commander {
             }
             let goal = changed(goal, order, last + 1);
             let write = Write::put(key.clone(), &goal).map_err(unavailable)?.guard(&pattern, last);
-            match self.bus.write(Bucket::Goals, write).await {
+            match self.write_goal(write).await {
                 Ok(_) => return Ok(Decisive { own: Some(goal), ..goals }),
                 Err(Error::LostRace { .. }) => {}
                 Err(e) => return Err(unavailable(e)),
@@ -143,7 +153,7 @@ impl Commander {
     }
 
     /// Enables those instances of a program that are disabled by themselves.
-    async fn enable_each(&self, meant: &Meant, order: Order) -> Result<(), Refusal> {
+    async fn enable_each(&self, meant: &Meant, order: Order<'_>) -> Result<(), Refusal> {
         let disabled: Vec<u32> = {
             let core = self.shared.lock();
             let goals = core.view.goals(&meant.program.name);
@@ -156,7 +166,7 @@ impl Commander {
         Ok(())
     }
 
-    async fn begin_removal(&self, meant: &Meant, command: Uuid) -> Result<(), Refusal> {
+    async fn begin_removal(&self, meant: &Meant, order: Order<'_>) -> Result<(), Refusal> {
         for _ in 0..RACES_MAX {
             let (Some(mut program), seq) = self.program(&meant.program.name).await? else {
                 return Ok(());
@@ -165,7 +175,7 @@ impl Commander {
                 return Ok(());
             }
             program.removing = true;
-            program.commands.remember(command, Verb::Remove.name());
+            program.commands.remember(order.command, order.verb.name(), order.sender);
             let write =
                 Write::put(program.name.as_str(), &program).map_err(unavailable)?.expect(seq);
             match self.bus.write(Bucket::Programs, write).await {
@@ -180,7 +190,7 @@ impl Commander {
 
     /// What is wanted of each instance now that its goals are written. Those that a start leaves
     /// out are not among them.
-    fn acted(&self, meant: &Meant, goals: &Decisive, order: Order) -> Vec<ActedInstance> {
+    fn acted(&self, meant: &Meant, goals: &Decisive, order: Order<'_>) -> Vec<ActedInstance> {
         let core = self.shared.lock();
         let (id, autostart) = (meant.program.id, meant.program.spec.autostart);
         let wanted = |name: InstanceId| {
@@ -201,7 +211,7 @@ fn starts(verb: Verb) -> bool {
 }
 
 /// Why a command cannot act on this.
-fn refusal(meant: &Meant, order: Order, goals: &Decisive) -> Option<Refusal> {
+fn refusal(meant: &Meant, order: Order<'_>, goals: &Decisive) -> Option<Refusal> {
     let is = |goal: &Option<Goal>| goal.as_ref().is_some_and(|goal| goal.disabled);
     let again = |goal: &Option<Goal>| {
         goal.as_ref().is_some_and(|goal| goal.commands.has_acted(order.command))
@@ -235,8 +245,8 @@ fn refuse_two_copies(meant: &[Meant]) -> Result<(), Refusal> {
 }
 
 /// The goal after a command. Pure; the simulation's commands write it, too.
-pub fn changed(mut goal: Goal, order: Order, stamp: u64) -> Goal {
-    goal.commands.remember(order.command, order.verb.name());
+pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64) -> Goal {
+    goal.commands.remember(order.command, order.verb.name(), order.sender);
     match order.verb {
         // These say nothing of whether the instance is to run.
         Verb::Reload => {
@@ -278,8 +288,8 @@ mod tests {
         Meant { index, ..Meant::whole(program) }
     }
 
-    fn order(verb: Verb, rolling: bool) -> Order {
-        Order { verb, command: Uuid::from_u128(7), rolling }
+    fn order(verb: Verb, rolling: bool) -> Order<'static> {
+        Order { verb, command: Uuid::from_u128(7), sender: None, rolling }
     }
 
     #[test]
@@ -321,7 +331,7 @@ mod tests {
             assert_eq!(said(None, verb, None, off()), None, "{verb:?}");
         }
         let mut acted = Goal { disabled: true, ..Goal::default() };
-        acted.commands.remember(Uuid::from_u128(7), "start");
+        acted.commands.remember(Uuid::from_u128(7), "start", None);
         assert_eq!(said(None, Verb::Start, None, Some(acted)), None, "it was, before");
     }
 }

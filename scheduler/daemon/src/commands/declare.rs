@@ -8,9 +8,9 @@ use dsbus_planner::{View, rows};
 use dsbus_schema::command::{
     APPLY_PROGRAMS_MAX, Applied, AppliedProgram, Apply, Change, Create, Scale, Verb, code,
 };
+use dsbus_schema::goal::Sender;
 use dsbus_schema::ids::{InstanceId, ProgramName, UserName};
 use dsbus_schema::program::{Problem, Program, ProgramSpec};
-use dsbus_schema::rollout::RolloutChange;
 use dsbus_schema::state::State;
 use dsbus_schema::storage::Bucket;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ impl Commander {
         let specs = read_all(&apply)?;
         let wishes =
             specs.into_iter().map(|(name, spec)| (name, Wish::Spec(Box::new(spec)))).collect();
-        let author = author(id(&apply.envelope), Verb::Apply, by);
+        let author = author(id(&apply.envelope), Verb::Apply, self.sender(by));
         self.declare(&author, &wishes, apply.dry_run).await
     }
 
@@ -47,7 +47,7 @@ impl Commander {
             let text = "programs is empty: say which, and how many copies each is to have";
             return Err(Refusal::new(code::BAD_REQUEST, text));
         }
-        let author = author(id(&scale.envelope), Verb::Scale, by);
+        let author = author(id(&scale.envelope), Verb::Scale, self.sender(by));
         let wishes = scale.programs.into_iter().map(|(name, n)| (name, Wish::Copies(n))).collect();
         self.declare(&author, &wishes, false).await
     }
@@ -95,10 +95,7 @@ impl Commander {
                 return Ok(self.told(&all, Vec::new()));
             }
             match self.bus.batch(Bucket::Programs, writes).await {
-                Ok(_) => {
-                    self.tell_begun(&new, wishes, author);
-                    return Ok(self.told(&all, Vec::new()));
-                }
+                Ok(_) => return Ok(self.told(&all, Vec::new())),
                 Err(Error::LostRace { .. }) => {}
                 Err(e) => return Err(unavailable(e)),
             }
@@ -191,30 +188,9 @@ impl Commander {
         if problems.is_empty() { Ok(()) } else { Err(refused(problems)) }
     }
 
-    /// Tells of the rollouts that have begun.
-    fn tell_begun(
-        &self,
-        new: &[Revised],
-        wishes: &BTreeMap<ProgramName, Wish>,
-        author: &Author<'_>,
-    ) {
-        for Revised { program, rolls, .. } in new {
-            let back = matches!(wishes.get(&program.name), Some(Wish::Earlier(_)));
-            let reason = match &program.reason {
-                Some(reason) => reason.clone(),
-                None => format!("revision {} needs new children", program.revision),
-            };
-            if back {
-                self.tell_rollout(program, RolloutChange::Reverted, &reason, author);
-            } else if *rolls {
-                self.tell_rollout(program, RolloutChange::Started, &reason, author);
-            }
-        }
-    }
-
     /// Declares one program that does not exist, or is stopped.
     pub(super) async fn create(&self, by: &UserName, create: Create) -> Result<Applied, Refusal> {
-        let author = author(id(&create.envelope), Verb::Create, by);
+        let author = author(id(&create.envelope), Verb::Create, self.sender(by));
         let name = &create.name;
         let spec = ProgramSpec::read(&create.program).map_err(|problems| wrong(name, problems))?;
         self.fresh().await?;
@@ -240,7 +216,7 @@ impl Commander {
             // Nothing of it runs that could be changed step by step.
             program.rollout = None;
             if !program.commands.has_acted(author.command) {
-                program.commands.remember(author.command, author.verb);
+                program.commands.remember(author.command, author.verb, Some(author.sender));
             }
             let new =
                 Revised { program, change: Change::Created, changed: Vec::new(), rolls: false };
@@ -261,7 +237,8 @@ impl Commander {
     async fn created(&self, program: &Program, command: Uuid) -> Result<Applied, Refusal> {
         let replaced = program.revision > 1;
         if replaced && program.spec.autostart && !program.removing {
-            let order = Order { verb: Verb::Start, command, rolling: false };
+            let sender = program.by.as_ref().map(|by| self.sender(by));
+            let order = Order { verb: Verb::Start, command, sender, rolling: false };
             self.set_goal(&Meant::whole(program.clone()), order).await?;
         }
         let new = Revised {
@@ -316,8 +293,8 @@ impl Commander {
     }
 }
 
-pub(super) fn author(command: Uuid, verb: Verb, by: &UserName) -> Author<'_> {
-    Author { command, verb: verb.name(), by, at: clock::wall() }
+pub(super) fn author(command: Uuid, verb: Verb, sender: Sender<'_>) -> Author<'_> {
+    Author { command, verb: verb.name(), sender, at: clock::wall() }
 }
 
 fn being_removed(name: &ProgramName) -> Refusal {

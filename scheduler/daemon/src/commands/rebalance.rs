@@ -6,7 +6,7 @@ use dsbus_planner::explain::explain;
 use dsbus_planner::rebalance::rebalance;
 use dsbus_schema::command::{PlannedMove, Rebalance, Verb, code};
 use dsbus_schema::goal::Goal;
-use dsbus_schema::ids::{Epoch, InstanceId};
+use dsbus_schema::ids::{Epoch, InstanceId, UserName};
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
@@ -16,7 +16,11 @@ use crate::clock;
 impl Commander {
     /// Says which instances would be moved so that workers are loaded evenly, and, unless that is
     /// all that was asked for, tells each to leave.
-    pub(super) async fn rebalance(&self, ask: &Rebalance) -> Result<Vec<PlannedMove>, Refusal> {
+    pub(super) async fn rebalance(
+        &self,
+        by: &UserName,
+        ask: &Rebalance,
+    ) -> Result<Vec<PlannedMove>, Refusal> {
         let command = id(&ask.envelope);
         self.fresh().await?;
         let (told, planned) = {
@@ -35,7 +39,7 @@ impl Commander {
             };
             // What has left meanwhile need not be told to.
             if let Some(epoch) = epoch {
-                self.send_away(&planned.name, epoch, command).await?;
+                self.send_away(&planned.name, epoch, (command, by)).await?;
             }
         }
         Ok(planned)
@@ -46,7 +50,7 @@ impl Commander {
         &self,
         name: &InstanceId,
         epoch: Epoch,
-        command: Uuid,
+        (command, by): (Uuid, &UserName),
     ) -> Result<(), Refusal> {
         let key = goal_key(&name.program, Some(name.index));
         let pattern = format!("{}.*", name.program);
@@ -55,7 +59,7 @@ impl Commander {
             let last = last.map_or(0, |entry| entry.seq);
             let mut goals: [Option<Goal>; 2] = [None, None];
             for (goal, key) in goals.iter_mut().zip([&goal_key(&name.program, None), &key]) {
-                let entry = self.bus.get(Bucket::Goals, key).await.map_err(unavailable)?;
+                let entry = self.goal_entry(key).await?;
                 *goal = entry.map(|e| e.json()).transpose().map_err(unavailable)?.flatten();
             }
             let [all, one] = goals;
@@ -67,9 +71,10 @@ impl Commander {
                 return Ok(());
             }
             goal.leave = epoch;
-            goal.commands.remember(command, Verb::Rebalance.name());
+            let sender = Some(self.sender(by));
+            goal.commands.remember(command, Verb::Rebalance.name(), sender);
             let write = Write::put(key.clone(), &goal).map_err(unavailable)?.guard(&pattern, last);
-            match self.bus.write(Bucket::Goals, write).await {
+            match self.write_goal(write).await {
                 Ok(_) => return Ok(()),
                 Err(Error::LostRace { .. }) => {}
                 Err(e) => return Err(unavailable(e)),

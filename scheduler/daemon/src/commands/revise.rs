@@ -1,7 +1,8 @@
 //! What a new declaration makes of a program. Pure.
 
 use dsbus_schema::command::Change;
-use dsbus_schema::ids::{ProgramId, ProgramName, UserName};
+use dsbus_schema::goal::Sender;
+use dsbus_schema::ids::{ProgramId, ProgramName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::{Kind, Program, ProgramSpec};
 use dsbus_schema::rollout::{Rollout, RolloutState, Stable};
@@ -16,7 +17,7 @@ pub struct Author<'a> {
     /// Its verb.
     pub verb: &'static str,
     /// Who.
-    pub by: &'a UserName,
+    pub sender: Sender<'a>,
     /// When.
     pub at: Timestamp,
 }
@@ -101,19 +102,19 @@ fn patched(spec: &ProgramSpec, other: &ProgramSpec, keys: &[String]) -> ProgramS
 }
 
 /// Whether a change is rolled out: it needs new children, and there are some for longer than a run.
-pub(super) fn rolls(before: &ProgramSpec, after: &ProgramSpec) -> bool {
+pub(crate) fn rolls(before: &ProgramSpec, after: &ProgramSpec) -> bool {
     after.kind == Kind::Service && !before.same_child(after)
 }
 
 fn signed(program: &mut Program, author: &Author<'_>, reason: Option<String>) {
     program.changed = Some(author.at);
-    program.by = Some(author.by.clone());
+    program.by = Some(author.sender.by.clone());
     program.reason = reason;
-    program.commands.remember(author.command, author.verb);
+    program.commands.remember(author.command, author.verb, Some(author.sender));
 }
 
 /// Names of the keys that differ. Their values are nobody's business who may only look.
-pub(super) fn changed_keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<String> {
+pub(crate) fn changed_keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<String> {
     let (Ok(Value::Object(before)), Ok(Value::Object(after))) =
         (serde_json::to_value(before), serde_json::to_value(after))
     else {
@@ -128,6 +129,7 @@ pub(super) fn changed_keys(before: &ProgramSpec, after: &ProgramSpec) -> Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dsbus_schema::ids::UserName;
     use serde_json::json;
 
     fn spec(keys: &Value) -> ProgramSpec {
@@ -142,7 +144,7 @@ mod tests {
             let author = Author {
                 command: Uuid::from_u128(n as u128),
                 verb: "apply",
-                by: &by,
+                sender: Sender { by: &by, at: 0 },
                 at: Timestamp::from_unix_nanos(n as i128),
             };
             let stored = last.map(|revised| revised.program);

@@ -1,19 +1,18 @@
-//! `rollout`: pause, resume, promote and undo; and the events of all rollouts that commands begin.
+//! `rollout`: pause, resume, promote and undo.
 
 use dsbus_client::{Error, Refusal, Write};
 use dsbus_planner::groups;
 use dsbus_schema::command::{RolloutAct, RolloutRow, RolloutStep, Verb, code};
-use dsbus_schema::event::Fact;
 use dsbus_schema::ids::UserName;
 use dsbus_schema::program::Program;
-use dsbus_schema::rollout::{RolloutChange, RolloutFact, RolloutState};
+use dsbus_schema::rollout::RolloutState;
 use dsbus_schema::storage::Bucket;
 use uuid::Uuid;
 
 use super::declare::{Wish, author};
 use super::revise::Author;
 use super::{Commander, Meant, RACES_MAX, id, unavailable};
-use crate::{clock, verify};
+use crate::clock;
 
 impl Commander {
     /// Steers the rollouts of programs: of all that are named, or of none.
@@ -22,7 +21,7 @@ impl Commander {
         by: &UserName,
         act: RolloutAct,
     ) -> Result<Vec<RolloutRow>, Refusal> {
-        let author = author(id(&act.envelope), Verb::Rollout, by);
+        let author = author(id(&act.envelope), Verb::Rollout, self.sender(by));
         let meant = self.rolling(&act, author.command).await?;
         if act.step == RolloutStep::Undo {
             let wish = |meant: &Meant| (meant.program.name.clone(), Wish::Earlier(act.to));
@@ -66,7 +65,6 @@ impl Commander {
     ) -> Result<(), Refusal> {
         for _ in 0..RACES_MAX {
             let mut writes = Vec::new();
-            let mut steps = Vec::new();
             for name in meant.iter().map(|m| &m.program.name) {
                 let (Some(mut program), seq) = self.program(name).await? else {
                     return Err(self.unknown(name.as_str()));
@@ -74,62 +72,30 @@ impl Commander {
                 if program.commands.has_acted(author.command) {
                     continue;
                 }
-                let step = steered(&mut program, step, author)
+                let changes = steered(&mut program, step, author)
                     .map_err(|why| Refusal::new(code::CONFLICT, why))?;
-                let Some(step) = step else { continue };
-                program.commands.remember(author.command, author.verb);
+                if !changes {
+                    continue;
+                }
+                program.commands.remember(author.command, author.verb, Some(author.sender));
                 let put = Write::put(name.as_str(), &program).map_err(unavailable)?;
                 writes.push(put.expect(seq));
-                steps.push((program, step));
             }
             if writes.is_empty() {
                 return Ok(());
             }
             match self.bus.batch(Bucket::Programs, writes).await {
-                Ok(_) => {
-                    for (program, step) in &steps {
-                        let reason = format!("asked by {}", author.by);
-                        self.tell_rollout(program, *step, &reason, author);
-                    }
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 Err(Error::LostRace { .. }) => {}
                 Err(e) => return Err(unavailable(e)),
             }
         }
         Err(Refusal::new(code::CONFLICT, "these programs are being changed by too many at once"))
     }
-
-    /// Publishes a step of a rollout. Its id comes from the command's, so that it is one event
-    /// however often the command is sent.
-    pub(super) fn tell_rollout(
-        &self,
-        program: &Program,
-        change: RolloutChange,
-        reason: &str,
-        author: &Author<'_>,
-    ) {
-        let (name, revision) = (&program.name, program.revision);
-        let what = format!("{}/{name}/{change:?}/{revision}/{}", self.bus.fleet(), author.command);
-        let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, what.as_bytes());
-        let fact = RolloutFact {
-            program: name.clone(),
-            id: program.id,
-            change,
-            revision,
-            reason: reason.to_owned(),
-            by: Some(author.by.clone()),
-        };
-        verify::publish(&self.bus, id, Fact::Rollout(fact));
-    }
 }
 
-/// Steers one rollout; what there is to tell of it, or nothing when it is so already.
-fn steered(
-    program: &mut Program,
-    step: RolloutStep,
-    author: &Author<'_>,
-) -> Result<Option<RolloutChange>, String> {
+/// Steers one rollout. Says whether that is news.
+fn steered(program: &mut Program, step: RolloutStep, author: &Author<'_>) -> Result<bool, String> {
     let name = &program.name;
     if program.removing {
         return Err(format!("{name} is being removed"));
@@ -146,16 +112,16 @@ fn steered(
              dsbus rollout undo {name} goes back, dsbus rollout resume {name} goes on"
         )),
         (RolloutStep::Pause, RolloutState::Paused)
-        | (RolloutStep::Resume, RolloutState::Rolling) => Ok(None),
+        | (RolloutStep::Resume, RolloutState::Rolling) => Ok(false),
         (RolloutStep::Pause, RolloutState::Rolling) => {
             rollout.state = RolloutState::Paused;
-            rollout.reason = Some(format!("paused by {}", author.by));
-            Ok(Some(RolloutChange::Paused))
+            rollout.reason = Some(format!("paused by {}", author.sender.by));
+            Ok(true)
         }
         (RolloutStep::Resume, RolloutState::Paused | RolloutState::Failed) => {
             rollout.state = RolloutState::Rolling;
             rollout.reason = None;
-            Ok(Some(RolloutChange::Resumed))
+            Ok(true)
         }
         (RolloutStep::Promote, RolloutState::Failed) => Err(format!(
             "the rollout of {name} has failed: its canaries are not good; \
@@ -164,18 +130,19 @@ fn steered(
         (RolloutStep::Promote, _) if canary == 0 => {
             Err(format!("there is nothing to promote: {name} has no canaries (update.canary is 0)"))
         }
-        (RolloutStep::Promote, _) if rollout.promoted => Ok(None),
+        (RolloutStep::Promote, _) if rollout.promoted => Ok(false),
         (RolloutStep::Promote, RolloutState::Rolling | RolloutState::Paused) => {
             rollout.promoted = true;
-            Ok(Some(RolloutChange::Promoted))
+            Ok(true)
         }
-        (RolloutStep::Undo, _) => Ok(None),
+        (RolloutStep::Undo, _) => Ok(false),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dsbus_schema::goal::Sender;
     use dsbus_schema::ids::{ProgramId, ProgramName};
     use dsbus_schema::moment::Timestamp;
     use dsbus_schema::program::ProgramSpec;
@@ -202,23 +169,23 @@ mod tests {
     fn steps_of_a_rollout() {
         use RolloutState::{Failed, Paused, Rolling};
         let by = UserName::parse("ann").unwrap();
-        let author = author(Uuid::nil(), Verb::Rollout, &by);
+        let author = author(Uuid::nil(), Verb::Rollout, Sender { by: &by, at: 0 });
         let step = |state, canary, step| {
             let mut program = program(state, canary);
             let told = steered(&mut program, step, &author);
             (told, program.rollout)
         };
-        for (state, canary, asked, told, then) in [
-            (Rolling, 0, RolloutStep::Pause, Some(RolloutChange::Paused), Paused),
-            (Paused, 0, RolloutStep::Pause, None, Paused),
-            (Paused, 0, RolloutStep::Resume, Some(RolloutChange::Resumed), Rolling),
-            (Failed, 0, RolloutStep::Resume, Some(RolloutChange::Resumed), Rolling),
-            (Rolling, 0, RolloutStep::Resume, None, Rolling),
-            (Rolling, 1, RolloutStep::Promote, Some(RolloutChange::Promoted), Rolling),
-            (Paused, 1, RolloutStep::Promote, Some(RolloutChange::Promoted), Paused),
+        for (state, canary, asked, news, then) in [
+            (Rolling, 0, RolloutStep::Pause, true, Paused),
+            (Paused, 0, RolloutStep::Pause, false, Paused),
+            (Paused, 0, RolloutStep::Resume, true, Rolling),
+            (Failed, 0, RolloutStep::Resume, true, Rolling),
+            (Rolling, 0, RolloutStep::Resume, false, Rolling),
+            (Rolling, 1, RolloutStep::Promote, true, Rolling),
+            (Paused, 1, RolloutStep::Promote, true, Paused),
         ] {
             let (said, rollout) = step(Some(state), canary, asked);
-            assert_eq!(said, Ok(told), "{state:?} {asked:?}");
+            assert_eq!(said, Ok(news), "{state:?} {asked:?}");
             let rollout = rollout.unwrap();
             assert_eq!(rollout.state, then, "{state:?} {asked:?}");
             assert_eq!(rollout.promoted, canary == 0 || asked == RolloutStep::Promote);

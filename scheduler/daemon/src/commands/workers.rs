@@ -3,7 +3,6 @@
 use dsbus_client::{Error, Refusal, Value, Write};
 use dsbus_planner::rows;
 use dsbus_schema::command::{Verb, WorkerAct, WorkerActed, code};
-use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{UserName, WorkerName};
 use dsbus_schema::state::WorkerState;
 use dsbus_schema::status::WorkerRow;
@@ -12,7 +11,7 @@ use dsbus_schema::worker_goal::WorkerGoal;
 use uuid::Uuid;
 
 use super::{Commander, RACES_MAX, did_you_mean, id, unavailable};
-use crate::{clock, verify};
+use crate::clock;
 
 impl Commander {
     /// Cordons, uncordons, drains or undrains workers. Each one's goal is one write; sent again
@@ -57,7 +56,7 @@ impl Commander {
     ) -> Result<WorkerGoal, Refusal> {
         let key = worker_goal_key(name);
         for _ in 0..RACES_MAX {
-            let entry = self.bus.get(Bucket::Goals, &key).await.map_err(unavailable)?;
+            let entry = self.goal_entry(&key).await?;
             let seq = entry.as_ref().map_or(0, |entry| entry.seq);
             let stored: Option<WorkerGoal> =
                 entry.map(|e| e.json()).transpose().map_err(unavailable)?.flatten();
@@ -66,19 +65,17 @@ impl Commander {
                 return Ok(before);
             }
             let mut goal = before.clone();
-            let change =
+            let changes =
                 steered(&mut goal, name, verb).map_err(|why| Refusal::new(code::CONFLICT, why))?;
-            let Some(change) = change else { return Ok(before) };
+            if !changes {
+                return Ok(before);
+            }
             goal.by = Some(by.clone());
             goal.since = Some(clock::wall());
-            goal.commands.remember(command, verb.name());
+            goal.commands.remember(command, verb.name(), Some(self.sender(by)));
             let write = Write::put(key.clone(), &goal).map_err(unavailable)?.expect(seq);
-            match self.bus.write(Bucket::Goals, write).await {
-                Ok(seq) => {
-                    let reason = format!("{} was asked by {by}", verb.name());
-                    verify::tell(&self.bus, name.clone(), change, seq, &reason);
-                    return Ok(goal);
-                }
+            match self.write_goal(write).await {
+                Ok(_) => return Ok(goal),
                 Err(Error::LostRace { .. }) => {}
                 Err(e) => return Err(unavailable(e)),
             }
@@ -162,33 +159,19 @@ fn unknown<'a>(name: &WorkerName, known: impl Iterator<Item = &'a str>) -> Refus
     Refusal::new(code::NOT_FOUND, format!("no worker is named {:?}{hint}", name.as_str()))
 }
 
-/// What is wanted of a worker after a command; what there is to tell of it, or nothing when it is
-/// so already.
-fn steered(
-    goal: &mut WorkerGoal,
-    name: &WorkerName,
-    verb: Verb,
-) -> Result<Option<WorkerChange>, String> {
+/// What is wanted of a worker after a command. Says whether that is news.
+fn steered(goal: &mut WorkerGoal, name: &WorkerName, verb: Verb) -> Result<bool, String> {
     let before = (goal.cordoned, goal.draining);
-    let change = match verb {
-        Verb::Cordon => {
-            goal.cordoned = true;
-            WorkerChange::Cordoned
-        }
-        Verb::Drain => {
-            goal.draining = true;
-            WorkerChange::Draining
-        }
+    match verb {
+        Verb::Cordon => goal.cordoned = true,
+        Verb::Drain => goal.draining = true,
         Verb::Uncordon if goal.draining => {
             return Err(format!("{name} is draining; dsbus undrain {name} lets it take instances"));
         }
         // Whoever takes a drain back wants the worker to be used.
-        _ => {
-            (goal.cordoned, goal.draining) = (false, false);
-            WorkerChange::Uncordoned
-        }
-    };
-    Ok(((goal.cordoned, goal.draining) != before).then_some(change))
+        _ => (goal.cordoned, goal.draining, goal.drained) = (false, false, false),
+    }
+    Ok((goal.cordoned, goal.draining) != before)
 }
 
 /// Why a worker cannot be forgotten.
@@ -217,20 +200,22 @@ mod tests {
     fn what_is_wanted_of_a_worker() {
         let name = WorkerName::parse("w1").unwrap();
         let free = (false, false);
-        for (before, verb, after, change) in [
-            (free, Verb::Cordon, (true, false), Some(WorkerChange::Cordoned)),
-            ((true, false), Verb::Cordon, (true, false), None),
-            ((true, false), Verb::Uncordon, free, Some(WorkerChange::Uncordoned)),
-            (free, Verb::Uncordon, free, None),
-            (free, Verb::Drain, (false, true), Some(WorkerChange::Draining)),
-            ((true, false), Verb::Drain, (true, true), Some(WorkerChange::Draining)),
-            ((true, true), Verb::Undrain, free, Some(WorkerChange::Uncordoned)),
-            (free, Verb::Undrain, free, None),
+        for (before, verb, after) in [
+            (free, Verb::Cordon, (true, false)),
+            ((true, false), Verb::Cordon, (true, false)),
+            ((true, false), Verb::Uncordon, free),
+            (free, Verb::Uncordon, free),
+            (free, Verb::Drain, (false, true)),
+            ((true, false), Verb::Drain, (true, true)),
+            ((true, true), Verb::Undrain, free),
+            (free, Verb::Undrain, free),
         ] {
             let (cordoned, draining) = before;
-            let mut goal = WorkerGoal { cordoned, draining, ..WorkerGoal::default() };
-            assert_eq!(steered(&mut goal, &name, verb), Ok(change), "{before:?} {verb:?}");
+            let mut goal =
+                WorkerGoal { cordoned, draining, drained: draining, ..WorkerGoal::default() };
+            assert_eq!(steered(&mut goal, &name, verb), Ok(before != after), "{before:?} {verb:?}");
             assert_eq!((goal.cordoned, goal.draining), after, "{before:?} {verb:?}");
+            assert_eq!(goal.drained, goal.draining && draining, "the next drain is another one");
         }
         let mut draining = WorkerGoal { draining: true, ..WorkerGoal::default() };
         let said = steered(&mut draining, &name, Verb::Uncordon).unwrap_err();

@@ -12,15 +12,16 @@ fn at(millis: u64) -> BootTime {
     START + Duration::from_millis(millis)
 }
 
-fn entry(key: &str, seq: u64, value: Value) -> Entry {
-    Entry { key: key.to_owned(), seq, value, time: Timestamp::from_unix_nanos(0) }
+pub(super) fn entry(key: &str, seq: u64, value: Value) -> Entry {
+    let (time, note) = (Timestamp::from_unix_nanos(0), bytes::Bytes::new());
+    Entry { key: key.to_owned(), seq, value, time, by: None, note }
 }
 
-fn put(key: &str, seq: u64, body: &serde_json::Value) -> Entry {
+pub(super) fn put(key: &str, seq: u64, body: &serde_json::Value) -> Entry {
     entry(key, seq, Value::Put(body.to_string().into()))
 }
 
-fn placement(epoch: u64, touch_timeout: u64) -> serde_json::Value {
+pub(super) fn placement(epoch: u64, touch_timeout: u64) -> serde_json::Value {
     json!({
         "id": uuid::Uuid::nil(), "revision": 1, "epoch": epoch,
         "wanted": {"run": true}, "spec": {"command": "x", "touch_timeout": touch_timeout}

@@ -11,6 +11,7 @@ use dsbus_schema::status::Status;
 use smallvec::SmallVec;
 
 use super::{Goals, Placed, Seen};
+use crate::condition::Condition;
 use crate::order::Summary;
 
 /// One instance, as the bus has it. Nearly each has one placement and one state: they are kept
@@ -78,6 +79,8 @@ pub(crate) struct Entry {
     pub(crate) instances: BTreeMap<u32, Instance>,
     /// What others wait for, as of the last plan.
     pub(crate) summary: Summary,
+    /// How it is, for its group, as of the last plan.
+    pub(crate) condition: Condition,
 }
 
 impl Entry {

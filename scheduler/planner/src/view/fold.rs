@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use dsbus_schema::event::GroupFact;
 use dsbus_schema::goal::Goal;
 use dsbus_schema::ids::{Incarnation, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
@@ -117,8 +118,9 @@ impl View {
     }
 
     /// What people want of a worker was written, or deleted.
-    pub fn set_worker_goal(&mut self, name: &WorkerName, goal: Option<WorkerGoal>) {
-        self.host(name).goal = goal.unwrap_or_default();
+    pub fn set_worker_goal(&mut self, name: &WorkerName, goal: Option<Seen<WorkerGoal>>) {
+        let host = self.host(name);
+        (host.goal, host.goal_seq) = goal.map(|seen| (seen.value, seen.seq)).unwrap_or_default();
         self.note_host(name);
         self.rejudge(name);
     }
@@ -303,6 +305,13 @@ impl View {
         self.index.note(&name.program);
     }
 
+    /// Something was told of a group, or that was taken back.
+    pub fn set_group(&mut self, name: &ProgramName, seq: u64, told: Option<GroupFact>) {
+        let group = self.groups.entry(name.clone()).or_default();
+        (group.guard, group.told) = (seq, told);
+        self.index.note(name);
+    }
+
     fn drop_if_forgotten(&mut self, name: &InstanceId) {
         if let Some(entry) = self.programs.get_mut(&name.program)
             && entry.instances.get(&name.index).is_some_and(Instance::is_forgotten)
@@ -324,8 +333,9 @@ impl View {
 
     /// Plans for everything again.
     pub fn note_all(&mut self) {
-        let View { programs, hosts, index, .. } = self;
-        for name in programs.keys() {
+        let View { programs, hosts, groups, index, .. } = self;
+        let grouped: Vec<ProgramName> = index.groups().keys().cloned().collect();
+        for name in programs.keys().chain(groups.keys()).chain(&grouped) {
             index.note(name);
         }
         for name in hosts.keys() {

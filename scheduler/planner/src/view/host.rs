@@ -86,6 +86,8 @@ pub(crate) struct Host {
     pub(crate) number: usize,
     pub(crate) record: Option<Seen<Worker>>,
     pub(crate) goal: WorkerGoal,
+    /// Its sequence.
+    pub(crate) goal_seq: u64,
     /// By seconds.
     pub(crate) leases: BTreeMap<u64, Lease>,
     /// Its state, as follows from the above.
@@ -108,6 +110,7 @@ impl Host {
             number,
             record: None,
             goal: WorkerGoal::default(),
+            goal_seq: 0,
             leases: BTreeMap::new(),
             state: WorkerState::Lost,
             placed: BTreeSet::new(),

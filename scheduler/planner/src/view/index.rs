@@ -21,7 +21,7 @@ struct Ties {
 /// Where to look.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
-    /// Programs of which something changed since they were last planned for.
+    /// Programs, and groups, of which something changed since they were last planned for.
     news: BTreeSet<ProgramName>,
     /// Programs with instances that no worker could take.
     waiting: BTreeSet<ProgramName>,
@@ -134,7 +134,10 @@ impl Index {
         if let Some(old) = self.ties.remove(name) {
             old.depends_on.iter().for_each(|on| cut(&mut self.dependents, on, name));
             old.apart_from.iter().for_each(|from| cut(&mut self.apart, from, name));
-            old.group.iter().for_each(|group| cut(&mut self.groups, group, name));
+            if let Some(group) = &old.group {
+                cut(&mut self.groups, group, name);
+                self.news.insert(group.clone());
+            }
             let key = (old.priority, name.clone());
             old.commands.iter().for_each(|id| cut(&mut self.commands, id, &key));
             self.systems.remove(name);
@@ -164,6 +167,11 @@ impl Index {
 
     pub(crate) fn groups(&self) -> &BTreeMap<ProgramName, BTreeSet<ProgramName>> {
         &self.groups
+    }
+
+    /// The group that a program is in.
+    pub(crate) fn group_of(&self, name: &ProgramName) -> Option<&ProgramName> {
+        self.ties.get(name)?.group.as_ref()
     }
 
     /// Programs of another priority that the same command was about.

@@ -30,6 +30,7 @@ impl View {
                     (instance.said, instance.said_guard, instance.well) = (None, 0, None);
                 }
                 self.hosts.values_mut().for_each(|host| host.told.clear());
+                self.groups.clear();
             }
             Bucket::Fleet => self.reset_fleet(&workers),
             Bucket::Alerts => {}

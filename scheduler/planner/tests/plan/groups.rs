@@ -47,6 +47,59 @@ fn a_group_is_what_its_members_are() {
 }
 
 #[test]
+fn each_change_of_a_group_is_told_once() {
+    let told = |actions: Vec<String>| -> Vec<String> {
+        actions.into_iter().filter(|action| action.contains("group")).collect()
+    };
+    let mut w = shop();
+    assert_eq!(told(w.step()), ["group shop ADDED"]);
+    assert_eq!(told(w.settle()), ["group shop OK"]);
+    w.tell("mail:0", State::Backoff);
+    assert_eq!(told(w.step()), ["group shop DEGRADED mail:0"], "one that is not required");
+    w.tell("db:0", State::Fatal);
+    assert_eq!(told(w.step()), ["group shop FAILED db:0 mail:0"]);
+    assert_eq!(told(w.settle()), ["group shop OK"], "it went elsewhere, and mail came up");
+    for (bad, good) in [(State::Exited, State::Running), (State::Stopping, State::Running)] {
+        w.tell("db:0", bad);
+        assert_eq!(told(w.step()), [""; 0], "{bad} is on its way to be started again");
+        w.tell("db:0", good);
+        assert_eq!(told(w.settle()), [""; 0]);
+    }
+    w.lose("w1");
+    w.lose("w2");
+    assert_eq!(told(w.settle()), ["group shop FAILED db:0 mail:0"], "nobody can take them");
+    w.command("db", |g| g.run = false);
+    assert_eq!(told(w.settle()), ["group shop DEGRADED mail:0"]);
+    w.command("mail", |g| g.run = false);
+    assert_eq!(told(w.settle()), ["group shop OK"], "all that should run does");
+    w.declare("mail", |s| s.group = Some(program("post")));
+    assert_eq!(told(w.settle()), ["group post ADDED"], "what was never started is not well");
+    w.declare("db", |s| s.group = None);
+    assert_eq!(told(w.settle()), ["forget group shop"]);
+}
+
+#[test]
+fn who_waits_for_others_has_not_failed() {
+    let told = |actions: Vec<String>| -> Vec<String> {
+        actions.into_iter().filter(|action| action.contains("group")).collect()
+    };
+    let mut w = World::with_workers(1);
+    w.declare("db", |s| s.autostart = false);
+    w.declare("web", |s| {
+        s.group = Some(program("shop"));
+        s.depends_on.0.insert(program("db"), dsbus_schema::program::Condition::Running);
+    });
+    assert_eq!(told(w.settle()), ["group shop ADDED"]);
+    assert_eq!(rows::instances(&w.view)[1].state, State::Pending);
+    w.command("db", |g| (g.run, g.starts) = (true, 1));
+    assert_eq!(told(w.settle()), ["group shop OK"]);
+    w.declare("api", |s| {
+        (s.group, s.machines) = (Some(program("shop")), vec![worker("w9")]);
+    });
+    assert_eq!(told(w.settle()), ["group shop FAILED api:0"], "nobody can take it");
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_done_first_and_does_nothing() {
     let mut w = shop();
     w.settle();

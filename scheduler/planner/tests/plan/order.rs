@@ -17,7 +17,7 @@ fn apply(w: &mut World, all: &[(&str, i32)]) {
     let id = w.command_id();
     for (name, priority) in all {
         w.declare(name, |s| s.priority = *priority);
-        w.edit(name, |p| p.commands.remember(id, "apply"));
+        w.edit(name, |p| p.commands.remember(id, "apply", None));
     }
 }
 
@@ -27,7 +27,7 @@ fn tell(w: &mut World, names: &[&str], run: bool) {
     for name in names {
         w.command(name, |g| {
             (g.run, g.starts) = (run, g.starts + u64::from(run));
-            g.commands.remember(id, "tell");
+            g.commands.remember(id, "tell", None);
         });
     }
 }

@@ -229,7 +229,7 @@ fn happen(w: &mut World, happening: &Happening) {
                     g.starts += u64::from(g.run);
                     g.restarts += u64::from(g.run && restart);
                     g.rolling = restart;
-                    g.commands.remember(id, "tell");
+                    g.commands.remember(id, "tell", None);
                 });
             }
         }

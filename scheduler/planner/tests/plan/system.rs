@@ -36,7 +36,7 @@ fn a_cordoned_worker_keeps_its_own_and_a_drained_one_gives_it_up() {
     w.want_worker("w1", |goal| goal.cordoned = true);
     assert_eq!(w.settle(), nothing());
     w.want_worker("w1", |goal| goal.draining = true);
-    assert_eq!(w.settle(), ["update agent:0 stop r1", "remove agent:0 w1"]);
+    assert_eq!(w.settle(), ["update agent:0 stop r1", "remove agent:0 w1", "drained w1"]);
     let before = w.view.guard(&crate::world::instance("agent:0"));
     w.want_worker("w1", |_| {});
     assert_eq!(w.settle(), ["place agent:0 w1"]);

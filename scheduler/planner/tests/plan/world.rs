@@ -120,10 +120,10 @@ impl World {
 
     /// What people want of a worker.
     pub(crate) fn want_worker(&mut self, name: &str, change: impl FnOnce(&mut WorkerGoal)) {
-        self.next();
-        let mut goal = WorkerGoal::default();
-        change(&mut goal);
-        self.view.set_worker_goal(&worker(name), Some(goal));
+        let seq = self.next();
+        let mut value = WorkerGoal::default();
+        change(&mut value);
+        self.view.set_worker_goal(&worker(name), Some(Seen { seq, value }));
     }
 
     pub(crate) fn touch(&mut self, name: &str, seconds: u64) {

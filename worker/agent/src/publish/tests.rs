@@ -104,6 +104,26 @@ fn only_the_latest_status_is_written() {
 }
 
 #[test]
+fn what_an_earlier_incarnation_reported_is_no_status_of_this_one() {
+    let mut earlier = instance(1, 0);
+    if let Reported::Instance { status, .. } = &mut earlier.what {
+        status.incarnation = Incarnation(Uuid::from_u128(9));
+    }
+    let mut p = publisher([earlier.clone()]);
+    let delivery = p.begin().unwrap();
+    assert_eq!((delivery.number, delivery.entry.as_ref()), (Some(1), None));
+    end(&mut p, &delivery, None);
+    p.write_again();
+    assert_eq!(p.begin(), None);
+    // Its own stands beside it.
+    let mut p = publisher([earlier, instance(2, 0)]);
+    let delivery = p.begin().unwrap();
+    end(&mut p, &delivery, None);
+    let delivery = p.begin().unwrap();
+    assert_eq!(delivery.entry, Some(Entry::Write { status: Arc::new(status(2)), seq: 0 }));
+}
+
+#[test]
 fn a_report_about_the_worker_goes_alone() {
     let mut p = publisher([instance(1, 0), worker(2), instance(3, 1)]);
     let deliveries = begun(&mut p);

@@ -166,6 +166,11 @@ impl Stage {
         found
     }
 
+    /// Waits until all that was heard is as `is` wants it.
+    pub(crate) fn all_heard(&self, what: &str, is: impl Fn(&[ToAgent]) -> bool) -> Vec<ToAgent> {
+        self.until(what, |scene| is(&scene.heard).then(|| scene.heard.clone()))
+    }
+
     /// Everything heard so far.
     pub(crate) fn heard(&self) -> Vec<ToAgent> {
         self.shared.scene.lock().unwrap().heard.clone()

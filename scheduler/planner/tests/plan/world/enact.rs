@@ -133,6 +133,20 @@ impl World {
                 let now = self.now().boot;
                 self.view.set_status(&worker, &name, None, now);
             }
+            Action::Drained { worker, guard, goal } => {
+                let seq = self.next();
+                assert!(guard > 0 && goal.drained && self.view.load(&worker) == 0);
+                self.view.set_worker_goal(&worker, Some(Seen { seq, value: *goal }));
+            }
+            Action::TellGroup { fact, .. } => {
+                let seq = self.next();
+                self.view.set_group(&fact.group.clone(), seq, Some(fact));
+            }
+            Action::ForgetGroup { group, guard } => {
+                assert!(guard > 0);
+                let seq = self.next();
+                self.view.set_group(&group, seq, None);
+            }
             Action::ForgetWorker { worker, guard } => {
                 assert_eq!(Some(guard), self.view.worker_seq(&worker));
                 self.view.set_worker(&worker, None::<Seen<_>>);
@@ -185,6 +199,12 @@ pub(crate) fn show(action: &Action) -> String {
         Action::SetFleetStatus { name, state, .. } => format!("say {name} {state}"),
         Action::ClearFleetStatus { name, .. } => format!("unsay {name}"),
         Action::DropStatus { name, worker, .. } => format!("drop {name} {worker}"),
+        Action::Drained { worker, .. } => format!("drained {worker}"),
+        Action::TellGroup { fact, .. } => {
+            let failed: String = fact.failed.iter().map(|name| format!(" {name}")).collect();
+            format!("group {} {}{failed}", fact.group, fact.change.type_name())
+        }
+        Action::ForgetGroup { group, .. } => format!("forget group {group}"),
         Action::ForgetWorker { worker, .. } => format!("forget worker {worker}"),
         Action::Forget { program, .. } => format!("forget {program}"),
     }

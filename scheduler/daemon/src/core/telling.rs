@@ -1,0 +1,388 @@
+//! What is told of what is folded: see [`crate::tell`].
+
+use std::time::Duration;
+
+use dsbus_client::{Entry, Error, Value};
+use dsbus_schema::event::{Fact, GroupFact, SchedulerChange};
+use dsbus_schema::goal::Goal;
+use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
+use dsbus_schema::moment::{BootTime, Timestamp};
+use dsbus_schema::placement::{Placement, Removal};
+use dsbus_schema::program::Program;
+use dsbus_schema::status::Status;
+use dsbus_schema::storage::{
+    Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_group_key,
+    parse_worker_goal_key,
+};
+use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
+use dsbus_schema::worker_goal::WorkerGoal;
+use uuid::Uuid;
+
+use super::Core;
+use crate::tell::derive::{self, At};
+use crate::tell::{Check, RECENT, Told};
+
+/// Entries of the time before that are looked through: as many as events are kept in mind.
+const EARLY_MAX: usize = crate::tell::ledger::KEPT_MAX;
+/// A scheduler whose lease has expired is told to be lost after this time, unless it touches again: a
+/// bus that was away lets the leases of all expire, and they are back in a moment.
+const BACK_WITHIN: Duration = Duration::from_secs(PRESENCE_SECONDS);
+/// How long before its marker a scheduler may have told that it leaves.
+const LEFT_WITHIN: Duration = Duration::from_secs(60);
+
+/// A scheduler whose lease has expired.
+#[derive(Debug)]
+pub(super) struct Lapsed {
+    since: BootTime,
+    /// The marker, and when it was written.
+    seq: u64,
+    time: Timestamp,
+}
+
+impl Core {
+    /// When the latest entry that is known was written, by the clock of NATS.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.latest
+    }
+
+    /// What is to be told now. Whoever folds asks for it afterwards.
+    pub fn take_told(&mut self) -> Vec<Told> {
+        self.ledger.take()
+    }
+
+    /// Whether what is folded is news, and not what was there at the beginning.
+    fn is_news(&self, bucket: Bucket) -> bool {
+        self.caught_up.contains(&bucket)
+    }
+
+    /// What a scheduler wrote is told by itself, or kept in mind while it lives.
+    fn tell(&mut self, entry: &Entry, told: impl IntoIterator<Item = Told>, now: BootTime) {
+        // Older schedulers tell for themselves.
+        let Some(by) = &entry.by else { return };
+        for told in told {
+            // Commands are told by whoever answers them, before it does.
+            let mine = *by == self.me;
+            if mine && !matches!(told.fact, Fact::Command(_)) {
+                self.ledger.tell(told);
+            } else if !mine {
+                self.tell_of(by, told, now);
+            }
+        }
+    }
+
+    fn tell_of(&mut self, by: &str, told: Told, now: BootTime) {
+        if by != self.me && self.schedulers.contains(by) {
+            self.ledger.keep(by, told, now);
+        } else {
+            self.ledger.tell(told);
+        }
+    }
+
+    /// A scheduler, or an earlier run of this one, wrote this before this run began.
+    pub fn tell_past(&mut self, by: &str, told: Told, now: BootTime) {
+        self.tell_of(by, told, now);
+    }
+
+    pub(super) fn tell_program(
+        &mut self,
+        entry: &Entry,
+        name: &ProgramName,
+        after: Option<&Program>,
+        now: BootTime,
+    ) {
+        let Some(after) = after.filter(|_| self.is_news(Bucket::Programs)) else { return };
+        let told = derive::program(At::entry(&self.fleet, entry), self.view.program(name), after);
+        self.tell(entry, told, now);
+    }
+
+    pub(super) fn tell_worker_goal(
+        &mut self,
+        entry: &Entry,
+        worker: &WorkerName,
+        after: Option<&WorkerGoal>,
+        now: BootTime,
+    ) {
+        let Some(after) = after.filter(|_| self.is_news(Bucket::Goals)) else { return };
+        let none = WorkerGoal::default();
+        let before = self.view.worker_goal(worker).unwrap_or(&none);
+        let told = derive::worker_goal(At::entry(&self.fleet, entry), worker, Some(before), after);
+        self.tell(entry, told, now);
+    }
+
+    pub(super) fn tell_goal(
+        &mut self,
+        entry: &Entry,
+        (program, index): (&ProgramName, Option<u32>),
+        after: Option<&Goal>,
+        now: BootTime,
+    ) {
+        let Some(after) = after.filter(|_| self.is_news(Bucket::Goals)) else { return };
+        let goals = self.view.goals(program);
+        let before = goals.and_then(|goals| match index {
+            None => goals.all.as_ref(),
+            Some(index) => goals.each.get(&index),
+        });
+        let about = about(program, index);
+        let told = derive::goal(At::entry(&self.fleet, entry), &about, before, after);
+        self.tell(entry, told, now);
+    }
+
+    pub(super) fn tell_said(
+        &mut self,
+        entry: &Entry,
+        name: &InstanceId,
+        after: Option<&Status>,
+        now: BootTime,
+    ) {
+        let Some(after) = after.filter(|_| self.is_news(Bucket::Status)) else { return };
+        let group = self.view.program(&name.program).and_then(|p| p.spec.group.as_ref());
+        let before = self.view.said(name).0;
+        let told = derive::said(At::entry(&self.fleet, entry), name, group, before, after);
+        self.tell(entry, told, now);
+    }
+
+    pub(super) fn tell_group(
+        &mut self,
+        entry: &Entry,
+        name: &ProgramName,
+        after: Option<&GroupFact>,
+        now: BootTime,
+    ) {
+        let gone = after.is_none() && self.view.group(name).is_none();
+        if self.is_news(Bucket::Status) && !gone {
+            let told = derive::group(At::entry(&self.fleet, entry), name, after.cloned());
+            self.tell(entry, [told], now);
+        }
+    }
+
+    pub(super) fn tell_placement(
+        &mut self,
+        entry: &Entry,
+        (worker, name): (&WorkerName, &InstanceId),
+        after: Option<&Placement>,
+        now: BootTime,
+    ) -> Result<(), Error> {
+        if !self.is_news(Bucket::Fleet) {
+            return Ok(());
+        }
+        let at = At::entry(&self.fleet, entry);
+        let told = match after {
+            Some(after) => {
+                let before = self.view.placed(name).filter(|placed| placed.worker == *worker);
+                derive::placement(at, (worker, name), before, after)
+            }
+            None => {
+                entry.said::<Removal>()?.map(|removal| derive::removal(at, worker, name, &removal))
+            }
+        };
+        self.tell(entry, told, now);
+        Ok(())
+    }
+
+    /// A scheduler touched, or its lease expired. `before` is the sequence that its key had before.
+    pub(super) fn fold_scheduler(&mut self, id: String, entry: &Entry, before: u64, now: BootTime) {
+        let Ok(Some(touch)) = entry.json::<SchedulerTouch>() else {
+            if self.schedulers.remove(&id) || self.peers.contains_key(&id) {
+                let lapsed = Lapsed { since: now, seq: entry.seq, time: entry.time };
+                self.lapsed.insert(id.clone(), lapsed);
+            }
+            return self.ledger.gone(&id, now);
+        };
+        let known = self.peers.insert(id.clone(), touch.clone());
+        self.lapsed.remove(&id);
+        if touch.leaving {
+            self.schedulers.remove(&id);
+            self.ledger.gone(&id, now);
+        } else {
+            self.schedulers.insert(id.clone());
+        }
+        if !self.is_news(Bucket::Fleet) {
+            return;
+        }
+        self.ledger.touched(&id, touch.untold, now);
+        if let Some(known) = &known
+            && known.run != touch.run
+        {
+            // Another run of the same name: what the one before has not told nobody else will.
+            self.ledger.gone(&id, now);
+            self.lost(&id, known, (entry.time, 0));
+        }
+        let (at, run) = ((&self.fleet, entry.time), (id.as_str(), touch.run));
+        let schedulers = self.schedulers.len();
+        if touch.leaving && known.as_ref().is_none_or(|known| !known.leaving) {
+            let told = derive::scheduler(at, run, SchedulerChange::Left, 0, schedulers);
+            self.ledger.tell(told);
+            self.peers.remove(&id);
+        } else if derive::joins(known.as_ref(), &touch) {
+            // One that is back after it was told to be lost joins anew.
+            let seq = if known.is_none() { before } else { 0 };
+            let told = derive::scheduler(at, run, SchedulerChange::Joined, seq, schedulers);
+            self.tell_of(&id, told, now);
+        }
+    }
+
+    /// A run of a scheduler is lost, unless it has left.
+    fn lost(&mut self, id: &str, touch: &SchedulerTouch, (time, seq): (Timestamp, u64)) {
+        if !touch.leaving && !touch.run.is_nil() {
+            let (at, run) = ((&self.fleet, time), (id, touch.run));
+            let left = self.schedulers.len();
+            self.ledger.tell(derive::scheduler(at, run, SchedulerChange::Lost, seq, left));
+        }
+    }
+
+    /// Tells of schedulers that did not come back.
+    pub fn judge_schedulers(&mut self, now: BootTime) {
+        let due = |(_, lapsed): &(&String, &Lapsed)| now.since(lapsed.since) >= BACK_WITHIN;
+        let lost: Vec<String> = self.lapsed.iter().filter(due).map(|(id, _)| id.clone()).collect();
+        for id in lost {
+            let Some(lapsed) = self.lapsed.remove(&id) else { continue };
+            if let Some(touch) = self.peers.remove(&id) {
+                self.lost(&id, &touch, (lapsed.time, lapsed.seq));
+            }
+        }
+    }
+
+    /// What stood under the key of this scheduler before its first touch.
+    pub fn former(&mut self, entry: Entry) {
+        match entry.json::<SchedulerTouch>() {
+            Ok(Some(touch)) => self.lost(&self.me.clone(), &touch, (entry.time, 0)),
+            Ok(None) | Err(_) => self.note_early(Bucket::Fleet, &entry),
+        }
+    }
+
+    /// Keeps an entry that was there at the beginning, if it may stand for an event.
+    pub(super) fn note_early(&mut self, bucket: Bucket, entry: &Entry) {
+        if self.is_news(bucket) {
+            return;
+        }
+        let key = entry.key.as_str();
+        let matters = match bucket {
+            Bucket::Programs => true,
+            Bucket::Goals => true,
+            Bucket::Status => key.starts_with("_fleet.") || key.starts_with("_group."),
+            Bucket::Fleet => match FleetKey::parse(key) {
+                Some(FleetKey::Placement(..)) => true,
+                Some(FleetKey::Scheduler(_)) => entry.value == Value::Expired,
+                Some(FleetKey::Touch(..)) | None => false,
+            },
+            Bucket::Workers | Bucket::Alerts => false,
+        };
+        if matters {
+            self.early.push_back((bucket, entry.clone()));
+            if self.early.len() > EARLY_MAX {
+                self.early.pop_front();
+            }
+        }
+    }
+
+    /// Looks through what was there at the beginning, once all of it is known: what was written in the
+    /// last minutes is told, if its writer is gone, or kept in mind. Gives the programs of which the
+    /// records must be read for that, and since when.
+    pub fn take_past(&mut self, now: BootTime) -> Option<(Vec<ProgramName>, Timestamp)> {
+        let latest = self.latest.filter(|_| !self.early.is_empty())?;
+        let recent = i128::try_from(RECENT.as_nanos()).unwrap_or(i128::MAX);
+        let since = Timestamp::from_unix_nanos(latest.unix_nanos() - recent);
+        let early = std::mem::take(&mut self.early);
+        let mut programs = Vec::new();
+        for (bucket, entry) in early.into_iter().filter(|(_, entry)| entry.time >= since) {
+            if bucket == Bucket::Programs {
+                programs.extend(entry.key.parse::<ProgramName>());
+            }
+            // A marker has no writer: nobody is left who would tell of it.
+            let by = entry.by.clone().unwrap_or_default();
+            let told = self.past(bucket, &entry);
+            let commands = self.past_commands(bucket, &entry, since.unix_seconds());
+            for told in told.into_iter().chain(commands) {
+                self.tell_of(&by, told, now);
+            }
+        }
+        programs.sort();
+        programs.dedup();
+        Some((programs, since))
+    }
+
+    /// The commands that an entry remembers, and that are so recent that they may not be told.
+    fn past_commands(&self, bucket: Bucket, entry: &Entry, since: i64) -> Vec<Told> {
+        let (at, key) = (At::entry(&self.fleet, entry), entry.key.as_str());
+        let read = || match bucket {
+            Bucket::Programs => {
+                let program = entry.json::<Program>().ok()??;
+                Some((key.to_owned(), program.commands))
+            }
+            Bucket::Goals => match (parse_worker_goal_key(key), parse_goal_key(key)) {
+                (Some(worker), _) => {
+                    let goal = entry.json::<WorkerGoal>().ok()??;
+                    Some((worker.to_string(), goal.commands))
+                }
+                (None, Some((program, index))) => {
+                    let goal = entry.json::<Goal>().ok()??;
+                    Some((about(&program, index), goal.commands))
+                }
+                (None, None) => None,
+            },
+            Bucket::Fleet | Bucket::Workers | Bucket::Status | Bucket::Alerts => None,
+        };
+        let Some((about, commands)) = read() else { return Vec::new() };
+        derive::recent(at, &about, &commands, since)
+    }
+
+    /// What an entry stands for of which it is not known what was there before.
+    fn past(&self, bucket: Bucket, entry: &Entry) -> Option<Told> {
+        let at = At::entry(&self.fleet, entry);
+        let key = entry.key.as_str();
+        if bucket == Bucket::Status {
+            if let Some(name) = parse_group_key(key) {
+                return Some(derive::group(at, &name, entry.json().ok()?));
+            }
+            let (name, status) = (parse_fleet_status_key(key)?, entry.json::<Status>().ok()??);
+            let group = self.view.program(&name.program).and_then(|p| p.spec.group.as_ref());
+            return derive::said(at, &name, group, None, &status);
+        }
+        if bucket == Bucket::Goals {
+            let worker = parse_worker_goal_key(key)?;
+            let goal = entry.json::<WorkerGoal>().ok()??;
+            return derive::worker_goal(at, &worker, None, &goal).into_iter().next();
+        }
+        match FleetKey::parse(key)? {
+            FleetKey::Placement(worker, name) => {
+                let told = match entry.json::<Placement>().ok()? {
+                    Some(after) => derive::placement(at, (&worker, &name), None, &after),
+                    None => {
+                        let removal = entry.said::<Removal>().ok()??;
+                        Some(derive::removal(at, &worker, &name, &removal))
+                    }
+                };
+                // It may have been changed since it was placed.
+                told.map(|told| Told { check: Check::Last, ..told })
+            }
+            FleetKey::Scheduler(id) if !self.has_company() => {
+                let (at, run) = ((&self.fleet, entry.time), (id.as_str(), Uuid::nil()));
+                let left = self.schedulers.len();
+                let told = derive::scheduler(at, run, SchedulerChange::Lost, entry.seq, left);
+                let before = i128::try_from(LEFT_WITHIN.as_nanos()).unwrap_or(0);
+                let since = Timestamp::from_unix_nanos(entry.time.unix_nanos() - before);
+                Some(Told { check: Check::Since(since), ..told })
+            }
+            FleetKey::Scheduler(_) | FleetKey::Touch(..) => None,
+        }
+    }
+
+    /// How many other schedulers live.
+    pub fn others(&self) -> usize {
+        self.schedulers.iter().filter(|id| **id != self.me).count()
+    }
+
+    /// Whether another scheduler was ready before this one, and lives: it tells what it has seen.
+    fn has_company(&self) -> bool {
+        let others = self.peers.iter().filter(|(id, _)| **id != self.me);
+        others.into_iter().any(|(id, touch)| touch.ready && self.schedulers.contains(id))
+    }
+}
+
+/// A program or an instance, by name.
+fn about(program: &ProgramName, index: Option<u32>) -> String {
+    index.map_or_else(|| program.to_string(), |index| format!("{program}:{index}"))
+}
+
+#[cfg(test)]
+mod tests;

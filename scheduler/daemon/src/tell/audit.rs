@@ -1,0 +1,170 @@
+//! The audit log: every command that is to change something, and what became of it. It is told before
+//! the command is answered, so that whoever was answered is in the log, whoever dies. A stream that
+//! stores nothing holds no command up for longer than a moment.
+
+use bytes::Bytes;
+use dsbus_client::{Refusal, Request};
+use dsbus_schema::event::{COMMAND_NAMES_MAX, CommandFact, Fact, Verdict};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Told;
+use super::derive::command_words;
+use crate::clock;
+
+/// Longest name that is told, in characters: those of dsbus have at most 64, and one with its index
+/// some more.
+const NAME_MAX: usize = 80;
+/// Longest reason that is told, in characters: an `apply` of many wrong programs has a long one.
+const REASON_MAX: usize = 1_000;
+
+/// A command, as far as it could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Its id; a new one where the sender gave none.
+    id: Uuid,
+    /// The body, with the id in it.
+    pub(crate) body: Bytes,
+    names: Vec<String>,
+    count: usize,
+    /// It only asks what would be done.
+    is_dry: bool,
+}
+
+impl Heard {
+    /// Reads what can be read.
+    pub(crate) fn of(body: &Bytes, new: Uuid) -> Heard {
+        let mut read: Value = serde_json::from_slice(body).unwrap_or_default();
+        let given = read.get("id").filter(|id| !id.is_null()).cloned();
+        let id = given.as_ref().and_then(|id| serde_json::from_value(id.clone()).ok());
+        let mut body = body.clone();
+        if given.is_none()
+            && let Some(object) = read.as_object_mut()
+        {
+            object.insert("id".to_owned(), new.to_string().into());
+            body = read.to_string().into();
+        }
+        let names = names(&read);
+        let is_dry = read.get("dry_run") == Some(&Value::Bool(true));
+        let cut = |name: &String| name.chars().take(NAME_MAX).collect();
+        Heard {
+            id: id.unwrap_or(new),
+            body,
+            count: names.len(),
+            names: names.iter().take(COMMAND_NAMES_MAX).map(cut).collect(),
+            is_dry,
+        }
+    }
+
+    /// What is told of it. Nothing, when it was to change nothing, or was not answered.
+    pub(crate) fn told<T>(
+        &self,
+        fleet: &dsbus_schema::ids::FleetName,
+        request: &Request,
+        answer: &Result<T, Refusal>,
+        scheduler: &str,
+    ) -> Option<Told> {
+        let (verdict, refusal) = match answer {
+            Ok(_) => (Verdict::Accepted, None),
+            Err(refusal) if refusal.code == 0 => return None,
+            Err(refusal) => (Verdict::Refused, Some(refusal)),
+        };
+        if self.is_dry {
+            return None;
+        }
+        let fact = CommandFact {
+            by: request.user.clone(),
+            verb: request.verb.name().to_owned(),
+            verdict,
+            names: self.names.clone(),
+            count: self.count,
+            command: Some(self.id),
+            code: refusal.map(|refusal| refusal.code),
+            reason: refusal.map(|refusal| refusal.text.chars().take(REASON_MAX).collect()),
+            scheduler: scheduler.to_owned(),
+        };
+        let words = command_words(self.id, verdict);
+        Some(Told::new(fleet, &words, clock::wall(), Fact::Command(fact)))
+    }
+}
+
+/// The names in a request: `names`, `name`, or the keys of `programs`.
+fn names(read: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match (read.get("names"), read.get("programs"), read.get("name")) {
+        (Some(Value::Array(names)), ..) => names.iter().map(text).collect(),
+        (_, Some(Value::Object(programs)), _) => programs.keys().cloned().collect(),
+        (.., Some(name)) => vec![text(name)],
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsbus_schema::command::{Verb, code};
+    use dsbus_schema::ids::{FleetName, UserName};
+
+    const NEW: Uuid = Uuid::from_u128(9);
+
+    fn heard(body: &str) -> Heard {
+        Heard::of(&Bytes::copy_from_slice(body.as_bytes()), NEW)
+    }
+
+    fn fact(body: &str, answer: &Result<(), Refusal>) -> Option<CommandFact> {
+        let user = UserName::parse("ann").unwrap();
+        let request = Request { user, verb: Verb::Start, body: Bytes::new() };
+        let told = heard(body).told(&FleetName::default(), &request, answer, "s1")?;
+        let Fact::Command(fact) = told.fact else { panic!("{told:?}") };
+        Some(fact)
+    }
+
+    #[test]
+    fn whom_it_is_about_is_read_off_any_command() {
+        for (body, names) in [
+            (r#"{"names": ["web", "api:1"]}"#, "web api:1"),
+            (r#"{"names": ["a.b", 7]}"#, "a.b 7"),
+            (r#"{"programs": {"a": {"command": "x"}, "b": 3}}"#, "a b"),
+            (r#"{"name": "web", "program": {}}"#, "web"),
+            (r#"{"names": "web"}"#, ""),
+            ("{}", ""),
+            ("no JSON", ""),
+            ("", ""),
+        ] {
+            assert_eq!(heard(body).names.join(" "), names, "{body}");
+        }
+        let many = format!(r#"{{"names": ["{}"]}}"#, vec!["x"; 60].join(r#"",""#));
+        assert_eq!((heard(&many).names.len(), heard(&many).count), (50, 60));
+        let long = heard(&format!(r#"{{"name": "{}"}}"#, "ü".repeat(200)));
+        assert_eq!(long.names[0].chars().count(), NAME_MAX);
+    }
+
+    #[test]
+    fn a_command_without_an_id_gets_one_that_it_is_carried_out_under() {
+        let given = Uuid::from_u128(5);
+        let body = format!(r#"{{"id": "{given}", "names": []}}"#);
+        assert_eq!((heard(&body).id, heard(&body).body), (given, body.into()));
+        for body in ["{}", r#"{"id": null}"#] {
+            let heard = heard(body);
+            let read: Value = serde_json::from_slice(&heard.body).unwrap();
+            assert_eq!((heard.id, read["id"].as_str()), (NEW, Some(NEW.to_string().as_str())));
+        }
+        for unreadable in [r#"{"id": 5}"#, "[1]", "x"] {
+            assert_eq!((heard(unreadable).id, heard(unreadable).body), (NEW, unreadable.into()));
+        }
+    }
+
+    #[test]
+    fn every_answer_to_a_command_that_changes_something_is_told() {
+        let accepted = fact(r#"{"names": ["web"]}"#, &Ok(())).unwrap();
+        assert_eq!((accepted.verdict, accepted.command), (Verdict::Accepted, Some(NEW)));
+        assert_eq!((accepted.by.as_str(), accepted.verb.as_str()), ("ann", "start"));
+        let refusal = Refusal::new(code::NOT_FOUND, "x".repeat(2_000));
+        let refused = fact("no JSON", &Err(refusal)).unwrap();
+        assert_eq!((refused.verdict, refused.code), (Verdict::Refused, Some(404)));
+        assert_eq!(refused.reason.unwrap().len(), REASON_MAX);
+        assert_eq!(fact("{}", &Err(Refusal::silent())), None, "it was not answered");
+        assert_eq!(fact(r#"{"dry_run": true}"#, &Ok(())), None, "it was only asked");
+        assert!(fact(r#"{"dry_run": false}"#, &Ok(())).is_some());
+    }
+}
