@@ -69,7 +69,7 @@ pub(crate) fn paragraph(text: &str) -> io::Result<()> {
 
 /// An answer of many lines, which are written together.
 #[derive(Debug)]
-pub(crate) struct Bulk(BufWriter<anstream::AutoStream<StdoutLock<'static>>>);
+pub(crate) struct Bulk(BufWriter<AutoStream<StdoutLock<'static>>>);
 
 /// Begins an answer of many lines. Whoever reads sees them after a flush.
 pub(crate) fn bulk() -> Bulk {

@@ -14,6 +14,7 @@ mod commands;
 #[expect(dead_code, reason = "another suite uses all of it")]
 #[path = "../e2e/fleet.rs"]
 mod fleet;
+mod listeners;
 mod lives;
 #[path = "../e2e/proxy.rs"]
 mod proxy;

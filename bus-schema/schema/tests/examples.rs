@@ -143,6 +143,11 @@ fn keys_are_what_the_schemas_say() {
         ("worker", "worker"),
         ("status.worker", "status"),
         ("status.fleet", "status"),
+        ("alert.lease", "alert-lease"),
+        ("alert.group", "alert-group"),
+        ("alert.rate", "alert-rate"),
+        ("alert.letter", "letter"),
+        ("alert.dead", "dead-letter"),
     ] {
         let path = format!("examples/keys/{name}.json");
         let kept: Kept = serde_json::from_str(&read(&path)).unwrap();

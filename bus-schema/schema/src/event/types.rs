@@ -162,7 +162,7 @@ pub(super) const LISTENER: &[TypeInfo] = &[
         "It left the protocol of event listeners, and is started anew; its event comes again.",
     ),
     on("DIED", "It ended while it had an event, which comes again."),
-    on("REJECTED", "It rejected an event (`RESULT FAIL`), which comes again."),
+    on("REJECTED", "It has rejected an event (`RESULT FAIL`) several times; it comes again."),
     on("ACCEPTED", "It has taken an event that it had rejected before."),
     on("DEAD_LETTER", "Something could not be delivered, and is kept among the dead letters."),
     on("DROPPED", "Events were left out: its queue was full, or they had left the stream."),
