@@ -182,7 +182,7 @@ impl Errand {
                     Next::Go
                 }
                 (Ok(Answer::Entry(entry)), Told::Read(last)) => {
-                    let stands = entry.as_ref().and_then(status).map(|s| (s.epoch, s.seq));
+                    let stands = entry.as_deref().and_then(status).map(|s| (s.epoch, s.seq));
                     let last = (*last).max(stands);
                     if let (Some(name), Some(last)) = (names.pop(), last) {
                         found.insert(name, last);
@@ -249,7 +249,7 @@ fn answered(delivery: &Delivery, step: &mut Step, result: Answered) -> Next {
                 return Next::Done(None);
             };
             let seq = entry.as_ref().map_or(0, |entry| entry.seq);
-            if entry.as_ref().and_then(status).is_some_and(|there| newer(&there, mine)) {
+            if entry.as_deref().and_then(status).is_some_and(|there| newer(&there, mine)) {
                 return Next::Done(Some(seq));
             }
             *step = Step::WriteOver(seq);

@@ -37,6 +37,9 @@ pub(super) enum Usage {
     Sends(&'static str),
 }
 
+/// A key: name, bucket, key, message, what it is for.
+type Row = (&'static str, Bucket, String, &'static str, &'static str);
+
 /// Stands for an index, which is a number and cannot be a name.
 const INDEX: u32 = u32::MAX;
 
@@ -152,8 +155,7 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     let program = ProgramName::parse("X-program")?;
     let instance = InstanceId::new(program.clone(), INDEX);
     let of_worker = storage::worker_goal_key(&worker);
-    // Name, bucket, key, message, what it is for.
-    let rows = [
+    let rows: [Row; 8] = [
         ("program", Bucket::Programs, program.to_string(), "program", "What was declared."),
         (
             "goal.program",
@@ -193,36 +195,40 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
             "A scheduler's lease.",
         ),
         ("worker", Bucket::Workers, worker.to_string(), "worker", "A worker about itself."),
+    ];
+    let states = states(&worker, &instance);
+    channels.extend(rows.into_iter().chain(states).map(|(name, bucket, key, message, about)| {
+        Channel {
+            name: format!("key.{name}"),
+            address: parameters(&bucket.subject(&FleetName::default(), &key)),
+            about: about.to_owned(),
+            usage: Usage::Sends(message),
+            kept: Some(kept(bucket)),
+        }
+    }));
+    Ok(())
+}
+
+/// The keys of the bucket of states.
+fn states(worker: &WorkerName, instance: &InstanceId) -> [Row; 3] {
+    let group = storage::group_key(&instance.program).replace("X-program", "X-group");
+    [
         (
             "status.worker",
             Bucket::Status,
-            storage::instance_key(&worker, &instance),
+            storage::instance_key(worker, instance),
             "status",
             "Last known state of an instance, by its worker.",
         ),
         (
             "status.fleet",
             Bucket::Status,
-            storage::fleet_status_key(&instance),
+            storage::fleet_status_key(instance),
             "status",
             "What only schedulers know of an instance: PENDING, FATAL over the fleet.",
         ),
-        (
-            "status.group",
-            Bucket::Status,
-            storage::group_key(&program).replace("X-program", "X-group"),
-            "group",
-            "What was last told of a group.",
-        ),
-    ];
-    channels.extend(rows.into_iter().map(|(name, bucket, key, message, about)| Channel {
-        name: format!("key.{name}"),
-        address: parameters(&bucket.subject(&FleetName::default(), &key)),
-        about: about.to_owned(),
-        usage: Usage::Sends(message),
-        kept: Some(kept(bucket)),
-    }));
-    Ok(())
+        ("status.group", Bucket::Status, group, "group", "What was last told of a group."),
+    ]
 }
 
 fn kept(bucket: Bucket) -> Value {
