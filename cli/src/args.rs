@@ -1,8 +1,12 @@
 //! The command line.
 
+mod alert;
 mod daemons;
+mod events;
 mod fleet;
 mod keys;
+mod listen;
+mod moment;
 
 use std::path::PathBuf;
 
@@ -11,11 +15,14 @@ use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
 
+pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
+pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
     About, Drain, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus, RolloutStep,
     Scale, WorkerAct,
 };
+pub(crate) use listen::{Len, Listen};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
 #[derive(Debug, Parser)]
@@ -108,6 +115,13 @@ pub(crate) enum Verb {
     Clear(Clear),
     /// Show what happened
     Events(Events),
+    /// Say something to whoever listens: an event of your own
+    Emit(Emit),
+    /// Run an event listener of Supervisor's kind, unmodified, on the events of the fleet
+    #[command(after_help = listen::LISTEN)]
+    Listen(Listen),
+    /// Tell people about events, by mail, webhook or command (a daemon)
+    Alert(Alert),
     /// Run a whole private fleet in this terminal
     Dev(Dev),
     /// Run a scheduler (a daemon)
@@ -235,26 +249,6 @@ pub(crate) struct Clear {
     /// Programs or instances; all is every program
     #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
-}
-
-/// `dsbus events`.
-#[derive(Debug, Group)]
-pub(crate) struct Events {
-    /// Programs or instances; everything without one
-    #[arg(value_name = "NAME", value_parser = Target::parse)]
-    pub(crate) names: Vec<Target>,
-    /// Only what happened on this worker, or to it
-    #[arg(long, value_name = "WORKER")]
-    pub(crate) worker: Option<WorkerName>,
-    /// How many to begin with
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
-    pub(crate) lines: u32,
-    /// Go on with what happens
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// Print a table, or JSON: one array, or one event a line with -f
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
 }
 
 /// `dsbus dev`. With `--nats` it uses that bus and starts no server.

@@ -2,18 +2,21 @@
 
 mod act;
 mod agent;
+mod alert;
 mod apply;
 mod clear;
 mod create;
 mod dev;
 mod disable;
 mod drain;
+mod emit;
 mod enable;
 mod events;
 mod explain;
 mod groups;
 mod gzip;
 mod history;
+mod listen;
 mod logs;
 mod rebalance;
 mod reload;
@@ -71,6 +74,9 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Logs(args) => connection::run(logs::run(config, &args)),
         Verb::Clear(args) => connection::run(clear::run(config, &args)),
         Verb::Events(args) => connection::run(events::run(config, &args)),
+        Verb::Emit(args) => connection::run(emit::run(config, &args)),
+        Verb::Listen(args) => listen::run(config, args),
+        Verb::Alert(args) => alert::run(config, args),
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),
         Verb::Worker(args) => worker::run(config, args),

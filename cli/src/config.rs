@@ -22,6 +22,9 @@ const SCHEMES: [&str; 4] = ["nats", "tls", "ws", "wss"];
 pub(crate) const URL_FILE: &str = ".dsbus/url";
 /// What is logged unless said otherwise.
 const LOG_DEFAULT: &str = LogLevel::Info.filter();
+/// Where a worker tells what it starts to run an event listener which bus is its own. Not
+/// `NATS_URL`, which is the listener's business, and not an argument, which everybody can see.
+pub(crate) const WORKER_URL: &str = "DSBUS_NATS_URL";
 
 /// Where the address of the bus comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub(crate) enum Origin {
     Flag,
     /// `NATS_URL`.
     Environment,
+    /// The worker that started this process.
+    Worker,
     /// A file that `dsbus dev` wrote.
     File(PathBuf),
     /// Nothing named one.
@@ -41,6 +46,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Flag => f.write_str("from --nats"),
             Origin::Environment => f.write_str("from NATS_URL"),
+            Origin::Worker => f.write_str("from its worker"),
             Origin::File(path) => write!(f, "from {}", path.display()),
             Origin::Default => f.write_str("the default"),
         }
@@ -178,6 +184,9 @@ fn address(globals: &Globals, around: &Surroundings) -> Result<(String, Origin),
     if let Some(url) = &globals.nats {
         return Ok((url.clone(), Origin::Flag));
     }
+    if let Some(url) = around.variable(WORKER_URL) {
+        return Ok((url.to_owned(), Origin::Worker));
+    }
     if let Some(url) = around.variable("NATS_URL") {
         return Ok((url.to_owned(), Origin::Environment));
     }
@@ -248,6 +257,11 @@ mod tests {
         assert_eq!(
             resolved(&none, around(&below, &[("NATS_URL", "nats://a:1, nats://b:2")])),
             ("nats://a:1,nats://b:2".to_owned(), Origin::Environment)
+        );
+        let both = [("NATS_URL", "nats://a:1"), (WORKER_URL, "nats://w:1")];
+        assert_eq!(
+            resolved(&none, around(&below, &both)),
+            ("nats://w:1".to_owned(), Origin::Worker)
         );
         let flag = Globals { nats: Some("nats://flag:1".to_owned()), ..Globals::default() };
         assert_eq!(

@@ -174,7 +174,7 @@ fn unreachable_bus(config: &Config, e: Error) -> Failure {
     let (url, origin) = (config.shown(), &config.origin);
     let hint = match origin {
         Origin::File(_) => "dsbus dev wrote that address, and seems to be gone: start dsbus dev",
-        Origin::Flag | Origin::Environment | Origin::Default => {
+        Origin::Flag | Origin::Environment | Origin::Worker | Origin::Default => {
             "start a private fleet here with dsbus dev, or name a bus: --nats URL or NATS_URL"
         }
     };

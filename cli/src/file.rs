@@ -1,6 +1,7 @@
 //! Declarations in TOML files. Everything that is wrong in all files is told at once; if anything
 //! is, nothing is applied.
 
+pub(crate) mod alert;
 mod diagnostic;
 mod read;
 mod suggest;

@@ -16,7 +16,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use args::{Args, Verb};
+use args::{Alert, Args, Verb};
 use config::{Config, Surroundings};
 use exit_code::Code;
 use failure::Failure;
@@ -48,7 +48,8 @@ fn run(args: Args) -> Result<Code, Failure> {
         // Its file says where it logs.
         Verb::Worker(_) => {}
         Verb::Agent(agent) => logging::agent(around.daemon_log(agent.log.as_deref())),
-        Verb::Scheduler(_) => logging::daemon(around.daemon_log(None)),
+        Verb::Scheduler(_) | Verb::Listen(_) => logging::daemon(around.daemon_log(None)),
+        Verb::Alert(Alert { verb: None, .. }) => logging::daemon(around.daemon_log(None)),
         Verb::Apply(_)
         | Verb::Create(_)
         | Verb::Start(_)
@@ -74,6 +75,8 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Logs(_)
         | Verb::Clear(_)
         | Verb::Events(_)
+        | Verb::Emit(_)
+        | Verb::Alert(_)
         | Verb::Dev(_)
         | Verb::Tied(_)
         | Verb::Gzip => logging::verb(&around),

@@ -2,10 +2,13 @@
 //! error; colours leave both where they are not wanted (`NO_COLOR`, no terminal).
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -15,6 +18,16 @@ use crate::table::{self, Column, Text};
 const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default();
+
+/// Colours of the names before lines of output. Red is for errors.
+const PREFIXES: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Yellow,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::BrightCyan,
+];
 
 /// Width that is assumed of a terminal that does not tell its own.
 const WIDTH: usize = 80;
@@ -54,14 +67,58 @@ pub(crate) fn paragraph(text: &str) -> io::Result<()> {
     }
 }
 
-/// Text of the answer as it is: output of a child. Its own escape sequences are its own business.
+/// An answer of many lines, which are written together.
+#[derive(Debug)]
+pub(crate) struct Bulk(BufWriter<AutoStream<StdoutLock<'static>>>);
+
+/// Begins an answer of many lines. Whoever reads sees them after a flush.
+pub(crate) fn bulk() -> Bulk {
+    wipe();
+    Bulk(BufWriter::new(anstream::stdout().lock()))
+}
+
+impl Write for Bulk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Columns of the terminal; `None` where there is none.
+pub(crate) fn width() -> Option<usize> {
+    comfy_table::Table::new().width().map(usize::from)
+}
+
+/// Output of a child, as it is: its own escape sequences are its own business.
 ///
 /// # Errors
 /// When nobody reads it.
-pub(crate) fn raw(text: &str) -> io::Result<()> {
+pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
+    wipe();
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     out.flush()
+}
+
+/// What stands before a line of output of the `number`th of several: a name, in a colour of its own
+/// where colours are wanted, whatever colour the line before has left behind.
+pub(crate) fn prefix(name: &str, width: usize, number: usize) -> Vec<u8> {
+    if AutoStream::choice(&io::stdout()) == ColorChoice::Never {
+        return format!("{name:width$} | ").into_bytes();
+    }
+    let style = PREFIXES[number % PREFIXES.len()].on_default();
+    format!("{}{style}{name:width$} |{style:#} ", anstyle::Reset).into_bytes()
+}
+
+/// Whether nobody reads standard output any more: the other end of the pipe is closed.
+pub(crate) fn reader_gone() -> bool {
+    let out = io::stdout();
+    let mut asked = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    let told = poll(&mut asked, PollTimeout::ZERO).is_ok_and(|told| told > 0);
+    told && asked[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR))
 }
 
 /// One JSON document, on several lines.
@@ -70,14 +127,6 @@ pub(crate) fn raw(text: &str) -> io::Result<()> {
 /// When nobody reads it.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     line(serde_json::to_string_pretty(value)?)
-}
-
-/// One JSON document on one line.
-///
-/// # Errors
-/// When nobody reads it.
-pub(crate) fn json_line(value: &impl Serialize) -> io::Result<()> {
-    line(serde_json::to_string(value)?)
 }
 
 /// A table, fitted to the terminal.

@@ -53,6 +53,11 @@ fn slips_inside_of_tables_are_told_where_they_stand() {
 }
 
 #[test]
+fn slips_in_event_listeners_are_told_where_they_stand() {
+    check(&["files/eventlistener.toml"], "eventlistener.txt");
+}
+
+#[test]
 fn slips_in_where_and_how_it_runs_are_told_where_they_stand() {
     check(&["files/placement.toml"], "placement.txt");
 }
@@ -69,6 +74,31 @@ fn what_is_wrong_with_a_workers_file_is_told_the_same_way() {
         let output = file.replace(".toml", ".txt");
         check_all(&["worker", "--config", &path], 2, &output);
     }
+}
+
+#[test]
+fn what_is_wrong_with_an_alert_file_is_told_the_same_way() {
+    check_all(&["alert", "check", "files/alert.toml"], 2, "alert.txt");
+    let output = dsbus(&["alert", "files/none.toml"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("files/none.toml: error: cannot be read"), "{}", said(&output));
+}
+
+#[test]
+fn the_example_of_alerts_is_right_and_shows_what_it_would_send() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/alert.toml");
+    let output = dsbus(&["alert", "check", file]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = dsbus(&["alert", "test", "--print", file, "fatal"]);
+    let text = String::from_utf8(output.stdout.clone()).expect("it is text");
+    let slack = text.lines().find(|line| line.starts_with('{')).expect("what slack gets");
+    let slack: serde_json::Value = serde_json::from_str(slack).expect("it is JSON");
+    let slack = slack["text"].as_str().expect("it has a text");
+    for part in ["*[dsbus default] TEST of rule fatal: web:0 FATAL on w2*", "stderr  boom"] {
+        assert!(slack.contains(part) && text.contains(part.trim_matches('*')), "{part}: {text}");
+    }
+    let output = dsbus(&["alert", "test", "--print", file, "fatel"]);
+    assert!(said(&output).contains("did you mean \"fatal\"?"), "{}", said(&output));
 }
 
 #[test]
@@ -98,6 +128,8 @@ fn a_wrong_command_line_is_exit_code_2() {
         (&["reload"], "<NAME>"),
         (&["clear"], "<NAME>"),
         (&["start"], "<NAME>"),
+        (&["alert"], "<FILE>"),
+        (&["alert", "letters", "--retry", "--drop"], "--retry"),
         (&["start", "web:x"], "after the colon comes a number"),
         (&["statsu"], "status"),
         (&["--nats", "foo://bar", "status"], "foo:// is no address of a bus"),
@@ -122,7 +154,13 @@ fn a_bus_that_is_not_there_is_exit_code_4_and_says_where_it_was_looked_for() {
 
 #[test]
 fn help_and_version_are_exit_code_0() {
-    for arguments in [&["--help"][..], &["--version"], &["create", "--help"], &["dev", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["create", "--help"],
+        &["dev", "--help"],
+        &["alert", "--help"],
+    ] {
         let output = dsbus(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         assert!(!output.stdout.is_empty(), "{arguments:?}");

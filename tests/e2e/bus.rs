@@ -104,7 +104,7 @@ fn a_ten_line_python_script_is_enough() {
     std::fs::create_dir(fleet.path().join(".dsbus")).unwrap();
     fleet.file(".dsbus/url", &fleet.nats.url());
     let mut python = Command::new("python3");
-    python.arg(examples.join("listen.py")).current_dir(fleet.path());
+    python.arg(examples.join("command.py")).current_dir(fleet.path());
     let output = python.output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout);
     let hint = "run the tests by ./run test, which fetches nats-py";

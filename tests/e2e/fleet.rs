@@ -40,8 +40,13 @@ impl Fleet {
 
     /// Only a nats-server.
     pub(crate) fn bare() -> Fleet {
+        Fleet::bare_with("")
+    }
+
+    /// Only a nats-server, with more lines of configuration.
+    pub(crate) fn bare_with(lines: &str) -> Fleet {
         let directory = tempfile::tempdir().unwrap();
-        Fleet { nats: NatsServer::start(), directory, processes: BTreeMap::new() }
+        Fleet { nats: NatsServer::start_with(lines), directory, processes: BTreeMap::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -78,7 +83,7 @@ impl Fleet {
         self.path().join(name)
     }
 
-    fn spawn(&mut self, name: &str, args: &[&str]) {
+    pub(crate) fn spawn(&mut self, name: &str, args: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log(name)).unwrap();
         let child = Command::new(DSBUS)
             .args(args)

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
+mod alert;
+mod bridge;
 mod bus;
 mod children;
 mod daemon;
@@ -10,6 +12,8 @@ mod declare;
 mod declared;
 mod dev;
 mod drain;
+mod durable;
+mod events;
 mod exclusive;
 mod facilities;
 mod facts;
@@ -17,10 +21,15 @@ mod failover;
 mod faults;
 mod fleet;
 mod jobs;
+mod listen;
+mod listeners;
+mod logs;
 mod output;
+mod peer;
 mod process;
 mod proxy;
 mod rollouts;
 mod steering;
+mod superlance;
 mod told;
 mod verbs;

@@ -32,6 +32,8 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a daemon that finds no server says so.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+/// What a server takes unless it is told otherwise, in bytes.
+const PAYLOAD_MAX: usize = 1 << 20;
 /// Denials that a slow call may be behind; one that is further behind times out instead.
 const DENIALS_KEPT: usize = 64;
 
@@ -140,6 +142,11 @@ impl Bus {
     /// A number that grows with every connect and disconnect.
     pub fn connections(&self) -> watch::Receiver<u64> {
         self.inner.signals.changes.subscribe()
+    }
+
+    /// Most bytes that a message may have here.
+    pub fn payload_max(&self) -> usize {
+        self.inner.client.try_server_info().map_or(PAYLOAD_MAX, |info| info.max_payload)
     }
 
     /// Gives the connection up and makes a new one, to another server where there is one. Returns

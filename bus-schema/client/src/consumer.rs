@@ -6,7 +6,7 @@ use dsbus_schema::moment::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stream::{StreamInfo, StreamState};
+use crate::stream::StreamInfo;
 use crate::{Bus, Error};
 
 /// For a call of the API while making a consumer. Short, because after the death of a leader the
@@ -99,48 +99,8 @@ impl Bus {
         pending.ok_or_else(|| Error::malformed(stream, "the new consumer does not count"))
     }
 
-    /// Sequence from which on at most `n` messages match `filter`, and exactly `n` where there are
-    /// that many. NATS knows no such start; so it is found by counting.
-    pub(crate) async fn nth_last(
-        &self,
-        stream: &str,
-        filter: &str,
-        state: &StreamState,
-        n: u64,
-    ) -> Result<u64, Error> {
-        let end = state.last_seq + 1;
-        if n == 0 {
-            return Ok(end);
-        }
-        let first = state.first_seq.max(1);
-        // At `enough` n or more match, from `few` on fewer.
-        let (mut enough, mut few, mut width) = (end, end, n);
-        while enough > first {
-            enough = end.saturating_sub(width).max(first);
-            match self.count(stream, filter, enough).await? {
-                found if found == n => return Ok(enough),
-                found if found > n => break,
-                _ => {}
-            }
-            if enough == first {
-                return Ok(first);
-            }
-            few = enough;
-            width = width.saturating_mul(4);
-        }
-        while enough + 1 < few {
-            let middle = enough.midpoint(few);
-            match self.count(stream, filter, middle).await? {
-                found if found == n => return Ok(middle),
-                found if found > n => enough = middle,
-                _ => few = middle,
-            }
-        }
-        Ok(few)
-    }
-
     /// How many messages match from `seq` on.
-    async fn count(&self, stream: &str, filter: &str, seq: u64) -> Result<u64, Error> {
+    pub(crate) async fn count(&self, stream: &str, filter: &str, seq: u64) -> Result<u64, Error> {
         let mut config = json!({ "inactive_threshold": nanos(COUNTED_AFTER) });
         Deliver::Sequence(seq).put_into(&mut config);
         self.make_consumer(stream, filter, "count", config).await

@@ -8,6 +8,7 @@ mod config;
 mod reader;
 
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use dsbus_schema::event::Event;
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::events_stream;
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{Bus, Error};
 use book::Book;
@@ -75,11 +76,13 @@ impl Bus {
     pub fn durable(&self, options: DurableOptions) -> Durable {
         let (sender, heard) = mpsc::channel(usize::from(options.window.get()));
         let (close, closed) = oneshot::channel();
-        let shared = Arc::new(Shared::default());
+        let hold = AtomicU16::new(options.window.get());
+        let (book, settled, opened) = (Mutex::default(), Notify::new(), watch::Sender::new(false));
+        let shared = Arc::new(Shared { book, settled, opened, hold });
         let stream = events_stream(self.fleet());
-        let reader = Reader::new(self.clone(), stream, options, shared);
+        let reader = Reader::new(self.clone(), stream, options, shared.clone());
         let task = tokio::spawn(reader.run(sender, closed));
-        Durable { heard, close, task }
+        Durable { heard, close, task, shared }
     }
 
     /// Forgets a durable consumer, and with it how far it got. Whether there was one.
@@ -103,9 +106,30 @@ pub struct Durable {
     heard: mpsc::Receiver<Result<Heard, Error>>,
     close: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
+    shared: Arc<Shared>,
 }
 
 impl Durable {
+    /// When the consumer is there for the first time: what is stored from then on is heard, wherever
+    /// it begins.
+    pub fn opened(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut opened = self.shared.opened.subscribe();
+        async move {
+            // Whoever reads is gone, and hears nothing any more.
+            if opened.wait_for(|opened| *opened).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Holds no more than so many events at once from now on, of the window that all readers share:
+    /// what a slow reader has not taken, another one may ([`Share::Many`]). As many as the window
+    /// unless set.
+    pub fn hold(&self, most: NonZeroU16) {
+        self.shared.hold.store(most.get(), Ordering::Relaxed);
+        self.shared.settled.notify_one();
+    }
+
     /// The next event. Cancelling this loses nothing.
     ///
     /// # Errors
@@ -177,10 +201,14 @@ impl Drop for Heard {
 }
 
 /// What a reader's task and its events share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     book: Mutex<Book>,
     settled: Notify,
+    /// Whether the consumer was there.
+    opened: watch::Sender<bool>,
+    /// Most events that this reader holds.
+    hold: AtomicU16,
 }
 
 impl Shared {

@@ -19,12 +19,20 @@ impl Bus {
     /// # Errors
     /// Whatever kept it from being acknowledged within 2 s.
     pub async fn publish_event(&self, source: &Source, e: &Event) -> Result<(), Error> {
+        self.store_event(source, e).await.map(|_| ())
+    }
+
+    /// As [`Bus::publish_event`], and returns the sequence under which it is stored.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn store_event(&self, source: &Source, e: &Event) -> Result<u64, Error> {
         let subject = subject::event(self.fleet(), source, &e.data);
         let body = serde_json::to_vec(e).map_err(|error| Error::malformed(&subject, error))?;
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", e.id.to_string());
         let answer = self.ask_js(&subject, Some(headers), body.into(), ANSWER_MAX).await?;
-        ack::sequence(&subject, &answer).map(|_| ())
+        ack::sequence(&subject, &answer)
     }
 
     /// The last event on a subject, which may have wildcards.

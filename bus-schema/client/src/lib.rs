@@ -5,12 +5,14 @@
 //! compare-and-set are one, and a [`Watch`] survives the death of a stream's leader.
 
 mod ack;
+mod calls;
 mod connect;
 mod consumer;
 mod durable;
 mod entry;
 mod error;
 mod events;
+mod past;
 mod provision;
 mod request;
 mod serve;
@@ -20,11 +22,13 @@ mod tail;
 mod watch;
 mod wire;
 
+pub use calls::{Call, Calls};
 pub use connect::{Bus, ConnectOptions};
 pub use durable::{ACK_WAIT, Begin, Durable, DurableOptions, Heard, STAND_BY, Share};
 pub use entry::{Entry, Value};
 pub use error::Error;
 pub use events::EventFeed;
+pub use past::Kept;
 pub use serve::{Refusal, Request, Served, WorkerRequest};
 pub use storage::{BATCH_WRITES_MAX, Expect, Write};
 pub use watch::{From, Item, WATCH_QUEUE_MAX, Watch};

@@ -51,12 +51,12 @@ impl Bus {
         Ok(())
     }
 
-    /// Whether everything is there.
+    /// Whether everything is there that a fleet cannot be without.
     ///
     /// # Errors
     /// Whatever keeps the server from answering.
     pub async fn provisioned(&self) -> Result<bool, Error> {
-        let buckets = Bucket::ALL.map(|bucket| bucket.stream(self.fleet()));
+        let buckets = Bucket::STATE.map(|bucket| bucket.stream(self.fleet()));
         for stream in buckets.into_iter().chain([events_stream(self.fleet())]) {
             match self.stream_info(&stream, ANSWER_MAX).await {
                 Ok(_) => {}

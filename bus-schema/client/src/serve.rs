@@ -152,7 +152,8 @@ impl Bus {
         Ok(start(service, asked, handler))
     }
 
-    /// Answers calls to worker `w`.
+    /// Answers calls to worker `w`: those of [`WorkerVerb::ALWAYS`]. For others see
+    /// [`Bus::take_calls`].
     ///
     /// # Errors
     /// [`Error::Disconnected`] when the connection is closed for good.
@@ -163,11 +164,11 @@ impl Bus {
     {
         let service = self.service(subject::SERVICE_WORKER, w.as_str()).await?;
         let verbs =
-            WorkerVerb::ALL.map(|verb| (verb.name(), subject::worker(self.fleet(), w, verb)));
+            WorkerVerb::ALWAYS.map(|verb| (verb.name(), subject::worker(self.fleet(), w, verb)));
         let asked = endpoints(&service, &verbs).await?;
         let known = verbs.map(|(_, subject)| subject);
         let handler: Handler = Arc::new(move |subject, body| {
-            let verb = known.iter().zip(WorkerVerb::ALL).find(|(known, _)| *known == subject);
+            let verb = known.iter().zip(WorkerVerb::ALWAYS).find(|(known, _)| *known == subject);
             if let Err(refusal) = versioned(&body) {
                 return async { Err(refusal) }.boxed();
             }
@@ -272,7 +273,7 @@ async fn serve_one(mut asked: Asked, handler: &Handler) {
     }
 }
 
-fn written(refusal: Refusal) -> (Bytes, HeaderMap) {
+pub(crate) fn written(refusal: Refusal) -> (Bytes, HeaderMap) {
     // A header holds one line.
     let line = refusal.text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut headers = HeaderMap::new();

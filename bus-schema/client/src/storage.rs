@@ -263,7 +263,7 @@ impl Bus {
     }
 
     /// One stored message as the API gives it; `None` when there is none.
-    async fn message(
+    pub(crate) async fn message(
         &self,
         stream: &str,
         ask: &serde_json::Value,

@@ -1,6 +1,7 @@
 //! The streams behind buckets and events, as `JetStream` is told of them and tells of them.
 
 use dsbus_schema::ids::FleetName;
+use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::{
     Bucket, EVENTS_AGE_MAX, EVENTS_BYTES_MAX, EVENTS_DUPLICATE_WINDOW, MARKER_TTL, events_stream,
 };
@@ -48,6 +49,9 @@ impl StreamInfo {
 pub(crate) struct StreamState {
     /// Sequence of the first message that is kept.
     pub(crate) first_seq: u64,
+    /// When that was stored.
+    #[serde(default)]
+    pub(crate) first_ts: Option<Timestamp>,
     /// Sequence of the last message that was ever stored.
     pub(crate) last_seq: u64,
 }

@@ -190,11 +190,13 @@ impl Tail {
             Start::LastPerKey => return Ok(Deliver::LastPerKey),
             Start::Events(From::All) => return Ok(Deliver::All),
             Start::Events(From::Time(time)) => return Ok(Deliver::Time(time)),
+            Start::Events(From::Sequence(seq)) => return Ok(Deliver::Sequence(seq)),
             Start::Events(From::New) => 0,
             Start::Events(From::Last(n)) => n,
         };
         let stream = self.bus.stream_info(&self.stream, API_MAX).await?;
-        let next = self.bus.nth_last(&self.stream, &self.filter, &stream.state, from).await?;
+        let range = (stream.state.first_seq.max(1), stream.state.last_seq + 1);
+        let next = self.bus.nth_last(&self.stream, &self.filter, range, from).await?;
         self.created = Some(stream.created);
         self.next = Some(next);
         Ok(Deliver::Sequence(next))
@@ -204,8 +206,8 @@ impl Tail {
         self.next = None;
         self.created = None;
         self.caught_up = false;
-        if let Start::Events(From::New) = self.start {
-            // All that is in the new stream is new.
+        if let Start::Events(From::New | From::Sequence(_)) = self.start {
+            // All that is in the new stream is new, and has other sequences.
             self.start = Start::Events(From::All);
         }
         items.send(Item::Reset).await.map_err(|_| Dropped)

@@ -42,6 +42,8 @@ pub enum From {
     All,
     /// Those stored since then.
     Time(Timestamp),
+    /// Those from this sequence on.
+    Sequence(u64),
 }
 
 /// A watch. It never ends; dropping it ends it, and leaves nothing behind on the server that does

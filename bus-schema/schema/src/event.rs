@@ -1,5 +1,6 @@
 //! Events: one fact each, told by whoever saw it happen, as a CloudEvent 1.0 in structured JSON.
 
+mod dropped;
 mod fleet;
 mod kind;
 mod listener;
@@ -15,6 +16,7 @@ use crate::moment::Timestamp;
 use crate::rollout::RolloutFact;
 use crate::state::{Exit, State, Usage};
 
+pub use dropped::Dropped;
 pub use fleet::{
     COMMAND_NAMES_MAX, CommandFact, GROUP_FAILED_MAX, GroupChange, GroupFact, Period,
     ProgramChange, ProgramFact, SchedulerChange, SchedulerFact, TickFact, Verdict,
@@ -225,6 +227,8 @@ pub enum WorkerChange {
     NameTaken,
     /// Events were dropped because the bus was away for too long.
     EventsDropped,
+    /// Events that wait for the bus cannot be written to its disk, and are kept in memory.
+    EventsUnsaved,
     /// It was told to run something it must not.
     Refused,
     /// A person asked that it takes no new instances.
@@ -248,6 +252,9 @@ pub struct WorkerFact {
     pub reason: Option<String>,
     /// The supervisor's run, where it is known.
     pub incarnation: Option<crate::ids::Incarnation>,
+    /// What was dropped, for `EVENTS_DROPPED`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Dropped>,
 }
 
 impl Fact {
@@ -276,6 +283,7 @@ impl Fact {
                 WorkerChange::Fenced => "FENCED",
                 WorkerChange::NameTaken => "NAME_TAKEN",
                 WorkerChange::EventsDropped => "EVENTS_DROPPED",
+                WorkerChange::EventsUnsaved => "EVENTS_UNSAVED",
                 WorkerChange::Refused => "REFUSED",
                 WorkerChange::Cordoned => "CORDONED",
                 WorkerChange::Draining => "DRAINING",

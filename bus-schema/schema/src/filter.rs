@@ -13,7 +13,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::event::{Event, Fact, Kind};
 use crate::ids::FleetName;
 use crate::lenient;
-use crate::subject;
 
 pub use cover::SUBJECTS_MAX;
 pub use pattern::{EventPattern, NamePattern, ProgramPattern, TypePattern, WorkerPattern};
@@ -162,12 +161,18 @@ impl Filter {
     /// Subjects that hold every event that is meant, and as few others as NATS can tell apart.
     /// No two hold the same event: a consumer may have them all. At least one, at most
     /// [`SUBJECTS_MAX`].
+    ///
+    /// A consumer with several is slow to read what is there already: 2,000 events a second, where
+    /// one with a single subject reads 16,000, and one of all events 60,000 (measured: 2.15.1,
+    /// 100,000 events of 3,000 subjects). See [`Filter::subject`].
     pub fn subjects(&self, fleet: &FleetName) -> Vec<String> {
-        let tokens = cover::cover(self);
-        if tokens.iter().all(cover::Tokens::is_everything) {
-            return vec![subject::events(fleet)];
-        }
-        tokens.iter().map(|tokens| tokens.subject(fleet)).collect()
+        cover::cover(self).iter().map(|tokens| tokens.subject(fleet)).collect()
+    }
+
+    /// One subject that holds every event that is meant, and others besides: for whoever asks
+    /// [`Filter::matches`] of each, and wants them in order, and fast.
+    pub fn subject(&self, fleet: &FleetName) -> String {
+        cover::one(&cover::cover(self)).subject(fleet)
     }
 
     fn wants_type(&self, fact: &Fact) -> bool {

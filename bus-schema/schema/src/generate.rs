@@ -1,25 +1,38 @@
 //! Documents generated from the types, so that programs in other languages can speak on the bus:
 //! one JSON Schema per message, and an AsyncAPI document that says which message goes where;
-//! and for people, the keys of a program.
+//! and for people the keys of a program, the events, and everything else that is on the bus.
 //!
-//! They are checked in beside this crate; a tidy test fails when they are stale, and
+//! They are checked in; a tidy test fails when they are stale, and
 //! `./run schemas` writes them anew.
 
 mod asyncapi;
+mod bus;
 mod channels;
+mod events;
+mod examples;
+mod fields;
 mod keys;
 mod messages;
+mod verbs;
+mod wrap;
 
 use serde_json::Value;
 
-/// Every generated document: its path inside `bus-schema/`, and its text.
-pub fn documents() -> Vec<(String, String)> {
+pub use examples::{Examples, Exchange, Kept, UNRECORDED, Unrecorded, event_path};
+pub use verbs::{call_messages, messages as command_messages};
+
+/// Every generated document: its path in the repository, and its text.
+pub fn documents(examples: &Examples) -> Vec<(String, String)> {
     let mut documents: Vec<_> = messages::MESSAGES
         .iter()
-        .map(|message| (format!("schemas/{}.json", message.name), pretty(message.schema())))
+        .map(|message| {
+            (format!("bus-schema/schemas/{}.json", message.name), pretty(message.schema()))
+        })
         .collect();
-    documents.push(("asyncapi.json".to_owned(), pretty(asyncapi::document())));
-    documents.push(("program.md".to_owned(), keys::document()));
+    documents.push(("bus-schema/asyncapi.json".to_owned(), pretty(asyncapi::document(examples))));
+    documents.push(("bus-schema/program.md".to_owned(), keys::document()));
+    documents.push(("docs/events.md".to_owned(), events::document(examples)));
+    documents.push(("docs/bus.md".to_owned(), bus::document(examples)));
     documents
 }
 
@@ -40,7 +53,7 @@ fn without_links(value: &mut Value) {
 }
 
 fn plain(text: &str) -> String {
-    let (before, parts) = text.split_once("[`").unwrap_or((text, ""));
+    let Some((before, parts)) = text.split_once("[`") else { return text.to_owned() };
     parts.split("[`").fold(before.to_owned(), |plain, part| {
         let (link, rest) = part.split_once("`]").unwrap_or((part, ""));
         let path = link.strip_prefix("crate::").and_then(|path| path.split_once("::"));
@@ -55,7 +68,8 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        for (path, text) in documents().into_iter().filter(|(path, _)| path != "program.md") {
+        let all = documents(&Examples::default());
+        for (path, text) in all.into_iter().filter(|(_, text)| text.starts_with('{')) {
             let document: Value = serde_json::from_str(&text).unwrap();
             for reference in references(&document) {
                 let pointer = reference.strip_prefix('#').unwrap();
@@ -72,10 +86,10 @@ mod tests {
 
     #[test]
     fn no_marker_is_left_in_an_address() {
-        for (path, text) in documents() {
+        for (path, text) in documents(&Examples::default()) {
             assert!(!text.contains("X-"), "{path} has a name that was to be replaced");
             assert!(
-                path != "asyncapi.json" || text.contains("cmd.{user}.apply"),
+                path != "bus-schema/asyncapi.json" || text.contains("cmd.{user}.apply"),
                 "{path} is empty"
             );
         }

@@ -22,7 +22,7 @@ pub struct NameError {
     why: &'static str,
 }
 
-fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     let refuse = |why| Err(NameError { what, text: text.to_owned(), why });
     if text.is_empty() {
         return refuse("is empty");
@@ -101,6 +101,8 @@ macro_rules! name {
         }
     };
 }
+
+pub(crate) use name;
 
 name!(
     /// What a person declared, by name; `all` is reserved.

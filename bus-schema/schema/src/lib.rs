@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O or reads a clock. Only this crate's types are serialized onto the bus.
 
+pub mod alert;
 pub mod call;
 pub mod command;
 pub mod event;

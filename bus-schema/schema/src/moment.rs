@@ -1,7 +1,7 @@
 //! Two kinds of time. [`BootTime`] is for deciding (leases, deadlines): it never jumps and goes on
 //! while the machine sleeps, and means nothing on another machine. [`Timestamp`] is for telling
 //! people when something happened, and is never decided upon, but by the schedules of programs, which
-//! are about the clock on the wall.
+//! are about the clock on the wall, and by alerts, which are quiet for a while on whatever machine.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -89,6 +89,23 @@ impl Timestamp {
     }
 }
 
+impl Add<Duration> for Timestamp {
+    type Output = Timestamp;
+    fn add(self, rhs: Duration) -> Timestamp {
+        let nanos = i128::try_from(rhs.as_nanos()).unwrap_or(i128::MAX);
+        Timestamp::from_unix_nanos(self.unix_nanos().saturating_add(nanos))
+    }
+}
+
+impl Timestamp {
+    /// How long after `earlier` this is; zero when it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        let nanos = self.unix_nanos() - earlier.unix_nanos();
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let t = self.0;
@@ -142,6 +159,14 @@ mod tests {
         let t = Timestamp::from_unix_nanos(1_790_000_000_123_456_789);
         assert_eq!(t.to_string(), "2026-09-21T14:13:20.123Z");
         assert_eq!(Timestamp::parse(&t.to_string()), Ok(t));
+    }
+
+    #[test]
+    fn timestamps_are_reckoned_with() {
+        let t = Timestamp::from_unix_nanos(1_790_000_000_123_456_789);
+        let later = t + Duration::from_millis(1500);
+        assert_eq!(later.since(t), Duration::from_millis(1500));
+        assert_eq!(t.since(later), Duration::ZERO);
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod check;
 mod child;
 mod command;
 mod defaults;
+mod event_listener;
+mod event_name;
 pub mod expand;
 mod hook;
 mod job;
@@ -45,6 +47,8 @@ pub use check::{
 };
 pub use child::{TOUCH_TIMEOUT_DEFAULT, TOUCH_TIMEOUT_EXCLUSIVE};
 pub use command::Command;
+pub use event_listener::{BUFFER_SIZE_MAX, EVENT_LISTENERS, EventListener};
+pub use event_name::{EventName, UnknownEvent};
 pub use hook::{Hook, HookPoint};
 pub use job::{Kind, MAX_AGE_MIN};
 pub use limits::{CAPABILITIES, Capability, Limits, Mode, RLIMITS, Rlimit};

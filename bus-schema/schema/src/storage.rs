@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
+use crate::alert::{AlertName, RuleName};
 use crate::ids::{FleetName, InstanceId, ProgramName, WorkerName};
 
 /// How long NATS keeps the marker that an expired key leaves behind. Schedulers look at all leases
@@ -33,6 +36,8 @@ pub enum Bucket {
     Workers,
     /// Last known states.
     Status,
+    /// What alerts have not told yet, and what of it could not be delivered.
+    Alerts,
 }
 
 /// How a bucket is configured.
@@ -49,7 +54,16 @@ pub struct BucketRules {
 
 impl Bucket {
     /// All of them.
-    pub const ALL: [Bucket; 5] =
+    pub const ALL: [Bucket; 6] = [
+        Bucket::Programs,
+        Bucket::Goals,
+        Bucket::Fleet,
+        Bucket::Workers,
+        Bucket::Status,
+        Bucket::Alerts,
+    ];
+    /// Those that schedulers decide by.
+    pub const STATE: [Bucket; 5] =
         [Bucket::Programs, Bucket::Goals, Bucket::Fleet, Bucket::Workers, Bucket::Status];
 
     fn word(self) -> &'static str {
@@ -59,6 +73,7 @@ impl Bucket {
             Bucket::Fleet => "fleet",
             Bucket::Workers => "workers",
             Bucket::Status => "status",
+            Bucket::Alerts => "alerts",
         }
     }
 
@@ -89,6 +104,7 @@ impl Bucket {
             Bucket::Fleet => BucketRules { history: 1, ttl: true, batch: true },
             Bucket::Workers => BucketRules { history: 1, ttl: false, batch: false },
             Bucket::Status => BucketRules { history: 1, ttl: false, batch: false },
+            Bucket::Alerts => BucketRules { history: 1, ttl: true, batch: true },
         }
     }
 }
@@ -120,6 +136,60 @@ impl FleetKey {
             }
             _ => parse_instance_key(key).map(|(w, i)| FleetKey::Placement(w, i)),
         }
+    }
+}
+
+/// A key of the alerts bucket. Before it stands the name of the set of rules.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlertKey {
+    /// `<name>.lease`: who works at it.
+    Lease,
+    /// `<name>.group.<rule>.<id>`; the id is made of what the group's events have in common.
+    Group(RuleName, Uuid),
+    /// `<name>.rate.<rule>`.
+    Rate(RuleName),
+    /// `<name>.letter.<id>`.
+    Letter(Uuid),
+    /// `<name>.dead.<id>`: a letter that could not be delivered.
+    Dead(Uuid),
+    /// `<name>.lost`: how many of those are gone.
+    Lost,
+}
+
+impl AlertKey {
+    /// As text.
+    pub fn of(&self, name: &AlertName) -> String {
+        match self {
+            AlertKey::Lease => format!("{name}.lease"),
+            AlertKey::Group(rule, id) => format!("{name}.group.{rule}.{}", id.simple()),
+            AlertKey::Rate(rule) => format!("{name}.rate.{rule}"),
+            AlertKey::Letter(id) => format!("{name}.letter.{}", id.simple()),
+            AlertKey::Dead(id) => format!("{name}.dead.{}", id.simple()),
+            AlertKey::Lost => format!("{name}.lost"),
+        }
+    }
+
+    /// Reads a key; `None` for one that is not ours.
+    pub fn parse(key: &str) -> Option<(AlertName, AlertKey)> {
+        let tokens: Vec<&str> = key.split('.').collect();
+        let (name, rest) = tokens.split_first()?;
+        let key = match rest {
+            ["lease"] => AlertKey::Lease,
+            ["group", rule, id] => {
+                AlertKey::Group(RuleName::parse(rule).ok()?, Uuid::try_parse(id).ok()?)
+            }
+            ["rate", rule] => AlertKey::Rate(RuleName::parse(rule).ok()?),
+            ["letter", id] => AlertKey::Letter(Uuid::try_parse(id).ok()?),
+            ["dead", id] => AlertKey::Dead(Uuid::try_parse(id).ok()?),
+            ["lost"] => AlertKey::Lost,
+            _ => return None,
+        };
+        Some((AlertName::parse(name).ok()?, key))
+    }
+
+    /// The keys of a set of rules.
+    pub fn all(name: &AlertName) -> String {
+        format!("{name}.>")
     }
 }
 
@@ -232,6 +302,25 @@ mod tests {
         }
         for bad in ["", "w1", "w1.web", "w1.web.x", "w1.web.1.2", "_x.web.1", "w1._touch.x"] {
             assert_eq!(FleetKey::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_of_alerts_are_read_back() {
+        let (name, rule) = (AlertName::parse("ops").unwrap(), RuleName::parse("fatal").unwrap());
+        let id = Uuid::from_u128(7);
+        for key in [
+            AlertKey::Lease,
+            AlertKey::Group(rule.clone(), id),
+            AlertKey::Rate(rule),
+            AlertKey::Letter(id),
+            AlertKey::Dead(id),
+            AlertKey::Lost,
+        ] {
+            assert_eq!(AlertKey::parse(&key.of(&name)), Some((name.clone(), key)));
+        }
+        for bad in ["ops", "ops.x", "ops.letter.x", "ops.group.fatal", "_x.lease", "ops.lost.1"] {
+            assert_eq!(AlertKey::parse(bad), None, "{bad}");
         }
     }
 

@@ -21,12 +21,15 @@ fn refused(events: &str, programs: &str, workers: &str) -> String {
     Filter::parse(&[events], &[programs], &[workers]).unwrap_err().to_string()
 }
 
-/// The subjects, without what they all begin with.
+/// A subject, without what they all begin with.
+fn short(whole: &str) -> String {
+    let start = subject::events(&FleetName::default());
+    whole.strip_prefix(start.strip_suffix('>').unwrap()).unwrap().to_owned()
+}
+
 fn subjects(events: &str, programs: &str, workers: &str) -> Vec<String> {
     let all = filter(events, programs, workers).subjects(&FleetName::default());
-    let start = subject::events(&FleetName::default());
-    let start = start.strip_suffix('>').unwrap();
-    all.iter().map(|subject| subject.strip_prefix(start).unwrap().to_owned()).collect()
+    all.iter().map(|subject| short(subject)).collect()
 }
 
 /// Whether a subject holds a message: NATS's own rule.
@@ -95,6 +98,18 @@ fn the_narrowest_subjects() {
         assert_eq!(subjects(events, programs, workers), wanted, "{events} {programs} {workers}");
     }
     assert_eq!(Filter::all_but_ticks().subjects(&FleetName::default()).len(), Kind::ALL.len() - 1);
+}
+
+#[test]
+fn one_subject_for_all_that_is_meant() {
+    let fleet = FleetName::default();
+    for (events, programs, wanted) in [
+        ("FATAL,EXITED", "web", "*.process.web.*.*"),
+        ("FATAL,tick", "", ">"),
+        ("rollout.FAILED", "web,api", "*.rollout.*.*.FAILED"),
+    ] {
+        assert_eq!(short(&filter(events, programs, "").subject(&fleet)), wanted);
+    }
 }
 
 #[test]
@@ -338,6 +353,7 @@ proptest! {
             let at = subject::event(&fleet, &source, &event.data);
             let held = subjects.iter().filter(|subject| holds(subject, &at)).count();
             prop_assert!(held <= 1, "{at} is held by {held} of {subjects:?}");
+            prop_assert!(held == 0 || holds(&filter.subject(&fleet), &at), "{at}");
             prop_assert!(held == 1 || !filter.matches(event), "{at} is not held by {subjects:?}");
         }
     }

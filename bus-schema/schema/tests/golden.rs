@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use dsbus_schema::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use dsbus_schema::call::{Clear, Cleared, LogAsk, LogPart, Pong};
 use dsbus_schema::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
@@ -30,6 +31,10 @@ const KINDS: &[(&str, Again)] = &[
     ("act", again::<Act>),
     ("acted", again::<Acted>),
     ("acted-reloads", again::<Acted>),
+    ("alert-group", again::<AlertGroup>),
+    ("alert-group-flapping", again::<AlertGroup>),
+    ("alert-lease", again::<AlertLease>),
+    ("alert-rate", again::<AlertRate>),
     ("applied", again::<Applied>),
     ("apply", again::<Apply>),
     ("ask", again::<Ask>),
@@ -46,13 +51,19 @@ const KINDS: &[(&str, Again)] = &[
     ("goal-reloads", again::<Goal>),
     ("instance-rows", again::<Vec<InstanceRow>>),
     ("instance-rows-usage", again::<Vec<InstanceRow>>),
+    ("dead-letter", again::<DeadLetter>),
+    ("letter", again::<Letter>),
     ("log-ask", again::<LogAsk>),
     ("log-ask-place", again::<LogAsk>),
+    ("log-ask-epoch", again::<LogAsk>),
     ("log-part", again::<LogPart>),
+    ("log-part-bytes", again::<LogPart>),
+    ("lost-letters", again::<LostLetters>),
     ("placement", again::<Placement>),
     ("pong", again::<Pong>),
     ("program", again::<Program>),
     ("program-all", again::<Program>),
+    ("program-eventlistener", again::<Program>),
     ("refused", again::<Refused>),
     ("scheduler-touch", again::<SchedulerTouch>),
     ("status", again::<Status>),
@@ -77,6 +88,7 @@ const KINDS: &[(&str, Again)] = &[
     ("event-process-group", again::<Event>),
     ("event-output-group", again::<Event>),
     ("event-worker-draining", again::<Event>),
+    ("event-worker-dropped", again::<Event>),
     ("explanations", again::<Vec<Explanation>>),
     ("event-scheduler-dropped", again::<Event>),
     ("goal-by", again::<Goal>),

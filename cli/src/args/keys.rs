@@ -44,7 +44,17 @@ fn shown_default(default: &Value) -> String {
 /// Whether the value of a key is always a table. What may be one, or else text, has braces when it
 /// is one; so has `environment`, which has a text form of its own.
 fn is_table(key: &str) -> bool {
-    matches!(key, "limits" | "liveness" | "meta" | "readiness" | "resources" | "rlimits" | "update")
+    matches!(
+        key,
+        "eventlistener"
+            | "limits"
+            | "liveness"
+            | "meta"
+            | "readiness"
+            | "resources"
+            | "rlimits"
+            | "update"
+    )
 }
 
 /// Whether the value of a key may be a table.

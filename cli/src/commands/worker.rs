@@ -14,10 +14,10 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use dsbus_supervisor::{LogFile, Rotation};
+use dsbus_supervisor::{Bridge, LogFile, Rotation};
 
 use crate::args;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::worker::Keys;
@@ -95,7 +95,8 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     agent.extend(config.as_arguments());
     agent.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
     agent.extend(["--log", keys.loglevel.filter()].map(OsString::from));
-    let fixed = Fixed { binary, nofile, account };
+    let bridge = bridge(config, &binary);
+    let fixed = Fixed { binary, nofile, account, bridge };
     let settings = fixed.settings(&args, keys);
     let has_log = log.is_some();
     let standing = Standing::new(&config.around, args, file, fixed, level, log.clone());
@@ -120,6 +121,15 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
             Err(Failure::failed(format!("the worker ends: {e}")))
         }
     }
+}
+
+/// What runs event listeners: this binary, on the worker's own bus. The fleet it has from what every
+/// child has.
+fn bridge(config: &Config, binary: &Path) -> Option<Bridge> {
+    let binary = binary.to_str()?;
+    let command = [binary, "--as", config.user.as_str(), "listen"].map(str::to_owned).to_vec();
+    let environment = vec![(config::WORKER_URL.to_owned(), config.urls.join(","))];
+    Some(Bridge { command, environment })
 }
 
 /// Opens the worker's own log. That it cannot be is told now, and not in the log.

@@ -171,6 +171,7 @@ fn worker_colour(change: WorkerChange) -> AnsiColor {
         | WorkerChange::Fenced
         | WorkerChange::NameTaken
         | WorkerChange::EventsDropped
+        | WorkerChange::EventsUnsaved
         | WorkerChange::Refused => AnsiColor::Red,
         WorkerChange::AgentStarted
         | WorkerChange::Stopping

@@ -5,14 +5,96 @@ use std::ops::Range;
 
 use dsbus_schema::ids::ProgramName;
 use dsbus_schema::program::{Problem, ProgramSpec};
-use serde_json::Map;
+use serde_json::{Map, Value};
 use toml_edit::{Document, Item, TableLike};
 
 use super::diagnostic::{Diagnostic, Source};
 use super::{Programs, suggest, value};
 
-/// The only section so far.
-const SECTION: &str = "program";
+/// What a section declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    Program,
+    /// A program too, with the keys of [`LISTENER`] beside the others, and a priority of its own.
+    EventListener,
+}
+
+/// The key of a program whose table stands open in a section of an event listener.
+const LISTENER: &str = "eventlistener";
+/// Event listeners are started first, and stopped last, as Supervisor's are.
+const LISTENER_PRIORITY: i32 = -1;
+
+impl Section {
+    const ALL: [Section; 2] = [Section::Program, Section::EventListener];
+
+    fn name(self) -> &'static str {
+        match self {
+            Section::Program => "program",
+            Section::EventListener => LISTENER,
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Section::Program => "a program",
+            Section::EventListener => "an event listener",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Section> {
+        Section::ALL.into_iter().find(|section| section.name() == name)
+    }
+
+    /// Every key that it may have.
+    fn keys(self) -> Vec<String> {
+        let mut keys = ProgramSpec::keys().to_vec();
+        if self == Section::EventListener {
+            keys.retain(|key| key != LISTENER);
+            keys.extend(ProgramSpec::keys_inside(LISTENER));
+        }
+        keys
+    }
+
+    /// Its keys as those of a program.
+    fn as_program(self, mut keys: Map<String, Value>) -> Map<String, Value> {
+        if self == Section::EventListener {
+            let open = ProgramSpec::keys_inside(LISTENER);
+            let inside = open.into_iter().filter_map(|key| keys.remove_entry(&key)).collect();
+            keys.insert(LISTENER.to_owned(), Value::Object(inside));
+            keys.entry("priority").or_insert_with(|| LISTENER_PRIORITY.into());
+        }
+        keys
+    }
+
+    /// Everything that is wrong with its keys.
+    fn problems(self, keys: &Map<String, Value>) -> Vec<Problem> {
+        let read = |keys: Map<String, Value>| {
+            let found = ProgramSpec::read(&self.as_program(keys)).err().unwrap_or_default();
+            found.into_iter().map(|problem| self.own(problem))
+        };
+        let mut found: Vec<Problem> = read(keys.clone()).collect();
+        // Of a table the first slip is told, and these look like keys of their own.
+        for key in self.keys().into_iter().filter(|key| !ProgramSpec::keys().contains(key)) {
+            let Some(value) = keys.get(&key) else { continue };
+            let alone = read(Map::from_iter([(key.clone(), value.clone())]));
+            let known = |problem: &Problem| found.iter().any(|told| told.key == problem.key);
+            let new: Vec<Problem> = alone.filter(|p| p.key == key && !known(p)).collect();
+            found.extend(new);
+        }
+        found
+    }
+
+    /// A problem of the program as one of this section.
+    fn own(self, mut problem: Problem) -> Problem {
+        if self == Section::EventListener
+            && problem.key == LISTENER
+            && let Some((inside, message)) = problem.message.split_once(": ")
+        {
+            (problem.key, problem.message) = (inside.to_owned(), message.to_owned());
+        }
+        problem
+    }
+}
 
 /// What all files together hold.
 #[derive(Debug, Default)]
@@ -36,14 +118,14 @@ impl Found {
         let top = document.as_table();
         for (section, item) in top {
             let span = key_span(top, section, item);
-            match item.as_table_like() {
-                Some(programs) if section == SECTION => self.add_programs(source, programs),
-                Some(_) => self.diagnostics.push(
+            match (item.as_table_like(), Section::parse(section)) {
+                (Some(programs), Some(section)) => self.add_programs(source, section, programs),
+                (Some(_), None) => self.diagnostics.push(
                     Diagnostic::at(source, span, "unknown section")
                         .key(section)
                         .hint(section_hint(section)),
                 ),
-                None => self.diagnostics.push(
+                (None, _) => self.diagnostics.push(
                     Diagnostic::at(source, span, "stands outside of a section").key(section).hint(
                         Some("declare programs as [program.NAME], and their keys below".to_owned()),
                     ),
@@ -58,13 +140,14 @@ impl Found {
         self.diagnostics[before.1..].sort_by_key(Diagnostic::position);
     }
 
-    fn add_programs(&mut self, source: &Source<'_>, programs: &dyn TableLike) {
+    fn add_programs(&mut self, source: &Source<'_>, section: Section, programs: &dyn TableLike) {
         for (text, item) in programs.iter() {
-            let path = format!("{SECTION}.{text}");
+            let path = format!("{}.{text}", section.name());
             let span = key_span(programs, text, item);
             let wrong = |message: String| Diagnostic::at(source, span.clone(), message).key(&path);
             let Some(table) = item.as_table_like() else {
-                let message = "a program is a table of keys, [program.NAME]".to_owned();
+                let (what, name) = (section.what(), section.name());
+                let message = format!("{what} is a table of keys, [{name}.NAME]");
                 self.diagnostics.push(wrong(message));
                 continue;
             };
@@ -75,7 +158,7 @@ impl Found {
                     None
                 }
             };
-            let keys = self.read_program(source, &path, table, &span);
+            let keys = self.read_program(source, (section, &path), table, &span);
             let Some(name) = name else { continue };
             let here = format!("{}:{}", source.name, source.place(span.clone()).line);
             if let Some(first) = self.declared.get(&name) {
@@ -90,11 +173,11 @@ impl Found {
     fn read_program(
         &mut self,
         source: &Source<'_>,
-        path: &str,
+        (section, path): (Section, &str),
         table: &dyn TableLike,
         header: &Range<usize>,
-    ) -> Map<String, serde_json::Value> {
-        let known = ProgramSpec::keys();
+    ) -> Map<String, Value> {
+        let known = section.keys();
         let mut keys = Map::new();
         let (mut found, mut slips) = (Vec::new(), Vec::new());
         for (key, item) in table.iter() {
@@ -118,7 +201,7 @@ impl Found {
             let diagnostic = Diagnostic::at(source, span, "unknown key");
             found.push(diagnostic.key(format!("{path}.{key}.{inside}")).hint(hint));
         }
-        let problems = ProgramSpec::read(&keys).err().unwrap_or_default();
+        let problems = section.problems(&keys);
         // A key that is missing because it is misspelt is told once.
         let told = |key: &str| !keys.contains_key(key) && slips.contains(&key);
         for problem in problems.into_iter().filter(|problem| !told(&problem.key)) {
@@ -129,7 +212,7 @@ impl Found {
             found.push(diagnostic);
         }
         self.diagnostics.extend(found);
-        keys
+        section.as_program(keys)
     }
 }
 
@@ -147,33 +230,35 @@ fn syntax_error(source: &Source<'_>, e: &toml_edit::TomlError) -> Diagnostic {
     let span = e.span().unwrap_or(0..0);
     let place = source.place(span.clone());
     let line = source.text.lines().nth(place.line - 1).unwrap_or_default().trim_start();
-    if let Some((name, first)) = twice(source.text, place.line) {
+    if let Some((section, name, first)) = twice(source.text, place.line) {
         let message = format!("is declared twice, first in {}:{first}", source.name);
-        return Diagnostic::at(source, span, message).key(format!("{SECTION}.{name}"));
+        return Diagnostic::at(source, span, message).key(format!("{}.{name}", section.name()));
     }
     // What a person writes who comes from Supervisor.
-    let hint = line
-        .starts_with("[program:")
-        .then(|| "in TOML a section is written [program.NAME]".to_owned());
+    let hint = Section::ALL
+        .into_iter()
+        .map(Section::name)
+        .find(|section| line.starts_with(&format!("[{section}:")))
+        .map(|section| format!("in TOML a section is written [{section}.NAME]"));
     Diagnostic::at(source, span, format!("not valid TOML: {}", e.message().trim())).hint(hint)
 }
 
 /// The program whose section begins in this line, and the line where an earlier one of it begins.
-fn twice(text: &str, line: usize) -> Option<(&str, usize)> {
+fn twice(text: &str, line: usize) -> Option<(Section, &str, usize)> {
     let mut before = text.lines().take(line).map(program_of).collect::<Vec<_>>();
-    let name = before.pop()??;
-    let first = before.iter().position(|earlier| *earlier == Some(name))?;
-    Some((name, first + 1))
+    let (section, name) = before.pop()??;
+    let first = before.iter().position(|earlier| *earlier == Some((section, name)))?;
+    Some((section, name, first + 1))
 }
 
 /// The name in a line `[program.NAME]`.
-fn program_of(line: &str) -> Option<&str> {
+fn program_of(line: &str) -> Option<(Section, &str)> {
     let (section, name) = line.trim().strip_prefix('[')?.split_once(']')?.0.split_once('.')?;
-    (section.trim() == SECTION).then(|| name.trim().trim_matches('"'))
+    Some((Section::parse(section.trim())?, name.trim().trim_matches('"')))
 }
 
 fn section_hint(section: &str) -> Option<String> {
-    suggest::hint(section, [SECTION])
+    suggest::hint(section, Section::ALL.map(Section::name))
         .or_else(|| Some("declare programs as [program.NAME]".to_owned()))
 }
 

@@ -310,7 +310,7 @@ fn settle(keys: &mut Keys, here: &Path, around: &Surroundings) {
     };
 }
 
-fn whole(path: &Path, here: &Path, around: &Surroundings) -> PathBuf {
+pub(super) fn whole(path: &Path, here: &Path, around: &Surroundings) -> PathBuf {
     match (path.strip_prefix("~"), around.variable("HOME")) {
         (Ok(rest), Some(home)) => Path::new(home).join(rest),
         (Ok(_) | Err(_), _) => here.join(path),
@@ -318,7 +318,7 @@ fn whole(path: &Path, here: &Path, around: &Surroundings) -> PathBuf {
 }
 
 /// What `%(name)s` may be in the file.
-fn variables(here: &Path, around: &Surroundings) -> expand::Variables {
+pub(super) fn variables(here: &Path, around: &Surroundings) -> expand::Variables {
     let host = nix::unistd::gethostname().unwrap_or_default();
     let mut variables = expand::Variables::from([
         ("here".to_owned(), here.display().to_string()),
@@ -332,17 +332,18 @@ fn variables(here: &Path, around: &Surroundings) -> expand::Variables {
     variables
 }
 
+/// Expands a text.
+pub(super) fn expanded_text(text: &str, variables: &expand::Variables) -> Result<String, String> {
+    expand::expand(text, variables).map_err(|why| match why.split_once("; known are") {
+        Some((what, _)) => format!("{what}; known are here, host_node_name and ENV_NAME"),
+        None => why,
+    })
+}
+
 /// Expands every text in a value.
 fn expanded(value: Value, variables: &expand::Variables) -> Result<Value, String> {
     match value {
-        Value::String(text) => expand::expand(&text, variables).map(Value::String).map_err(|why| {
-            match why.split_once("; known are") {
-                Some((what, _)) => {
-                    format!("{what}; known are here, host_node_name and ENV_NAME")
-                }
-                None => why,
-            }
-        }),
+        Value::String(text) => expanded_text(&text, variables).map(Value::String),
         Value::Array(items) => items.into_iter().map(|item| expanded(item, variables)).collect(),
         Value::Object(map) => {
             let pairs = map.into_iter().map(|(key, item)| Ok((key, expanded(item, variables)?)));

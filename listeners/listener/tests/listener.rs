@@ -34,7 +34,8 @@ async fn fleet() -> (NatsServer, Bus) {
 async fn tell(bus: &Bus, change: WorkerChange, number: u128) {
     let worker = WorkerName::parse("w1").unwrap();
     let source = Source::Worker(worker.clone());
-    let fact = WorkerFact { worker, change, reason: Some(format!("n{number}")), incarnation: None };
+    let reason = Some(format!("n{number}"));
+    let fact = WorkerFact { worker, change, reason, incarnation: None, dropped: None };
     let time = Timestamp::from_unix_nanos(1_790_000_000_000_000_000);
     let id = Uuid::from_u128(number);
     let event = Event::new(bus.fleet(), &source, id, time, Fact::Worker(fact));

@@ -182,7 +182,7 @@ impl Commander {
             let last = self.bus.get(bucket, ">").await.map_err(unavailable)?;
             Ok((bucket, last.map_or(0, |entry| entry.seq)))
         };
-        let all = futures::future::try_join_all(Bucket::ALL.map(last)).await?;
+        let all = futures::future::try_join_all(Bucket::STATE.map(last)).await?;
         let all: Vec<_> = all.into_iter().filter(|(_, seq)| *seq > 0).collect();
         let heard = async {
             loop {

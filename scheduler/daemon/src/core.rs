@@ -91,7 +91,7 @@ impl Core {
 
     /// Whether every bucket's state is known, so that one may plan and answer.
     pub fn ready(&self) -> bool {
-        self.caught_up.len() == Bucket::ALL.len()
+        self.caught_up.len() == Bucket::STATE.len()
     }
 
     /// The watch has delivered all that was there.
@@ -150,6 +150,8 @@ impl Core {
             }
             Bucket::Status => self.fold_status(entry, now)?,
             Bucket::Fleet => return self.fold_fleet(entry, before, now),
+            // It is not watched: no placement depends on it.
+            Bucket::Alerts => {}
         }
         Ok(None)
     }

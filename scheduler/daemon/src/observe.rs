@@ -12,7 +12,7 @@ const ITEMS_WAITING_MAX: usize = 1024;
 pub(crate) fn start(bus: &Bus, id: &str) -> (JoinSet<()>, mpsc::Receiver<(Bucket, Item)>) {
     let (sender, receiver) = mpsc::channel(ITEMS_WAITING_MAX);
     let mut watches = JoinSet::new();
-    for bucket in Bucket::ALL {
+    for bucket in Bucket::STATE {
         let mut watch = bus.watch(bucket, ">", &format!("scheduler-{id}"));
         let sender = sender.clone();
         watches.spawn(async move {

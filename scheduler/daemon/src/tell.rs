@@ -75,7 +75,7 @@ impl Told {
     ) -> Told {
         let words = format!("{worker}/{change:?}/{seq}");
         let (worker, reason) = (worker.clone(), Some(reason.to_owned()));
-        let fact = WorkerFact { worker, change, reason, incarnation: None };
+        let fact = WorkerFact { worker, change, reason, incarnation: None, dropped: None };
         Told::new(fleet, &words, time, Fact::Worker(fact))
     }
 

@@ -72,3 +72,7 @@ pub(crate) fn look<T>(
 pub(crate) fn millis(length: Duration) -> f64 {
     length.as_secs_f64() * 1e3
 }
+
+pub(crate) fn micros(length: Duration) -> f64 {
+    length.as_secs_f64() * 1e6
+}

@@ -105,7 +105,8 @@ impl Fleet {
         Ok((number(&row["supervisor_pid"])?, number(&row["agent_pid"])?))
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// A verb to be run.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.dsbus);
         command
             .args(["--nats", &self.nats.url()])

@@ -18,13 +18,16 @@ mod failover;
 mod fleet;
 mod flood;
 mod floor;
+mod follow;
 mod idle;
+mod listen;
 mod machine;
 mod markers;
 mod member;
 mod output;
 mod planner;
 mod proc;
+mod queue;
 mod report;
 mod restart;
 mod spawn;
@@ -73,12 +76,15 @@ const BENCHES: &[Bench] = &[
     Bench { name: "spawn", title: "1,000 instances at once", run: spawn::run },
     Bench { name: "output", title: "output into a rotating log", run: output::run },
     Bench { name: "flood", title: "a restart beside a flood of output", run: flood::run },
+    Bench { name: "logs", title: "a log that is followed over the bus", run: follow::run },
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
     Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
+    Bench { name: "queue", title: "reports that wait for the bus", run: queue::run },
     Bench { name: "failover", title: "a worker is lost", run: failover::run },
     Bench { name: "told", title: "a child's end to its event", run: told::run },
-    Bench { name: "drain", title: "a listener that was away", run: told::drain },
+    Bench { name: "boot", title: "the events of a boot, told to a listener", run: listen::boot },
+    Bench { name: "drain", title: "a listener that was away", run: listen::drain },
     Bench { name: "bus", title: "messages while nothing happens", run: bus::instances },
     Bench { name: "crew", title: "1,000 workers on one server", run: bus::workers },
 ];

@@ -107,7 +107,9 @@ impl Member {
             async move {
                 match request.verb {
                     WorkerVerb::Ping => Ok(pong),
-                    WorkerVerb::Log | WorkerVerb::Clear => Err(Refusal::silent()),
+                    WorkerVerb::Log | WorkerVerb::LogBulk | WorkerVerb::Clear => {
+                        Err(Refusal::silent())
+                    }
                 }
             }
         });
@@ -119,6 +121,7 @@ impl Member {
             change: WorkerChange::Started,
             reason: None,
             incarnation: Some(self.me.incarnation),
+            dropped: None,
         };
         tell(&self.bus, &self.name, Fact::Worker(fact)).await?;
         Ok(served)

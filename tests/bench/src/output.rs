@@ -83,7 +83,7 @@ pub(crate) fn run(setting: Setting) -> Outcome<Report> {
 }
 
 /// What one side leaves behind for the disk is not to be written during the turn of the next.
-fn settle() {
+pub(crate) fn settle() {
     nix::unistd::sync();
     rest(Duration::from_millis(200));
 }
@@ -123,7 +123,7 @@ fn rows(report: &mut Report, rates: [Vec<f64>; 5]) {
 }
 
 /// Lines, as programs write them.
-fn fill(path: &Path, mib: usize) -> Outcome<()> {
+pub(crate) fn fill(path: &Path, mib: usize) -> Outcome<()> {
     let line = b"2026-01-01 00:00:00 INFO a line of a log, of the length that lines have\n";
     let block: Vec<u8> = line.iter().copied().cycle().take(1024 * 1024).collect();
     let mut file = File::create(path)?;
@@ -167,7 +167,7 @@ fn logs(directory: &Path, name: &str) -> Outcome<Vec<std::fs::DirEntry>> {
     Ok(all.into_iter().filter(mine).collect())
 }
 
-fn empty(directory: &Path, name: &str) -> Outcome<()> {
+pub(crate) fn empty(directory: &Path, name: &str) -> Outcome<()> {
     for entry in logs(directory, name)? {
         std::fs::remove_file(entry.path())?;
     }

@@ -109,6 +109,16 @@ impl Supervisor {
         }
     }
 
+    /// A `supervisorctl` to be run.
+    pub(crate) fn control(&self, words: &[&str]) -> Outcome<Command> {
+        let file = self.path("ctl");
+        let address = self.path("sock").display().to_string();
+        std::fs::write(&file, format!("[supervisorctl]\nserverurl=unix://{address}\n"))?;
+        let mut command = python();
+        command.args(["-m", "supervisor.supervisorctl", "-c"]).arg(file).args(words);
+        Ok(command)
+    }
+
     /// How often its log says that a program is RUNNING.
     pub(crate) fn told_running(&self) -> Outcome<usize> {
         let log = std::fs::read_to_string(self.path("log"))?;

@@ -1,5 +1,4 @@
-//! How long after a child's end its event is in a subscriber's hands (`told`), and how fast a
-//! listener takes what waits for it (`drain`).
+//! How long after a child's end its event is in a subscriber's hands.
 //!
 //! Ours is heard by a plain subscription, as any NATS client has one, and through a durable consumer,
 //! which has it from the stream, stored. The peer's is heard by an event listener in Python, which is
@@ -10,24 +9,20 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use dsbus_client::{Begin, Bus, DurableOptions, Share};
-use dsbus_harness::NatsServer;
-use dsbus_schema::event::{Event, Fact, Source, WorkerChange, WorkerFact};
-use dsbus_schema::ids::WorkerName;
+use dsbus_schema::event::{Event, Fact};
 use dsbus_schema::state::State;
 use dsbus_schema::subject;
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Runtime};
-use uuid::Uuid;
 
 use crate::births::Births;
-use crate::clock::{Moment, millis, now, rest, wall};
+use crate::clock::{Moment, millis, now, rest};
 use crate::fleet::{self, Fleet};
 use crate::floor::{self, Floor};
 use crate::markers::options;
 use crate::report::{Limit, Report, Samples, Who};
 use crate::supervisor::{self, Supervisor};
-use crate::{Outcome, Setting, float};
+use crate::{Outcome, Setting};
 
 /// Children that take turns, so that each has run for more than a second before it is ended.
 const CHILDREN: usize = 20;
@@ -39,14 +34,6 @@ const PEER_EVERY: usize = 10;
 const HEAR_MAX: Duration = Duration::from_secs(20);
 /// From the end of the child to the subscriber's hands, in milliseconds.
 const GOALS: [(usize, f64); 2] = [(50, 2.0), (99, 10.0)];
-
-/// Events that wait, and how many of them a second a listener must take.
-const QUEUED: usize = 100_000;
-const DRAINED_PER_SECOND: f64 = 20_000.0;
-/// Until JetStream is ready.
-const AGAIN: Duration = Duration::from_millis(50);
-/// Publishes on their way at once.
-const PUBLISHING: usize = 256;
 
 const WHAT: &str = "a child's end to its event";
 
@@ -193,82 +180,4 @@ pub(crate) fn run(setting: Setting) -> Outcome<Report> {
         report.ratio("dsbus / Supervisor, p50", (median(&ours), median(&theirs)), None);
     }
     Ok(report)
-}
-
-/// A listener that was away for 100,000 events.
-pub(crate) fn drain(setting: Setting) -> Outcome<Report> {
-    let mut report = Report::default();
-    let queued = setting.rounds(QUEUED, QUEUED / 20);
-    let nats = NatsServer::start();
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut rates = Vec::new();
-    let stored = runtime.block_on(async {
-        let bus = Bus::connect(options(&nats.url(), "bench-drain")).await?;
-        while bus.provision(None).await.is_err() {
-            tokio::time::sleep(AGAIN).await;
-        }
-        let begun = now();
-        publish(&bus, queued).await?;
-        let stored = float(queued) / now().since(begun).as_secs_f64();
-        for round in 0..setting.rounds(5, 1) {
-            rates.push(take(&bus, &format!("bench-{round}"), queued).await?);
-        }
-        Outcome::Ok(stored)
-    })?;
-    report.row(Who::Ours, "events stored", "/s", vec![stored]);
-    let rates = report.row(Who::Ours, "queued events taken, durable, in order", "/s", rates);
-    if let Some(rates) = rates {
-        let limit = Some(Limit::AtLeast(DRAINED_PER_SECOND));
-        report.goal("taken per second, p50", rates.median(), limit);
-    }
-    Ok(report)
-}
-
-async fn publish(bus: &Bus, count: usize) -> Outcome<()> {
-    let worker = WorkerName::parse("w1")?;
-    let source = Source::Worker(worker.clone());
-    let mut sending = FuturesUnordered::new();
-    for _ in 0..count {
-        if sending.len() == PUBLISHING {
-            sending.next().await.transpose()?;
-        }
-        let fact = WorkerFact {
-            worker: worker.clone(),
-            change: WorkerChange::Started,
-            reason: Some("as long as reasons are for a program that does not run".to_owned()),
-            incarnation: None,
-        };
-        let event = Event::new(bus.fleet(), &source, Uuid::now_v7(), wall(), Fact::Worker(fact));
-        let (bus, source) = (bus.clone(), source.clone());
-        sending.push(async move { bus.publish_event(&source, &event).await });
-    }
-    while let Some(sent) = sending.next().await {
-        sent?;
-    }
-    Ok(())
-}
-
-/// Takes so many events as a new listener that begins at the first; how many a second.
-async fn take(bus: &Bus, name: &str, count: usize) -> Outcome<f64> {
-    let worker = WorkerName::parse("w1")?;
-    let begun = now();
-    let mut reader = bus.durable(DurableOptions {
-        name: name.to_owned(),
-        subjects: vec![subject::events_from(bus.fleet(), &Source::Worker(worker))],
-        begin: Begin::All,
-        share: Share::One,
-        window: NonZeroU16::new(1024).ok_or("a window")?,
-    });
-    let mut last = 0;
-    for _ in 0..count {
-        let heard = reader.next().await?;
-        if heard.seq <= last {
-            return Err(format!("{} came after {last}", heard.seq).into());
-        }
-        last = heard.seq;
-        heard.ack();
-    }
-    let rate = float(count) / now().since(begun).as_secs_f64();
-    reader.close().await;
-    Ok(rate)
 }

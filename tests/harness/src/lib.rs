@@ -1,4 +1,5 @@
-//! What the tests share: private nats-servers and clusters of them, and waiting for conditions.
+//! What the tests share: private nats-servers and clusters of them, servers that record what they are
+//! given, and waiting for conditions.
 //!
 //! Everything here panics when it fails: it is for tests only.
 
@@ -8,10 +9,12 @@ mod binary;
 mod cluster;
 mod port;
 mod server;
+mod servers;
 mod wait;
 
 pub use binary::nats_server;
 pub use cluster::Cluster;
 pub use port::Port;
 pub use server::NatsServer;
+pub use servers::{Pair, Recorder, SmtpWay};
 pub use wait::{DEADLINE, wait_for, wait_for_async, wait_until};

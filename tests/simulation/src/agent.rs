@@ -99,7 +99,11 @@ impl World {
         let parent = Run { who: parent, number: self.procs.get(&parent).map_or(0, |p| p.run) };
         self.agents[n] = Some(Agent {
             pong: me.pong(hello.supervisor_pid),
-            publisher: Publisher::new(FleetName::default(), hello.worker.clone()),
+            publisher: Publisher::new(
+                FleetName::default(),
+                hello.worker.clone(),
+                hello.incarnation,
+            ),
             children: hello.children.iter().map(|child| child.pid).collect(),
             side: BusSide::new(hello, me, now).without(planted::touch(self.setup.planted)),
             pings: Pings::default(),

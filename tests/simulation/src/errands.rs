@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use dsbus_agent::bus_side::Seqs;
+use dsbus_agent::bus_side::LastEvents;
 use dsbus_agent::publish::{Delivery, Entry as Stand, Outcome};
 use dsbus_agent::report::newer;
 use dsbus_client::{Entry, Error, Value, Write};
 use dsbus_schema::event::Event as Fact;
-use dsbus_schema::ids::{Epoch, InstanceId};
+use dsbus_schema::ids::InstanceId;
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, instance_key};
 use dsbus_schema::worker::Facts;
+use dsbus_supervisor::protocol::LastEvent;
 
 use crate::agent::Pending;
 use crate::dice::MS;
@@ -33,14 +34,14 @@ pub(crate) enum Errand {
     /// Who holds the name?
     Ask,
     /// The last events of these instances, one after the other.
-    LookUp { names: Vec<InstanceId>, found: Seqs, told: Told },
+    LookUp { names: Vec<InstanceId>, found: LastEvents, told: Told },
 }
 
 /// What the last event about an instance says, once it was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     Unread,
-    Read(Option<(Epoch, u64)>),
+    Read(Option<LastEvent>),
 }
 
 /// How far a report is.
@@ -62,7 +63,7 @@ pub(crate) enum Step {
 
 impl Errand {
     pub(crate) fn look_up(names: Vec<InstanceId>) -> Errand {
-        Errand::LookUp { names, found: Seqs::new(), told: Told::Unread }
+        Errand::LookUp { names, found: LastEvents::new(), told: Told::Unread }
     }
 }
 
@@ -74,7 +75,7 @@ enum Next {
     Again,
     /// It is done, and the status entry stands under this sequence.
     Done(Option<u64>),
-    LookedUp(Seqs),
+    LookedUp(LastEvents),
 }
 
 impl World {
@@ -144,8 +145,8 @@ impl World {
             Next::Go => self.errand_step(n, run, number),
             Next::Again => self.try_again(run, number),
             Next::Done(seq) => self.errand_done(n, number, seq),
-            Next::LookedUp(seqs) => {
-                a.side().looked_up(seqs);
+            Next::LookedUp(last) => {
+                a.side().looked_up(last);
                 self.errand_done(n, number, None);
             }
         }
@@ -182,8 +183,9 @@ impl Errand {
                     Next::Go
                 }
                 (Ok(Answer::Entry(entry)), Told::Read(last)) => {
-                    let stands = entry.as_deref().and_then(status).map(|s| (s.epoch, s.seq));
-                    let last = (*last).max(stands);
+                    let stands = entry.as_deref().and_then(status);
+                    let stands = stands.as_ref().map(LastEvent::of_status);
+                    let last = LastEvent::later(last.clone(), stands);
                     if let (Some(name), Some(last)) = (names.pop(), last) {
                         found.insert(name, last);
                     }

@@ -10,7 +10,7 @@ use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::Exit;
 use dsbus_schema::storage::Bucket;
-use dsbus_supervisor::protocol::{ToAgent, ToSupervisor};
+use dsbus_supervisor::protocol::{LastEvent, ToAgent, ToSupervisor};
 use uuid::Uuid;
 
 /// A process of the fleet, or a client. The number is that of its machine; schedulers and clients
@@ -55,7 +55,9 @@ pub(crate) struct Call {
 pub(crate) enum Answer {
     Seq(u64),
     Entry(Option<Box<dsbus_client::Entry>>),
-    Last(Option<(Epoch, u64)>),
+    Last(Option<LastEvent>),
+    /// The epoch of the last event about the place of an instance.
+    Place(Option<Epoch>),
     Pong(Box<Pong>),
     Done,
 }

@@ -15,6 +15,7 @@ mod agent;
 mod bus;
 mod commands;
 mod dice;
+mod disk;
 mod end;
 mod errands;
 mod event;

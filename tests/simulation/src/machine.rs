@@ -8,6 +8,7 @@ use dsbus_schema::state::Exit;
 use uuid::Uuid;
 
 use crate::dice::{MS, SECOND};
+use crate::disk::Disk;
 use crate::event::{Event, Run, Who};
 use crate::planted::Planted;
 use crate::world::World;
@@ -48,6 +49,7 @@ impl Kid {
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) boot: Uuid,
+    pub(crate) disk: Option<Disk>,
     /// When it was switched on, on the virtual clock; its own clock began then at `clock`.
     booted: u64,
     clock: u64,
@@ -68,6 +70,7 @@ impl Machine {
     pub(crate) fn new(boot: Uuid, clock: u64) -> Machine {
         Machine {
             boot,
+            disk: None,
             booted: 0,
             clock,
             powered: true,

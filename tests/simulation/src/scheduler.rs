@@ -155,7 +155,7 @@ impl World {
         let run = self.begin(Who::Scheduler(n));
         let number = self.uuid();
         self.schedulers[n] = Some(Scheduler::new(id(n), number, self.setup.planted));
-        for bucket in Bucket::ALL {
+        for bucket in Bucket::STATE {
             self.watch(run, bucket, ">");
         }
         let pause = self.dice.ms(1, 50);

@@ -13,6 +13,7 @@ use dsbus_schema::event::{Event as Told, Fact};
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::Bucket;
+use dsbus_supervisor::protocol::LastEvent;
 use uuid::Uuid;
 
 use crate::dice::{MS, SECOND};
@@ -20,13 +21,13 @@ use crate::event::{Answer, Event, Op, Run, Who};
 use crate::world::World;
 
 /// The stream of events comes after those of the buckets.
-pub(crate) const EVENTS: usize = Bucket::ALL.len();
+pub(crate) const EVENTS: usize = Bucket::STATE.len();
 /// Looks for expired keys at least so often, in milliseconds.
 const SWEEP_MS: (u64, u64) = (1, 330);
 
 /// Which stream a bucket is.
 pub(crate) fn index(bucket: Bucket) -> usize {
-    Bucket::ALL.iter().position(|b| *b == bucket).unwrap_or_default()
+    Bucket::STATE.iter().position(|b| *b == bucket).unwrap_or_default()
 }
 
 #[derive(Debug, Clone)]
@@ -73,9 +74,9 @@ pub(crate) struct Stream {
     /// Ids of events.
     ids: BTreeSet<Uuid>,
     /// The last event of each instance, by who told it.
-    lasts: BTreeMap<(WorkerName, InstanceId), (Epoch, u64)>,
+    lasts: BTreeMap<(WorkerName, InstanceId), LastEvent>,
     /// The last event about the place of each instance.
-    places: BTreeMap<InstanceId, (Epoch, u64)>,
+    places: BTreeMap<InstanceId, Epoch>,
 }
 
 /// Whether a pattern matches a key.
@@ -186,7 +187,7 @@ impl World {
                 Ok(Answer::Entry(self.streams[stream].get(&pattern).map(Box::new)))
             }
             Op::LastEvent { worker, name } => {
-                Ok(Answer::Last(self.streams[stream].lasts.get(&(worker, name)).copied()))
+                Ok(Answer::Last(self.streams[stream].lasts.get(&(worker, name)).cloned()))
             }
             Op::Write { writes, .. } => {
                 if let Some(refusal) = self.streams[stream].refusal(&writes) {
@@ -205,7 +206,7 @@ impl World {
                 }
             }
             Op::LastPlaced(name) => {
-                Ok(Answer::Last(self.streams[stream].places.get(&name).copied()))
+                Ok(Answer::Place(self.streams[stream].places.get(&name).copied()))
             }
             Op::Publish(event) => {
                 let answer = Some((from, token));
@@ -288,7 +289,7 @@ impl World {
             self.kill_writer(from.who);
         }
         if stream < EVENTS {
-            self.witness_entries(Bucket::ALL[stream], &new);
+            self.witness_entries(Bucket::STATE[stream], &new);
             self.deliver(stream, &new);
         }
     }
@@ -302,10 +303,10 @@ impl World {
         if let Fact::Process(fact) = &event.data
             && let Some(worker) = &fact.worker
         {
-            s.lasts.insert((worker.clone(), fact.name.clone()), (fact.epoch, fact.seq));
+            s.lasts.insert((worker.clone(), fact.name.clone()), LastEvent::of(fact));
         }
         if let Fact::Placement(fact) = &event.data {
-            s.places.insert(fact.name.clone(), (fact.epoch, 0));
+            s.places.insert(fact.name.clone(), fact.epoch);
         }
         self.witness_event(event, from);
     }

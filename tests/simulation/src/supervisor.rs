@@ -11,12 +11,14 @@ use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, State, Usage};
 use dsbus_supervisor::clock::Now;
-use dsbus_supervisor::instance::{Effect, End, Files, Input};
+use dsbus_supervisor::instance::{Effect, End, Input};
 use dsbus_supervisor::protocol::{Child, ProcessEvent, Report, Reported, ToAgent, ToSupervisor};
+use dsbus_supervisor::report::Ledger;
 use dsbus_supervisor::table::{Effects, Table};
 use uuid::Uuid;
 
 use crate::dice::MS;
+use crate::disk::Disk;
 use crate::event::{Event, Run, Tick, Who};
 use crate::link::{ANSWER_MAX, FIRST_WORD_MAX, PAUSE_MIN, QUIET};
 use crate::planted::Planted;
@@ -51,6 +53,7 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) table: Table,
+    pub(crate) ledger: Ledger,
     pub(crate) incarnation: Incarnation,
     pub(crate) started: Timestamp,
     pub(crate) reports: VecDeque<Report>,
@@ -93,12 +96,14 @@ impl World {
         let incarnation = Incarnation(Uuid::from_u128(
             (u128::from(self.agenda.now()) << 64) | u128::from(run.number + 1),
         ));
+        let Disk { reports, reported, ledger, .. } = self.take_disk(n);
         self.supervisors[n] = Some(Supervisor {
             table: Table::new(self.worker(n), incarnation),
+            ledger,
             incarnation,
             started: self.wall(),
-            reports: VecDeque::new(),
-            reported: 0,
+            reports,
+            reported,
             link: None,
             generation: 0,
             pause: PAUSE_MIN,
@@ -149,18 +154,8 @@ impl World {
         let Some(link) = s.link.as_mut().filter(|link| link.run == from) else { return };
         (link.heard, link.spoken, link.asked) = (now.boot, true, None);
         let effects = match message {
-            ToSupervisor::Sync { mut orders } => {
-                let mut effects = Effects::new();
-                for name in s.table.absent(&orders) {
-                    effects.extend(s.table.handle(&name, Input::Unplace, now));
-                }
-                orders.sort_by_key(|order| order.placement.spec.priority);
-                for order in orders {
-                    effects.extend(s.table.place(order, Files::default(), now));
-                }
-                effects
-            }
-            ToSupervisor::Place { order } => s.table.place(*order, Files::default(), now),
+            ToSupervisor::Sync { orders } => self.sync(n, orders, now),
+            ToSupervisor::Place { order } => self.place(n, *order, now),
             ToSupervisor::Unplace { name } => s.table.handle(&name, Input::Unplace, now),
             ToSupervisor::Lease { seconds, until } => s.table.lease(seconds, until, now),
             ToSupervisor::Done { through } => {
@@ -257,12 +252,13 @@ impl World {
     fn worker_event(&mut self, n: usize, change: WorkerChange, reason: Option<String>, now: Now) {
         let (id, worker) = (self.uuid(), self.worker(n));
         let incarnation = self.supervisors[n].as_ref().map(|s| s.incarnation);
-        let fact = WorkerFact { worker, change, reason, incarnation };
+        let fact = WorkerFact { worker, change, reason, incarnation, dropped: None };
         self.report(n, Reported::Worker { id, time: now.wall, fact });
     }
 
-    fn report(&mut self, n: usize, what: Reported) {
+    pub(crate) fn report(&mut self, n: usize, what: Reported) {
         let Some(s) = &mut self.supervisors[n] else { return };
+        s.ledger.note(&what);
         s.reported += 1;
         let report = Report { number: s.reported, what };
         s.reports.push_back(report.clone());

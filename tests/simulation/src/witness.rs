@@ -68,6 +68,8 @@ pub(crate) struct Witness {
     /// When each worker last answered a scheduler.
     pub(crate) answered: BTreeMap<WorkerName, u64>,
     pub(crate) skewed: bool,
+    /// Machines that have lost what was on their disks.
+    pub(crate) wiped: BTreeSet<usize>,
     /// Machines that are not switched on again.
     pub(crate) for_good: BTreeSet<usize>,
     /// Places that instances were given, and what was told of them; commands that were told.
@@ -98,6 +100,7 @@ impl Witness {
             touched: BTreeMap::new(),
             answered: BTreeMap::new(),
             skewed: false,
+            wiped: BTreeSet::new(),
             for_good: BTreeSet::new(),
             placed: BTreeSet::new(),
             places_told: BTreeMap::new(),
@@ -291,7 +294,7 @@ impl World {
         let commands = match bucket {
             Bucket::Programs => entry.json::<Program>().ok().flatten().map(|p| p.commands),
             Bucket::Goals => entry.json::<Goal>().ok().flatten().map(|goal| goal.commands),
-            Bucket::Fleet | Bucket::Workers | Bucket::Status => None,
+            Bucket::Fleet | Bucket::Workers | Bucket::Status | Bucket::Alerts => None,
         };
         let Some(commands) = commands else { return };
         let w = &self.witness;
@@ -324,9 +327,11 @@ impl World {
         let late = from.is_some_and(|from| !self.lives(from));
         let told = self.witness.events.entry((fact.name.clone(), fact.epoch)).or_default();
         let Some((before, was_late)) = told.insert(fact.seq, (event.id, late)) else { return };
-        if before != event.id && (late || was_late) {
-            // What a dead agent had sent has arrived after its successor had looked where to go on:
-            // one number for two events.
+        let machine = fact.worker.as_ref().and_then(|worker| self.machine_of(worker));
+        let wiped = machine.is_some_and(|n| self.witness.wiped.contains(&n));
+        if before != event.id && (late || was_late) && wiped {
+            // What a dead agent had sent has arrived after its successor, which found nothing on
+            // its disk, had looked where to go on: one number for two events.
             self.counts.late_events += 1;
         } else if before != event.id {
             let what = format!("{} has two events {}.{}", fact.name, fact.epoch, fact.seq);

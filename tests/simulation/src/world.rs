@@ -270,7 +270,7 @@ impl World {
                 self.agenda.at(soon, Event::AgentGone { to, agent: run.number });
             }
             Who::Supervisor(n) => {
-                self.supervisors[n] = None;
+                self.keep_disk(n);
                 self.machines[n].last_resort = None;
                 self.orphan(run);
                 let agent = Who::Agent(n);

@@ -4,22 +4,25 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
+use dsbus_schema::generate::{Examples, documents};
+
 use crate::tree::Tree;
 
 const FOLDER: &str = "bus-schema/";
 const SCHEMAS: &str = "bus-schema/schemas/";
+/// What documents quote: recorded by a fleet, or kept from past releases.
+const QUOTED: [&str; 2] = ["bus-schema/examples/", "bus-schema/golden/"];
 
 /// Every generated document, by its path from the root.
-fn wanted() -> BTreeMap<String, String> {
-    dsbus_schema::generate::documents()
-        .into_iter()
-        .map(|(path, text)| (format!("{FOLDER}{path}"), text))
-        .collect()
+fn wanted(tree: &Tree) -> BTreeMap<String, String> {
+    let quoted = tree.files.iter().filter(|file| QUOTED.iter().any(|at| file.path.starts_with(at)));
+    let files = quoted.map(|file| (file.path.replacen(FOLDER, "", 1), file.text.clone()));
+    documents(&Examples::new(files)).into_iter().collect()
 }
 
 /// The checked-in documents are up to date, and none is left of a message that is no more.
 pub fn up_to_date(tree: &Tree) -> Vec<String> {
-    let wanted = wanted();
+    let wanted = wanted(tree);
     let stale = wanted
         .iter()
         .filter(|(path, text)| tree.text(path) != Some(text.as_str()))
@@ -38,7 +41,8 @@ pub fn up_to_date(tree: &Tree) -> Vec<String> {
 /// When a file cannot be written.
 pub fn write(root: &Path) -> io::Result<()> {
     fs::create_dir_all(root.join(SCHEMAS))?;
-    for (path, text) in wanted() {
+    fs::create_dir_all(root.join("docs"))?;
+    for (path, text) in wanted(&Tree::read(root)?) {
         fs::write(root.join(path), text)?;
     }
     Ok(())

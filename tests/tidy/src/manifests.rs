@@ -13,14 +13,27 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("dsbus-supervisor", &["dsbus-schema"]),
     ("dsbus-scheduler", &["dsbus-planner", "dsbus-client", "dsbus-schema"]),
     ("dsbus-agent", &["dsbus-supervisor", "dsbus-client", "dsbus-schema"]),
+    ("dsbus-bridge", &["dsbus-client", "dsbus-schema"]),
     ("dsbus-listener", &["dsbus-client", "dsbus-schema"]),
+    ("dsbus-alert", &["dsbus-client", "dsbus-schema"]),
     (
         "dsbus",
-        &["dsbus-scheduler", "dsbus-agent", "dsbus-supervisor", "dsbus-client", "dsbus-schema"],
+        &[
+            "dsbus-alert",
+            "dsbus-bridge",
+            "dsbus-scheduler",
+            "dsbus-agent",
+            "dsbus-supervisor",
+            "dsbus-client",
+            "dsbus-schema",
+        ],
     ),
     ("dsbus-harness", &[]),
     ("dsbus-chaos", &["dsbus-harness", "dsbus-client", "dsbus-schema"]),
-    ("dsbus-bench", &["dsbus-harness", "dsbus-client", "dsbus-planner", "dsbus-schema"]),
+    (
+        "dsbus-bench",
+        &["dsbus-harness", "dsbus-client", "dsbus-planner", "dsbus-supervisor", "dsbus-schema"],
+    ),
     (
         "dsbus-simulation",
         &[

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use dsbus_schema::event::WorkerFact;
-use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::ids::{InstanceId, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::touch::Touch;
 use dsbus_schema::worker::{Facts, Worker};
-use dsbus_supervisor::protocol::{Hello, ToSupervisor};
+use dsbus_supervisor::protocol::{Hello, LastEvent, ToSupervisor};
 
 use crate::identity::Identity;
 use crate::leases::Leases;
@@ -21,8 +21,8 @@ use crate::placements::Placements;
 use crate::takeover::Takeover;
 use crate::touch::Omitted;
 
-/// Number of the last event of each instance, and the epoch it is under.
-pub type Seqs = BTreeMap<InstanceId, (Epoch, u64)>;
+/// The last event of each instance.
+pub type LastEvents = BTreeMap<InstanceId, LastEvent>;
 
 /// How far it has come.
 #[derive(Debug)]
@@ -94,8 +94,8 @@ pub struct BusSide {
     pub(crate) leases: Leases,
     /// Instances that this supervisor knows; it counts their events by itself.
     pub(crate) handed: BTreeSet<InstanceId>,
-    /// What the last events said; `None` while they are looked up.
-    pub(crate) seqs: Option<Seqs>,
+    /// The last events of an earlier incarnation; `None` while they are looked up.
+    pub(crate) last: Option<LastEvents>,
     pub(crate) watching: bool,
     /// Calls are answered, or about to be.
     pub(crate) serves: bool,
@@ -119,7 +119,7 @@ impl BusSide {
             placements: Placements::new(hello.worker.clone()),
             leases: Leases::new(me.clone(), hello.generation, now),
             handed: hello.children.iter().map(|child| child.name.clone()).collect(),
-            seqs: None,
+            last: None,
             watching: false,
             serves: false,
             claimed: false,

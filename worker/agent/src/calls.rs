@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Refusal, Served, WorkerRequest};
-use dsbus_schema::call::{Clear, Cleared, LogAsk, Pong, WorkerVerb};
+use dsbus_schema::call::{
+    Clear, Cleared, LOG_BYTES_MAX, LogAsk, Pong, WorkerVerb, output_bytes_max,
+};
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::moment::BootTime;
@@ -16,7 +18,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::clearing::{self, Call};
-use crate::{clock, logs};
+use crate::clock;
+use crate::logs::{self, Bulk, Found, Held};
 
 /// A ping is answered only if the supervisor answered one of ours within this time: the last one,
 /// or the one before it when that is still on its way.
@@ -33,6 +36,8 @@ pub(crate) struct Desk {
     pub(crate) asked: mpsc::Sender<()>,
     /// Takes calls that empty logs to the loop.
     pub(crate) clears: mpsc::Sender<Call>,
+    /// Serves those who follow logs.
+    pub(crate) bulk: Bulk,
     answered: AtomicU64,
 }
 
@@ -43,8 +48,9 @@ impl Desk {
         directory: PathBuf,
         asked: mpsc::Sender<()>,
         clears: mpsc::Sender<Call>,
+        bulk: Bulk,
     ) -> Desk {
-        Desk { pong, directory, asked, clears, answered: AtomicU64::new(0) }
+        Desk { pong, directory, asked, clears, bulk, answered: AtomicU64::new(0) }
     }
 
     /// The supervisor answered a ping that was sent at this moment.
@@ -63,10 +69,12 @@ pub(crate) async fn serve(
     worker: &WorkerName,
     desk: Arc<Desk>,
 ) -> Result<Served, Error> {
-    bus.serve_worker(worker, move |request| answer(desk.clone(), request)).await
+    let most = LOG_BYTES_MAX.min(output_bytes_max(bus.payload_max()));
+    bus.serve_worker(worker, move |request| answer(desk.clone(), request, most)).await
 }
 
-async fn answer(desk: Arc<Desk>, request: WorkerRequest) -> Result<Value, Refusal> {
+/// Answers; with at most so many bytes of a log.
+async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<Value, Refusal> {
     match request.verb {
         WorkerVerb::Ping if desk.live() => {
             // When it is full, the loop is about to touch anyway.
@@ -76,22 +84,35 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest) -> Result<Value, Refusa
         WorkerVerb::Ping => Err(Refusal::silent()),
         WorkerVerb::Log => {
             let ask: LogAsk = read(&request)?;
-            let name = ask.name.clone();
-            let read = tokio::task::spawn_blocking(move || logs::read(&desk.directory, &ask));
-            match read.await {
-                Ok(Ok(Some(part))) => shown(&part),
-                Ok(Ok(None)) => {
-                    let text = format!("{name} has no log on this worker");
-                    Err(Refusal::new(code::NOT_FOUND, text))
-                }
-                Ok(Err(e)) => Err(failed(&e)),
-                Err(e) => Err(failed(&e)),
-            }
+            tokio::task::spawn_blocking(move || log(&desk, &ask, most))
+                .await
+                .map_err(|e| failed(&e))?
         }
+        // It is answered elsewhere, if at all.
+        WorkerVerb::LogBulk => Err(Refusal::silent()),
         WorkerVerb::Clear => {
             let Clear { name } = read(&request)?;
             clearing::clear(&desk.clears, name.clone()).await.map_err(|why| failed(&why))?;
             shown(&Cleared { name })
+        }
+    }
+}
+
+/// Reads what fits into an answer here; whoever needs more than that asks elsewhere next.
+fn log(desk: &Desk, ask: &LogAsk, most: usize) -> Result<Value, Refusal> {
+    let found = logs::read(&desk.directory, ask, most, &Held::default());
+    match found.map_err(|e| failed(&e))? {
+        Found::Part(part) => {
+            if ask.wait_ms > 0 || part.more {
+                desk.bulk.wanted();
+            }
+            shown(&part)
+        }
+        Found::NotBegun | Found::Nothing => {
+            if ask.wait_ms > 0 {
+                desk.bulk.wanted();
+            }
+            Err(logs::no_log(ask))
         }
     }
 }

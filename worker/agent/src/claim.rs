@@ -5,7 +5,7 @@ use dsbus_schema::call::Pong;
 use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::protocol::ToSupervisor;
 
-use crate::bus_side::{BusSide, Deed, Phase, Seqs};
+use crate::bus_side::{BusSide, Deed, LastEvents, Phase};
 use crate::placements::Change;
 use crate::takeover::{Takeover, Verdict};
 use crate::touch::Input;
@@ -57,8 +57,8 @@ impl BusSide {
     }
 
     /// The last events were looked up.
-    pub fn looked_up(&mut self, seqs: Seqs) {
-        self.seqs = Some(seqs);
+    pub fn looked_up(&mut self, last: LastEvents) {
+        self.last = Some(last);
     }
 
     /// The watch delivered something.

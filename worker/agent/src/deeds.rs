@@ -37,7 +37,7 @@ impl Agent {
                 self.side.touched(seconds, attempt, result, now);
             }
             Done::Asked(pong) => self.side.asked(pong.as_ref(), now),
-            Done::LookedUp(seqs) => self.side.looked_up(seqs),
+            Done::LookedUp(last) => self.side.looked_up(last),
             Done::Served(served) => {
                 self.served = self.serving.take().map(|_| served);
             }
@@ -53,6 +53,7 @@ impl Agent {
                 // One that is dropped is asked again.
                 self.link.say(ToSupervisor::Probed { number, trouble });
             }
+            Done::Followed => self.followed = Some(true),
             Done::Nothing => {}
         }
         self.carry_out();
@@ -150,6 +151,7 @@ impl Agent {
 
     fn bar(&mut self, last_word: ToSupervisor) {
         self.served = None;
+        self.desk.bulk.end();
         for errand in [self.serving.take(), self.recording.take()].into_iter().flatten() {
             errand.abort();
         }

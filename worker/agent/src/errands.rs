@@ -7,15 +7,16 @@ use std::time::Duration;
 use dsbus_client::{Bus, ConnectOptions, Error, Served, Write};
 use dsbus_schema::call::{Pong, WorkerVerb};
 use dsbus_schema::event::{Event, Fact, Source};
-use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::ids::{InstanceId, WorkerName};
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, instance_key, touch_key};
 use dsbus_schema::subject;
 use dsbus_schema::touch::Touch;
 use dsbus_schema::worker::Worker;
+use dsbus_supervisor::protocol::LastEvent;
 use tokio::task::JoinSet;
 
-use crate::bus_side::Seqs;
+use crate::bus_side::LastEvents;
 use crate::calls::{self, Desk};
 use crate::facts::look::Slow;
 use crate::publish::Outcome;
@@ -51,7 +52,7 @@ pub(crate) enum Done {
     /// Whoever holds the name was asked.
     Asked(Option<Pong>),
     /// The last events were looked up.
-    LookedUp(Seqs),
+    LookedUp(LastEvents),
     /// Calls are answered from now on.
     Served(Served),
     /// A report is published.
@@ -67,6 +68,8 @@ pub(crate) enum Done {
         /// Why it is not.
         trouble: Option<String>,
     },
+    /// Those who followed logs have read them.
+    Followed,
     /// Nothing that anybody waits for.
     Nothing,
 }
@@ -130,32 +133,32 @@ pub(crate) async fn ask(bus: Bus, worker: WorkerName) -> Done {
 
 /// Looks up the last event that this worker published about each instance.
 pub(crate) async fn look_up(bus: Bus, worker: WorkerName, names: Vec<InstanceId>) -> Done {
-    let (mut seqs, mut running) = (Seqs::new(), JoinSet::new());
+    let (mut last, mut running) = (LastEvents::new(), JoinSet::new());
     for name in names {
         if running.len() >= LOOKUPS_MAX {
-            seqs.extend(running.join_next().await.and_then(Result::ok).flatten());
+            last.extend(running.join_next().await.and_then(Result::ok).flatten());
         }
-        running.spawn(last_seq(bus.clone(), worker.clone(), name));
+        running.spawn(last_event(bus.clone(), worker.clone(), name));
     }
     while let Some(found) = running.join_next().await {
-        seqs.extend(found.ok().flatten());
+        last.extend(found.ok().flatten());
     }
-    Done::LookedUp(seqs)
+    Done::LookedUp(last)
 }
 
-/// Epoch and number of the last event that this worker told of an instance. The event may have aged
-/// out of the stream; the status entry, written after it, does not.
-async fn last_seq(
+/// The last event that this worker told of an instance. It may have aged out of the stream; the
+/// status entry, written after it, does not.
+async fn last_event(
     bus: Bus,
     worker: WorkerName,
     name: InstanceId,
-) -> Option<(InstanceId, (Epoch, u64))> {
+) -> Option<(InstanceId, LastEvent)> {
     let mut retry = Retry::new(&bus, "look up the last event of an instance");
     let subject = subject::process_events(bus.fleet(), &worker, &name);
     let key = instance_key(&worker, &name);
     loop {
         let told = match bus.last_event(&subject).await {
-            Ok(Some(Event { data: Fact::Process(fact), .. })) => Ok(Some((fact.epoch, fact.seq))),
+            Ok(Some(Event { data: Fact::Process(fact), .. })) => Ok(Some(LastEvent::of(&fact))),
             Ok(_) | Err(Error::Malformed { .. }) => Ok(None),
             Err(error) => Err(error),
         };
@@ -165,8 +168,8 @@ async fn last_seq(
         };
         match (told, stands) {
             (Ok(told), Ok(stands)) => {
-                let stands = stands.map(|status| (status.epoch, status.seq));
-                return told.max(stands).map(|last| (name, last));
+                return LastEvent::later(told, stands.as_ref().map(LastEvent::of_status))
+                    .map(|last| (name, last));
             }
             (Err(error), _) | (_, Err(error)) => retry.after(&error).await,
         }

@@ -11,7 +11,7 @@ use dsbus_schema::placement::Placement;
 use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::protocol::{Order, ToSupervisor};
 
-use crate::bus_side::{BusSide, Deed, Phase, Seqs};
+use crate::bus_side::{BusSide, Deed, LastEvents, Phase};
 use crate::leases::Outputs;
 use crate::takeover;
 use crate::touch::{Input, Output};
@@ -26,9 +26,8 @@ impl BusSide {
     }
 
     fn order(&self, name: &InstanceId, placement: &Placement) -> Order {
-        let last = self.seqs.as_ref().and_then(|seqs| seqs.get(name));
-        let seq = last.filter(|(epoch, _)| *epoch == placement.epoch).map_or(0, |(_, seq)| *seq);
-        Order { name: name.clone(), placement: placement.clone(), seq }
+        let last = self.last.as_ref().and_then(|last| last.get(name)).cloned();
+        Order { name: name.clone(), placement: placement.clone(), last }
     }
 
     fn say(&mut self, message: ToSupervisor) {
@@ -41,7 +40,7 @@ impl BusSide {
         self.phase = Phase::Touching;
         let placed = self.placements.placed().keys();
         let unknown: Vec<_> = placed.filter(|name| !self.handed.contains(name)).cloned().collect();
-        self.seqs = unknown.is_empty().then(Seqs::new);
+        self.last = unknown.is_empty().then(LastEvents::new);
         if !unknown.is_empty() {
             self.deeds.push_back(Deed::LookUp(unknown));
         }
@@ -73,6 +72,10 @@ impl BusSide {
 
     /// A placement was taken away.
     pub(crate) fn unplaced(&mut self, name: InstanceId, now: BootTime) {
+        // Should it come back, its last events are of this incarnation.
+        if let Some(last) = &mut self.last {
+            last.remove(&name);
+        }
         if self.live() {
             self.say(ToSupervisor::Unplace { name });
         }
@@ -148,7 +151,7 @@ impl BusSide {
                 let verdict = takeover.decide(now);
                 self.judged(verdict, now);
             }
-            Phase::Touching if self.seqs.is_some() && self.leases.passed() => {
+            Phase::Touching if self.last.is_some() && self.leases.passed() => {
                 self.sync();
                 self.deeds.push_back(Deed::Record);
                 self.tell_start();
@@ -203,7 +206,7 @@ impl BusSide {
         let incarnation = Some(self.hello.incarnation);
         let worker = self.worker().clone();
         tracing::info!(%worker, "ready");
-        let fact = WorkerFact { worker, change, reason, incarnation };
+        let fact = WorkerFact { worker, change, reason, incarnation, dropped: None };
         self.deeds.push_back(Deed::TellStart(fact));
     }
 }

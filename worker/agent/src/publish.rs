@@ -5,6 +5,8 @@
 //!   `DELIVERIES_MAX` at most. A report about the worker goes out alone, after all before it.
 //! - [`Publisher::through`] says a number only when every report up to it is on the bus, or made
 //!   void by a later report that is still waiting and will be told again.
+//! - What an earlier incarnation reported becomes events alone: how an instance stands now is for
+//!   this one to tell.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use dsbus_schema::event::{Event, Fact, Source};
-use dsbus_schema::ids::{Epoch, FleetName, InstanceId, WorkerName};
+use dsbus_schema::ids::{Epoch, FleetName, Incarnation, InstanceId, WorkerName};
 use dsbus_schema::status::Status;
 use dsbus_supervisor::protocol::{ProcessEvent, Report, Reported};
 use dsbus_supervisor::report::REPORTS_MAX;
@@ -80,11 +82,13 @@ struct Known {
     seq: u64,
 }
 
-/// The queue. It holds what the supervisor keeps, too, and is bounded by the supervisor's bound.
+/// The queue. It holds what the supervisor keeps, too, and the supervisor gives it no more than
+/// [`REPORTS_WINDOW`](dsbus_supervisor::protocol::REPORTS_WINDOW) at once.
 #[derive(Debug)]
 pub struct Publisher {
     fleet: FleetName,
     source: Source,
+    incarnation: Incarnation,
     queue: VecDeque<(u64, Stage)>,
     /// How many reports about an instance wait.
     waiting: HashMap<InstanceId, usize>,
@@ -97,11 +101,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Of a worker.
-    pub fn new(fleet: FleetName, worker: WorkerName) -> Publisher {
+    /// Of this incarnation of a worker.
+    pub fn new(fleet: FleetName, worker: WorkerName, incarnation: Incarnation) -> Publisher {
         Publisher {
             fleet,
             source: Source::Worker(worker),
+            incarnation,
             queue: VecDeque::new(),
             waiting: HashMap::new(),
             busy: HashSet::new(),
@@ -118,7 +123,7 @@ impl Publisher {
         if let Some(name) = about(&report) {
             *self.waiting.entry(name.clone()).or_default() += 1;
         }
-        // The supervisor keeps as many, and has dropped and counted what is older.
+        // No supervisor gives so many; should one, the oldest go, and it is told that they are done.
         let waits = |(_, stage): &(u64, Stage)| matches!(stage, Stage::Waiting(_));
         // Those before it are on their way, for as long as the bus is away.
         while self.queue.len() >= REPORTS_MAX
@@ -233,6 +238,9 @@ impl Publisher {
                     let ProcessEvent { id, time, fact } = *told;
                     event(id, time, Fact::Process(fact))
                 });
+                if status.incarnation != self.incarnation {
+                    return Delivery { number, name, event, entry: None };
+                }
                 let seq = self.known.get(&of).map_or(0, |known| known.seq);
                 let status = Arc::<Status>::from(status);
                 self.known.insert(of, Known { status: status.clone(), seq });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dsbus_client::{ConnectOptions, Item, Served};
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
-use dsbus_supervisor::protocol::{Hello, ToAgent, ToSupervisor};
+use dsbus_supervisor::protocol::{Hello, REPORTS_WINDOW, ToAgent, ToSupervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -25,6 +25,7 @@ use crate::facts::Watched;
 use crate::facts::look::Fixed;
 use crate::identity::Identity;
 use crate::link::Link;
+use crate::logs::Bulk;
 use crate::pings::Pings;
 use crate::probe::Prober;
 use crate::publish::Publisher;
@@ -32,6 +33,10 @@ use crate::{Config, Error};
 
 /// Messages of the supervisor that are taken at once; deadlines are looked at after so many.
 const SAID_AT_ONCE: usize = 256;
+
+/// The supervisor is told of so many published reports at once while there are more: each time it
+/// wakes up, notes it on disk, and gives more. Eight times so many may wait.
+const DONE_AT_ONCE: u64 = REPORTS_WINDOW as u64 / 8;
 
 /// Everything that can happen.
 enum Wake {
@@ -84,6 +89,8 @@ pub(crate) struct Agent {
     done: u64,
     /// No report will follow; publish what there is, and end.
     leaving: bool,
+    /// Before that, those who follow logs read them to their end: whether they have.
+    pub(crate) followed: Option<bool>,
 }
 
 /// Runs the agent of a worker until its supervisor says [`ToAgent::Bye`] and everything is
@@ -102,15 +109,17 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (asking, asked) = mpsc::channel(1);
     let (clear, clears) = mpsc::channel(CLEARS_MAX);
     let (pong, directory) = (me.pong(hello.supervisor_pid), PathBuf::from(&hello.directory));
-    let desk = Desk::new(pong, directory, asking, clear);
+    let user = drain::user(config.connect.user, &hello.worker);
+    let connect = ConnectOptions { user, ..config.connect };
+    let bulk = Bulk::new(connect.clone(), hello.worker.clone(), directory.clone());
+    let desk = Desk::new(pong, directory, asking, clear, bulk);
     desk.supervisor_answered(now);
     let mut errands = JoinSet::new();
-    let user = drain::user(config.connect.user, &hello.worker);
-    errands.spawn(errands::connect(ConnectOptions { user, ..config.connect }));
+    errands.spawn(errands::connect(connect));
     let agent = Agent {
         link,
         guards: guards(&hello),
-        publisher: Publisher::new(fleet, hello.worker.clone()),
+        publisher: Publisher::new(fleet, hello.worker.clone(), hello.incarnation),
         errands,
         online: None,
         childless: hello.children.is_empty(),
@@ -131,6 +140,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         prober: Prober::default(),
         done: 0,
         leaving: false,
+        followed: None,
     };
     agent.run().await
 }
@@ -243,7 +253,8 @@ impl Agent {
     fn settle(&mut self, now: BootTime) -> bool {
         self.guards.enforce(now);
         // One that does not read gets no more pings to read.
-        if let Some(number) = self.pings.due(self.side.ping_interval(), now)
+        let ping = self.pings.due(self.side.ping_interval(), now);
+        if let Some(number) = ping
             && self.link.idle()
         {
             self.link.say(ToSupervisor::Ping { number });
@@ -251,13 +262,29 @@ impl Agent {
         self.tick(now);
         self.publish();
         let through = self.publisher.through();
-        if through > self.done && self.link.say(ToSupervisor::Done { through }) {
+        let tell = ping.is_some() || self.publisher.idle() || through >= self.done + DONE_AT_ONCE;
+        if tell && through > self.done && self.link.say(ToSupervisor::Done { through }) {
             self.done = through;
         }
         self.leaving
             && self.publisher.idle()
             && self.recording.is_none()
+            && self.nobody_follows()
             && self.link.say(ToSupervisor::Finished)
+    }
+
+    fn nobody_follows(&mut self) -> bool {
+        if self.followed.is_none() {
+            let bulk = self.desk.bulk.clone();
+            self.followed = Some(!bulk.runs());
+            if bulk.runs() {
+                self.errands.spawn(async move {
+                    bulk.close().await;
+                    Done::Followed
+                });
+            }
+        }
+        self.followed == Some(true)
     }
 
     fn publish(&mut self) {

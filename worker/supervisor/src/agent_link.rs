@@ -281,6 +281,11 @@ impl AgentLink {
         }
     }
 
+    /// How many bytes wait for the agent to read; `None` when there is no agent.
+    pub(crate) fn unsent(&self) -> Option<usize> {
+        self.agent.as_ref().map(|agent| agent.unsent.len())
+    }
+
     /// Writes what waits, as far as the agent reads: once for all that one turn of the loop said.
     pub(crate) fn flush(&mut self) {
         let Some(agent) = &mut self.agent else { return };

@@ -76,6 +76,17 @@ pub struct Settings {
     /// Limit of open files that children get. The worker's own may be greater, since it needs some
     /// for each child; `None` is the worker's own.
     pub nofile: Option<Rlimit>,
+    /// What runs event listeners; without it the worker cannot.
+    pub bridge: Option<Bridge>,
+}
+
+/// What runs event listeners of Supervisor's kind, and where it finds the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its first words (`dsbus listen`); what to listen to, and the listener, come after them.
+    pub command: Vec<String>,
+    /// Variables that it has and that no program changes.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for Settings {
@@ -94,6 +105,7 @@ impl Default for Settings {
             syslog: PathBuf::from("/dev/log"),
             compressor: Vec::new(),
             nofile: None,
+            bridge: None,
         }
     }
 }

@@ -26,7 +26,6 @@ use crate::home::Home;
 use crate::notify::NotifySocket;
 use crate::output::{self, Outputs};
 use crate::poller::{Poller, Ready};
-use crate::protocol::ToAgent;
 use crate::questions::Questions;
 use crate::report::Reports;
 use crate::sockets::Sockets;
@@ -87,6 +86,8 @@ struct Driver {
     binaries: Binaries,
     binaries_source: Option<u64>,
     reports: Reports,
+    /// The agent was told that no report will follow.
+    bye_said: bool,
     agent: AgentLink,
     /// Placements that are not acted on yet.
     orders: Orders,
@@ -113,6 +114,10 @@ pub fn run(config: Config) -> Result<u8, Fatal> {
     spawn::keep_descriptors_private();
     let incarnation = Incarnation(Uuid::now_v7());
     let home = Home::open(&config.directory, incarnation)?;
+    let reports = Reports::open(&home.reports(&config.fleet, &config.worker));
+    if !reports.is_empty() {
+        tracing::info!("{} reports of an earlier run wait for the bus", reports.waiting());
+    }
     let poller = Poller::new()?;
     spawn::adopt_orphans();
     tracing::info!("worker {} starts in {}", config.worker, home.path().display());
@@ -137,7 +142,8 @@ pub fn run(config: Config) -> Result<u8, Fatal> {
         sockets: Sockets::default(),
         binaries: Binaries::default(),
         binaries_source: None,
-        reports: Reports::default(),
+        reports,
+        bye_said: false,
         orders: Orders::default(),
         wanted: VecDeque::new(),
         starts: 0,
@@ -220,13 +226,12 @@ impl Driver {
         if self.ending == Ending::Stopping && self.table.childless() && self.children.is_empty() {
             tracing::info!("no child is left");
             self.worker_event(WorkerChange::Stopped, None);
-            self.agent.send(&ToAgent::Bye);
             self.ending = Ending::Bye(now.boot + LAST_WORDS_MAX);
         }
         if let Ending::Bye(until) = self.ending
             && now.boot >= until
         {
-            tracing::warn!("the agent could not publish everything in time");
+            tracing::warn!("the agent could not publish everything in time; the next run will");
             self.ending = Ending::Done;
         }
     }
@@ -246,7 +251,7 @@ impl Driver {
         };
         let linger = self.children.deadline(now.boot);
         let busy = !self.backlog.is_empty() || !self.orders.is_empty() || !self.wanted.is_empty();
-        let busy = busy.then_some(now.boot);
+        let busy = (busy || self.reports_busy()).then_some(now.boot);
         let agent = Some(self.agent.deadline());
         let errands = self.errands.deadline();
         let binaries = self.binaries.deadline();

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
-use dsbus_schema::program::{CAPABILITIES, CGROUP, Capability, Facility};
+use dsbus_schema::program::{CAPABILITIES, CGROUP, Capability, EVENT_LISTENERS, Facility};
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::cgroup::{self, CgroupRoot};
@@ -115,7 +115,7 @@ impl Machine {
 }
 
 /// What a worker on this machine can do for a child, in the words of `ProgramSpec::needs`.
-pub(crate) fn facilities(machine: &Machine) -> Vec<Facility> {
+pub(crate) fn facilities(machine: &Machine, settings: &Settings) -> Vec<Facility> {
     let of = machine.capabilities;
     let cgroups = machine.cgroups.as_ref();
     let has = |controller: fn(&CgroupRoot) -> bool| cgroups.is_some_and(controller);
@@ -129,6 +129,7 @@ pub(crate) fn facilities(machine: &Machine) -> Vec<Facility> {
         ("negative nice", nice),
         ("negative oom_score_adj", of.effective("SYS_RESOURCE")),
         (CGROUP, cgroups.is_some()),
+        (EVENT_LISTENERS, settings.bridge.is_some()),
     ];
     let fixed = fixed.into_iter().filter(|(_, is)| *is).map(|(name, _)| name.to_owned());
     let given = (0..u8::MAX)
@@ -141,6 +142,7 @@ pub(crate) fn facilities(machine: &Machine) -> Vec<Facility> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Bridge;
 
     #[test]
     fn sets_are_read_as_the_kernel_writes_them() {
@@ -156,14 +158,18 @@ mod tests {
     #[test]
     fn a_worker_without_rights_promises_nothing() {
         let poor = Machine { nice_min: 20, ..Machine::default() };
-        assert_eq!(facilities(&poor), Vec::<Facility>::new());
+        let without = Settings::default();
+        assert_eq!(facilities(&poor, &without), Vec::<Facility>::new());
+        let bridge = Bridge { command: Vec::new(), environment: Vec::new() };
+        let with = Settings { bridge: Some(bridge), ..Settings::default() };
+        assert_eq!(facilities(&poor, &with), [EVENT_LISTENERS]);
         let some = Machine {
             capabilities: Capabilities { effective: 0, permitted: 0x400, bounding: 0x400 },
             ..poor
         };
-        assert_eq!(facilities(&some), ["capability NET_BIND_SERVICE"]);
+        assert_eq!(facilities(&some, &without), ["capability NET_BIND_SERVICE"]);
         let nice = Machine { nice_min: -20, ..Machine::default() };
-        assert_eq!(facilities(&nice), ["negative nice"]);
+        assert_eq!(facilities(&nice, &without), ["negative nice"]);
     }
 
     #[test]
@@ -173,7 +179,7 @@ mod tests {
         let machine = Machine::find(&settings, &fleet, &worker, Path::new("/x"));
         assert_eq!(machine.cgroup_trouble, None);
         assert!(!machine.host.is_empty());
-        let found = facilities(&machine);
+        let found = facilities(&machine, &settings);
         assert_eq!(found.iter().any(|name| name == "user"), machine.uid == 0);
         assert!(!found.iter().any(|name| name == CGROUP));
     }

@@ -46,7 +46,7 @@ fn strange() -> io::Error {
 ///
 /// # Errors
 /// When it cannot be opened, or a link of somebody else is in its place.
-pub(crate) fn open_trusted(path: &Path, options: &OpenOptions) -> io::Result<File> {
+pub fn open_trusted(path: &Path, options: &OpenOptions) -> io::Result<File> {
     let mut options = options.clone();
     options.custom_flags(UNHURRIED | libc::O_NOFOLLOW);
     let mut path = path.to_owned();

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::call::Channel;
-use dsbus_schema::ids::{Incarnation, InstanceId};
+use dsbus_schema::ids::{FleetName, Incarnation, InstanceId, WorkerName};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::process::leftovers;
@@ -61,6 +61,12 @@ impl Home {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Directory of the reports that wait for the bus. A worker of another name, or of another
+    /// fleet, may not publish them, and begins with a directory of its own.
+    pub(crate) fn reports(&self, fleet: &FleetName, worker: &WorkerName) -> PathBuf {
+        self.path.join("reports").join(format!("{fleet}.{worker}"))
     }
 
     /// Directory of an instance.

@@ -21,6 +21,7 @@ pub mod fence;
 mod files;
 mod home;
 pub mod instance;
+pub mod marks;
 mod notify;
 mod output;
 mod poller;
@@ -34,8 +35,9 @@ mod streams;
 pub mod table;
 mod users;
 
-pub use config::{CapacityChoice, CgroupChoice, Config, Owner, Settings};
+pub use config::{Bridge, CapacityChoice, CgroupChoice, Config, Owner, Settings};
 pub use driver::run;
+pub use files::open_trusted;
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;
 

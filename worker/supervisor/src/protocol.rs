@@ -3,15 +3,16 @@
 //!
 //! The supervisor's word on children is final; the agent's word on leases and placements is. All
 //! reports are numbered, and kept until the agent says that the bus has them, so that an agent may
-//! die at any moment and its successor loses none.
+//! die at any moment and its successor loses none. An agent is given [`REPORTS_WINDOW`] at a time.
 
 use std::time::Duration;
 
 use dsbus_schema::event::{Fact, ProcessFact, WorkerFact};
-use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Facility;
+use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use dsbus_schema::worker::{Capacity, Labels};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,13 @@ pub const LINE_BYTES_MAX: usize = 4 << 20;
 /// supervisor need not ask whether it lives. Each ping wakes both sides up, and is most of what they
 /// do at rest.
 pub const AGENT_PINGS: Duration = Duration::from_millis(800);
+
+/// Most reports that an agent is given and has not said [`ToSupervisor::Done`] for; then it is given
+/// no more. Enough that 64 are on their way to the bus at once whatever the others wait for; the
+/// rest waits on the supervisor's disk, and in no one's memory.
+pub const REPORTS_WINDOW: usize = 2048;
+/// Most bytes of them.
+pub const REPORTS_WINDOW_BYTES: usize = 4 << 20;
 
 /// What the supervisor says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,7 +89,7 @@ pub enum ToAgent {
         /// By what, for people.
         reason: String,
     },
-    /// No child is left, and no report will follow those already sent: publish them, answer
+    /// No child is left, and no report will follow those already given: publish them, answer
     /// [`ToSupervisor::Finished`] and exit.
     Bye,
 }
@@ -304,7 +312,52 @@ pub struct Order {
     pub name: InstanceId,
     /// Its placement.
     pub placement: Placement,
-    /// `seq` of the last event that an earlier incarnation of this worker published under this
-    /// epoch; 0 when there is none. Events go on from there without a gap.
+    /// The last event that an earlier incarnation of this worker published about it. Events of its
+    /// epoch go on from there without a gap.
+    #[serde(default)]
+    pub last: Option<LastEvent>,
+}
+
+/// What an event said of an instance, as far as it matters when no later one is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastEvent {
+    /// Identity of the program.
+    pub id: ProgramId,
+    /// Its group, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<ProgramName>,
+    /// Name of the copy, where the program gives its copies names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Its number under the epoch.
     pub seq: u64,
+    /// Revision of the spec.
+    pub revision: u64,
+    /// The state.
+    pub state: State,
+    /// The child it was about.
+    pub pid: Option<i32>,
+}
+
+impl LastEvent {
+    /// Of an event.
+    pub fn of(fact: &ProcessFact) -> LastEvent {
+        let ProcessFact { id, epoch, seq, revision, state, pid, .. } = *fact;
+        let (group, process) = (fact.group.clone(), fact.process.clone());
+        LastEvent { id, group, process, epoch, seq, revision, state, pid }
+    }
+
+    /// Of the status that tells of it.
+    pub fn of_status(status: &Status) -> LastEvent {
+        let Status { id, epoch, seq, revision, state, pid, .. } = *status;
+        LastEvent { id, group: None, process: None, epoch, seq, revision, state, pid }
+    }
+
+    /// The later one; of the same, the first.
+    pub fn later(one: Option<LastEvent>, other: Option<LastEvent>) -> Option<LastEvent> {
+        let number = |last: &Option<LastEvent>| last.as_ref().map(|last| (last.epoch, last.seq));
+        if number(&other) > number(&one) { other } else { one }
+    }
 }

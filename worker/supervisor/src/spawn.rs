@@ -6,6 +6,7 @@
 mod agent;
 mod env_file;
 mod environment;
+mod event_listener;
 mod executable;
 mod failure;
 mod inside;
@@ -24,7 +25,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use dsbus_schema::ids::{Epoch, FleetName, Incarnation, InstanceId, WorkerName};
+use dsbus_schema::ids::{Epoch, FleetName, Incarnation, InstanceId, ProgramId, WorkerName};
 use dsbus_schema::program::expand::{Variables, expand};
 use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec, Rlimit};
 
@@ -47,6 +48,8 @@ pub(crate) use reserve::Reserve;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Who<'a> {
     pub(crate) name: &'a InstanceId,
+    /// Identity of the program.
+    pub(crate) id: ProgramId,
     pub(crate) epoch: Epoch,
     pub(crate) worker: &'a WorkerName,
     pub(crate) fleet: &'a FleetName,
@@ -69,7 +72,7 @@ pub(crate) struct Spawned {
     pub(crate) stdout: PipeReader,
     /// `None` when it goes where standard output goes.
     pub(crate) stderr: Option<PipeReader>,
-    /// The file that was executed.
+    /// The file that was executed; of an event listener the one that its bridge executes.
     pub(crate) executable: PathBuf,
     /// That file has a set-user-ID or set-group-ID bit: the kernel takes the parent-death signal
     /// from such a process, so it outlives a supervisor that is killed until its agent kills it, or
@@ -110,7 +113,8 @@ pub(crate) fn child(
     cgroup: Option<&Cgroup>,
 ) -> Result<Spawned, String> {
     let argv = spec.argv().map_err(|why| format!("command {why}"))?;
-    let draft = Draft::new(spec, who, known, &argv)?;
+    let mut draft = Draft::new(spec, who, known, &argv)?;
+    let bridged = draft.bridge()?;
     let (stdout, out) = pipe()?;
     let (stderr, err) = if spec.redirect_stderr { None } else { Some(pipe()?) }.unzip();
     let (null, files) = (who.machine.reserve.null()?, draft.extra_files()?);
@@ -134,7 +138,8 @@ pub(crate) fn child(
         pids.push("WATCHDOG_PID");
     }
     let (pid, executable) = draft.start(&sources, &variables, &pids, cgroup)?;
-    Ok(Spawned { pid, stdout, stderr, executable: executable.path, setid: executable.setid })
+    let path = bridged.unwrap_or(executable.path);
+    Ok(Spawned { pid, stdout, stderr, executable: path, setid: executable.setid })
 }
 
 /// Starts a command beside a child: as the same user, in the same directory and environment, with
@@ -207,6 +212,23 @@ impl<'a> Draft<'a> {
         Ok(Draft { spec, who, known, account, environment, argv, directory })
     }
 
+    /// Puts the bridge before an event listener; gives the file of the listener itself.
+    fn bridge(&mut self) -> Result<Option<PathBuf>, String> {
+        let Some(listener) = &self.spec.eventlistener else { return Ok(None) };
+        let executable = self.executable()?;
+        let argv = std::mem::take(&mut self.argv);
+        self.argv = event_listener::bridge(self.spec, listener, self.who, argv)?;
+        let given = self.who.settings.bridge.iter().flat_map(|bridge| &bridge.environment);
+        self.environment.extend(given.map(|(name, value)| (name.into(), value.into())));
+        Ok(Some(executable.path))
+    }
+
+    fn executable(&self) -> Result<executable::Executable, String> {
+        let word = self.argv.first().ok_or("command is missing: say what to run")?;
+        let path = self.environment.get(OsStr::new("PATH")).map(AsRef::as_ref);
+        executable::find(word, path, &self.directory)
+    }
+
     fn start(
         mut self,
         sources: &[Source<'_>],
@@ -219,9 +241,7 @@ impl<'a> Draft<'a> {
         for name in pids {
             self.environment.remove(OsStr::new(name));
         }
-        let word = self.argv.first().ok_or("command is missing: say what to run")?;
-        let path = self.environment.get(OsStr::new("PATH")).map(AsRef::as_ref);
-        let executable = executable::find(word, path, &self.directory)?;
+        let executable = self.executable()?;
         // Behind the three that every process has come those of `listen`, from 3 on as
         // sd_listen_fds(3) wants it, and then other files.
         let (sources, descriptors): (Vec<_>, Vec<_>) = sources.iter().cloned().unzip();

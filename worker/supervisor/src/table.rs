@@ -52,7 +52,9 @@ impl Table {
     /// A placement is new or changed; `files` is where the output of its children can be read.
     #[must_use]
     pub fn place(&mut self, order: Order, files: Files, now: Now) -> Effects {
-        let Order { name, placement, seq } = order;
+        let Order { name, placement, last } = order;
+        let last = last.filter(|last| last.epoch == placement.epoch);
+        let seq = last.map_or(0, |last| last.seq);
         let highest = self.epochs.entry(name.clone()).or_default();
         if placement.epoch < *highest {
             let (epoch, highest) = (placement.epoch, *highest);
@@ -129,6 +131,13 @@ impl Table {
         names.sort_by_key(|name| self.instances.get(name).map(|i| -i64::from(i.spec().priority)));
         let tell = |name: &InstanceId| self.handle(name, Input::Shutdown { fence }, now);
         names.iter().flat_map(tell).collect()
+    }
+
+    /// Tells how every instance stands.
+    #[must_use]
+    pub fn tell_all(&self) -> Effects {
+        let told = |(name, instance): (&InstanceId, &Instance)| (name.clone(), instance.tell());
+        self.instances.iter().map(told).collect()
     }
 
     /// Time has passed.

@@ -7,6 +7,8 @@ use crate::Error;
 
 /// Longest name of a consumer.
 const NAME_MAX: usize = 64;
+/// Room for less than this part of what may be held is not worth a pull.
+const LITTLE: u16 = 8;
 /// `err_code` of `JetStream` that is electing a leader.
 const UNAVAILABLE: u64 = 10008;
 /// Status of a pull by one who is not, or not any more, the one who reads.
@@ -46,6 +48,16 @@ impl DurableOptions {
             return Ok(());
         }
         Err(Error::malformed(&self.name, "must be 1 to 64 letters, digits, _ and -"))
+    }
+
+    /// How many events one who has some already, and may hold so many, pulls now. None while there is little
+    /// room: a pull for each event costs more than it brings. One that reads alone says by a pull
+    /// that it lives, when the last one is `old`.
+    pub(super) fn room(&self, most: u16, has: usize, old: bool) -> Option<usize> {
+        let most = self.window.get().min(most).max(1);
+        let room = usize::from(most).saturating_sub(has);
+        let worth = room >= usize::from(most / LITTLE).max(1);
+        (worth || (old && self.share == Share::One)).then_some(room.max(1))
     }
 
     /// The configuration of the consumer, but for where it begins.
@@ -96,9 +108,12 @@ impl Begin {
 pub(super) fn adapted(there: &Value, wanted: &Value) -> Option<Value> {
     let mut config = there.clone();
     let (new, old) = (wanted.as_object()?, config.as_object_mut()?);
-    for filter in ["filter_subject", "filter_subjects"] {
-        if !new.contains_key(filter) {
-            old.remove(filter);
+    // Of these it has some and not others, by how it is asked for.
+    let optional = ["filter_subject", "filter_subjects"];
+    let shared = ["priority_groups", "priority_policy", "priority_timeout"];
+    for key in optional.into_iter().chain(shared) {
+        if !new.contains_key(key) {
+            old.remove(key);
         }
     }
     old.extend(new.iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -124,6 +139,7 @@ pub(super) fn is_final(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZeroU16;
 
     #[test]
     fn statuses_end_a_pull_or_the_consumer() {
@@ -134,6 +150,32 @@ mod tests {
         assert_eq!(after(409, "Consumer Deleted"), Pull::Lost);
         assert_eq!(after(409, "Leadership Change"), Pull::Lost);
         assert_eq!(after(503, "No Responders"), Pull::Lost);
+    }
+
+    #[test]
+    fn there_is_a_pull_where_there_is_room_worth_one() {
+        let of = |share, window| DurableOptions {
+            name: "x".to_owned(),
+            subjects: Vec::new(),
+            begin: Begin::All,
+            share,
+            window: NonZeroU16::new(window).unwrap(),
+        };
+        let (one, many) = (of(Share::One, 80), of(Share::Many, 80));
+        for (most, has, room) in [
+            (80, 0, Some(80)),
+            (80, 70, Some(10)),
+            (80, 71, None),
+            (2, 0, Some(2)),
+            (2, 1, Some(1)),
+            (2, 2, None),
+            (0, 0, Some(1)),
+            (1000, 0, Some(80)),
+        ] {
+            assert_eq!(many.room(most, has, true), room, "{most} {has}");
+            assert_eq!(one.room(most, has, false), room, "{most} {has}");
+        }
+        assert_eq!(one.room(80, 80, true), Some(1), "it says that it lives");
     }
 
     #[test]
@@ -148,5 +190,11 @@ mod tests {
         let now = adapted(&there, &wanted).unwrap();
         assert_eq!((&now["filter_subject"], &now["filter_subjects"]), (&json!("a"), &Value::Null));
         assert_eq!(now["deliver_policy"], "new");
+        // One that was read by one, and is shared now.
+        let mut alone = wanted.clone();
+        alone["priority_policy"] = "pinned_client".into();
+        alone["priority_groups"] = json!([GROUP]);
+        assert_eq!(adapted(&alone, &wanted), Some(wanted.clone()));
+        assert_eq!(adapted(&wanted, &alone), Some(alone));
     }
 }

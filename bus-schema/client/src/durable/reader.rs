@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{HeaderValue, Message, StatusCode, Subscriber};
@@ -24,8 +25,7 @@ pub(super) const NO_CONSUMER: u64 = 10014;
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a pull waits for events; well below [`super::STAND_BY`], which pulls keep off.
 const PULL: Duration = Duration::from_secs(2);
-/// How often a pull that has nothing to deliver says that it lives: NATS wants at most half of
-/// [`PULL`].
+/// How often a pull without a delivery says that it lives: NATS wants at most half of [`PULL`].
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A pull that is silent for longer is gone.
 const SILENCE_MAX: Duration = Duration::from_millis(2500);
@@ -37,6 +37,8 @@ const WORKING_EVERY: Duration = Duration::from_secs(1);
 const ASK_FIRST: Duration = Duration::from_millis(2);
 /// And how long after that again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// What is settled within this is said in one write, while more is held.
+const TOGETHER: Duration = Duration::from_millis(1);
 /// For saying the last words.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
@@ -54,8 +56,6 @@ pub(super) struct Reader {
     ask_at: Instant,
     /// When the stream was made that we read.
     created: Option<String>,
-    /// It was reached before, so that what fails now is no mistake of ours.
-    reached: bool,
     /// The last complaint, which is made once only.
     complaint: Option<Error>,
 }
@@ -92,7 +92,6 @@ impl Reader {
             pin: None,
             ask_at: Instant::now(),
             created: None,
-            reached: false,
             complaint: None,
         }
     }
@@ -109,7 +108,8 @@ impl Reader {
             let end = match opened {
                 Ok(Some(at)) => self.read(at, &mut changes, &heard, &mut closed).await,
                 Ok(None) => End::Lost,
-                Err(error) if !self.reached && is_final(&error) => {
+                // What was reached before fails now by no mistake of ours.
+                Err(error) if !*self.shared.opened.borrow() && is_final(&error) => {
                     // Whoever listens hears it; and if nobody does, nobody needs to.
                     drop(heard.send(Err(error)).await);
                     return;
@@ -162,7 +162,7 @@ impl Reader {
         }
         let inbox = self.bus.client().new_inbox();
         let subscriber = self.bus.client().subscribe(inbox.clone()).await;
-        self.reached = true;
+        self.shared.opened.send_replace(true);
         self.complaint = None;
         subscriber.map(|subscriber| Some((inbox, subscriber))).map_err(|_| Error::Disconnected)
     }
@@ -187,17 +187,20 @@ impl Reader {
         let shared = self.shared.clone();
         let mut working = interval(WORKING_EVERY);
         working.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // How many events the pull may still deliver, and when it was sent.
-        let (mut wanted, mut pulled) = (0, Instant::now());
-        let mut silent_until = pulled + SILENCE_MAX;
+        // How many events the pull may still deliver, when it was sent, and until when it may be silent.
+        let (mut wanted, mut pulled, mut silent_until) = (0, Instant::now(), Instant::now());
         loop {
-            if wanted == 0 {
-                (wanted, pulled) = (self.room(), Instant::now());
+            if wanted == 0
+                && let Some(room) = self.due(pulled)
+            {
+                (wanted, pulled) = (room, Instant::now());
                 silent_until = pulled + SILENCE_MAX;
                 if !self.pull(&inbox, wanted).await {
                     return End::Lost;
                 }
             }
+            // Without a pull there is nothing to hear.
+            let until = if wanted == 0 { Instant::now() + SILENCE_MAX } else { silent_until };
             let message = tokio::select! {
                 () = heard.closed() => return End::Dropped,
                 _ = &mut *closed => {
@@ -215,7 +218,8 @@ impl Reader {
                     self.say(words.into()).await;
                     continue;
                 }
-                message = timeout_at(silent_until, subscriber.next()) => message,
+                () = sleep_until(pulled + PULL), if wanted == 0 && self.pin.is_some() => continue,
+                message = timeout_at(until, subscriber.next()) => message,
                 () = sleep_until(self.ask_at), if self.has_gathered() => {
                     if self.gather(heard).await.is_err() {
                         return End::Dropped;
@@ -272,9 +276,10 @@ impl Reader {
         Ok(())
     }
 
-    /// How many events may be pulled. One at least: the pull also says that we are still there.
-    fn room(&self) -> usize {
-        usize::from(self.options.window.get()).saturating_sub(self.shared.lock().len()).max(1)
+    /// How many events are to be pulled now.
+    fn due(&self, pulled: Instant) -> Option<usize> {
+        let most = self.shared.hold.load(Ordering::Relaxed);
+        self.options.room(most, self.shared.lock().len(), pulled.elapsed() >= PULL)
     }
 
     /// Asks for so many events. Whether that could be sent.
@@ -343,8 +348,11 @@ impl Reader {
         }
     }
 
-    /// Says what is to be said of events that were settled.
+    /// Says what is to be said of events that were settled; together, while there are more to come.
     async fn say_all(&self) {
+        if self.shared.lock().len() > 0 {
+            sleep(TOGETHER).await;
+        }
         let words = self.shared.lock().words();
         let unsaid = self.say(words).await;
         self.shared.lock().unsaid(unsaid);

@@ -173,7 +173,7 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
     let answer = |request: WorkerRequest| {
         let answer = match request.verb {
             WorkerVerb::Ping => Ok(json!("pong")),
-            WorkerVerb::Log | WorkerVerb::Clear => Err(Refusal::silent()),
+            WorkerVerb::Log | WorkerVerb::LogBulk | WorkerVerb::Clear => Err(Refusal::silent()),
         };
         std::future::ready(answer)
     };
@@ -184,6 +184,53 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
     drop(serving);
     wait_for_async("nobody", PATIENCE, async || {
         (call().await == Err(Error::NoResponders)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_of_one_verb_are_taken_over_a_connection_of_their_own() {
+    let server = NatsServer::start();
+    let (bus, other) = (connect(&server).await, connect(&server).await);
+    assert_eq!(other.payload_max(), 1 << 20);
+    let worker = WorkerName::parse("w1").unwrap();
+    let call = async |body: Value| {
+        bus.call_worker::<_, Value>(&worker, WorkerVerb::LogBulk, &body, PATIENCE).await
+    };
+    assert_eq!(call(json!({})).await, Err(Error::NoResponders));
+    let mut calls = other.take_calls(&worker, WorkerVerb::LogBulk).await.unwrap();
+    let answering = tokio::spawn(async move {
+        while let Some(call) = calls.next().await {
+            match call.read::<Value>() {
+                Ok(asked) if asked["n"] == 1 => {
+                    let text = "x".repeat(900_000);
+                    call.answer(serde_json::to_vec(&text).unwrap()).await;
+                }
+                Ok(_) => call.refuse(Refusal::new(503, "too many\ncalls")).await,
+                Err(refusal) => call.refuse(refusal).await,
+            }
+        }
+    });
+    // A refusal says that they are heard.
+    let refused = Error::Refused { code: 503, text: "too many\ncalls".into(), problems: vec![] };
+    wait_for_async("a refusal", PATIENCE, async || {
+        (call(json!({"n": 2})).await == Err(refused.clone())).then_some(())
+    })
+    .await;
+    let large = call(json!({"n": 1})).await.unwrap();
+    assert_eq!(large.as_str().unwrap().len(), 900_000);
+    match call(json!({"version": 2})).await {
+        Err(Error::Refused { code: 400, text, .. }) => {
+            assert!(text.contains("version 2"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    answering.abort();
+    let (verb, short) = (WorkerVerb::LogBulk, Duration::from_millis(300));
+    wait_for_async("nobody", PATIENCE, async || {
+        // The first one may come before it is known that nobody hears it.
+        let answer = bus.call_worker::<_, Value>(&worker, verb, &json!({}), short).await;
+        (answer == Err(Error::NoResponders)).then_some(())
     })
     .await;
 }

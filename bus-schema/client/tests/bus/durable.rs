@@ -168,6 +168,53 @@ async fn no_more_are_delivered_than_the_window_holds() {
 }
 
 #[tokio::test]
+async fn what_is_stored_once_it_is_there_is_heard() {
+    let (_server, bus) = fleet().await;
+    tell(&bus, 1..=5).await;
+    let new = DurableOptions { begin: Begin::New, ..options(&bus, Share::One, 8) };
+    let mut reader = bus.durable(new);
+    tokio::time::timeout(DEADLINE, reader.opened()).await.expect("the consumer is there");
+    tell(&bus, 6..=6).await;
+    assert_eq!(take(&mut reader, 1).await, first([6]));
+}
+
+#[tokio::test]
+async fn what_a_slow_reader_leaves_another_one_takes() {
+    let (_server, bus) = fleet().await;
+    let share = options(&bus, Share::Many, 50);
+    let mut slow = bus.durable(share.clone());
+    slow.hold(NonZeroU16::new(2).unwrap());
+    tell(&bus, 1..=1).await;
+    take(&mut slow, 1).await;
+    tell(&bus, 2..=40).await;
+    let held = [next(&mut slow).await, next(&mut slow).await];
+    let mut quick = bus.durable(share);
+    // All but what is held, and what was on its way before the limit was known.
+    let mut seqs: Vec<u64> = take(&mut quick, 37).await.into_iter().map(|(seq, _)| seq).collect();
+    seqs.extend(held.map(|heard| heard.seq));
+    seqs.sort_unstable();
+    assert_eq!(seqs, (2..=40).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn a_consumer_that_was_read_by_one_can_be_shared_and_back() {
+    let (_server, bus) = fleet().await;
+    tell(&bus, 1..=10).await;
+    let mut seqs = Vec::new();
+    for share in [Share::One, Share::Many, Share::One] {
+        let mut reader = bus.durable(options(&bus, share, 8));
+        seqs.extend(take(&mut reader, 3).await);
+        reader.close().await;
+    }
+    // What was pulled and not taken was given back.
+    let seqs: Vec<u64> = seqs.into_iter().map(|(seq, _)| seq).collect();
+    let mut sorted = seqs.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), 9, "{seqs:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_restarts_costs_nothing_and_doubles_nothing() {
     let (mut server, bus) = fleet().await;
     tell(&bus, 1..=50).await;

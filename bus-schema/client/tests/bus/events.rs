@@ -18,7 +18,8 @@ pub(crate) fn event(
 ) -> (Source, Event) {
     let worker = WorkerName::parse(worker).unwrap();
     let source = Source::Worker(worker.clone());
-    let fact = Fact::Worker(WorkerFact { worker, change, reason: None, incarnation: None });
+    let fact =
+        Fact::Worker(WorkerFact { worker, change, reason: None, incarnation: None, dropped: None });
     let time = Timestamp::from_unix_nanos(1_790_000_000_000_000_000);
     let event = Event::new(bus.fleet(), &source, Uuid::from_u128(number), time, fact);
     (source, event)
@@ -65,6 +66,9 @@ async fn a_watch_begins_where_it_is_told() {
         (w3, From::Last(4), vec![21, 24, 27, 30]),
         (w3, From::Last(100), (1..=10).map(|i| i * 3).collect()),
         (w3, From::Time(Timestamp::from_unix_nanos(0)), (1..=10).map(|i| i * 3).collect()),
+        (&all, From::Sequence(29), vec![29, 30]),
+        (w3, From::Sequence(25), vec![27, 30]),
+        (w3, From::Sequence(31), vec![]),
     ] {
         let seen = initial(&mut bus.watch_events(subject, from, "t")).await;
         let seqs: Vec<_> = seen.iter().map(|e| e.seq).collect();

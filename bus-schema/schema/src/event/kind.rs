@@ -199,6 +199,24 @@ impl Kind {
         }
     }
 
+    /// Whether its events come from a user, who stands in their subject in the place of an index.
+    pub fn has_user(self) -> bool {
+        match self {
+            Kind::Command | Kind::User => true,
+            Kind::Process
+            | Kind::Placement
+            | Kind::Worker
+            | Kind::Notice
+            | Kind::Output
+            | Kind::Rollout
+            | Kind::Program
+            | Kind::Group
+            | Kind::Scheduler
+            | Kind::Tick
+            | Kind::Listener => false,
+        }
+    }
+
     /// Whether its events can name a group.
     pub fn has_group(self) -> bool {
         match self {

@@ -63,7 +63,12 @@ pub(super) const WORKER: &[TypeInfo] = &[
     on("NAME_TAKEN", "Another worker holds its name; this one ends."),
     on(
         "EVENTS_DROPPED",
-        "The bus was away for so long that events had to be dropped; they are counted.",
+        "The bus was away for so long that events had to be dropped; `dropped` says how many.",
+    ),
+    on(
+        "EVENTS_UNSAVED",
+        "Events that wait for the bus cannot be written to the worker's disk, and would be lost \
+         with its process.",
     ),
     on("REFUSED", "It was told to run something that it must not, and does not."),
     on("CORDONED", "Somebody asked that it takes no new instances."),
@@ -157,7 +162,7 @@ pub(super) const LISTENER: &[TypeInfo] = &[
         "It left the protocol of event listeners, and is started anew; its event comes again.",
     ),
     on("DIED", "It ended while it had an event, which comes again."),
-    on("REJECTED", "It rejected an event (`RESULT FAIL`), which comes again."),
+    on("REJECTED", "It has rejected an event (`RESULT FAIL`) several times; it comes again."),
     on("ACCEPTED", "It has taken an event that it had rejected before."),
     on("DEAD_LETTER", "Something could not be delivered, and is kept among the dead letters."),
     on("DROPPED", "Events were left out: its queue was full, or they had left the stream."),

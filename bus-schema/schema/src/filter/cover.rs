@@ -27,12 +27,25 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn subject(&self, fleet: &FleetName) -> String {
         let Tokens { source, kind, program, index, name } = self;
+        if [source, *kind, program, index, name].iter().all(|token| *token == ANY) {
+            return subject::events(fleet);
+        }
         subject::event_tokens(fleet.as_str(), source, kind, program, index, name)
     }
+}
 
-    pub(super) fn is_everything(&self) -> bool {
-        let Tokens { source, kind, program, index, name } = self;
-        [source, *kind, program, index, name].iter().all(|token| *token == ANY)
+/// The tokens that all have in common; any, where they differ.
+pub(super) fn one(all: &[Tokens]) -> Tokens {
+    fn common<'a>(mut tokens: impl Iterator<Item = &'a str>) -> &'a str {
+        let first = tokens.next().unwrap_or(ANY);
+        if tokens.all(|token| token == first) { first } else { ANY }
+    }
+    Tokens {
+        source: common(all.iter().map(|tokens| tokens.source.as_str())).to_owned(),
+        kind: common(all.iter().map(|tokens| tokens.kind)),
+        program: common(all.iter().map(|tokens| tokens.program.as_str())).to_owned(),
+        index: common(all.iter().map(|tokens| tokens.index.as_str())).to_owned(),
+        name: common(all.iter().map(|tokens| tokens.name.as_str())).to_owned(),
     }
 }
 

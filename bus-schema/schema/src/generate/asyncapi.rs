@@ -3,13 +3,15 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::channels::{Channel, Usage, channels};
+use super::channels::{Channel, Usage, channels, event_name};
 use super::messages::MESSAGES;
+use super::{Examples, bus, fields};
+use crate::event::Kind;
 use crate::version;
 
 /// The whole document. Operations are told from the fleet's side: it receives commands and sends
 /// events.
-pub(super) fn document() -> Value {
+pub(super) fn document(examples: &Examples) -> Value {
     let channels = channels().unwrap_or_default();
     let mut said = Map::new();
     let mut operations = Map::new();
@@ -31,7 +33,7 @@ pub(super) fn document() -> Value {
         "defaultContentType": "application/json",
         "channels": said,
         "operations": operations,
-        "components": components(),
+        "components": components(examples),
     })
 }
 
@@ -59,14 +61,22 @@ fn channel_object(channel: &Channel) -> Value {
         Usage::Answers { request: None, .. } => {
             messages.insert("empty".to_owned(), message_reference("empty"));
         }
+        Usage::Tells(kind) => {
+            messages.insert(event_name(kind), message_reference(&event_name(kind)));
+        }
     }
     let mut object = json!({
         "address": channel.address,
         "description": channel.about,
         "messages": messages,
     });
-    let parameters: Map<String, Value> =
+    let mut parameters: Map<String, Value> =
         parameter_names(&channel.address).map(|n| (n.to_owned(), about_parameter(n))).collect();
+    if let (Usage::Tells(kind), Some(name)) = (&channel.usage, parameters.get_mut("type"))
+        && !kind.types().is_empty()
+    {
+        name["enum"] = kind.types().iter().map(|info| info.name).collect();
+    }
     if !parameters.is_empty() {
         object["parameters"] = Value::Object(parameters);
     }
@@ -96,6 +106,11 @@ fn operation(channel: &Channel) -> Value {
             "channel": at(&channel.name),
             "messages": [over(&channel.name, message)],
         }),
+        Usage::Tells(kind) => json!({
+            "action": "send",
+            "channel": at(&channel.name),
+            "messages": [over(&channel.name, &event_name(kind))],
+        }),
         Usage::Answers { request, answer } => {
             let reply = reply_name(&channel.name);
             json!({
@@ -111,7 +126,7 @@ fn operation(channel: &Channel) -> Value {
     }
 }
 
-fn components() -> Value {
+fn components(examples: &Examples) -> Value {
     // AsyncAPI's own schema language is a superset of draft 07.
     let settings = SchemaSettings::draft07().with(|settings| {
         "/components/schemas".clone_into(settings.definitions_path.to_mut());
@@ -121,10 +136,44 @@ fn components() -> Value {
     let mut messages = Map::new();
     for message in MESSAGES {
         let payload = (message.part)(&mut generator);
-        messages.insert(message.name.to_owned(), json!({ "payload": payload }));
+        let mut object = json!({ "payload": payload });
+        let told = bus::of_message(examples, message.name);
+        if !told.is_empty() {
+            object["examples"] = told.into();
+        }
+        // Of events each kind is a message of its own.
+        if message.name != "event" {
+            messages.insert(message.name.to_owned(), object);
+        }
     }
     messages.insert("empty".to_owned(), json!({ "summary": "No body." }));
-    json!({ "messages": messages, "schemas": generator.take_definitions(true) })
+    let root = json!({ "components": { "schemas": generator.take_definitions(true) } });
+    for kind in Kind::ALL {
+        messages.insert(event_name(kind), event(&root, kind, examples));
+    }
+    json!({ "messages": messages, "schemas": root["components"]["schemas"] })
+}
+
+/// The message of a kind of events: an event with that kind of fact.
+fn event(root: &Value, kind: Kind, examples: &Examples) -> Value {
+    let schemas = &root["components"]["schemas"];
+    let mut payload = schemas["Event"].clone();
+    let fact = fields::fact(root, &schemas["Fact"], kind.name()).cloned().unwrap_or_default();
+    payload["properties"]["data"] = Value::Object(fact);
+    let told: Vec<Value> = examples
+        .events(kind)
+        .into_iter()
+        .map(|event| json!({ "name": event.data.type_name(), "payload": event }))
+        .collect();
+    let mut message = json!({
+        "summary": kind.about(),
+        "contentType": "application/cloudevents+json",
+        "payload": payload,
+    });
+    if !told.is_empty() {
+        message["examples"] = told.into();
+    }
+    message
 }
 
 fn parameter_names(address: &str) -> impl Iterator<Item = &str> {
@@ -136,15 +185,12 @@ fn about_parameter(name: &str) -> Value {
         "fleet" => "Name of the fleet; `default` unless set.",
         "user" => "Who sends it; `anonymous` on a bus without authentication.",
         "worker" => "Name of a worker.",
-        "program" => "Name of a program; `_` for an event that is about none.",
-        "index" => "Which copy, from 0; the user, for an event from one; else `_`.",
+        "program" => "Name of a program, or of a group or listener.",
+        "index" => "Which copy, from 0.",
         "source" => {
             "Who tells it: a worker; `_fleet` for schedulers, `_user` for people, `_listener` for listeners."
         }
-        "kind" => {
-            "What it is about: `process`, `placement`, `worker`, `notice`, `output`, `rollout`, `program`, `group`, `command`, `scheduler`, `tick`, `user` or `listener`."
-        }
-        "type" => "The new state, or what was done, in capitals.",
+        "type" => "The new state, or what was done, in capitals; of users whatever they say.",
         "group" => "Name of a group.",
         "seconds" => "The lease, in whole seconds.",
         _ => "Made up by its owner.",

@@ -3,11 +3,15 @@
 //! parameters, so that the document cannot say anything else than the code does.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::verbs;
+use crate::alert::{AlertName, RuleName};
 use crate::call::WorkerVerb;
 use crate::command::Verb;
+use crate::event::Kind;
 use crate::ids::{FleetName, InstanceId, NameError, ProgramName, UserName, WorkerName};
-use crate::storage::{self, Bucket};
+use crate::storage::{self, AlertKey, Bucket};
 use crate::subject;
 
 /// A channel, and how it is used.
@@ -35,10 +39,9 @@ pub(super) enum Usage {
     },
     /// The fleet sends.
     Sends(&'static str),
+    /// Events of a kind.
+    Tells(Kind),
 }
-
-/// A key: name, bucket, key, message, what it is for.
-type Row = (&'static str, Bucket, String, &'static str, &'static str);
 
 /// Stands for an index, which is a number and cannot be a name.
 const INDEX: u32 = u32::MAX;
@@ -50,12 +53,13 @@ pub(super) fn channels() -> Result<Vec<Channel>, NameError> {
     worker_calls(&mut channels)?;
     events(&mut channels);
     keys(&mut channels)?;
+    alerts(&mut channels)?;
     Ok(channels)
 }
 
 /// Writes markers as parameters.
 fn parameters(address: &str) -> String {
-    ["fleet", "user", "worker", "program", "group", "scheduler"]
+    ["fleet", "user", "worker", "program", "group", "scheduler", "alert", "rule"]
         .iter()
         .fold(address.to_owned(), |text, name| {
             text.replace(&format!("X-{name}"), &format!("{{{name}}}"))
@@ -67,34 +71,12 @@ fn commands(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     let fleet = FleetName::parse("X-fleet")?;
     let user = UserName::parse("X-user")?;
     for verb in Verb::ALL {
-        let (request, answer) = match verb {
-            Verb::Apply => ("apply", "applied"),
-            Verb::Create => ("create", "applied"),
-            Verb::Start
-            | Verb::Stop
-            | Verb::Restart
-            | Verb::Reload
-            | Verb::Remove
-            | Verb::Enable
-            | Verb::Disable => ("act", "acted"),
-            Verb::Status => ("ask", "instance-rows"),
-            Verb::Workers => ("ask", "worker-rows"),
-            Verb::Scale => ("scale", "applied"),
-            Verb::Rollout => ("rollout-act", "rollout-rows"),
-            Verb::Rollouts => ("ask", "rollout-rows"),
-            Verb::History => ("ask", "revision-rows"),
-            Verb::Explain => ("ask", "explanations"),
-            Verb::Groups => ("ask", "group-rows"),
-            Verb::Cordon | Verb::Uncordon | Verb::Drain | Verb::Undrain | Verb::Forget => {
-                ("worker-act", "workers-acted")
-            }
-            Verb::Rebalance => ("rebalance", "planned-moves"),
-        };
+        let (request, answer) = verbs::messages(verb);
         let name = verb.name();
         channels.push(Channel {
             name: format!("command.{name}"),
             address: parameters(&subject::command(&fleet, &user, verb)),
-            about: format!("The command `{name}`; one scheduler answers, after the write."),
+            about: format!("{} One scheduler answers, after the write.", verbs::about(verb)),
             usage: Usage::Answers { request: Some(request), answer },
             kept: None,
         });
@@ -116,15 +98,11 @@ fn worker_calls(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     let fleet = FleetName::parse("X-fleet")?;
     let worker = WorkerName::parse("X-worker")?;
     for verb in WorkerVerb::ALL {
-        let (request, answer) = match verb {
-            WorkerVerb::Ping => (None, "pong"),
-            WorkerVerb::Log => (Some("log-ask"), "log-part"),
-            WorkerVerb::Clear => (Some("clear"), "cleared"),
-        };
+        let (request, answer) = verbs::call_messages(verb);
         channels.push(Channel {
             name: format!("worker.{}", verb.name()),
             address: parameters(&subject::worker(&fleet, &worker, verb)),
-            about: format!("The call `{}` to one worker.", verb.name()),
+            about: verbs::call_about(verb).to_owned(),
             usage: Usage::Answers { request, answer },
             kept: None,
         });
@@ -133,21 +111,36 @@ fn worker_calls(channels: &mut Vec<Channel>) -> Result<(), NameError> {
 }
 
 fn events(channels: &mut Vec<Channel>) {
-    let address =
-        subject::event_tokens("{fleet}", "{source}", "{kind}", "{program}", "{index}", "{type}");
-    channels.push(Channel {
-        name: "event".to_owned(),
-        address,
-        about: "One fact, as a CloudEvent 1.0 in structured mode.".to_owned(),
-        usage: Usage::Sends("event"),
-        kept: Some(json!({
-            "stream": storage::events_stream(&FleetName::default()),
-            "maxAgeSeconds": storage::EVENTS_AGE_MAX.as_secs(),
-            "maxBytes": storage::EVENTS_BYTES_MAX,
-            "duplicateWindowSeconds": storage::EVENTS_DUPLICATE_WINDOW.as_secs(),
-            "messageId": "the event's id",
-        })),
-    });
+    for kind in Kind::ALL {
+        let program = if kind.has_program() { "{program}" } else { "_" };
+        let index = if kind.has_user() {
+            "{user}"
+        } else if kind.has_instance() {
+            "{index}"
+        } else {
+            "_"
+        };
+        let address =
+            subject::event_tokens("{fleet}", "{source}", kind.name(), program, index, "{type}");
+        channels.push(Channel {
+            name: event_name(kind),
+            address,
+            about: kind.about().to_owned(),
+            usage: Usage::Tells(kind),
+            kept: Some(json!({
+                "stream": storage::events_stream(&FleetName::default()),
+                "maxAgeSeconds": storage::EVENTS_AGE_MAX.as_secs(),
+                "maxBytes": storage::EVENTS_BYTES_MAX,
+                "duplicateWindowSeconds": storage::EVENTS_DUPLICATE_WINDOW.as_secs(),
+                "messageId": "the event's id",
+            })),
+        });
+    }
+}
+
+/// Name of the channel and of the message of a kind of events.
+pub(super) fn event_name(kind: Kind) -> String {
+    format!("event.{}", kind.name())
 }
 
 fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
@@ -196,22 +189,17 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
         ),
         ("worker", Bucket::Workers, worker.to_string(), "worker", "A worker about itself."),
     ];
-    let states = states(&worker, &instance);
-    channels.extend(rows.into_iter().chain(states).map(|(name, bucket, key, message, about)| {
-        Channel {
-            name: format!("key.{name}"),
-            address: parameters(&bucket.subject(&FleetName::default(), &key)),
-            about: about.to_owned(),
-            usage: Usage::Sends(message),
-            kept: Some(kept(bucket)),
-        }
-    }));
+    channels.extend(rows.into_iter().map(key));
+    channels.extend(statuses(&worker, &instance).into_iter().map(key));
     Ok(())
 }
 
-/// The keys of the bucket of states.
-fn states(worker: &WorkerName, instance: &InstanceId) -> [Row; 3] {
-    let group = storage::group_key(&instance.program).replace("X-program", "X-group");
+/// Name, bucket, key, message, what it is for.
+type Row = (&'static str, Bucket, String, &'static str, &'static str);
+
+fn statuses(worker: &WorkerName, instance: &InstanceId) -> [Row; 3] {
+    let program = &instance.program;
+    let of_group = storage::group_key(program).replace("X-program", "X-group");
     [
         (
             "status.worker",
@@ -227,8 +215,48 @@ fn states(worker: &WorkerName, instance: &InstanceId) -> [Row; 3] {
             "status",
             "What only schedulers know of an instance: PENDING, FATAL over the fleet.",
         ),
-        ("status.group", Bucket::Status, group, "group", "What was last told of a group."),
+        ("status.group", Bucket::Status, of_group, "group", "What was last told of a group."),
     ]
+}
+
+fn key((name, bucket, key, message, about): Row) -> Channel {
+    Channel {
+        name: format!("key.{name}"),
+        address: parameters(&bucket.subject(&FleetName::default(), &key)),
+        about: about.to_owned(),
+        usage: Usage::Sends(message),
+        kept: Some(kept(bucket)),
+    }
+}
+
+fn alerts(channels: &mut Vec<Channel>) -> Result<(), NameError> {
+    let (name, rule) = (AlertName::parse("X-alert")?, RuleName::parse("X-rule")?);
+    let id = Uuid::max();
+    let rows = [
+        (AlertKey::Lease, "lease", "alert-lease", "Which `dsbus alert` works at these rules."),
+        (
+            AlertKey::Group(rule.clone(), id),
+            "group",
+            "alert-group",
+            "Events that a rule tells together, and what of them is not told yet.",
+        ),
+        (AlertKey::Rate(rule), "rate", "alert-rate", "How often a rule has told something."),
+        (AlertKey::Letter(id), "letter", "letter", "A message to one target, on its way."),
+        (AlertKey::Dead(id), "dead", "dead-letter", "A letter that could not be delivered."),
+        (AlertKey::Lost, "lost", "lost-letters", "How many dead letters made room for others."),
+    ];
+    let bucket = Bucket::Alerts;
+    channels.extend(rows.into_iter().map(|(key, name_of_key, message, about)| {
+        Channel {
+            name: format!("key.alert.{name_of_key}"),
+            address: parameters(&bucket.subject(&FleetName::default(), &key.of(&name)))
+                .replace(&id.simple().to_string(), "{id}"),
+            about: about.to_owned(),
+            usage: Usage::Sends(message),
+            kept: Some(kept(bucket)),
+        }
+    }));
+    Ok(())
 }
 
 fn kept(bucket: Bucket) -> Value {

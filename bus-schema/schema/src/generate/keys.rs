@@ -36,6 +36,11 @@ const TABLES: &[(&str, &str, &[&str])] = &[
         "`schedule` is a line of cron, or a table of these keys. Times are read on the clocks of the schedulers:",
         &["schedule"],
     ),
+    (
+        "Event listeners",
+        "`eventlistener` is a table of these keys; in a file they may stand in a section `[eventlistener.NAME]`, beside those of a program, and `priority` is -1 there unless set. It needs a worker that can do this (`dsbus workers NAME` lists `eventlistener`):",
+        &["eventlistener"],
+    ),
     ("Limits", "`limits` is a table of these keys:", &["limits"]),
     ("Resources", "`resources` is a table of these keys:", &["resources"]),
     ("Update", "`update` is a table of these keys:", &["update"]),
@@ -45,7 +50,7 @@ const TABLES: &[(&str, &str, &[&str])] = &[
 const SAMPLES: &str = r#"[7, true, false, "x", "/x", "INT", "022", "tcp://:1", "unix:///x", "NET_RAW",
     "7:7", "exit", "oneshot", "@daily", "root", "0770", "realtime:1", "syslog", { "tcp": "a:1" }, { "pids": 7 },
     { "nofile": 7 }, { "A": "b" }, "pack", "stay", { "cpu": 1 },
-    { "max_surge": 1 }]"#;
+    { "max_surge": 1 }, { "events": "EVENT" }]"#;
 
 /// The document.
 pub(super) fn document() -> String {

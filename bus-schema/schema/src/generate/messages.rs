@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
+use crate::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use crate::call::{Clear, Cleared, LogAsk, LogPart, Pong};
 use crate::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
@@ -32,20 +33,26 @@ pub(super) struct Message {
 pub(super) const MESSAGES: &[Message] = &[
     message::<Act>("act"),
     message::<Acted>("acted"),
+    message::<AlertGroup>("alert-group"),
+    message::<AlertLease>("alert-lease"),
+    message::<AlertRate>("alert-rate"),
     message::<Applied>("applied"),
     message::<Apply>("apply"),
     message::<Ask>("ask"),
     message::<Clear>("clear"),
     message::<Cleared>("cleared"),
     message::<Create>("create"),
+    message::<DeadLetter>("dead-letter"),
     message::<Event>("event"),
     message::<Vec<Explanation>>("explanations"),
     message::<Goal>("goal"),
     message::<GroupFact>("group"),
     message::<Vec<GroupRow>>("group-rows"),
     message::<Vec<InstanceRow>>("instance-rows"),
+    message::<Letter>("letter"),
     message::<LogAsk>("log-ask"),
     message::<LogPart>("log-part"),
+    message::<LostLetters>("lost-letters"),
     message::<Placement>("placement"),
     message::<Vec<PlannedMove>>("planned-moves"),
     message::<Pong>("pong"),

@@ -78,6 +78,7 @@ impl ProgramSpec {
         found.extend(self.resources.problem());
         found.extend(self.spread_by_problem());
         found.extend(self.job_problems());
+        found.extend(self.event_listener_problems());
         for (key, probe) in [("readiness", &self.readiness), ("liveness", &self.liveness)] {
             found.extend(probe.as_ref().and_then(|probe| probe.problem(key)));
         }

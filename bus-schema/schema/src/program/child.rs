@@ -9,6 +9,9 @@ pub const TOUCH_TIMEOUT_DEFAULT: u64 = 5;
 /// `touch_timeout` of an exclusive program unless set, in seconds: an election of a three-node
 /// stream takes up to 8.5 s (measured) and would stop a shorter one.
 pub const TOUCH_TIMEOUT_EXCLUSIVE: u64 = 15;
+/// Name of each of several copies whose program gives them none. Supervisor demands a template then,
+/// and this is the one of its manual: two processes of one name could not be told apart.
+const NAME_OF_SEVERAL: &str = "%(program_name)s_%(process_num)02d";
 
 impl ProgramSpec {
     /// The words to execute.
@@ -44,8 +47,12 @@ impl ProgramSpec {
     fn without_live(&self) -> ProgramSpec {
         let of = ProgramSpec::default();
         ProgramSpec {
-            // A child knows the number only where it was told.
-            numprocs: if self.tells_numprocs() { self.numprocs } else { of.numprocs },
+            // A child knows the number only where it was told; an event listener whether it is alone.
+            numprocs: match &self.eventlistener {
+                _ if self.tells_numprocs() => self.numprocs,
+                Some(_) => self.numprocs.min(2),
+                None => of.numprocs,
+            },
             kind: of.kind,
             schedule: of.schedule,
             priority: of.priority,
@@ -100,7 +107,7 @@ impl ProgramSpec {
             strategy: of.strategy,
             spread_by: of.spread_by,
             anti_affinity: of.anti_affinity,
-            system: of.system,
+            system: self.eventlistener.is_some() && self.system,
             on_worker_loss: of.on_worker_loss,
             update: of.update,
             touch_timeout: of.touch_timeout,
@@ -152,10 +159,15 @@ impl ProgramSpec {
     /// The name that the program gives a copy (`web_00`), where it gives one that does not depend
     /// on the worker's host or environment.
     pub fn copy_name(&self, name: &InstanceId, worker: &WorkerName) -> Option<String> {
-        let template = self.process_name.as_ref()?;
+        let template = self.name_template()?;
         let mut variables = self.variables(name, worker, "");
         variables.remove("host_node_name");
         super::expand::expand(template, &variables).ok()
+    }
+
+    fn name_template(&self) -> Option<&str> {
+        let several = self.numprocs > 1 || self.system;
+        self.process_name.as_deref().or(several.then_some(NAME_OF_SEVERAL))
     }
 
     /// The name of a copy: `web` or `web_00`, which Supervisor calls process name.
@@ -168,7 +180,7 @@ impl ProgramSpec {
         program: &ProgramName,
         variables: &Variables,
     ) -> Result<String, String> {
-        match &self.process_name {
+        match self.name_template() {
             Some(template) => super::expand::expand(template, variables),
             None => Ok(program.to_string()),
         }

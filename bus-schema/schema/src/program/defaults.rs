@@ -79,6 +79,7 @@ impl Default for ProgramSpec {
             log_max_age: None,
             strip_ansi: false,
             serverurl: None,
+            eventlistener: None,
             socket: None,
             socket_owner: None,
             socket_mode: Mode(0o700),

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::command::{self, Command};
 use super::{
-    AutoRestart, Capability, DependsOn, ExtraFile, Hook, Kind, LabelRule, Limits, LogTargets, Mode,
-    OnFatal, OnWorkerLoss, Probe, Resources, Retries, Rlimit, Schedule, Signal, SocketAddress,
-    StopSignals, Strategy, Update, place,
+    AutoRestart, Capability, DependsOn, EventListener, ExtraFile, Hook, Kind, LabelRule, Limits,
+    LogTargets, Mode, OnFatal, OnWorkerLoss, Probe, Resources, Retries, Rlimit, Schedule, Signal,
+    SocketAddress, StopSignals, Strategy, Update, place,
 };
 use crate::ids::{ProgramName, WorkerName};
 use crate::lenient::{self, Size, Span};
@@ -35,8 +35,9 @@ pub struct ProgramSpec {
     /// it, one that comes twice counts once; a schedule of every hour follows the time that passes instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// Name of each copy, `%(program_name)s` unless set; with several copies it holds `%(process_num)`. An alias
-    /// of the index: `web:web_00`, also in `SUPERVISOR_PROCESS_NAME` and in syslog.
+    /// Name of each copy; with several copies it holds `%(process_num)`. Unset: `%(program_name)s`, and
+    /// `%(program_name)s_%(process_num)02d` with several copies. An alias of the index: `web:web_00`, also in
+    /// `SUPERVISOR_PROCESS_NAME`, in syslog, and for event listeners of Supervisor's kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process_name: Option<String>,
     /// How many copies.
@@ -200,6 +201,10 @@ pub struct ProgramSpec {
     /// What `SUPERVISOR_SERVER_URL` tells the child; the worker's `serverurl` unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serverurl: Option<String>,
+    /// It is an event listener of Supervisor's kind: a table of what it is given, `{ events = "PROCESS_STATE,TICK_60" }`.
+    /// In a file, the section `[eventlistener.NAME]` has these keys beside those of a program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eventlistener: Option<EventListener>,
     /// The worker listens here, and all copies on that worker find the socket as standard input (`FastCGI`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketAddress>,

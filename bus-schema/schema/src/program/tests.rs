@@ -206,6 +206,24 @@ fn names_and_paths_are_checked_with_what_they_expand() {
 }
 
 #[test]
+fn copies_have_names_of_their_own() {
+    let name = |edit: Value, index: u32| {
+        let (spec, of) = (read(edit).unwrap(), InstanceId::new("web".parse().unwrap(), index));
+        let worker = "w1".parse().unwrap();
+        let known = spec.variables(&of, &worker, "host");
+        (spec.copy_name(&of, &worker), spec.process_name(&of.program, &known).unwrap())
+    };
+    let several = Some("web_01".to_owned());
+    assert_eq!(name(json!({}), 0), (None, "web".to_owned()));
+    assert_eq!(name(json!({ "numprocs": 2 }), 1), (several.clone(), "web_01".to_owned()));
+    assert_eq!(name(json!({ "system": true }), 1), (several, "web_01".to_owned()));
+    let start = json!({ "numprocs": 2, "numprocs_start": 5, "process_name": "w%(process_num)d" });
+    assert_eq!(name(start, 1), (Some("w6".to_owned()), "w6".to_owned()));
+    let host = json!({ "process_name": "%(host_node_name)s" });
+    assert_eq!(name(host, 0), (None, "host".to_owned()), "the fleet does not know it");
+}
+
+#[test]
 fn what_acts_from_outside_needs_no_new_child() {
     let spec = |edit: Value| read(edit).unwrap();
     let plain = spec(json!({}));

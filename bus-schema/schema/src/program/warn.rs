@@ -7,6 +7,7 @@ impl ProgramSpec {
     /// What is allowed but worth saying.
     pub fn warnings(&self) -> Vec<Problem> {
         let mut found = self.idle_keys();
+        found.extend(self.event_listener_warnings());
         if self.exclusive && self.touch_seconds() < TOUCH_TIMEOUT_EXCLUSIVE {
             let message = format!("{}s is short for an exclusive program", self.touch_seconds());
             found.push(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dsbus_schema::program::{Mode, Rlimit};
-use dsbus_supervisor::{CapacityChoice, CgroupChoice, LogFile, Owner, Settings};
+use dsbus_supervisor::{Bridge, CapacityChoice, CgroupChoice, LogFile, Owner, Settings};
 use nix::sys::stat::{self, umask};
 use nix::unistd::User;
 
@@ -39,6 +39,8 @@ pub(super) struct Fixed {
     pub(super) nofile: Option<Rlimit>,
     /// Whom the worker became.
     pub(super) account: Option<User>,
+    /// What runs event listeners.
+    pub(super) bridge: Option<Bridge>,
 }
 
 impl Fixed {
@@ -73,6 +75,7 @@ impl Fixed {
             syslog: keys.syslog.clone(),
             compressor: vec![self.binary.clone().into(), "gzip".into()],
             nofile: self.nofile,
+            bridge: self.bridge.clone(),
         }
     }
 }
@@ -168,7 +171,7 @@ mod tests {
     use super::*;
 
     fn fixed(account: Option<User>) -> Fixed {
-        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, account }
+        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, account, bridge: None }
     }
 
     fn args() -> args::Worker {

@@ -265,7 +265,7 @@ impl Core {
                 Some(FleetKey::Scheduler(_)) => entry.value == Value::Expired,
                 Some(FleetKey::Touch(..)) | None => false,
             },
-            Bucket::Workers => false,
+            Bucket::Workers | Bucket::Alerts => false,
         };
         if matters {
             let early = self.early.entry(bucket).or_default();
@@ -323,7 +323,7 @@ impl Core {
                 }
                 (None, None) => None,
             },
-            Bucket::Fleet | Bucket::Workers | Bucket::Status => None,
+            Bucket::Fleet | Bucket::Workers | Bucket::Status | Bucket::Alerts => None,
         };
         let Some((about, commands)) = read() else { return Vec::new() };
         derive::recent(at, &about, &commands, since)

@@ -190,6 +190,7 @@ mod tests {
             change: WorkerChange::Back,
             reason: None,
             incarnation: None,
+            dropped: None,
         };
         let entry = |told: &Told| {
             let value = serde_json::to_vec(&told.event(&fleet)).unwrap();

@@ -33,6 +33,7 @@ impl View {
                 self.groups.clear();
             }
             Bucket::Fleet => self.reset_fleet(&workers),
+            Bucket::Alerts => {}
         }
         self.note_all();
     }

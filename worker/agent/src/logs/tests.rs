@@ -1,17 +1,22 @@
-use std::fs;
-use std::io::Write;
+mod epochs;
+mod rotated;
 
-use dsbus_schema::call::Channel;
+use std::fs::{self, File};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use dsbus_schema::call::{Channel, LOG_BYTES_MAX};
 
 use super::*;
 
 struct Log {
     directory: tempfile::TempDir,
+    held: Held,
 }
 
 impl Log {
     fn new() -> Log {
-        let log = Log { directory: tempfile::tempdir().unwrap() };
+        let log = Log { directory: tempfile::tempdir().unwrap(), held: Held::default() };
         fs::create_dir_all(log.path("").parent().unwrap()).unwrap();
         log
     }
@@ -25,128 +30,122 @@ impl Log {
         file.unwrap().write_all(bytes.as_ref()).unwrap();
     }
 
+    /// As the supervisor does, from the oldest on; each may be compressed.
     fn rotate(&self) {
-        for number in (1..5).rev() {
-            let from = self.path(&format!(".{number}"));
-            if from.exists() {
-                fs::rename(from, self.path(&format!(".{}", number + 1))).unwrap();
+        for number in (1..9).rev() {
+            for suffix in ["", ".gz"] {
+                let from = self.path(&format!(".{number}{suffix}"));
+                if from.exists() {
+                    fs::rename(from, self.path(&format!(".{}{suffix}", number + 1))).unwrap();
+                }
             }
         }
         fs::rename(self.path(""), self.path(".1")).unwrap();
+        self.write("");
+    }
+
+    /// As the supervisor does.
+    fn compress(&self, number: u32) {
+        let (plain, packed) =
+            (self.path(&format!(".{number}")), self.path(&format!(".{number}.gz")));
+        let input = File::open(&plain).unwrap();
+        let written = input.metadata().unwrap().modified().unwrap();
+        let output = File::create(&packed).unwrap();
+        output.set_modified(written).unwrap();
+        let mut command = Command::new("gzip");
+        command.arg("-c").stdin(input).stdout(Stdio::from(output.try_clone().unwrap()));
+        assert!(command.status().unwrap().success());
+        output.set_modified(written).unwrap();
+        fs::remove_file(plain).unwrap();
+    }
+
+    fn found(&self, ask: &LogAsk, most: usize) -> Found {
+        read(self.directory.path(), ask, most, &self.held).unwrap()
+    }
+
+    fn part(&self, ask: &LogAsk, most: usize) -> LogPart {
+        match self.found(ask, most) {
+            Found::Part(part) => part,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn ask(&self, from: LogFrom) -> LogPart {
-        let ask = LogAsk { name: "web:0".parse().unwrap(), channel: Channel::Stdout, from };
-        read(self.directory.path(), &ask).unwrap().unwrap()
+        self.part(&ask(from), LOG_BYTES_MAX)
     }
 
-    fn last(&self, lines: u32) -> String {
-        self.ask(LogFrom::Last(lines)).text
+    /// All of the last lines, and whether some are left out.
+    fn last(&self, lines: u32) -> (String, bool) {
+        let first = self.ask(LogFrom::Last(lines));
+        let (mut place, skipped) = (first.next, first.skipped);
+        let rest = if first.more { self.follow(&mut place).0 } else { String::new() };
+        (String::from_utf8(first.into_output()).unwrap() + &rest, skipped)
     }
 
     /// Everything after a place, and how often parts were skipped.
     fn follow(&self, place: &mut LogPlace) -> (String, u32) {
-        let (mut text, mut skips) = (String::new(), 0);
+        let (output, skips) = self.follow_by(place, LOG_BYTES_MAX);
+        (String::from_utf8(output).unwrap(), skips)
+    }
+
+    fn follow_by(&self, place: &mut LogPlace, most: usize) -> (Vec<u8>, u32) {
+        let (mut output, mut skips) = (Vec::new(), 0);
         loop {
-            let part = self.ask(LogFrom::Place(*place));
-            text += &part.text;
+            let part = self.part(&ask(LogFrom::Place(*place)), most);
             skips += u32::from(part.skipped);
             *place = part.next;
-            if !part.more {
-                return (text, skips);
+            let more = part.more;
+            output.extend(part.into_output());
+            if !more {
+                return (output, skips);
             }
         }
     }
+
+    /// Another agent comes: it holds no files.
+    fn forget(&self) {
+        self.held.clear();
+    }
+}
+
+fn ask(from: LogFrom) -> LogAsk {
+    LogAsk::new("web:0".parse().unwrap(), from)
+}
+
+fn nothing(text: &str) -> (String, u32) {
+    (text.to_owned(), 0)
 }
 
 #[test]
 fn the_last_lines() {
     let log = Log::new();
-    assert_eq!(log.last(10), "", "nothing was written yet");
+    assert_eq!(log.last(10), (String::new(), false), "nothing was written yet");
     log.write("a\nb\nc\n");
-    assert_eq!(log.last(0), "");
-    assert_eq!(log.last(2), "b\nc\n");
-    assert_eq!(log.last(9), "a\nb\nc\n");
-    log.write("d");
-    assert_eq!(log.last(2), "c\nd");
-}
-
-#[test]
-fn the_last_lines_reach_over_rotations() {
-    let log = Log::new();
-    for text in ["1\n2\n", "3\n", "4\n5\n"] {
-        log.write(text);
-        log.rotate();
+    for (lines, text) in [(0, ""), (1, "c\n"), (2, "b\nc\n"), (3, "a\nb\nc\n"), (9, "a\nb\nc\n")] {
+        assert_eq!(log.last(lines), (text.to_owned(), false), "{lines}");
     }
-    assert_eq!(log.last(2), "4\n5\n", "no current file yet");
-    log.write("6\n");
-    assert_eq!(log.last(4), "3\n4\n5\n6\n");
-    assert_eq!(log.last(99), "1\n2\n3\n4\n5\n6\n");
+    log.write("d");
+    assert_eq!(log.last(2).0, "c\nd");
 }
 
 #[test]
-fn long_output_is_cut_to_the_limit() {
-    let log = Log::new();
-    log.write("ä".repeat(LOG_BYTES_MAX));
-    let text = log.last(1);
-    assert!(text.len() <= LOG_BYTES_MAX && text.len() > LOG_BYTES_MAX - 4);
-    assert!(text.chars().all(|c| c == 'ä'));
-    let log = Log::new();
-    log.write(vec![0; LOG_BYTES_MAX]);
-    let text = log.last(1);
-    assert!(!text.is_empty() && serde_json::to_string(&text).unwrap().len() <= JSON_BYTES_MAX);
-}
-
-#[test]
-fn output_that_was_cut_begins_with_a_line_and_says_so() {
+fn the_last_lines_may_take_several_parts() {
     let log = Log::new();
     let line = format!("{}\n", "x".repeat(999));
     log.write(line.repeat(300));
+    assert_eq!(log.last(299), (line.repeat(299), false));
     let part = log.ask(LogFrom::Last(300));
-    assert!(part.skipped);
-    assert_eq!(part.text, line.repeat(LOG_BYTES_MAX / 1000));
-    let part = log.ask(LogFrom::Last(10));
-    assert_eq!((part.text, part.skipped), (line.repeat(10), false));
-    assert!(!log.ask(LogFrom::Last(0)).skipped);
-}
-
-#[test]
-fn a_reader_follows_over_rotations() {
-    let log = Log::new();
-    log.write("a\n");
-    let mut place = log.ask(LogFrom::Last(0)).next;
-    assert_eq!(log.follow(&mut place), (String::new(), 0));
-    log.write("b\n");
-    assert_eq!(log.follow(&mut place), ("b\n".to_owned(), 0));
-    log.write("c\n");
-    log.rotate();
-    log.write("d\n");
-    log.rotate();
-    assert_eq!(log.follow(&mut place), ("c\nd\n".to_owned(), 0));
-    log.write("e\n");
-    assert_eq!(log.follow(&mut place), ("e\n".to_owned(), 0));
-}
-
-#[test]
-fn a_reader_that_was_left_behind_is_told() {
-    let log = Log::new();
-    log.write("a\n");
-    let mut place = log.ask(LogFrom::Last(0)).next;
-    place.file += 1_000_000_000;
-    log.write("b\n");
-    assert_eq!(log.follow(&mut place), ("a\nb\n".to_owned(), 1));
-    // Truncated in place, or another file under the same inode.
-    File::create(log.path("")).unwrap().write_all(b"x\n").unwrap();
-    assert_eq!(log.follow(&mut place), ("x\n".to_owned(), 1));
+    assert!(part.more && part.text.len() == LOG_BYTES_MAX);
 }
 
 #[test]
 fn a_reader_that_came_before_the_first_byte_misses_none() {
     let log = Log::new();
     let mut place = log.ask(LogFrom::Last(10)).next;
-    assert_eq!(log.follow(&mut place), (String::new(), 0));
+    assert_eq!(log.follow(&mut place), nothing(""));
     log.write("a\n");
-    assert_eq!(log.follow(&mut place), ("a\n".to_owned(), 0));
+    assert_eq!(log.follow(&mut place), nothing("a\n"));
+    assert_eq!(log.follow(&mut place), nothing(""));
 }
 
 #[test]
@@ -154,78 +153,61 @@ fn long_output_is_followed_piece_by_piece_without_breaking_characters() {
     let log = Log::new();
     let written = format!("x{}", "€".repeat(LOG_BYTES_MAX));
     log.write(&written);
-    let mut place = LogPlace { file: 0, offset: 0 };
-    assert_eq!(log.follow(&mut place), (written, 0));
-    // A character that is half written waits for its end.
+    let mut place = LogPlace::default();
+    let part = log.ask(LogFrom::Place(place));
+    assert!(part.base64.is_none() && part.more && part.text.len() > LOG_BYTES_MAX - 3);
+    assert_eq!(log.follow(&mut place), nothing(&written));
+    // Whoever wrote half a character may never write the other half.
     log.write(&"€".as_bytes()[..2]);
-    assert_eq!(log.follow(&mut place), (String::new(), 0));
-    assert_eq!(log.last(1).chars().last(), Some('€'));
+    assert_eq!(log.follow_by(&mut place, 100), ("€".as_bytes()[..2].to_vec(), 0));
     log.write(&"€".as_bytes()[2..]);
-    assert_eq!(log.follow(&mut place), ("€".to_owned(), 0));
+    assert_eq!(log.follow_by(&mut place, 100), ("€".as_bytes()[2..].to_vec(), 0));
 }
 
 #[test]
-fn bytes_that_are_no_text_are_shown_as_such() {
+fn bytes_that_are_no_text_come_through() {
     let log = Log::new();
-    log.write(b"a\xFFb\x80\n");
-    let mut place = LogPlace { file: 0, offset: 0 };
-    assert_eq!(log.follow(&mut place), ("a\u{FFFD}b\u{FFFD}\n".to_owned(), 0));
-}
-
-#[test]
-fn a_log_that_is_elsewhere_is_followed_with_its_rotated_files() {
-    let log = Log::new();
-    let elsewhere = tempfile::tempdir().unwrap();
-    let target = elsewhere.path().join("web.out");
-    // What was logged here before belongs to an older declaration.
-    fs::write(log.path(".1"), "old\n").unwrap();
-    std::os::unix::fs::symlink(&target, log.path("")).unwrap();
-    assert_eq!(log.last(9), "", "nothing was written yet");
-    fs::write(&target, "b\n").unwrap();
-    fs::write(elsewhere.path().join("web.out.1"), "a\n").unwrap();
-    let mut place = log.ask(LogFrom::Last(0)).next;
-    assert_eq!(log.last(9), "a\nb\n");
-    fs::rename(&target, elsewhere.path().join("web.out.1")).unwrap();
-    fs::write(&target, "c\n").unwrap();
-    assert_eq!(log.follow(&mut place), ("c\n".to_owned(), 0));
+    let noise: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+    log.write(&noise);
+    for most in [1, 3, 1000] {
+        assert_eq!(log.follow_by(&mut LogPlace::default(), most), (noise.clone(), 0), "{most}");
+    }
 }
 
 #[test]
 fn an_instance_without_a_log_has_none() {
     let log = Log::new();
     std::os::unix::fs::symlink("/dev/null", log.path("")).unwrap();
-    let name = "web:0".parse().unwrap();
-    let ask = LogAsk { name, channel: Channel::Stdout, from: LogFrom::Last(1) };
-    assert_eq!(read(log.directory.path(), &ask).unwrap(), None);
+    assert_eq!(log.found(&ask(LogFrom::Last(1)), 100), Found::Nothing);
+    let unknown = LogAsk::new("web:1".parse().unwrap(), LogFrom::Last(1));
+    assert_eq!(log.found(&unknown, 100), Found::Nothing);
 }
 
 #[test]
-fn compressed_files_are_skipped_and_that_is_told() {
+fn each_channel_is_read_for_itself() {
     let log = Log::new();
-    log.write("a\n");
-    let mut place = log.ask(LogFrom::Last(0)).next;
+    log.write("out\n");
+    fs::write(log.path("").with_file_name("stderr.log"), "err\n").unwrap();
+    let both = [Channel::Stdout, Channel::Stderr]
+        .map(|channel| log.part(&LogAsk { channel, ..ask(LogFrom::Last(5)) }, 100).text);
+    assert_eq!(both, ["out\n", "err\n"]);
+}
+
+#[test]
+fn a_glance_sees_what_makes_a_difference() {
+    let log = Log::new();
+    let mut last = None;
+    let mut changed = || {
+        let glance = Some(Glance::at(log.directory.path(), &ask(LogFrom::Last(0))));
+        std::mem::replace(&mut last, glance) != last
+    };
+    assert!(changed() && !changed());
+    log.write("a");
+    assert!(changed() && !changed());
+    log.write("b");
+    assert!(changed() && !changed());
     log.rotate();
-    log.write("b\nc\n");
-    fs::rename(log.path(".1"), log.path(".2.gz")).unwrap();
-    fs::copy(log.path(""), log.path(".1")).unwrap();
-    fs::write(log.path(""), "d\n").unwrap();
-    for (lines, text, skipped) in
-        [(0, "", false), (1, "d\n", false), (3, "b\nc\nd\n", false), (4, "b\nc\nd\n", true)]
-    {
-        let part = log.ask(LogFrom::Last(lines));
-        assert_eq!((part.text.as_str(), part.skipped), (text, skipped), "{lines} lines");
-    }
-    // Not repeated, and not silent.
-    place.file += 1_000_000_000;
-    assert_eq!(log.follow(&mut place), ("b\nc\nd\n".to_owned(), 1));
-    let mut begin = LogPlace { file: 0, offset: 0 };
-    assert_eq!(log.follow(&mut begin), ("b\nc\nd\n".to_owned(), 1));
-}
-
-#[test]
-fn an_unknown_instance_is_told() {
-    let log = Log::new();
-    let name = "web:1".parse().unwrap();
-    let ask = LogAsk { name, channel: Channel::Stdout, from: LogFrom::Last(1) };
-    assert_eq!(read(log.directory.path(), &ask).unwrap(), None);
+    assert!(changed() && !changed());
+    fs::write(log.path("").with_file_name("epochs"), "{\"epoch\":1}\n").unwrap();
+    assert!(changed() && !changed());
 }

@@ -26,7 +26,14 @@ fn placement(epoch: u64, seconds: u64) -> Placement {
 
 fn item(key: &str, seq: u64, value: Value) -> Item {
     let time = Timestamp::from_unix_nanos(0);
-    Item::Entry(Entry { key: key.to_owned(), seq, value, time })
+    Item::Entry(Entry {
+        key: key.to_owned(),
+        seq,
+        value,
+        time,
+        by: None,
+        note: bytes::Bytes::new(),
+    })
 }
 
 fn put(key: &str, seq: u64, body: &impl serde::Serialize) -> Item {

@@ -48,13 +48,14 @@ fn gone(number: u64, index: u32) -> Report {
 fn worker(number: u64) -> Report {
     let worker = WorkerName::parse("w1").unwrap();
     let change = WorkerChange::Stopping;
-    let fact = WorkerFact { worker, change, reason: None, incarnation: None };
+    let fact = WorkerFact { worker, change, reason: None, incarnation: None, dropped: None };
     let (id, time) = (Uuid::from_u128(number.into()), Timestamp::from_unix_nanos(0));
     Report { number, what: Reported::Worker { id, time, fact } }
 }
 
 fn publisher(reports: impl IntoIterator<Item = Report>) -> Publisher {
-    let mut p = Publisher::new(FleetName::default(), WorkerName::parse("w1").unwrap());
+    let worker = WorkerName::parse("w1").unwrap();
+    let mut p = Publisher::new(FleetName::default(), worker, Incarnation(Uuid::nil()));
     reports.into_iter().for_each(|report| p.push(report));
     p
 }
@@ -100,6 +101,26 @@ fn only_the_latest_status_is_written() {
     p.push(instance(3, 0));
     let third = begun(&mut p);
     assert_eq!(third[0].entry, Some(Entry::Write { status: Arc::new(status(3)), seq: 40 }));
+}
+
+#[test]
+fn what_an_earlier_incarnation_reported_is_no_status_of_this_one() {
+    let mut earlier = instance(1, 0);
+    if let Reported::Instance { status, .. } = &mut earlier.what {
+        status.incarnation = Incarnation(Uuid::from_u128(9));
+    }
+    let mut p = publisher([earlier.clone()]);
+    let delivery = p.begin().unwrap();
+    assert_eq!((delivery.number, delivery.entry.as_ref()), (Some(1), None));
+    end(&mut p, &delivery, None);
+    p.write_again();
+    assert_eq!(p.begin(), None);
+    // Its own stands beside it.
+    let mut p = publisher([earlier, instance(2, 0)]);
+    let delivery = p.begin().unwrap();
+    end(&mut p, &delivery, None);
+    let delivery = p.begin().unwrap();
+    assert_eq!(delivery.entry, Some(Entry::Write { status: Arc::new(status(2)), seq: 0 }));
 }
 
 #[test]

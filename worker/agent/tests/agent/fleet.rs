@@ -87,38 +87,47 @@ impl Fleet {
 
     /// The events of the fleet once there are so many of them, as they were stored.
     pub(crate) async fn events(&self, at_least: usize) -> Vec<Event> {
-        let subject = subject::events(self.bus.fleet());
-        let mut found = BTreeMap::new();
-        let mut watch = self.bus.watch_events(&subject, From::All, "test");
-        let reading = async {
-            loop {
-                match watch.next().await {
-                    Item::Entry(entry) => {
-                        let event: Event = entry.json().unwrap().unwrap();
-                        found.insert(entry.seq, event);
-                    }
-                    Item::CaughtUp | Item::Reset => {}
-                }
-                if found.len() >= at_least {
-                    return;
-                }
-            }
-        };
-        let read = tokio::time::timeout(DEADLINE, reading).await;
-        assert!(read.is_ok(), "waited for {at_least} events, found {found:#?}");
-        // Whatever was published twice is there by now, too.
-        while let Ok(Item::Entry(entry)) =
-            tokio::time::timeout(Duration::from_millis(300), watch.next()).await
-        {
-            found.insert(entry.seq, entry.json().unwrap().unwrap());
-        }
-        found.into_values().collect()
+        events(&self.bus, at_least).await
     }
 }
 
+/// The events on a bus once there are so many of them, as they were stored.
+pub(crate) async fn events(bus: &Bus, at_least: usize) -> Vec<Event> {
+    let subject = subject::events(bus.fleet());
+    let mut found = BTreeMap::new();
+    let mut watch = bus.watch_events(&subject, From::All, "test");
+    let reading = async {
+        loop {
+            match watch.next().await {
+                Item::Entry(entry) => {
+                    let event: Event = entry.json().unwrap().unwrap();
+                    found.insert(entry.seq, event);
+                }
+                Item::CaughtUp | Item::Reset => {}
+            }
+            if found.len() >= at_least {
+                return;
+            }
+        }
+    };
+    let read = tokio::time::timeout(DEADLINE, reading).await;
+    assert!(read.is_ok(), "waited for {at_least} events, found {found:#?}");
+    // Whatever was published twice is there by now, too.
+    while let Ok(Item::Entry(entry)) =
+        tokio::time::timeout(Duration::from_millis(300), watch.next()).await
+    {
+        found.insert(entry.seq, entry.json().unwrap().unwrap());
+    }
+    found.into_values().collect()
+}
+
 fn options(server: &NatsServer) -> ConnectOptions {
+    options_of(vec![server.url()])
+}
+
+pub(crate) fn options_of(urls: Vec<String>) -> ConnectOptions {
     ConnectOptions {
-        urls: vec![server.url()],
+        urls,
         fleet: FleetName::default(),
         user: UserName::default(),
         label: "test".to_owned(),

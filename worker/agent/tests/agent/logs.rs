@@ -1,10 +1,11 @@
 //! Calls to the worker.
 
 use std::fs;
+use std::io::Write;
 use std::time::Duration;
 
 use dsbus_client::Error;
-use dsbus_schema::call::{Channel, LogAsk, LogFrom, LogPart, Pong, WorkerVerb};
+use dsbus_schema::call::{LOG_BULK_BYTES_MAX, LogAsk, LogFrom, LogPart, Pong, WorkerVerb};
 
 use crate::fleet::{Fleet, name, worker};
 use crate::supervisor::{Supervisor, hello};
@@ -12,7 +13,7 @@ use crate::supervisor::{Supervisor, hello};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn log(fleet: &Fleet, index: u32, from: LogFrom) -> Result<LogPart, Error> {
-    let ask = LogAsk { name: name(index), channel: Channel::Stdout, from };
+    let ask = LogAsk::new(name(index), from);
     fleet.bus.call_worker(&worker(), WorkerVerb::Log, &ask, PATIENCE).await
 }
 
@@ -44,6 +45,54 @@ async fn a_log_is_read_and_followed() {
         Err(Error::Refused { code: 404, text, .. }) => assert!(text.contains("web:1"), "{text}"),
         other => panic!("{other:?}"),
     }
+}
+
+async fn bulk(fleet: &Fleet, ask: &LogAsk) -> Result<LogPart, Error> {
+    fleet.bus.call_worker(&worker(), WorkerVerb::LogBulk, ask, PATIENCE + PATIENCE).await
+}
+
+#[tokio::test]
+async fn who_follows_is_served_apart_and_may_wait() {
+    let fleet = Fleet::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("instances/web.0");
+    fs::create_dir_all(&home).unwrap();
+    let path = home.join("stdout.log");
+    fs::write(&path, "a\n").unwrap();
+    let mut supervisor = Supervisor::start(&fleet, hello(directory.path(), 1));
+    supervisor.sync().await;
+    let first = dsbus_harness::wait_for_async("an answer", dsbus_harness::DEADLINE, async || {
+        log(&fleet, 0, LogFrom::Last(2)).await.ok()
+    })
+    .await;
+    // Nobody has said that he goes on.
+    let mut ask = LogAsk::new(name(0), LogFrom::Place(first.next));
+    assert_eq!(bulk(&fleet, &ask).await, Err(Error::NoResponders));
+    ask.wait_ms = 1;
+    let verb = WorkerVerb::Log;
+    let _: LogPart = fleet.bus.call_worker(&worker(), verb, &ask, PATIENCE).await.unwrap();
+    let empty =
+        dsbus_harness::wait_for_async("to be served", dsbus_harness::DEADLINE, async || {
+            bulk(&fleet, &ask).await.ok()
+        })
+        .await;
+    assert_eq!((empty.is_empty(), empty.next), (true, first.next));
+    // An ask that waits is answered by what comes, at once, and with as much as fits.
+    ask.wait_ms = 9_000;
+    let written = "a line\n".repeat(LOG_BULK_BYTES_MAX / 3);
+    let write = async {
+        let mut file = fs::File::options().append(true).open(&path).unwrap();
+        file.write_all(written.as_bytes()).unwrap();
+    };
+    let (part, ()) = tokio::join!(bulk(&fleet, &ask), write);
+    let part = part.unwrap();
+    let len = part.text.len();
+    assert!(part.more && len > 0 && len <= LOG_BULK_BYTES_MAX, "{len}");
+    ask.from = LogFrom::Place(part.next);
+    assert_eq!(bulk(&fleet, &ask).await.unwrap().text.len(), LOG_BULK_BYTES_MAX);
+    // What is not there is told when it was waited for.
+    ask = LogAsk { wait_ms: 1, ..LogAsk::new(name(1), LogFrom::Last(2)) };
+    assert!(matches!(bulk(&fleet, &ask).await, Err(Error::Refused { code: 404, .. })));
 }
 
 #[tokio::test]

@@ -56,8 +56,13 @@ async fn all_placements_are_ordered_at_the_start_and_events_are_counted_on() {
     let orders = supervisor.sync().await;
     assert_eq!(orders.len(), 200);
     for order in orders {
-        let seq = if order.name == name(3) { 11 } else { 0 };
-        assert_eq!((order.seq, order.placement), (seq, placement(7, 5)), "{}", order.name);
+        let last = order.last.map(|last| (last.epoch, last.seq, last.state));
+        let expected = match order.name.index {
+            3 => Some((Epoch(7), 11, State::Running)),
+            4 => Some((Epoch(6), 99, State::Running)),
+            _ => None,
+        };
+        assert_eq!((last, order.placement), (expected, placement(7, 5)), "{}", order.name);
     }
     supervisor.extended(5, dsbus_schema::moment::BootTime(0)).await;
     let started = fleet.events(3).await.pop().unwrap();
@@ -83,7 +88,7 @@ async fn changes_are_ordered_as_they_come() {
         _ => None,
     };
     let order = supervisor.hear("a place", placed).await;
-    assert_eq!((&order.name, order.seq, &order.placement), (&name(0), 0, &placement(1, 9)));
+    assert_eq!((&order.name, order.last, &order.placement), (&name(0), None, &placement(1, 9)));
     // The first of its kind brings its lease.
     supervisor.extended(9, dsbus_schema::moment::BootTime(0)).await;
     fleet.place(0, &placement(2, 9)).await;

@@ -1,10 +1,12 @@
 //! Reports become events and status entries.
 
-use dsbus_client::{Value, Write};
-use dsbus_harness::{DEADLINE, wait_for_async};
+use std::collections::{BTreeMap, BTreeSet};
+
+use dsbus_client::{Bus, Value, Write};
+use dsbus_harness::{Cluster, DEADLINE, wait_for_async};
 use dsbus_schema::event::Fact;
 use dsbus_schema::goal::Wanted;
-use dsbus_schema::ids::{Epoch, Incarnation};
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
@@ -12,7 +14,7 @@ use dsbus_schema::storage::{Bucket, instance_key};
 use dsbus_supervisor::protocol::{ProcessEvent, Report, Reported};
 use uuid::Uuid;
 
-use crate::fleet::{Fleet, name, placement, worker};
+use crate::fleet::{Fleet, events, name, options_of, placement, worker};
 use crate::orders::fact;
 use crate::supervisor::{Supervisor, hello};
 
@@ -51,6 +53,14 @@ fn report(number: u64, index: u32, seq: u64) -> Report {
     let status = Box::new(status(1, seq));
     let what = Reported::Instance { name: name(index), status, event: Some(Box::new(event)) };
     Report { number, what }
+}
+
+/// The same, as an earlier incarnation told it.
+fn of_earlier(mut report: Report) -> Report {
+    if let Reported::Instance { status, .. } = &mut report.what {
+        status.incarnation = Incarnation(Uuid::from_u128(0));
+    }
+    report
 }
 
 async fn stands(fleet: &Fleet, index: u32) -> Option<Status> {
@@ -95,6 +105,80 @@ async fn reports_are_published_in_order_once_and_the_last_status_stands() {
     assert_eq!(seqs(&fleet, 301, 0).await, (1..=31).collect::<Vec<_>>());
     assert_eq!(seqs(&fleet, 301, 9).await, (1..=30).collect::<Vec<_>>());
     assert_eq!(stands(&fleet, 0).await.unwrap().seq, 31);
+}
+
+#[tokio::test]
+async fn what_an_earlier_incarnation_reported_becomes_events_and_no_status() {
+    let fleet = Fleet::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut supervisor = Supervisor::start(&fleet, hello(directory.path(), 1));
+    for seq in 1..=5 {
+        supervisor.report(of_earlier(report(seq * 2, 0, seq)));
+        supervisor.report(of_earlier(report(seq * 2 + 1, 1, seq)));
+    }
+    supervisor.report(report(20, 0, 6));
+    supervisor.done(20).await;
+    assert_eq!(seqs(&fleet, 11, 0).await, (1..=6).collect::<Vec<_>>());
+    assert_eq!(seqs(&fleet, 11, 1).await, (1..=5).collect::<Vec<_>>());
+    assert_eq!((stands(&fleet, 0).await.unwrap().seq, stands(&fleet, 1).await), (6, None));
+    // Nor when all that is known is written once more.
+    fleet
+        .bus
+        .write(Bucket::Status, Write::delete(instance_key(&worker(), &name(0))))
+        .await
+        .unwrap();
+    let mut fleet = fleet;
+    fleet.server.restart();
+    wait_for_async("the status", DEADLINE, async || {
+        let entry =
+            fleet.bus.get(Bucket::Status, &instance_key(&worker(), &name(0))).await.ok()??;
+        entry.json::<Status>().unwrap()
+    })
+    .await;
+    assert_eq!(stands(&fleet, 1).await, None);
+}
+
+#[tokio::test]
+async fn a_cluster_that_loses_one_node_after_the_other_has_every_event() {
+    let mut cluster = Cluster::start(3);
+    let options = options_of(cluster.urls());
+    let bus = Bus::connect(options.clone()).await.unwrap();
+    bus.provision(None).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut supervisor = Supervisor::start_on(options, hello(directory.path(), 1));
+    let mut number = 0;
+    // So many events of each of ten instances at a time.
+    let mut tell = |supervisor: &Supervisor, seqs: std::ops::RangeInclusive<u64>| {
+        for (seq, index) in seqs.flat_map(|seq| (0..10).map(move |index| (seq, index))) {
+            number += 1;
+            supervisor.report(report(number, index, seq));
+        }
+        number
+    };
+    let through = tell(&supervisor, 1..=10);
+    supervisor.done(through).await;
+    let mut told = 10;
+    // The leader first: what is on its way may be stored and not acknowledged.
+    for _ in 0..2 {
+        tell(&supervisor, told + 1..=told + 30);
+        let node = cluster.leader("DSBUS_EVENTS");
+        cluster.nodes[node].kill();
+        let through = tell(&supervisor, told + 31..=told + 60);
+        told += 60;
+        supervisor.done(through).await;
+        cluster.nodes[node].restart();
+        cluster.leader("DSBUS_EVENTS");
+    }
+    let mut found: BTreeMap<InstanceId, Vec<u64>> = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for event in events(&bus, usize::try_from(number).unwrap()).await {
+        // Readers drop by id what was stored twice.
+        if let (true, Fact::Process(fact)) = (ids.insert(event.id), event.data) {
+            found.entry(fact.name).or_default().push(fact.seq);
+        }
+    }
+    let expected: Vec<u64> = (1..=told).collect();
+    assert!(found.len() == 10 && found.values().all(|seqs| *seqs == expected), "{found:?}");
 }
 
 #[tokio::test]

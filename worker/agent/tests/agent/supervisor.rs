@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use dsbus_client::ConnectOptions;
 use dsbus_harness::DEADLINE;
 use dsbus_schema::ids::Incarnation;
 use dsbus_schema::moment::{BootTime, Timestamp};
@@ -50,6 +51,11 @@ pub(crate) fn hello(directory: &Path, incarnation: u128) -> Hello {
 impl Supervisor {
     /// Starts an agent, and says hello.
     pub(crate) fn start(fleet: &Fleet, hello: Hello) -> Supervisor {
+        Supervisor::start_on(fleet.options(), hello)
+    }
+
+    /// The same, on a bus of any kind.
+    pub(crate) fn start_on(connect: ConnectOptions, hello: Hello) -> Supervisor {
         let (ours, theirs) = StdStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let (read, mut write) = UnixStream::from_std(ours).unwrap().into_split();
@@ -68,7 +74,7 @@ impl Supervisor {
             }
         });
         let socket_of_agent: OwnedFd = theirs.into();
-        let config = dsbus_agent::Config { connect: fleet.options(), socket: socket_of_agent };
+        let config = dsbus_agent::Config { connect, socket: socket_of_agent };
         let agent = tokio::spawn(dsbus_agent::run(config));
         Supervisor { say, heard, frozen, agent, socket }
     }

@@ -24,9 +24,10 @@ impl Driver {
         }
     }
 
-    /// Tells the agent what one turn of the loop said.
+    /// Tells the agent what one turn of the loop said; reports are on disk before it hears of them.
     pub(super) fn tell_agent(&mut self) {
-        self.agent.flush();
+        self.save_reports();
+        self.hand_out();
         if let Some(on) = self.agent.awaits_reading()
             && let Some(fd) = self.agent.fd()
         {
@@ -34,7 +35,7 @@ impl Driver {
         }
     }
 
-    /// Tells a new agent how things stand, and everything that no agent has published yet.
+    /// Tells a new agent how things stand.
     fn greet(&mut self) {
         if let Some(fd) = self.agent.fd()
             && let Err(e) = self.poller.add(Ready::Agent, fd)
@@ -52,20 +53,17 @@ impl Driver {
             stopping: !self.goes_on(),
             draining: matches!(self.ending, Ending::Draining(_)),
             children: self.children.iter().map(|living| living.child.clone()).collect(),
-            facilities: facilities(&self.machine),
+            facilities: facilities(&self.machine, &self.config.settings),
             labels: self.config.settings.labels.clone(),
             capacity: self.capacity(),
             leases: self.table.leases(),
         };
         self.agent.send(&ToAgent::Hello(hello));
-        for line in self.reports.waiting() {
-            self.agent.send_line(line);
-        }
+        // It is given them when all this is said.
+        self.reports.take_back();
+        self.bye_said = false;
         for said in self.questions.waiting() {
             self.agent.send(&said);
-        }
-        if matches!(self.ending, Ending::Bye(_)) {
-            self.agent.send(&ToAgent::Bye);
         }
     }
 

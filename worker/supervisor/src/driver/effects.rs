@@ -14,6 +14,7 @@ use super::{Driver, Source, TURN};
 use crate::clock::{self, Now};
 use crate::errands::{Errand, Kin, Purpose};
 use crate::instance::{Effect, HookId, HookOutcome, Input, Instance, Question};
+use crate::marks;
 use crate::output::Plan;
 use crate::poller::Ready;
 use crate::process;
@@ -125,6 +126,7 @@ impl Driver {
             Effect::Notice(fact) => self.tell_notice(*fact, now),
             Effect::Gone { epoch } => {
                 self.sockets.release(name);
+                self.mark(name, marks::over, epoch);
                 self.report(Reported::Gone { name: name.clone(), epoch });
             }
             Effect::Worker { change, reason } => self.worker_event(change, Some(reason)),

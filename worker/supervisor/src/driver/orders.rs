@@ -53,6 +53,10 @@ impl Driver {
             self.unplace(&name, now);
         }
         orders.sort_by_key(|order| order.placement.spec.priority);
+        // What an earlier run had and this one has not is not waited for any longer.
+        for end in self.reports.ledger().leave(&orders, &self.config.worker) {
+            self.tell_end(end, now);
+        }
         for order in orders {
             self.place(Box::new(order), now);
         }
@@ -72,7 +76,16 @@ impl Driver {
         self.perform(effects, now);
     }
 
-    fn act_on(&mut self, order: Order, now: Now) {
+    fn act_on(&mut self, mut order: Order, now: Now) {
+        if self.table.get(&order.name).is_none() {
+            let on_bus = order.last.take();
+            let ledger = self.reports.ledger();
+            let (end, last) = ledger.meet(&order.name, on_bus, &self.config.worker);
+            order.last = last;
+            if let Some(end) = end {
+                self.tell_end(end, now);
+            }
+        }
         let files = self.files(&order.name, &order.placement.spec);
         let effects = self.table.place(order, files, now);
         self.perform(effects, now);

@@ -1,8 +1,8 @@
 //! Starting children, and commands beside them.
 
-use std::io::PipeReader;
+use std::io::{self, PipeReader};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dsbus_schema::call::Channel;
@@ -16,6 +16,7 @@ use crate::cgroup::Cgroup;
 use crate::children::{Life, Living};
 use crate::clock;
 use crate::instance::{Files, Input, Instance};
+use crate::marks;
 use crate::notify::NotifySocket;
 use crate::output::{Plan, place};
 use crate::poller::Ready;
@@ -44,15 +45,11 @@ pub(super) struct Helper {
 
 impl Driver {
     /// Who a process is; `notify` is where it may say how it is.
-    fn who<'a>(
-        &'a self,
-        name: &'a InstanceId,
-        home: &'a std::path::Path,
-        notify: Option<&'a str>,
-    ) -> Who<'a> {
+    fn who<'a>(&'a self, name: &'a InstanceId, home: &'a Path, notify: Option<&'a str>) -> Who<'a> {
         let instance = self.table.get(name);
         Who {
             name,
+            id: instance.map_or(ProgramId(Uuid::nil()), Instance::program_id),
             epoch: instance.map_or(Epoch(0), Instance::epoch),
             worker: &self.config.worker,
             fleet: &self.config.fleet,
@@ -116,6 +113,7 @@ impl Driver {
         };
         let stdout = listen(Some(spawned.stdout), Channel::Stdout);
         let stderr = listen(spawned.stderr, Channel::Stderr);
+        self.mark(name, marks::begin, epoch);
         let notify = notify.map(|socket| self.hear_notices(number, socket));
         let living = Living {
             child,
@@ -308,6 +306,23 @@ impl Driver {
         let actual = if here { Some(&log) } else { plan.files.first() };
         if let Err(e) = place::link(&log, actual.map(PathBuf::as_path)) {
             tracing::warn!("{} cannot lead to the log: {e}", log.display());
+        }
+    }
+
+    /// Writes down for agents where the output of an epoch begins or ends.
+    pub(super) fn mark(
+        &self,
+        name: &InstanceId,
+        write: fn(&Path, Epoch) -> io::Result<()>,
+        epoch: Epoch,
+    ) {
+        let directory = self.home.instance(name);
+        if let Err(e) = write(&directory, epoch) {
+            let path = marks::path(&directory);
+            tracing::warn!(
+                "{name}: whoever follows its log may miss some: {}: {e}",
+                path.display()
+            );
         }
     }
 

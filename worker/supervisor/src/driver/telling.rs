@@ -2,48 +2,116 @@
 
 use dsbus_schema::call::Channel;
 use dsbus_schema::event::{
-    Fact, Notice, NoticeFact, OutputFact, OutputKind, WorkerChange, WorkerFact,
+    Dropped, Fact, Notice, NoticeFact, OutputFact, OutputKind, ProcessFact, WorkerChange,
+    WorkerFact,
 };
 use dsbus_schema::ids::InstanceId;
-
 use uuid::Uuid;
 
-use super::Driver;
+use super::{Driver, Ending, TURN};
 use crate::clock::{self, Now};
 use crate::instance::Instance;
 use crate::output::Said;
-use crate::protocol::Reported;
+use crate::protocol::{Reported, ToAgent};
+use crate::report::Saving;
 use crate::streams::{Speaker, Told};
 
-/// Bytes of waiting reports beyond which events of output are dropped, and counted: a child that
-/// floods its log must not push out what is told of others.
-const OUTPUT_WAITING_MAX: usize = 16 << 20;
+/// Bytes that may wait for an agent to read when it is given more reports: as many as it reads at
+/// once.
+const UNSENT_FEW: usize = 64 * 1024;
 
 impl Driver {
     pub(super) fn report(&mut self, what: Reported) {
-        self.agent.send_line(self.reports.push(what));
+        self.reports.push(what);
     }
 
-    /// The bus has reports again; if some were dropped meanwhile, that is told after them.
+    /// Writes the reports of this turn to disk.
+    pub(super) fn save_reports(&mut self) {
+        match self.reports.save(clock::now().boot) {
+            None => {}
+            Some(Saving::Fails(why)) => {
+                let reason = format!("reports are kept in memory: {why}");
+                tracing::error!("{reason}");
+                self.worker_event(WorkerChange::EventsUnsaved, Some(reason));
+            }
+            Some(Saving::Works(kept)) => {
+                tracing::info!("reports are on disk again; {kept} were kept in memory");
+            }
+        }
+    }
+
+    /// Gives the agent reports, as fast as it reads and publishes.
+    pub(super) fn hand_out(&mut self) {
+        let begin = clock::now().boot;
+        loop {
+            while self.reports.may_hand() && self.agent.unsent().is_some_and(|n| n < UNSENT_FEW) {
+                self.reports.hand(|line| self.agent.send_line(line));
+            }
+            let all = self.reports.all_handed() && self.agent.unsent().is_some();
+            if all && matches!(self.ending, Ending::Bye(_)) && !self.bye_said {
+                self.bye_said = true;
+                self.agent.send(&ToAgent::Bye);
+            }
+            self.agent.flush();
+            let reads = self.agent.unsent() == Some(0);
+            if !reads || !self.reports.may_hand() || clock::now().boot.since(begin) > TURN {
+                break;
+            }
+        }
+        self.reports.release();
+    }
+
+    /// Whether reports are to be written or handed out in the next turn.
+    pub(super) fn reports_busy(&self) -> bool {
+        let reads = self.agent.unsent() == Some(0);
+        self.reports.has_to_save() || (reads && self.reports.may_hand())
+    }
+
+    /// The bus has reports; if some were dropped meanwhile, that is told after them.
     pub(super) fn published(&mut self, through: u64) {
-        self.reports.done(through);
-        let dropped = if self.reports.is_empty() { self.reports.take_dropped() } else { 0 };
-        if dropped > 0 {
-            let reason = format!("the bus was away for too long: {dropped} reports were dropped");
+        if !self.reports.done(through) {
+            return;
+        }
+        let now = clock::now();
+        if let Some(dropped) = self.reports.dropped(now.boot) {
+            let reason = format!("{} events were dropped: more than may wait", dropped.events);
             tracing::error!("{reason}");
-            self.worker_event(WorkerChange::EventsDropped, Some(reason));
+            let number = self.tell_worker(WorkerChange::EventsDropped, Some(reason), Some(dropped));
+            self.reports.told(number, now.boot);
+        }
+        if self.reports.take_stale() {
+            let effects = self.table.tell_all();
+            self.perform(effects, now);
         }
     }
 
     pub(super) fn worker_event(&mut self, change: WorkerChange, reason: Option<String>) {
+        self.tell_worker(change, reason, None);
+    }
+
+    /// Says the number of the report.
+    fn tell_worker(
+        &mut self,
+        change: WorkerChange,
+        reason: Option<String>,
+        dropped: Option<Dropped>,
+    ) -> u64 {
         let fact = WorkerFact {
             worker: self.config.worker.clone(),
             change,
             reason,
             incarnation: Some(self.incarnation),
+            dropped,
         };
         let (id, time) = (Uuid::now_v7(), clock::now().wall);
-        self.report(Reported::Worker { id, time, fact });
+        self.reports.push(Reported::Worker { id, time, fact })
+    }
+
+    /// Tells the end of a child of an earlier run.
+    pub(super) fn tell_end(&mut self, end: ProcessFact, now: Now) {
+        tracing::info!("{}: {}", end.name, end.reason.as_deref().unwrap_or_default());
+        let fact = Box::new(Fact::Process(end));
+        self.report(Reported::Event { id: Uuid::now_v7(), time: now.wall, fact });
     }
 
     pub(super) fn tell_notice(&mut self, fact: NoticeFact, now: Now) {
@@ -96,9 +164,6 @@ impl Driver {
     }
 
     fn tell_words(&mut self, of: Speaker, output: OutputKind, bytes: &[u8], now: Now) {
-        if self.reports.bytes() > OUTPUT_WAITING_MAX {
-            return self.reports.drop_one();
-        }
         let worker = self.config.worker.clone();
         let spec = self.table.get(&of.name).map(Instance::spec);
         let fact = Box::new(Fact::Output(OutputFact {

@@ -66,7 +66,16 @@ impl Instance {
         self.report(Some((state, Box::new(fact))), out);
     }
 
+    /// Tells how it stands, without an event.
+    pub(crate) fn tell(&self) -> Effect {
+        self.reported(None)
+    }
+
     pub(super) fn report(&self, event: Option<(State, Box<ProcessFact>)>, out: &mut Vec<Effect>) {
+        out.push(self.reported(event));
+    }
+
+    fn reported(&self, event: Option<(State, Box<ProcessFact>)>) -> Effect {
         let state = event.as_ref().map_or(self.phase.state(), |(state, _)| *state);
         let failed = matches!(state, State::Backoff | State::Fatal | State::Exited);
         let status = Status {
@@ -92,7 +101,7 @@ impl Instance {
             incarnation: self.incarnation,
         };
         let fact = event.map(|(_, fact)| fact);
-        out.push(Effect::Report { status: Box::new(status), fact });
+        Effect::Report { status: Box::new(status), fact }
     }
 
     /// Something that is no change of state: of this child, of this hook, and how that ended.

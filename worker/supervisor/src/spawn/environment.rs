@@ -50,7 +50,8 @@ pub(super) fn environment(
         all.insert(OsString::from(name), value.to_owned());
     };
     set("SUPERVISOR_ENABLED", "1".as_ref());
-    set("SUPERVISOR_GROUP_NAME", who.name.program.to_string().as_ref());
+    let group = spec.group.as_ref().unwrap_or(&who.name.program);
+    set("SUPERVISOR_GROUP_NAME", group.as_str().as_ref());
     set("SUPERVISOR_PROCESS_NAME", spec.process_name(&who.name.program, known)?.as_ref());
     if let Some(url) = spec.serverurl.as_ref().or(who.settings.serverurl.as_ref()) {
         let url = expand(url, known).map_err(|why| format!("serverurl: {why}"))?;

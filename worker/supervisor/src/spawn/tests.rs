@@ -52,6 +52,7 @@ impl Place {
     pub(crate) fn who(&self) -> Who<'_> {
         Who {
             name: &self.name,
+            id: ProgramId(Uuid::nil()),
             epoch: Epoch(7),
             worker: &self.worker,
             fleet: &self.fleet,

@@ -7,7 +7,7 @@ use dsbus_schema::state::{Exit, State};
 use dsbus_supervisor::protocol::{Reported, ToAgent, ToSupervisor};
 use nix::sys::signal::Signal;
 
-use crate::stage::{Stage, alive, change, order, script, signal_one, sleeper};
+use crate::stage::{Stage, alive, change, last, order, script, signal_one, sleeper};
 
 #[test]
 fn a_killed_child_is_replaced() {
@@ -130,7 +130,7 @@ fn a_new_epoch_begins_when_the_old_child_is_gone() {
     let mut order = sleeper("web");
     let first = stage.run(&order);
     order.placement.epoch = Epoch(5);
-    order.seq = 7;
+    order.last = Some(last(5, 7, State::Stopped));
     stage.place(&order);
     let (stopped, _) = stage.change("web", State::Stopped);
     assert_eq!((stopped.epoch, stopped.pid), (Epoch(1), Some(first)));

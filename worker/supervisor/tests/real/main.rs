@@ -12,6 +12,7 @@ mod logs;
 mod machine;
 mod output;
 mod reloads;
+mod reports;
 mod rest;
 mod rights;
 mod sockets;

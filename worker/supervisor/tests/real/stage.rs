@@ -19,7 +19,7 @@ use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
 use dsbus_supervisor::clock;
 use dsbus_supervisor::process::start_time;
-use dsbus_supervisor::protocol::{Hello, Order, Reported, ToAgent, ToSupervisor};
+use dsbus_supervisor::protocol::{Hello, LastEvent, Order, Reported, ToAgent, ToSupervisor};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -164,6 +164,11 @@ impl Stage {
         });
         self.seen = at + 1;
         found
+    }
+
+    /// Waits until all that was heard is as `is` wants it.
+    pub(crate) fn all_heard(&self, what: &str, is: impl Fn(&[ToAgent]) -> bool) -> Vec<ToAgent> {
+        self.until(what, |scene| is(&scene.heard).then(|| scene.heard.clone()))
     }
 
     /// Everything heard so far.
@@ -346,10 +351,17 @@ pub(crate) fn order(name: &str, words: &[&str], edit: impl FnOnce(&mut ProgramSp
     edit(&mut spec);
     let wanted = Wanted { run: true, ..Wanted::default() };
     let placement = Placement::new(ProgramId(Uuid::from_u128(7)), 1, Epoch(1), wanted, spec);
-    Order { name: format!("{name}:0").parse().unwrap(), placement, seq: 0 }
+    Order { name: format!("{name}:0").parse().unwrap(), placement, last: None }
 }
 
-/// The same for a script of a shell.
+/// The last event of an instance as the bus knows it.
+pub(crate) fn last(epoch: u64, seq: u64, state: State) -> LastEvent {
+    let id = ProgramId(Uuid::from_u128(7));
+    let (group, process, pid) = (None, None, None);
+    LastEvent { id, group, process, epoch: Epoch(epoch), seq, revision: 1, state, pid }
+}
+
+/// [`order`] for a script of a shell.
 pub(crate) fn script(name: &str, text: &str, edit: impl FnOnce(&mut ProgramSpec)) -> Order {
     order(name, &["/bin/sh", "-c", text], edit)
 }

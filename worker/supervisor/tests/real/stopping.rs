@@ -79,8 +79,8 @@ fn a_worker_stops_all_children_at_once() {
         stage.read(&stage.file(name, "ready"));
     }
     stage.signal(Signal::SIGTERM);
-    stage.worker_fact(WorkerChange::Stopping);
     stage.hear("stopping", |message| matches!(message, ToAgent::Stopping { .. }).then_some(()));
+    stage.worker_fact(WorkerChange::Stopping);
     stage.worker_fact(WorkerChange::Stopped);
     stage.hear("bye", |message| (*message == ToAgent::Bye).then_some(()));
     assert_eq!(stage.ended().0, Some(0));

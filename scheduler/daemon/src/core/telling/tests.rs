@@ -41,7 +41,7 @@ fn marker(scheduler: &str, seq: u64) -> Entry {
 /// s1, which knows that s2 lives, and has told that both joined.
 fn s1() -> Core {
     let mut core = Core::new(FleetName::default(), "s1");
-    for bucket in Bucket::ALL {
+    for bucket in Bucket::STATE {
         core.caught_up(bucket);
     }
     for (n, scheduler) in ["s1", "s2"].into_iter().enumerate() {
@@ -152,7 +152,7 @@ fn what_was_there_at_the_beginning_is_told_if_its_writer_is_gone() {
     for entry in &entries {
         core.fold(Bucket::Fleet, entry, at(0)).unwrap();
     }
-    for bucket in Bucket::ALL {
+    for bucket in Bucket::STATE {
         core.caught_up(bucket);
     }
     assert_eq!(told(&mut core), [""; 0], "not before all is known");
@@ -170,7 +170,7 @@ fn what_was_there_at_the_beginning_is_told_if_its_writer_is_gone() {
 fn whoever_starts_alone_tells_who_is_lost() {
     let mut core = Core::new(FleetName::default(), "s2");
     core.fold(Bucket::Fleet, &marker("s1", 14), at(0)).unwrap();
-    for bucket in Bucket::ALL {
+    for bucket in Bucket::STATE {
         core.caught_up(bucket);
     }
     core.take_past(at(1)).unwrap();

@@ -14,6 +14,7 @@ fn later_variables_win_and_values_stay_as_they_are() {
     place.settings.serverurl = Some("http://h/".into());
     let mut spec = script("env -0");
     spec.process_name = Some("%(program_name)s_%(process_num)02d".into());
+    spec.group = Some("shop".parse().unwrap());
     spec.env_file = vec!["%(ENV_HERE)s/web.env".into()];
     let here = place.home.path().display().to_string();
     for (name, value) in [
@@ -33,7 +34,7 @@ fn later_variables_win_and_values_stay_as_they_are() {
         ("SUPERVISOR_ENABLED", "1"),
         ("SUPERVISOR_SERVER_URL", "http://h/"),
         ("SUPERVISOR_PROCESS_NAME", "web_03"),
-        ("SUPERVISOR_GROUP_NAME", "web"),
+        ("SUPERVISOR_GROUP_NAME", "shop"),
         ("FILE", "f"),
         ("SETTING", "file"),
         ("GIVEN", "g"),

@@ -1,0 +1,120 @@
+//! Letters on their way and dead ones, for people who look after them.
+
+use std::time::Duration;
+
+use dsbus_client::{Bus, Entry, Error, Item, Write};
+use dsbus_schema::alert::{
+    AlertLease, AlertName, DeadLetter, Letter, LostLetters, NewsKind, RuleName,
+};
+use dsbus_schema::ids::FleetName;
+use dsbus_schema::moment::Timestamp;
+use dsbus_schema::storage::{AlertKey, Bucket};
+use uuid::Uuid;
+
+use crate::core::TOMBSTONE;
+use crate::texts;
+
+/// How long the bus may take to tell what it has.
+const READ_MAX: Duration = Duration::from_secs(10);
+
+/// What a set of rules has on the bus.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Letters {
+    /// Who works at it, if anybody does.
+    pub lease: Option<AlertLease>,
+    /// On their way, oldest first.
+    pub waiting: Vec<(Uuid, Letter)>,
+    /// Given up, oldest first.
+    pub dead: Vec<Dead>,
+    /// Dead letters that made room for others.
+    pub lost: u64,
+}
+
+/// A dead letter, and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dead {
+    /// Its id.
+    pub id: Uuid,
+    /// The letter.
+    pub letter: DeadLetter,
+    seq: u64,
+}
+
+/// Reads all letters.
+///
+/// # Errors
+/// When the bus does not tell what it has, or something is not what it must be.
+pub async fn letters(bus: &Bus, name: &AlertName) -> Result<Letters, Error> {
+    match bus.get(Bucket::Alerts, &AlertKey::Lease.of(name)).await {
+        // No daemon that knows of alerts was ever started here.
+        Err(Error::NotProvisioned) => return Ok(Letters::default()),
+        Err(e) => return Err(e),
+        Ok(_) => {}
+    }
+    let mut watch = bus.watch(Bucket::Alerts, &AlertKey::all(name), "cli-letters");
+    let mut found = Letters::default();
+    let reading = async {
+        loop {
+            match watch.next().await {
+                Item::Entry(entry) => take(&mut found, &entry)?,
+                Item::Reset => found = Letters::default(),
+                Item::CaughtUp => return Ok(()),
+            }
+        }
+    };
+    tokio::time::timeout(READ_MAX, reading).await.map_err(|_| Error::Timeout)??;
+    found.waiting.sort_by_key(|(id, letter)| (letter.posted, *id));
+    found.dead.sort_by_key(|dead| (dead.letter.died, dead.id));
+    Ok(found)
+}
+
+fn take(found: &mut Letters, entry: &Entry) -> Result<(), Error> {
+    let Some((_, key)) = AlertKey::parse(&entry.key) else { return Ok(()) };
+    match key {
+        AlertKey::Lease => found.lease = entry.json()?,
+        AlertKey::Letter(id) => found.waiting.extend(entry.json()?.map(|letter| (id, letter))),
+        AlertKey::Dead(id) => {
+            let seq = entry.seq;
+            found.dead.extend(entry.json()?.map(|letter| Dead { id, letter, seq }));
+        }
+        AlertKey::Lost => found.lost = entry.json::<LostLetters>()?.unwrap_or_default().count,
+        AlertKey::Group(..) | AlertKey::Rate(_) => {}
+    }
+    Ok(())
+}
+
+/// Tries a dead letter again, as if it were posted now: whoever works at the rules hears of it.
+///
+/// # Errors
+/// [`Error::LostRace`] when somebody else did something with it.
+pub async fn retry(bus: &Bus, name: &AlertName, dead: &Dead, now: Timestamp) -> Result<(), Error> {
+    // Another id: the key of the old one may still have a tombstone.
+    let id = Uuid::new_v5(&dead.id, now.to_string().as_bytes());
+    let letter = Letter { posted: now, tries: 0, why: None, ..dead.letter.letter.clone() };
+    let put = Write::put(AlertKey::Letter(id).of(name), &letter)?.expect(0);
+    bus.batch(Bucket::Alerts, vec![put, delete(name, dead)]).await.map(drop)
+}
+
+/// Forgets a dead letter.
+///
+/// # Errors
+/// As [`retry`].
+pub async fn discard(bus: &Bus, name: &AlertName, dead: &Dead) -> Result<(), Error> {
+    bus.write(Bucket::Alerts, delete(name, dead)).await.map(drop)
+}
+
+fn delete(name: &AlertName, dead: &Dead) -> Write {
+    Write::delete(AlertKey::Dead(dead.id).of(name)).expect(dead.seq).ttl(TOMBSTONE.as_secs())
+}
+
+/// A letter that only tries whether letters arrive, about something that did not happen. `None`
+/// cannot be.
+pub fn sample(fleet: &FleetName, rule: &RuleName, now: Timestamp) -> Option<Letter> {
+    let mut letter = texts::sample_letter(fleet, rule, NewsKind::Test)?;
+    (letter.posted, letter.news.made) = (now, now);
+    letter.news.id = Uuid::now_v7();
+    for of in &mut letter.news.bundle.events {
+        of.event.time = now;
+    }
+    Some(letter)
+}

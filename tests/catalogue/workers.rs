@@ -1,0 +1,125 @@
+//! What happens to workers and schedulers.
+
+use std::process::Command;
+
+use dsbus_client::{Bus, ConnectOptions, Write};
+use dsbus_schema::ids::{Epoch, FleetName, InstanceId, UserName, WorkerName};
+use dsbus_schema::placement::Placement;
+use dsbus_schema::storage::{Bucket, instance_key};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::book::{record, wait};
+use crate::fleet::{DSBUS, Fleet};
+use crate::proxy::Proxy;
+
+pub(crate) async fn connect(fleet: &Fleet) -> Bus {
+    let options = ConnectOptions {
+        urls: vec![fleet.nats.url()],
+        fleet: FleetName::default(),
+        user: UserName::parse("ann").unwrap(),
+        label: "catalogue".to_owned(),
+        wait: false,
+    };
+    Bus::connect(options).await.unwrap()
+}
+
+#[test]
+fn come_and_go() {
+    let mut fleet = Fleet::start(2, 3);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 3\nstartsecs = 0\n");
+    kill(Pid::from_raw(fleet.agent_pid("w2")), Signal::SIGKILL).unwrap();
+    fleet.ok(&["--as", "ann", "cordon", "w2"]);
+    fleet.ok(&["--as", "ann", "uncordon", "w2"]);
+    fleet.ok(&["--as", "ann", "drain", "w2"]);
+    wait(
+        &fleet,
+        &["worker.AGENT_STARTED", "worker.CORDONED", "worker.UNCORDONED", "worker.DRAINED"],
+    );
+    fleet.ok(&["undrain", "w2"]);
+    fleet.kill_worker("w1");
+    wait(&fleet, &["worker.LOST"]);
+    fleet.worker("w1");
+    wait(&fleet, &["worker.BACK"]);
+    fleet.signal("w3", Signal::SIGTERM);
+    wait(&fleet, &["worker.STOPPING", "worker.STOPPED"]);
+    fleet.kill("s2");
+    wait(&fleet, &["scheduler.LOST"]);
+    fleet.scheduler("s3");
+    wait(&fleet, &["scheduler.JOINED"]);
+    fleet.signal("s3", Signal::SIGTERM);
+    wait(&fleet, &["scheduler.LEFT"]);
+    record(&fleet);
+}
+
+#[test]
+fn many_at_once() {
+    let mut fleet = Fleet::start(1, 3);
+    for name in ["w1", "w2"] {
+        fleet.signal(name, Signal::SIGSTOP);
+    }
+    wait(&fleet, &["worker.AWAITED"]);
+    for name in ["w1", "w2"] {
+        fleet.signal(name, Signal::SIGCONT);
+    }
+    // A second machine with the name of the first takes it when that is frozen for long enough.
+    fleet.kill_worker("w3");
+    wait(&fleet, &["worker.LOST"]);
+    record(&fleet);
+}
+
+#[test]
+fn an_exclusive_child_without_a_bus() {
+    let mut fleet = Fleet::start(1, 0);
+    let proxy = Proxy::start(fleet.nats.port());
+    fleet.worker_at("w1", &proxy.url());
+    fleet.wait_ready(1);
+    fleet.apply(
+        "[program.db]\ncommand = \"sleep 1000\"\nexclusive = true\ntouch_timeout = 3\nstartsecs = 0\n\
+         stopwaitsecs = 1\n",
+    );
+    fleet.worker("w2");
+    fleet.wait_ready(2);
+    proxy.cut();
+    fleet.wait_row("db:0", "running on w2", |r| r["state"] == "RUNNING" && r["worker"] == "w2");
+    proxy.heal();
+    wait(&fleet, &["worker.FENCED"]);
+    record(&fleet);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_and_a_placement_of_another() {
+    let mut fleet = Fleet::start(1, 0);
+    let proxy = Proxy::start(fleet.nats.port());
+    fleet.worker_at("w1", &proxy.url());
+    fleet.wait_ready(1);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    // A placement with an epoch that was before.
+    let bus = connect(&fleet).await;
+    let (worker, instance) =
+        (WorkerName::parse("w1").unwrap(), "web:0".parse::<InstanceId>().unwrap());
+    let key = instance_key(&worker, &instance);
+    // A scheduler would put it right before anybody sees it.
+    fleet.kill("s1");
+    let entry = bus.get(Bucket::Fleet, &key).await.unwrap().unwrap();
+    let mut placement: Placement = entry.json().unwrap().unwrap();
+    placement.epoch = Epoch(placement.epoch.0 - 1);
+    bus.write(Bucket::Fleet, Write::put(key, &placement).unwrap().expect(entry.seq)).await.unwrap();
+    wait(&fleet, &["worker.REFUSED"]);
+    fleet.scheduler("s2");
+    fleet.wait_ready(1);
+    // While w1 is away, another machine takes its name.
+    proxy.cut();
+    wait(&fleet, &["worker.LOST"]);
+    let (url, other) = (fleet.nats.url(), fleet.path().join("other"));
+    let mut second = Command::new(DSBUS)
+        .args(["--nats", &url, "worker", "--name", "w1", "--dir", other.to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    wait(&fleet, &["worker.BACK"]);
+    proxy.heal();
+    wait(&fleet, &["worker.NAME_TAKEN"]);
+    record(&fleet);
+    kill(Pid::from_raw(i32::try_from(second.id()).unwrap()), Signal::SIGTERM).unwrap();
+    second.wait().unwrap();
+}
