@@ -51,8 +51,11 @@ pub enum Check {
     Id,
     /// By the last event about the same instance.
     Last,
-    /// By the events of its kind since then.
+    /// By its id, among the events of its kind since then.
     Since(Timestamp),
+    /// The same; and any that tells as much of the same scheduler or worker is it, too: the marker
+    /// that its id stands on is not known to all, or has gone since.
+    LikeSince(Timestamp),
 }
 
 impl Told {

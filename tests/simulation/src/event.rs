@@ -54,7 +54,7 @@ pub(crate) struct Call {
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     Seq(u64),
-    Entry(Option<dsbus_client::Entry>),
+    Entry(Option<Box<dsbus_client::Entry>>),
     Last(Option<LastEvent>),
     /// The epoch of the last event about the place of an instance.
     Place(Option<Epoch>),

@@ -183,7 +183,9 @@ impl World {
             return self.answer(from, token, Err(Error::NoResponders));
         }
         let result = match op {
-            Op::Get { pattern, .. } => Ok(Answer::Entry(self.streams[stream].get(&pattern))),
+            Op::Get { pattern, .. } => {
+                Ok(Answer::Entry(self.streams[stream].get(&pattern).map(Box::new)))
+            }
             Op::LastEvent { worker, name } => {
                 Ok(Answer::Last(self.streams[stream].lasts.get(&(worker, name)).cloned()))
             }

@@ -86,10 +86,10 @@ impl World {
     }
 
     /// An event was stored, or looked for, or not.
-    pub(crate) fn told_answered(&mut self, n: usize, run: Run, number: usize, result: Answered) {
+    pub(crate) fn told_answered(&mut self, n: usize, run: Run, number: usize, result: &Answered) {
         let Some(s) = &mut self.schedulers[n] else { return };
         let Some(Sent { told, stored }) = s.sent.get_mut(number) else { return };
-        if let (Ok(Answer::Place(last)), Fact::Placement(fact)) = (&result, &told.fact)
+        if let (Ok(Answer::Place(last)), Fact::Placement(fact)) = (result, &told.fact)
             && last.is_none_or(|epoch| epoch < fact.epoch)
         {
             // It was looked for, and is not told yet.

@@ -15,6 +15,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 async fn echo(request: Request) -> Result<Value, Refusal> {
+    request.understood()?;
     let body: Value = serde_json::from_slice(&request.body).unwrap();
     Ok(json!({ "user": request.user, "verb": request.verb.name(), "body": body }))
 }

@@ -43,7 +43,7 @@ pub(crate) async fn is_told(bus: &Bus, told: &Told) -> Result<bool, Error> {
                 Err(e) => Err(e),
             }
         }
-        (Check::Since(time), fact) => {
+        (Check::Since(time) | Check::LikeSince(time), fact) => {
             let subject = subject::fleet_events(bus.fleet(), fact.kind());
             let mut watch = bus.watch_events(&subject, From::Time(time), "is-told");
             let looked = async {
@@ -68,21 +68,22 @@ fn covers(last: &Fact, fact: &PlacementFact) -> bool {
     (last.epoch, removed(last)) >= (fact.epoch, removed(fact))
 }
 
-/// Whether an event is this one; or tells the same of the same run of a worker or a scheduler.
+/// Whether an event is this one, or as good as this one.
 fn tells(entry: &Entry, told: &Told) -> bool {
     let Ok(Some(event)) = entry.json::<Event>() else { return false };
-    event.id == told.id
-        || match (&event.data, &told.fact) {
-            (Fact::Scheduler(known), Fact::Scheduler(fact)) => {
-                let gone = matches!(known.change, SchedulerChange::Lost | SchedulerChange::Left);
-                gone && known.scheduler == fact.scheduler
-            }
-            // One that was told on a marker which has gone since.
-            (Fact::Worker(known), Fact::Worker(fact)) => {
-                known.change == WorkerChange::Lost && known.worker == fact.worker
-            }
-            _ => false,
+    if event.id == told.id || !matches!(told.check, Check::LikeSince(_)) {
+        return event.id == told.id;
+    }
+    match (&event.data, &told.fact) {
+        (Fact::Scheduler(known), Fact::Scheduler(fact)) => {
+            let gone = matches!(known.change, SchedulerChange::Lost | SchedulerChange::Left);
+            gone && known.scheduler == fact.scheduler
         }
+        (Fact::Worker(known), Fact::Worker(fact)) => {
+            known.change == WorkerChange::Lost && known.worker == fact.worker
+        }
+        _ => false,
+    }
 }
 
 /// Tells what was done with these programs since then, if nobody is there to tell it. The bucket keeps
@@ -173,6 +174,42 @@ mod tests {
             let last = Fact::Placement(fact(last, epoch));
             assert_eq!(covers(&last, &fact(change, of)), covered, "{last:?} {change:?} {of}");
         }
+    }
+
+    #[test]
+    fn what_was_told_is_known_by_its_id_or_by_what_it_says() {
+        use dsbus_schema::event::{Source, WorkerFact};
+        let (fleet, time) = (FleetName::default(), Timestamp::from_unix_nanos(0));
+        let lost = |worker: &str, seq, check| {
+            let worker = WorkerName::parse(worker).unwrap();
+            let told = Told::worker(&fleet, (&worker, WorkerChange::Lost), seq, time, "why");
+            Told { check, ..told }
+        };
+        let back = WorkerFact {
+            worker: WorkerName::parse("w1").unwrap(),
+            change: WorkerChange::Back,
+            reason: None,
+            incarnation: None,
+            dropped: None,
+        };
+        let entry = |told: &Told| {
+            let value = serde_json::to_vec(&told.event(&fleet)).unwrap();
+            Entry { value: Value::Put(value.into()), ..entry(1, None) }
+        };
+        let known = lost("w1", 7, Check::Id);
+        let (by_id, alike) = (Check::Since(time), Check::LikeSince(time));
+        for (worker, seq, check, is) in [
+            ("w1", 7, by_id, true),
+            ("w1", 9, by_id, false),
+            ("w1", 0, alike, true),
+            ("w2", 0, alike, false),
+        ] {
+            assert_eq!(tells(&entry(&known), &lost(worker, seq, check)), is, "{worker} {seq}");
+        }
+        let back = Event::new(&fleet, &Source::Fleet, Uuid::nil(), time, Fact::Worker(back));
+        let other =
+            Entry { value: Value::Put(serde_json::to_vec(&back).unwrap().into()), ..entry(&known) };
+        assert!(!tells(&other, &lost("w1", 0, alike)), "it was back");
     }
 
     fn entry(seq: u64, program: Option<&Program>) -> Entry {

@@ -175,11 +175,11 @@ fn whoever_starts_alone_tells_who_is_lost() {
     }
     core.take_past(at(1)).unwrap();
     let due = core.take_told();
-    assert!(matches!(due[0].check, Check::Since(_)), "unless somebody told that it left");
+    assert!(matches!(due[0].check, Check::LikeSince(_)), "unless somebody told that it left");
     let mut core = Core::new(FleetName::default(), "s2");
-    core.former(touch("s2", 7, 3, |_| {}));
+    core.former(&touch("s2", 7, 3, |_| {}));
     assert_eq!(told(&mut core), ["LOST s2"], "its own former run");
-    core.former(touch("s2", 7, 3, |t| t.leaving = true));
+    core.former(&touch("s2", 7, 3, |t| t.leaving = true));
     assert_eq!(told(&mut core), [""; 0]);
 }
 
