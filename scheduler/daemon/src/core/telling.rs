@@ -64,7 +64,7 @@ impl Core {
             // Commands are told by whoever answers them, before it does.
             let mine = *by == self.me;
             if mine && !matches!(told.fact, Fact::Command(_)) {
-                self.ledger.tell(told);
+                self.ledger.tell_own(told);
             } else if !mine {
                 self.tell_of(by, told, now);
             }
