@@ -49,8 +49,8 @@ pub struct Told {
 pub enum Check {
     /// By its id: NATS does it.
     Id,
-    /// By the last event about the same instance.
-    Last,
+    /// By the events about the place of the same instance.
+    Instance,
     /// By its id, among the events of its kind since then.
     Since(Timestamp),
     /// The same; and any that tells as much of the same scheduler or worker is it, too: the marker

@@ -356,7 +356,7 @@ impl Core {
                     }
                 };
                 // It may have been changed since it was placed.
-                told.map(|told| Told { check: Check::Last, ..told })
+                told.map(|told| Told { check: Check::Instance, ..told })
             }
             FleetKey::Scheduler(id) if !self.has_company() => {
                 let (at, run) = ((&self.fleet, entry.time), (id.as_str(), Uuid::nil()));

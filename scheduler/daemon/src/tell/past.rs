@@ -34,38 +34,50 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// When the events cannot be read.
 pub(crate) async fn is_told(bus: &Bus, told: &Told) -> Result<bool, Error> {
     match (told.check, &told.fact) {
-        (Check::Last, Fact::Placement(fact)) => {
+        (Check::Instance, Fact::Placement(fact)) => {
             let subject = subject::placement_events(bus.fleet(), &fact.name);
-            match bus.last_event(&subject).await {
-                Ok(last) => Ok(last.is_some_and(|last| covers(&last.data, fact))),
+            let last = match bus.last_event(&subject).await {
                 // Somebody of another version told it.
-                Err(Error::Malformed { .. }) => Ok(false),
-                Err(e) => Err(e),
+                Err(Error::Malformed { .. }) => None,
+                last => last?,
+            };
+            match last {
+                Some(last) if last.id == told.id => Ok(true),
+                // Of two schedulers the later one may have been the first to tell.
+                Some(last) if is_later(&last.data, fact) => {
+                    is_among(bus, &subject, From::All, told).await
+                }
+                Some(_) | None => Ok(false),
             }
         }
         (Check::Since(time) | Check::LikeSince(time), fact) => {
             let subject = subject::fleet_events(bus.fleet(), fact.kind());
-            let mut watch = bus.watch_events(&subject, From::Time(time), "is-told");
-            let looked = async {
-                loop {
-                    match watch.next().await {
-                        Item::Entry(entry) if tells(&entry, told) => return true,
-                        Item::Entry(_) | Item::Reset => {}
-                        Item::CaughtUp => return false,
-                    }
-                }
-            };
-            timeout(READ_WITHIN, looked).await.map_err(|_| Error::Timeout)
+            is_among(bus, &subject, From::Time(time), told).await
         }
-        (Check::Id | Check::Last, _) => Ok(false),
+        (Check::Id | Check::Instance, _) => Ok(false),
     }
 }
 
-/// Whether the last event about an instance's place is this one, or a later one.
-fn covers(last: &Fact, fact: &PlacementFact) -> bool {
-    let Fact::Placement(last) = last else { return false };
+/// Whether it is among these events.
+async fn is_among(bus: &Bus, subject: &str, from: From, told: &Told) -> Result<bool, Error> {
+    let mut watch = bus.watch_events(subject, from, "is-told");
+    let looked = async {
+        loop {
+            match watch.next().await {
+                Item::Entry(entry) if tells(&entry, told) => return true,
+                Item::Entry(_) | Item::Reset => {}
+                Item::CaughtUp => return false,
+            }
+        }
+    };
+    timeout(READ_WITHIN, looked).await.map_err(|_| Error::Timeout)
+}
+
+/// Whether an event about the same instance tells of what came later.
+fn is_later(event: &Fact, fact: &PlacementFact) -> bool {
+    let Fact::Placement(event) = event else { return false };
     let removed = |fact: &PlacementFact| fact.change == PlacementChange::Removed;
-    (last.epoch, removed(last)) >= (fact.epoch, removed(fact))
+    (event.epoch, removed(event)) > (fact.epoch, removed(fact))
 }
 
 /// Whether an event is this one, or as good as this one.
@@ -160,19 +172,18 @@ mod tests {
     }
 
     #[test]
-    fn the_last_event_of_an_instance_covers_all_before_it() {
+    fn an_instance_has_a_place_before_it_has_none() {
         use PlacementChange::{Moved, Placed, Removed};
-        for (last, epoch, change, of, covered) in [
-            (Placed, 5, Placed, 5, true),
+        for (event, epoch, change, of, later) in [
+            (Placed, 5, Placed, 5, false),
             (Placed, 5, Placed, 6, false),
             (Moved, 7, Placed, 6, true),
             (Placed, 5, Removed, 5, false),
             (Removed, 5, Placed, 5, true),
-            (Removed, 5, Removed, 5, true),
             (Removed, 5, Moved, 6, false),
         ] {
-            let last = Fact::Placement(fact(last, epoch));
-            assert_eq!(covers(&last, &fact(change, of)), covered, "{last:?} {change:?} {of}");
+            let event = Fact::Placement(fact(event, epoch));
+            assert_eq!(is_later(&event, &fact(change, of)), later, "{event:?} {change:?} {of}");
         }
     }
 

@@ -159,7 +159,7 @@ fn what_was_there_at_the_beginning_is_told_if_its_writer_is_gone() {
     let (programs, _) = core.take_past(at(1)).unwrap();
     assert_eq!(programs, []);
     let due = core.take_told();
-    assert!(due.iter().all(|told| told.check == Check::Last));
+    assert!(due.iter().all(|told| told.check == Check::Instance));
     let due: Vec<String> = due.iter().map(|t| t.fact.instance().unwrap().to_string()).collect();
     assert_eq!(due, ["web:1", "web:3"], "not what is old, and s2 lives");
     assert_eq!(fold(&mut core, &marker("s2", 16), 6), ["PLACED web:2"]);
