@@ -1,7 +1,7 @@
 //! What schedulers tell, so that each event comes at least once, whoever dies, and nobody says it
 //! twice:
 //!
-//! 1. Whoever folds an entry that a scheduler wrote derives its events ([`derive`]), under ids that
+//! 1. Whoever folds an entry that a scheduler wrote derives its events ([`mod@derive`]), under ids that
 //!    stand on the entry: all derive the same.
 //! 2. The one that wrote it tells them, through its outbox ([`queue`]).
 //! 3. The others keep them in mind ([`ledger`]) for a while, and for as long as the writer's touches
