@@ -141,3 +141,27 @@ fn a_follower_hears_of_a_worker_that_leaves_with_its_last_words() {
     let all: String = epochs.into_values().collect();
     follower.wait_for(&all);
 }
+
+#[test]
+fn a_follower_goes_on_when_the_bus_is_back() {
+    let mut fleet = Fleet::start(1, 1);
+    fleet.apply(&talker(""));
+    let follower = Follower::start(&fleet, &["talk:0", "-n", "100000"]);
+    follower.wait_for_more(1000);
+    fleet.nats.stop();
+    // It says more meanwhile than one part holds.
+    let before = written(&fleet, "w1").len();
+    wait_until("more output", DEADLINE, || {
+        let now = written(&fleet, "w1").len();
+        if now > before + 1_000_000 { Ok(()) } else { Err((before, now)) }
+    });
+    fleet.nats.restart();
+    follower.wait_for_more(1000);
+    wait_until("the schedulers to answer", DEADLINE, || {
+        fleet.try_json(&["status", "-o", "json"]).map(drop)
+    });
+    silence(&fleet);
+    let written = written(&fleet, "w1");
+    follower.wait_for(&written);
+    assert_each_once(&written);
+}

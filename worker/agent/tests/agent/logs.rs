@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use dsbus_client::Error;
@@ -13,8 +14,7 @@ use crate::supervisor::{Supervisor, hello};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn log(fleet: &Fleet, index: u32, from: LogFrom) -> Result<LogPart, Error> {
-    let ask = LogAsk::new(name(index), from);
-    fleet.bus.call_worker(&worker(), WorkerVerb::Log, &ask, PATIENCE).await
+    log_with(fleet, &LogAsk::new(name(index), from)).await
 }
 
 async fn ping(fleet: &Fleet, patience: Duration) -> Result<Pong, Error> {
@@ -47,6 +47,15 @@ async fn a_log_is_read_and_followed() {
     }
 }
 
+fn write(path: &Path, text: &str) {
+    let mut file = fs::File::options().append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+async fn log_with(fleet: &Fleet, ask: &LogAsk) -> Result<LogPart, Error> {
+    fleet.bus.call_worker(&worker(), WorkerVerb::Log, ask, PATIENCE).await
+}
+
 async fn bulk(fleet: &Fleet, ask: &LogAsk) -> Result<LogPart, Error> {
     fleet.bus.call_worker(&worker(), WorkerVerb::LogBulk, ask, PATIENCE + PATIENCE).await
 }
@@ -69,8 +78,7 @@ async fn who_follows_is_served_apart_and_may_wait() {
     let mut ask = LogAsk::new(name(0), LogFrom::Place(first.next));
     assert_eq!(bulk(&fleet, &ask).await, Err(Error::NoResponders));
     ask.wait_ms = 1;
-    let verb = WorkerVerb::Log;
-    let _: LogPart = fleet.bus.call_worker(&worker(), verb, &ask, PATIENCE).await.unwrap();
+    log_with(&fleet, &ask).await.unwrap();
     let empty =
         dsbus_harness::wait_for_async("to be served", dsbus_harness::DEADLINE, async || {
             bulk(&fleet, &ask).await.ok()
@@ -80,11 +88,8 @@ async fn who_follows_is_served_apart_and_may_wait() {
     // An ask that waits is answered by what comes, at once, and with as much as fits.
     ask.wait_ms = 9_000;
     let written = "a line\n".repeat(LOG_BULK_BYTES_MAX / 3);
-    let write = async {
-        let mut file = fs::File::options().append(true).open(&path).unwrap();
-        file.write_all(written.as_bytes()).unwrap();
-    };
-    let (part, ()) = tokio::join!(bulk(&fleet, &ask), write);
+    let writing = async { write(&path, &written) };
+    let (part, ()) = tokio::join!(bulk(&fleet, &ask), writing);
     let part = part.unwrap();
     let len = part.text.len();
     assert!(part.more && len > 0 && len <= LOG_BULK_BYTES_MAX, "{len}");
@@ -93,6 +98,45 @@ async fn who_follows_is_served_apart_and_may_wait() {
     // What is not there is told when it was waited for.
     ask = LogAsk { wait_ms: 1, ..LogAsk::new(name(1), LogFrom::Last(2)) };
     assert!(matches!(bulk(&fleet, &ask).await, Err(Error::Refused { code: 404, .. })));
+}
+
+#[tokio::test]
+async fn followers_that_are_too_many_are_told_and_the_worker_answers_as_ever() {
+    // A little more than may follow.
+    const MANY: usize = 530;
+    let fleet = Fleet::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("instances/web.0");
+    fs::create_dir_all(&home).unwrap();
+    fs::write(home.join("stdout.log"), "a\n").unwrap();
+    let mut supervisor = Supervisor::start(&fleet, hello(directory.path(), 1));
+    supervisor.sync().await;
+    let ask = LogAsk { wait_ms: 9_000, ..LogAsk::new(name(0), LogFrom::Last(0)) };
+    let first =
+        dsbus_harness::wait_for_async("to be served", dsbus_harness::DEADLINE, async || {
+            let _ = log_with(&fleet, &ask).await;
+            bulk(&fleet, &LogAsk { wait_ms: 1, ..ask.clone() }).await.ok()
+        })
+        .await;
+    let ask = LogAsk { from: LogFrom::Place(first.next), ..ask };
+    let mut asked: Vec<_> = (0..MANY).map(|_| Box::pin(bulk(&fleet, &ask))).collect();
+    // Whoever is told is told at once, and the others wait for output.
+    let mut told = 0;
+    while told < MANY - 512 {
+        let (answer, _, rest) = futures::future::select_all(asked).await;
+        match answer {
+            Err(Error::Refused { code: 503, text, .. }) => assert!(text.contains("512"), "{text}"),
+            other => panic!("{other:?} after {told}"),
+        }
+        (asked, told) = (rest, told + 1);
+    }
+    assert!(ping(&fleet, PATIENCE).await.is_ok());
+    assert!(log(&fleet, 0, LogFrom::Last(1)).await.is_ok_and(|part| part.text == "a\n"));
+    // And those who wait are answered as soon as there is something.
+    write(&home.join("stdout.log"), "b\n");
+    for answer in futures::future::join_all(asked).await {
+        assert_eq!(answer.unwrap().text, "b\n");
+    }
 }
 
 #[tokio::test]
