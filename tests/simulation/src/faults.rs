@@ -33,8 +33,8 @@ pub(crate) enum Fault {
     StopWorker(usize),
 }
 
-/// One write of so many is its scheduler's last.
-const KILLED_WRITERS: u64 = 60;
+/// In a run in which writing is deadly, one write of so many is its scheduler's last.
+const KILLED_WRITERS: u64 = 20;
 
 impl World {
     /// Plans all faults of the run.
@@ -189,7 +189,8 @@ impl World {
 
     /// Something was written: now and then its writer dies of it, before it can tell.
     pub(crate) fn kill_writer(&mut self, who: Who) {
-        if !self.quiet && self.agenda.now() > FIRST && self.dice.one_in(KILLED_WRITERS) {
+        let deadly = self.deadly && !self.quiet && self.agenda.now() > FIRST;
+        if deadly && self.dice.one_in(KILLED_WRITERS) {
             let now = self.agenda.now();
             let (at, back) = (now + self.dice.range(0, 2 * MS), now + self.dice.ms(200, 8_000));
             self.plan(at, Fault::Kill(who));

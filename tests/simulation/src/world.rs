@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) specs: BTreeMap<ProgramName, ProgramSpec>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) quiet: bool,
+    /// Now and then a scheduler dies of what it has just written.
+    pub(crate) deadly: bool,
     pub(crate) witness: Witness,
     pub(crate) counts: Counts,
     pub(crate) failure: Option<Failure>,
@@ -90,6 +92,7 @@ impl World {
             Machine::new(dice.uuid(), clock)
         });
         let machines = machines.collect();
+        let deadly = dice.one_in(4);
         let commit_ms_max = if dice.one_in(3) { COMMIT_MS_MAX } else { 10 };
         World {
             nodes,
@@ -109,6 +112,7 @@ impl World {
             specs: BTreeMap::new(),
             faults: Vec::new(),
             quiet: false,
+            deadly,
             witness: Witness::new(setup.workers),
             counts: Counts::default(),
             failure: None,
@@ -300,8 +304,16 @@ impl World {
             matches!(event, Event::Timer { .. } | Event::Answered { .. } | Event::Said { .. })
         };
         let (first, then): (Vec<Event>, Vec<Event>) = deferred.into_iter().partition(first);
-        for event in first.into_iter().chain(then) {
-            self.agenda.at(now, event);
+        let events = first.into_iter().chain(then);
+        let machine = match who {
+            Who::Agent(n) | Who::Supervisor(n) => self.machines.get_mut(n),
+            Who::Scheduler(_) | Who::Client(_) => None,
+        };
+        if let Some(machine) = machine.filter(|machine| machine.frozen) {
+            // They are older than what waits for the machine.
+            machine.deferred.splice(0..0, events);
+        } else {
+            events.for_each(|event| self.agenda.at(now, event));
         }
         if !frozen && !matches!(who, Who::Supervisor(_)) {
             let linked = self.procs.get(&who).is_some_and(|p| p.link.node.is_some());
