@@ -164,7 +164,9 @@ impl<K: Ord + Clone> Judge<K> {
     /// so are the asks or their answers (found by the simulation).
     fn unanswered(&self, asks: &VecDeque<BootTime>, now: BootTime) -> bool {
         let heard = self.own.back().map_or(BootTime(0), |(sent, _)| *sent);
-        let ripe = |ask: &&BootTime| now.since(**ask) >= ASK_PATIENCE && **ask <= heard;
+        // Without rule 5 its own touches prove nothing here, either.
+        let proven = |ask: BootTime| self.omitted.own_touch || ask <= heard;
+        let ripe = |ask: &&BootTime| now.since(**ask) >= ASK_PATIENCE && proven(**ask);
         let ripe: Vec<_> = asks.iter().filter(ripe).collect();
         match (ripe.first(), ripe.last()) {
             (Some(first), Some(last)) => ripe.len() >= ASKS_MIN && last.since(**first) >= ASKS_OVER,
