@@ -174,8 +174,18 @@ fn what_documents_and_examples_declare_is_right() {
     let readme = std::fs::read_to_string(root.join("README.md")).expect("is there");
     let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let directory = tempfile::tempdir().expect("a directory");
+    let (alerts, blocks): (Vec<&str>, Vec<&str>) =
+        blocks.partition(|block| block.starts_with("# alert.toml"));
+    assert_eq!(alerts.len(), 1, "the README has rules for alerts");
+    let rules = directory.path().join("alert.toml");
+    std::fs::write(directory.path().join("slack.url"), "http://127.0.0.1:1/x").expect("is written");
+    // The one thing that is of a machine.
+    let alert = alerts[0].replace("/etc/dsbus/slack.url", "slack.url");
+    std::fs::write(&rules, alert).expect("is written");
+    let checked = dsbus(&["alert", "check", rules.to_str().expect("is text")]);
+    assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
     let mut files: Vec<PathBuf> = Vec::new();
-    for (number, block) in blocks.enumerate() {
+    for (number, block) in blocks.into_iter().enumerate() {
         files.push(directory.path().join(format!("readme-{number}.toml")));
         std::fs::write(&files[number], block).expect("is written");
     }

@@ -9,7 +9,7 @@ use dsbus_schema::storage::{self, Bucket};
 use dsbus_schema::subject;
 use serde_json::{Value, json};
 
-use crate::book::{wait, write};
+use crate::book::{record, wait, write};
 use crate::fleet::{DEADLINE, Fleet};
 use crate::workers::connect;
 
@@ -92,6 +92,8 @@ async fn requests_and_answers() {
     fleet.kill_worker("w3");
     wait(&fleet, &["worker.LOST"]);
     ask(&fleet, &bus, Verb::Forget, json!({ "names": ["w3"] })).await;
+    wait(&fleet, &["command.REFUSED"]);
+    record(&fleet);
 }
 
 async fn calls(fleet: &Fleet, bus: &Bus) {

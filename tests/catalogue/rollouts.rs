@@ -24,6 +24,9 @@ fn steps() {
     wait(&fleet, &["rollout.PAUSED", "rollout.RESUMED", "rollout.PROMOTED", "rollout.DONE"]);
     let file = fleet.file("three.toml", &declare("/nowhere/web", "auto_revert = true"));
     fleet.ok(&["--as", "ann", "apply", "--no-wait", &file]);
-    wait(&fleet, &["rollout.FAILED", "rollout.REVERTED"]);
+    wait(&fleet, &["rollout.REVERTED"]);
+    let file = fleet.file("four.toml", &declare("/nowhere/web", "auto_revert = false"));
+    fleet.ok(&["--as", "ann", "apply", "--no-wait", &file]);
+    wait(&fleet, &["rollout.FAILED"]);
     record(&fleet);
 }

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use dsbus_client::{Bus, ConnectOptions, Write};
+use dsbus_harness::wait_until;
 use dsbus_schema::ids::{Epoch, FleetName, InstanceId, UserName, WorkerName};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::storage::{Bucket, instance_key};
@@ -10,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::book::{record, wait};
-use crate::fleet::{DSBUS, Fleet};
+use crate::fleet::{DEADLINE, DSBUS, Fleet};
 use crate::proxy::Proxy;
 
 pub(crate) async fn connect(fleet: &Fleet) -> Bus {
@@ -99,12 +100,14 @@ async fn a_name_and_a_placement_of_another() {
     let (worker, instance) =
         (WorkerName::parse("w1").unwrap(), "web:0".parse::<InstanceId>().unwrap());
     let key = instance_key(&worker, &instance);
-    // A scheduler would put it right before anybody sees it.
+    // A scheduler would put it right before anybody sees it, and so does an agent that knows better.
+    let agent = fleet.agent_pid("w1");
     fleet.kill("s1");
     let entry = bus.get(Bucket::Fleet, &key).await.unwrap().unwrap();
     let mut placement: Placement = entry.json().unwrap().unwrap();
     placement.epoch = Epoch(placement.epoch.0 - 1);
     bus.write(Bucket::Fleet, Write::put(key, &placement).unwrap().expect(entry.seq)).await.unwrap();
+    kill(Pid::from_raw(agent), Signal::SIGKILL).unwrap();
     wait(&fleet, &["worker.REFUSED"]);
     fleet.scheduler("s2");
     fleet.wait_ready(1);
@@ -122,4 +125,35 @@ async fn a_name_and_a_placement_of_another() {
     record(&fleet);
     kill(Pid::from_raw(i32::try_from(second.id()).unwrap()), Signal::SIGTERM).unwrap();
     second.wait().unwrap();
+}
+
+/// More is said than a worker without a bus may keep.
+#[test]
+fn a_bus_that_is_away_for_too_long() {
+    let mut fleet = Fleet::start(1, 0);
+    let proxy = Proxy::start(fleet.nats.port());
+    fleet.worker_at("w1", &proxy.url());
+    fleet.wait_ready(1);
+    let gate = fleet.path().join("talk");
+    fleet.apply(&format!(
+        "[program.talker]\nshell = true\nstdout_events_enabled = true\nstartsecs = 0\n\
+         command = \"until [ -e {} ]; do sleep 0.1; done; yes chatter | head -c 100000000; exec sleep 1000\"\n",
+        gate.display()
+    ));
+    proxy.cut();
+    std::fs::write(&gate, "").unwrap();
+    let log = fleet.worker_directory("w1").join("instances/talker.0/stdout.log");
+    wait_until("all to be said", DEADLINE, || {
+        let rotated = log.with_extension("log.1").metadata().map_or(0, |file| file.len());
+        let said = log.metadata().map_or(0, |file| file.len()) + rotated;
+        if said >= 100_000_000 { Ok(()) } else { Err(said) }
+    });
+    proxy.heal();
+    // A disk that does not take what is to be kept.
+    let other = fleet.worker_directory("w2");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("reports"), "a file, where a folder should be").unwrap();
+    fleet.worker("w2");
+    wait(&fleet, &["worker.EVENTS_DROPPED", "worker.EVENTS_UNSAVED"]);
+    record(&fleet);
 }

@@ -235,7 +235,10 @@ impl Fleet {
 
     /// Every event there is.
     pub(crate) fn events(&self) -> Vec<Value> {
-        self.json(&["events", "-n", "100000", "-o", "json"]).as_array().unwrap().clone()
+        self.json(&["events", "--type", "*", "-n", "100000", "-o", "json"])
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// Waits for an event.

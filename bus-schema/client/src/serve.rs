@@ -38,6 +38,17 @@ pub struct Request {
     pub body: Bytes,
 }
 
+impl Request {
+    /// Refuses one of another version. Whoever handles commands asks this first, and may keep a record
+    /// of what is refused.
+    ///
+    /// # Errors
+    /// When the body names a version that is not understood.
+    pub fn understood(&self) -> Result<(), Refusal> {
+        versioned(&self.body)
+    }
+}
+
 /// A call to a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerRequest {
@@ -231,8 +242,8 @@ fn start(
     Served { end, serving }
 }
 
-/// Refuses a call of another version. A body that cannot be read at all is for the handler to refuse:
-/// it knows what it wants. Whoever handles commands looks at their version himself.
+/// Refuses what is of another version. A body that cannot be read at all is for the handler to refuse:
+/// it knows what it wants.
 fn versioned(body: &[u8]) -> Result<(), Refusal> {
     #[derive(Deserialize)]
     struct Versioned {

@@ -20,7 +20,6 @@ use dsbus_schema::goal::Sender;
 use dsbus_schema::ids::{ProgramName, UserName};
 use dsbus_schema::program::Program;
 use dsbus_schema::storage::Bucket;
-use dsbus_schema::version;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::pin::pin;
@@ -80,10 +79,14 @@ impl Commander {
             return Err(Refusal::silent());
         }
         if !changes(verb) {
+            request.understood()?;
             return self.carry_out(verb, user, &request.body).await;
         }
         let heard = Heard::of(&request.body, Uuid::now_v7());
-        let answer = self.carry_out(verb, user, &heard.body).await;
+        let answer = match request.understood() {
+            Ok(()) => self.carry_out(verb, user, &heard.body).await,
+            Err(refusal) => Err(refusal),
+        };
         match &answer {
             Ok(_) => tracing::info!("{user}: {}", verb.name()),
             Err(refusal) => tracing::info!("{user}: {} refused: {}", verb.name(), refusal.text),
@@ -237,8 +240,6 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let bad = |e: serde_json::Error| {
         Refusal::new(code::BAD_REQUEST, format!("the request could not be read: {e}"))
     };
-    let envelope: Envelope = serde_json::from_slice(body).map_err(bad)?;
-    version::check(envelope.version).map_err(|why| Refusal::new(code::BAD_REQUEST, why))?;
     serde_json::from_slice(body).map_err(bad)
 }
 

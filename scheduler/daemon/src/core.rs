@@ -78,7 +78,7 @@ pub struct Core {
     /// Schedulers whose lease has expired, and which may be back in a moment.
     lapsed: BTreeMap<String, Lapsed>,
     /// Entries that were there at the beginning and may stand for events that nobody told.
-    early: VecDeque<(Bucket, Entry)>,
+    early: BTreeMap<Bucket, VecDeque<Entry>>,
     /// When the latest entry was written, by the clock of NATS.
     latest: Option<Timestamp>,
 }
@@ -208,7 +208,7 @@ impl Core {
             Some(FleetKey::Touch(worker, seconds)) => {
                 return Ok(self.fold_touch((worker, seconds), entry, now));
             }
-            Some(FleetKey::Scheduler(id)) => self.fold_scheduler(id, entry, before, now),
+            Some(FleetKey::Scheduler(id)) => self.fold_scheduler(&id, entry, before, now),
             None => {}
         }
         Ok(None)

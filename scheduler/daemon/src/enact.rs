@@ -37,7 +37,9 @@ impl Enactor<'_> {
         let writer = Writer { id: &self.presence.id, touch: self.presence.touch(0) };
         if let Some(writes) = group_writes(group, &writer)? {
             let last = self.bus.batch(writes.bucket, writes.writes.clone()).await?;
-            group.iter().for_each(|(action, _)| log(action));
+            for (action, _) in group {
+                log(action);
+            }
             return Ok(writes.entries(last, clock::wall(), &self.presence.id));
         }
         match group.first() {

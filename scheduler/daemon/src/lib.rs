@@ -6,6 +6,7 @@
 //! [`writes`], [`turn`], [`pulse`], and what a command makes of a goal or a program ([`changed`],
 //! [`revised`]).
 
+mod begin;
 mod clock;
 mod commands;
 mod config;

@@ -68,7 +68,8 @@ impl Scheduler {
         let mut told = Told::worker(self.bus.fleet(), (worker, change), seq, clock::wall(), reason);
         // It may have been lost, and told to be, long before this scheduler started.
         if let Some(started) = started.filter(|_| !seen) {
-            told.check = Check::Since(started);
+            // Its marker may have gone since, and the id stood on that.
+            told.check = if seq > 0 { Check::Since(started) } else { Check::LikeSince(started) };
         }
         self.outbox.push(vec![told]);
     }

@@ -9,27 +9,23 @@ use dsbus_planner::{Action, Now, invariants, plan};
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{ProgramId, WorkerName};
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::storage::{Bucket, scheduler_key};
-use dsbus_schema::touch::PRESENCE_SECONDS;
+use dsbus_schema::storage::Bucket;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior};
-use uuid::Uuid;
 
 use crate::commands;
 use crate::config::Config;
 use crate::core::{Core, LeaseKey, News};
 use crate::held::Held;
-use crate::own_touch::{self, OwnTouch, Presence};
+use crate::own_touch::{OwnTouch, Presence};
 use crate::pulse::Pulse;
 use crate::tell::outbox::Outbox;
 use crate::tell::{Told, past, ticks};
 use crate::turn::Turns;
 use crate::writes::hold_key;
-use crate::{clock, leave, observe};
+use crate::{begin, clock, leave};
 
-/// Answers and own touches that wait to be folded.
-const SMALL_QUEUE: usize = 256;
 /// How often leases are looked at that are overdue, and of whose end nothing was heard (DESIGN.md
 /// section 5, "Declaring a loss").
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -54,7 +50,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(core: Core) -> Shared {
+    pub(crate) fn new(core: Core) -> Shared {
         Shared { core: Arc::new(Mutex::new(core)), folded: Arc::default() }
     }
 
@@ -93,43 +89,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         provisioned = provision(&bus, config.replicas) => provisioned?,
         () = &mut shutdown => return Ok(()),
     }
-    let bus = bus.writing_as(&config.id);
-    let run = Uuid::now_v7();
-    let outbox = Outbox::new(bus.clone(), config.id.clone(), run);
-    let presence = Presence::new(config.id.clone(), run, outbox.clone());
-    let mut core = Core::new(bus.fleet().clone(), &config.id);
-    // Before the first touch, which takes its place.
-    if let Ok(Some(former)) = bus.get(Bucket::Fleet, &scheduler_key(&config.id)).await {
-        core.former(former);
-    }
-    let shared = Shared::new(core);
-    let (mut helpers, mut heard) = observe::start(&bus, &config.id);
-    helpers.spawn(outbox.clone().run());
-    let (answers, mut answered) = mpsc::channel(SMALL_QUEUE);
-    let (seen, mut looked) = mpsc::channel(SMALL_QUEUE);
-    let (acks, mut own_touches) = mpsc::channel(SMALL_QUEUE);
-    let (shortest, shortest_seen) = watch::channel(PRESENCE_SECONDS);
-    let touching = own_touch::run(bus.clone(), presence.clone(), shortest_seen, acks);
-    let touches = helpers.spawn(touching);
-    let pulse = Pulse::default();
-    helpers.spawn(pulse.clone().run());
-    let mut scheduler = Scheduler {
-        bus,
-        presence,
-        touches,
-        outbox,
-        shared,
-        answers,
-        looked: seen,
-        shortest,
-        held: BTreeMap::new(),
-        turns: Turns::default(),
-        split: BTreeMap::new(),
-        fleet_awaited: None,
-        news: true,
-        expired: false,
-        rests_until: BootTime(0),
-    };
+    let (mut scheduler, mut ways) = begin::run(&bus, &config.id).await;
     let mut served = None;
     let (mut looks, mut ticks) = (every(LOOK_EVERY), every(JUDGE_EVERY));
     loop {
@@ -137,38 +97,35 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             biased;
             () = &mut shutdown => Wake::Shutdown,
             // None of them ever ends by itself, and without one this scheduler is blind.
-            Some(_) = helpers.join_next() => return Err(Error::Disconnected),
-            Some(touch) = own_touches.recv() => Wake::OwnTouch(touch),
-            Some(worker) = answered.recv() => Wake::Answered(worker),
-            Some((key, entry)) = looked.recv() => Wake::Looked(key, entry.map(Box::new)),
+            Some(_) = ways.helpers.join_next() => return Err(Error::Disconnected),
+            Some(touch) = ways.own_touches.recv() => Wake::OwnTouch(touch),
+            Some(worker) = ways.answered.recv() => Wake::Answered(worker),
+            Some((key, entry)) = ways.looked.recv() => Wake::Looked(key, entry.map(Box::new)),
             _ = looks.tick() => Wake::Look,
             _ = ticks.tick() => Wake::Judge,
-            Some((bucket, item)) = heard.recv() => Wake::Heard(bucket, item),
+            Some((bucket, item)) = ways.heard.recv() => Wake::Heard(bucket, item),
             () = tokio::time::sleep(scheduler.rest()), if scheduler.news => Wake::Rested,
         };
         if matches!(wake, Wake::Shutdown) {
-            leave::run(&scheduler, served, helpers).await;
+            leave::run(&scheduler, served, ways.helpers).await;
             return Ok(());
         }
         scheduler.fold(wake);
         for _ in 0..FOLDS_BEFORE_PLAN_MAX {
-            let Ok((bucket, item)) = heard.try_recv() else { break };
+            let Ok((bucket, item)) = ways.heard.try_recv() else { break };
             scheduler.fold(Wake::Heard(bucket, item));
         }
         if std::mem::take(&mut scheduler.expired) {
             scheduler.judge(clock::now());
         }
         scheduler.shared.folded.notify_waiters();
-        let ready = scheduler.shared.lock().ready();
-        if ready {
-            scheduler.look_back(&mut helpers);
+        if scheduler.shared.lock().ready() {
+            scheduler.look_back(&mut ways.helpers);
             if served.is_none() {
-                served = Some(scheduler.serve(pulse.clone()).await?);
-                helpers.spawn(ticks::run(scheduler.bus.clone()));
+                served = Some(scheduler.serve(ways.pulse.clone()).await?);
+                ways.helpers.spawn(ticks::run(scheduler.bus.clone()));
             }
-        }
-        scheduler.tell();
-        if ready {
+            scheduler.tell();
             scheduler.plan_if_due().await;
         }
     }
@@ -205,7 +162,7 @@ pub(crate) struct Scheduler {
     pub(crate) shortest: watch::Sender<u64>,
     /// Until when actions of a kind about an instance are held back.
     pub(crate) held: BTreeMap<String, Held>,
-    turns: Turns,
+    pub(crate) turns: Turns,
     /// Into how small batches moves away from a lost worker are split, after a refusal.
     pub(crate) split: BTreeMap<LeaseKey, usize>,
     /// Up to where touches and placements must be heard before anything is enacted.
@@ -213,7 +170,7 @@ pub(crate) struct Scheduler {
     /// Something is known that was not planned with yet.
     pub(crate) news: bool,
     /// A lease has expired, and was not judged yet.
-    expired: bool,
+    pub(crate) expired: bool,
     pub(crate) rests_until: BootTime,
 }
 
@@ -236,7 +193,7 @@ impl Scheduler {
             // A helper that ends is a scheduler that is blind; this one comes to its end.
             helpers.spawn(async move {
                 read.await;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             });
         }
     }

@@ -1,7 +1,7 @@
 //! What schedulers tell, so that each event comes at least once, whoever dies, and nobody says it
 //! twice:
 //!
-//! 1. Whoever folds an entry that a scheduler wrote derives its events ([`derive`]), under ids that
+//! 1. Whoever folds an entry that a scheduler wrote derives its events ([`mod@derive`]), under ids that
 //!    stand on the entry: all derive the same.
 //! 2. The one that wrote it tells them, through its outbox ([`queue`]).
 //! 3. The others keep them in mind ([`ledger`]) for a while, and for as long as the writer's touches
@@ -49,10 +49,13 @@ pub struct Told {
 pub enum Check {
     /// By its id: NATS does it.
     Id,
-    /// By the last event about the same instance.
-    Last,
-    /// By the events of its kind since then.
+    /// By the events about the place of the same instance.
+    Instance,
+    /// By its id, among the events of its kind since then.
     Since(Timestamp),
+    /// The same; and any that tells as much of the same scheduler or worker is it, too: the marker
+    /// that its id stands on is not known to all, or has gone since.
+    LikeSince(Timestamp),
 }
 
 impl Told {

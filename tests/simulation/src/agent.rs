@@ -119,6 +119,8 @@ impl World {
             say_at: 0,
             timer: 0,
         });
+        // A cut that healed while it began may have connected it already, when nobody was told.
+        self.drop_link(run);
         let pause = self.dice.ms(1, 30);
         self.reconnect(run, pause);
     }

@@ -258,7 +258,7 @@ impl World {
             | Op::Get { .. }
             | Op::Publish(_)
             | Op::LastEvent { .. }
-            | Op::LastPlaced(_) => {
+            | Op::IsTold(_) => {
                 self.ask_stream(from, token, op);
             }
         }

@@ -239,7 +239,7 @@ impl World {
         let (to, command) = ((doing.from, doing.token), doing.command.clone());
         match result {
             Ok(Answer::Entry(entry)) => {
-                doing.read.push(entry);
+                doing.read.push(entry.map(|entry| *entry));
                 self.command_step(n, run, number);
             }
             Ok(_) => {

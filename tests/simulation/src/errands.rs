@@ -183,7 +183,7 @@ impl Errand {
                     Next::Go
                 }
                 (Ok(Answer::Entry(entry)), Told::Read(last)) => {
-                    let stands = entry.as_ref().and_then(status);
+                    let stands = entry.as_deref().and_then(status);
                     let stands = stands.as_ref().map(LastEvent::of_status);
                     let last = LastEvent::later(last.clone(), stands);
                     if let (Some(name), Some(last)) = (names.pop(), last) {
@@ -251,7 +251,7 @@ fn answered(delivery: &Delivery, step: &mut Step, result: Answered) -> Next {
                 return Next::Done(None);
             };
             let seq = entry.as_ref().map_or(0, |entry| entry.seq);
-            if entry.as_ref().and_then(status).is_some_and(|there| newer(&there, mine)) {
+            if entry.as_deref().and_then(status).is_some_and(|there| newer(&there, mine)) {
                 return Next::Done(Some(seq));
             }
             *step = Step::WriteOver(seq);

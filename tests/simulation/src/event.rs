@@ -6,7 +6,7 @@ use dsbus_client::{Error, Item, Write};
 use dsbus_schema::call::Pong;
 use dsbus_schema::command::Verb;
 use dsbus_schema::event::Event as Told;
-use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
+use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::Exit;
 use dsbus_schema::storage::Bucket;
@@ -37,7 +37,7 @@ pub(crate) enum Op {
     Get { bucket: Bucket, pattern: String },
     Publish(Box<Told>),
     LastEvent { worker: WorkerName, name: InstanceId },
-    LastPlaced(InstanceId),
+    IsTold(Uuid),
     Ping(usize),
     Command(Box<Command>),
 }
@@ -54,10 +54,10 @@ pub(crate) struct Call {
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     Seq(u64),
-    Entry(Option<dsbus_client::Entry>),
+    Entry(Option<Box<dsbus_client::Entry>>),
     Last(Option<LastEvent>),
-    /// The epoch of the last event about the place of an instance.
-    Place(Option<Epoch>),
+    /// Whether an event is stored.
+    Told(bool),
     Pong(Box<Pong>),
     Done,
 }

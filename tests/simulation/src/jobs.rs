@@ -152,7 +152,7 @@ impl World {
         let Some(job) = enacting.jobs.get_mut(number) else { return };
         match result {
             Ok(Answer::Entry(entry)) => {
-                job.read.push(entry);
+                job.read.push(entry.map(|entry| *entry));
                 match job.next() {
                     Some(op) => self.job_call(n, run, number, op),
                     // It is counted already.

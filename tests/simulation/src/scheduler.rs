@@ -245,7 +245,7 @@ impl World {
             Some(Pending::Last(bucket)) => self.last_read(n, run, bucket, result),
             Some(Pending::Job(job)) => self.job_answered(n, run, job, result),
             Some(Pending::Command(number)) => self.command_answered(n, run, number, result),
-            Some(Pending::Told(number)) => self.told_answered(n, run, number, result),
+            Some(Pending::Told(number)) => self.told_answered(n, run, number, &result),
             Some(Pending::Audit(number)) => self.audited(n, run, number, &result),
         }
     }

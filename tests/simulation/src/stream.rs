@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dsbus_client::{Entry, Error, Expect, Value, Write};
 use dsbus_schema::event::{Event as Told, Fact};
-use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::ids::{InstanceId, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::Bucket;
 use dsbus_supervisor::protocol::LastEvent;
@@ -75,8 +75,6 @@ pub(crate) struct Stream {
     ids: BTreeSet<Uuid>,
     /// The last event of each instance, by who told it.
     lasts: BTreeMap<(WorkerName, InstanceId), LastEvent>,
-    /// The last event about the place of each instance.
-    places: BTreeMap<InstanceId, Epoch>,
 }
 
 /// Whether a pattern matches a key.
@@ -183,7 +181,9 @@ impl World {
             return self.answer(from, token, Err(Error::NoResponders));
         }
         let result = match op {
-            Op::Get { pattern, .. } => Ok(Answer::Entry(self.streams[stream].get(&pattern))),
+            Op::Get { pattern, .. } => {
+                Ok(Answer::Entry(self.streams[stream].get(&pattern).map(Box::new)))
+            }
             Op::LastEvent { worker, name } => {
                 Ok(Answer::Last(self.streams[stream].lasts.get(&(worker, name)).cloned()))
             }
@@ -203,9 +203,7 @@ impl World {
                     return self.propose(stream, entries, None, guards, Some((from, token)));
                 }
             }
-            Op::LastPlaced(name) => {
-                Ok(Answer::Place(self.streams[stream].places.get(&name).copied()))
-            }
+            Op::IsTold(id) => Ok(Answer::Told(self.streams[stream].ids.contains(&id))),
             Op::Publish(event) => {
                 let answer = Some((from, token));
                 return self.propose(stream, Vec::new(), Some(event), Vec::new(), answer);
@@ -302,9 +300,6 @@ impl World {
             && let Some(worker) = &fact.worker
         {
             s.lasts.insert((worker.clone(), fact.name.clone()), LastEvent::of(fact));
-        }
-        if let Fact::Placement(fact) = &event.data {
-            s.places.insert(fact.name.clone(), fact.epoch);
         }
         self.witness_event(event, from);
     }

@@ -72,7 +72,7 @@ impl World {
         let ops: Vec<Op> = window
             .iter()
             .map(|told| match (told.check, &told.fact) {
-                (Check::Last, Fact::Placement(fact)) => Op::LastPlaced(fact.name.clone()),
+                (Check::Instance, _) => Op::IsTold(told.id),
                 _ => published(told),
             })
             .collect();
@@ -86,12 +86,10 @@ impl World {
     }
 
     /// An event was stored, or looked for, or not.
-    pub(crate) fn told_answered(&mut self, n: usize, run: Run, number: usize, result: Answered) {
+    pub(crate) fn told_answered(&mut self, n: usize, run: Run, number: usize, result: &Answered) {
         let Some(s) = &mut self.schedulers[n] else { return };
         let Some(Sent { told, stored }) = s.sent.get_mut(number) else { return };
-        if let (Ok(Answer::Place(last)), Fact::Placement(fact)) = (&result, &told.fact)
-            && last.is_none_or(|epoch| epoch < fact.epoch)
-        {
+        if matches!(result, Ok(Answer::Told(false))) {
             // It was looked for, and is not told yet.
             let op = published(told);
             let token = self.call(run, op, PATIENCE);
@@ -188,7 +186,9 @@ impl World {
         let w = &self.witness;
         let place = w.placed.iter().find(|place| !w.places_told.contains_key(*place));
         let place = place.map(|(name, epoch)| format!("{name} was placed under epoch {epoch}"));
-        let command = w.acknowledged.iter().find(|c| !w.commands_told.contains(&c.id));
+        // One that changed nothing is in the log alone, and lost with a scheduler that cannot tell it.
+        let mut commands = w.acknowledged.iter().filter(|command| w.has_acted(command.id));
+        let command = commands.find(|command| !w.commands_told.contains(&command.id));
         place.or_else(|| command.map(|c| format!("the command {} was acknowledged", c.id)))
     }
 }

@@ -79,6 +79,11 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
+    /// Whether something was written for a command.
+    pub(crate) fn has_acted(&self, command: Uuid) -> bool {
+        self.acted.contains(&command)
+    }
+
     pub(crate) fn new(workers: usize) -> Witness {
         let name = |n: usize| WorkerName::parse(&format!("w{}", n + 1)).ok();
         Witness {

@@ -15,6 +15,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 async fn echo(request: Request) -> Result<Value, Refusal> {
+    request.understood()?;
     let body: Value = serde_json::from_slice(&request.body).unwrap();
     Ok(json!({ "user": request.user, "verb": request.verb.name(), "body": body }))
 }
@@ -80,14 +81,21 @@ async fn a_refusal_says_why() {
     assert_eq!(headers.get("Nats-Service-Error-Code").unwrap().as_str(), "409");
 }
 
+/// Commands of another version are refused, and told, by schedulers.
 #[tokio::test]
-async fn another_version_is_refused() {
+async fn a_call_of_another_version_is_refused() {
     let server = NatsServer::start();
     let bus = connect(&server).await;
-    let _served = bus.serve_commands("s1", echo).await.unwrap();
-    let refused = ask(&bus, Verb::Status, &json!({ "version": 2 })).await;
+    let worker = WorkerName::parse("w1").unwrap();
+    let pong = |_: WorkerRequest| async { Ok::<Value, Refusal>("pong".into()) };
+    let _served = bus.serve_worker(&worker, pong).await.unwrap();
+    let call = async |version: u32| {
+        let body = json!({ "version": version });
+        bus.call_worker::<_, Value>(&worker, WorkerVerb::Ping, &body, PATIENCE).await
+    };
+    let refused = call(2).await;
     assert!(matches!(refused, Err(Error::Refused { code: code::BAD_REQUEST, .. })), "{refused:?}");
-    assert!(ask(&bus, Verb::Status, &json!({ "version": 1 })).await.is_ok());
+    assert_eq!(call(1).await, Ok("pong".into()));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::examples::{Examples, Exchange};
 use super::{verbs, wrap};
 use crate::call::{LOG_BULK_BYTES_MAX, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_WAIT_MAX, WorkerVerb};
 use crate::command::{ANSWER_BYTES_MAX, APPLY_PROGRAMS_MAX, STATUS_ROWS_MAX, Verb, code};
-use crate::event::{COMMAND_NAMES_MAX, OUTPUT_BYTES_MAX, USER_TEXT_MAX};
+use crate::event::{COMMAND_NAMES_MAX, GROUP_FAILED_MAX, OUTPUT_BYTES_MAX, USER_TEXT_MAX};
 use crate::filter::SUBJECTS_MAX;
 use crate::ids::{FleetName, NAME_LEN_MAX, UserName};
 use crate::storage::{
@@ -62,7 +62,7 @@ pub(super) fn document(examples: &Examples) -> String {
     let mut text = HEAD.to_owned();
     text.push('\n');
     text.push_str(BY_HAND);
-    subjects(&mut text);
+    subjects(&mut text, &all);
     stores(&mut text);
     headers(&mut text);
     limits(&mut text);
@@ -84,41 +84,46 @@ fn table(text: &mut String, title: &str, before: &str, columns: &[&str]) {
     row(text, &vec!["---"; columns.len()]);
 }
 
-fn subjects(text: &mut String) {
+fn subjects(text: &mut String, all: &[Channel]) {
+    // Addresses of one verb, with any verb in its place.
+    let of = |channel: &str, verb: &str| {
+        let found = all.iter().find(|one| one.name == format!("{channel}.{verb}"));
+        let address = found.map_or("", |one| &one.address);
+        address.replace(&format!(".{verb}"), ".{verb}").replace('{', "<").replace('}', ">")
+    };
+    let stop = Verb::Stop.name();
+    let event =
+        subject::event_tokens("<fleet>", "<source>", "<kind>", "<program>", "<index>", "<TYPE>");
+    let key = Bucket::Fleet.subject(&FleetName::default(), "<key>");
     table(text, "Subjects", "", &["subject", "what", "who says it", "who hears it"]);
-    for cells in [
-        [
-            "`dsbus.<fleet>.cmd.<user>.<verb>`",
+    for (address, what, who, hears) in [
+        (
+            of("command", stop),
             "a [command](#commands): request and answer",
             "people, programs",
             "one scheduler (queue group `dsbus`, micro service `dsbus`)",
-        ],
-        [
-            "`dsbus.<fleet>.cmdall.<user>.<verb>`",
+        ),
+        (
+            of("command_all", stop),
             "the same command again, when nobody answered within a second",
             "the same",
             "every scheduler",
-        ],
-        [
-            "`dsbus.<fleet>.worker.<worker>.<verb>`",
+        ),
+        (
+            of("worker", WorkerVerb::Ping.name()),
             "a [call](#calls-to-a-worker): request and answer",
             "schedulers, people",
             "that worker (micro service `dsbus-worker`)",
-        ],
-        [
-            "`dsbus.<fleet>.event.<source>.<kind>.<program>.<index>.<TYPE>`",
-            "an [event](events.md)",
-            "whoever saw it",
-            "listeners; stream `DSBUS_EVENTS`",
-        ],
-        [
-            "`$KV.dsbus_<bucket>.<key>`",
+        ),
+        (event, "an [event](events.md)", "whoever saw it", "listeners; stream `DSBUS_EVENTS`"),
+        (
+            key.replace("_fleet", "_<bucket>"),
             "a [key](#keys)",
             "its one writer",
             "watchers of the bucket",
-        ],
+        ),
     ] {
-        row(text, &cells);
+        row(text, &[&format!("`{address}`"), what, who, hears]);
     }
 }
 
@@ -170,6 +175,8 @@ fn stores(text: &mut String) {
 
 fn headers(text: &mut String) {
     table(text, "Headers", "", &["header", "on", "says"]);
+    let guard = Bucket::Fleet.subject(&FleetName::default(), "*.<program>.<index>");
+    let guard = format!("`{guard}`: no placement of that instance on any worker was written since");
     for cells in [
         ["`Nats-Msg-Id`", "events", "id of the event: stored once"],
         [
@@ -183,11 +190,7 @@ fn headers(text: &mut String) {
             "every write of a key",
             "the sequence that was read; another one there refuses the write",
         ],
-        [
-            "`Nats-Expected-Last-Subject-Sequence-Subject`",
-            "placements",
-            "`$KV.dsbus_fleet.*.<program>.<index>`: no placement of that instance on any worker was written since",
-        ],
+        ["`Nats-Expected-Last-Subject-Sequence-Subject`", "placements", &guard],
         [
             "`Nats-Batch-Id`, `Nats-Batch-Sequence`, `Nats-Batch-Commit`",
             "moves, `apply`",
@@ -227,6 +230,7 @@ fn limits(text: &mut String) {
         ("lines from the end of a log that are looked for", LOG_LINES_MAX.to_string()),
         ("output in one event", kib(OUTPUT_BYTES_MAX)),
         ("text in one event of a user", kib(USER_TEXT_MAX)),
+        ("instances in one event of a group", GROUP_FAILED_MAX.to_string()),
         (
             "names in one event of a command; `count` tells how many there were",
             COMMAND_NAMES_MAX.to_string(),
@@ -272,7 +276,7 @@ fn schema(name: &str) -> String {
 
 fn commands(text: &mut String, examples: &Examples) {
     let user = UserName::default();
-    let before = "`dsbus.<fleet>.cmd.<user>.<verb>`. Lists in examples that are longer than four are cut; [the files](../bus-schema/examples/commands) have all.\n\n";
+    let before = "Lists in examples that are longer than four are cut; [the files](../bus-schema/examples/commands) have all.\n\n";
     table(text, "Commands", before, &["verb", "does", "request", "answer"]);
     for verb in Verb::ALL {
         let (request, answer) = verbs::messages(verb);
@@ -295,8 +299,7 @@ fn commands(text: &mut String, examples: &Examples) {
 }
 
 fn calls(text: &mut String, examples: &Examples) {
-    let before = "`dsbus.<fleet>.worker.<worker>.<verb>`.\n\n";
-    table(text, "Calls to a worker", before, &["verb", "does", "request", "answer"]);
+    table(text, "Calls to a worker", "", &["verb", "does", "request", "answer"]);
     for verb in WorkerVerb::ALL {
         let (request, answer) = verbs::call_messages(verb);
         let request = request.map_or_else(|| "empty".to_owned(), schema);

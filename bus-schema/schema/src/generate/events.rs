@@ -123,6 +123,8 @@ fn section(text: &mut String, examples: &Examples, schema: &Value, kind: Kind) {
     for unrecorded in UNRECORDED.iter().filter(|unrecorded| unrecorded.kind == kind) {
         instead(text, examples, unrecorded);
     }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
 }
 
 fn by(teller: Teller) -> &'static str {

@@ -53,7 +53,44 @@ pub struct Unrecorded {
 }
 
 /// All TYPEs of which no example is recorded.
-pub const UNRECORDED: &[Unrecorded] = &[];
+pub const UNRECORDED: &[Unrecorded] = &[
+    Unrecorded {
+        kind: Kind::Process,
+        name: "UNKNOWN",
+        why: "it is reserved, and nobody tells it",
+        golden: "event-process-unknown",
+    },
+    Unrecorded {
+        kind: Kind::Notice,
+        name: "OOM_KILL",
+        why: "it needs a machine whose cgroups count memory",
+        golden: "event-notice-oom",
+    },
+    Unrecorded {
+        kind: Kind::Notice,
+        name: "DOES_NOT_DIE",
+        why: "it needs a process that hangs in the kernel",
+        golden: "event-notice-immortal",
+    },
+    Unrecorded {
+        kind: Kind::Scheduler,
+        name: "EVENTS_DROPPED",
+        why: "it needs a bus that is away for longer than schedulers remember",
+        golden: "event-scheduler-dropped",
+    },
+    Unrecorded {
+        kind: Kind::Tick,
+        name: "TICK_3600",
+        why: "it needs a full hour to begin meanwhile",
+        golden: "event-tick-hour",
+    },
+    Unrecorded {
+        kind: Kind::Listener,
+        name: "DROPPED",
+        why: "it is reserved, and nobody tells it",
+        golden: "event-listener-dropped",
+    },
+];
 
 impl Examples {
     /// Examples of files, whose paths are inside `bus-schema/`.

@@ -22,7 +22,8 @@ use super::Core;
 use crate::tell::derive::{self, At};
 use crate::tell::{Check, RECENT, Told};
 
-/// Entries of the time before that are looked through: as many as events are kept in mind.
+/// Entries of the time before that are looked through, of each bucket: as many as events are kept in
+/// mind. A bucket delivers the oldest first, so those that are left out are old.
 const EARLY_MAX: usize = crate::tell::ledger::KEPT_MAX;
 /// A scheduler whose lease has expired is told to be lost after this time, unless it touches again: a
 /// bus that was away lets the leases of all expire, and they are back in a moment.
@@ -63,7 +64,7 @@ impl Core {
             // Commands are told by whoever answers them, before it does.
             let mine = *by == self.me;
             if mine && !matches!(told.fact, Fact::Command(_)) {
-                self.ledger.tell(told);
+                self.ledger.tell_own(told);
             } else if !mine {
                 self.tell_of(by, told, now);
             }
@@ -180,44 +181,44 @@ impl Core {
     }
 
     /// A scheduler touched, or its lease expired. `before` is the sequence that its key had before.
-    pub(super) fn fold_scheduler(&mut self, id: String, entry: &Entry, before: u64, now: BootTime) {
+    pub(super) fn fold_scheduler(&mut self, id: &str, entry: &Entry, before: u64, now: BootTime) {
         let Ok(Some(touch)) = entry.json::<SchedulerTouch>() else {
-            if self.schedulers.remove(&id) || self.peers.contains_key(&id) {
+            if self.schedulers.remove(id) || self.peers.contains_key(id) {
                 let lapsed = Lapsed { since: now, seq: entry.seq, time: entry.time };
-                self.lapsed.insert(id.clone(), lapsed);
+                self.lapsed.insert(id.to_owned(), lapsed);
             }
-            return self.ledger.gone(&id, now);
+            return self.ledger.gone(id, now);
         };
-        let known = self.peers.insert(id.clone(), touch.clone());
-        self.lapsed.remove(&id);
+        let known = self.peers.insert(id.to_owned(), touch.clone());
+        self.lapsed.remove(id);
         if touch.leaving {
-            self.schedulers.remove(&id);
-            self.ledger.gone(&id, now);
+            self.schedulers.remove(id);
+            self.ledger.gone(id, now);
         } else {
-            self.schedulers.insert(id.clone());
+            self.schedulers.insert(id.to_owned());
         }
         if !self.is_news(Bucket::Fleet) {
             return;
         }
-        self.ledger.touched(&id, touch.untold, now);
+        self.ledger.touched(id, touch.untold, now);
         if let Some(known) = &known
             && known.run != touch.run
         {
             // Another run of the same name: what the one before has not told nobody else will.
-            self.ledger.gone(&id, now);
-            self.lost(&id, known, (entry.time, 0));
+            self.ledger.gone(id, now);
+            self.lost(id, known, (entry.time, 0));
         }
-        let (at, run) = ((&self.fleet, entry.time), (id.as_str(), touch.run));
+        let (at, run) = ((&self.fleet, entry.time), (id, touch.run));
         let schedulers = self.schedulers.len();
         if touch.leaving && known.as_ref().is_none_or(|known| !known.leaving) {
             let told = derive::scheduler(at, run, SchedulerChange::Left, 0, schedulers);
             self.ledger.tell(told);
-            self.peers.remove(&id);
+            self.peers.remove(id);
         } else if derive::joins(known.as_ref(), &touch) {
             // One that is back after it was told to be lost joins anew.
             let seq = if known.is_none() { before } else { 0 };
             let told = derive::scheduler(at, run, SchedulerChange::Joined, seq, schedulers);
-            self.tell_of(&id, told, now);
+            self.tell_of(id, told, now);
         }
     }
 
@@ -243,10 +244,10 @@ impl Core {
     }
 
     /// What stood under the key of this scheduler before its first touch.
-    pub fn former(&mut self, entry: Entry) {
+    pub fn former(&mut self, entry: &Entry) {
         match entry.json::<SchedulerTouch>() {
             Ok(Some(touch)) => self.lost(&self.me.clone(), &touch, (entry.time, 0)),
-            Ok(None) | Err(_) => self.note_early(Bucket::Fleet, &entry),
+            Ok(None) | Err(_) => self.note_early(Bucket::Fleet, entry),
         }
     }
 
@@ -257,8 +258,7 @@ impl Core {
         }
         let key = entry.key.as_str();
         let matters = match bucket {
-            Bucket::Programs => true,
-            Bucket::Goals => true,
+            Bucket::Programs | Bucket::Goals => true,
             Bucket::Status => key.starts_with("_fleet.") || key.starts_with("_group."),
             Bucket::Fleet => match FleetKey::parse(key) {
                 Some(FleetKey::Placement(..)) => true,
@@ -268,9 +268,10 @@ impl Core {
             Bucket::Workers | Bucket::Alerts => false,
         };
         if matters {
-            self.early.push_back((bucket, entry.clone()));
-            if self.early.len() > EARLY_MAX {
-                self.early.pop_front();
+            let early = self.early.entry(bucket).or_default();
+            early.push_back(entry.clone());
+            if early.len() > EARLY_MAX {
+                early.pop_front();
             }
         }
     }
@@ -284,7 +285,9 @@ impl Core {
         let since = Timestamp::from_unix_nanos(latest.unix_nanos() - recent);
         let early = std::mem::take(&mut self.early);
         let mut programs = Vec::new();
-        for (bucket, entry) in early.into_iter().filter(|(_, entry)| entry.time >= since) {
+        let early =
+            early.into_iter().flat_map(|(bucket, all)| all.into_iter().map(move |e| (bucket, e)));
+        for (bucket, entry) in early.filter(|(_, entry)| entry.time >= since) {
             if bucket == Bucket::Programs {
                 programs.extend(entry.key.parse::<ProgramName>());
             }
@@ -353,7 +356,7 @@ impl Core {
                     }
                 };
                 // It may have been changed since it was placed.
-                told.map(|told| Told { check: Check::Last, ..told })
+                told.map(|told| Told { check: Check::Instance, ..told })
             }
             FleetKey::Scheduler(id) if !self.has_company() => {
                 let (at, run) = ((&self.fleet, entry.time), (id.as_str(), Uuid::nil()));
@@ -361,7 +364,7 @@ impl Core {
                 let told = derive::scheduler(at, run, SchedulerChange::Lost, entry.seq, left);
                 let before = i128::try_from(LEFT_WITHIN.as_nanos()).unwrap_or(0);
                 let since = Timestamp::from_unix_nanos(entry.time.unix_nanos() - before);
-                Some(Told { check: Check::Since(since), ..told })
+                Some(Told { check: Check::LikeSince(since), ..told })
             }
             FleetKey::Scheduler(_) | FleetKey::Touch(..) => None,
         }

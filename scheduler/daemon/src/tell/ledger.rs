@@ -1,9 +1,9 @@
 //! Which events are to be told now, and which are kept in mind because others are to tell them. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dsbus_schema::event::{COMMAND_NAMES_MAX, Fact};
+use dsbus_schema::event::{COMMAND_NAMES_MAX, CommandFact, Fact};
 use dsbus_schema::moment::BootTime;
 
 use super::{RECENT, Told};
@@ -17,16 +17,38 @@ pub const KEPT_FOR: Duration = Duration::from_secs(30);
 /// How far one looks back for another part of the same command.
 const PARTS_MAX: usize = 64;
 
+/// An event that another scheduler is to tell.
+#[derive(Debug)]
+struct Kept {
+    by: String,
+    since: BootTime,
+    told: Told,
+}
+
 /// Events, by who is to tell them.
 #[derive(Debug, Default)]
 pub struct Ledger {
     due: Vec<Told>,
-    kept: BTreeMap<String, VecDeque<(BootTime, Told)>>,
-    /// How many are kept in mind.
-    count: usize,
+    /// In the order in which they were seen.
+    kept: BTreeMap<u64, Kept>,
+    number: u64,
+    by: BTreeMap<String, BTreeSet<u64>>,
+    /// Those about what one entry at a time tells of.
+    about: BTreeMap<String, BTreeSet<u64>>,
 }
 
 impl Ledger {
+    /// It is to be told now, by this scheduler, which wrote the entry. What is kept of the one that is
+    /// replaced by it is told before: if its writer dies, nobody could read it off any more.
+    pub fn tell_own(&mut self, told: Told) {
+        let replaced = about(&told.fact).and_then(|about| self.about.get(&about));
+        for number in replaced.cloned().unwrap_or_default() {
+            let kept = self.remove(number);
+            self.due.extend(kept.map(|kept| kept.told));
+        }
+        self.due.push(told);
+    }
+
     /// It is to be told now, by this scheduler.
     pub fn tell(&mut self, told: Told) {
         self.due.push(told);
@@ -34,54 +56,99 @@ impl Ledger {
 
     /// Another scheduler, which lives, is to tell it.
     pub fn keep(&mut self, by: &str, told: Told, now: BootTime) {
-        let kept = self.kept.entry(by.to_owned()).or_default();
-        if let Fact::Command(new) = &told.fact {
+        if let Fact::Command(new) = &told.fact
+            && let Some(fact) = self.part(by, &told)
+        {
             // A command about several records is one event.
-            let known = kept.iter_mut().rev().take(PARTS_MAX).find(|(_, old)| old.id == told.id);
-            if let Some((_, Told { fact: Fact::Command(fact), .. })) = known {
-                let more = new.names.iter().filter(|name| !fact.names.contains(name));
-                let more: Vec<String> = more.cloned().collect();
-                fact.count += more.len();
-                fact.names.extend(more);
-                fact.names.truncate(COMMAND_NAMES_MAX);
-                return;
-            }
+            let more = new.names.iter().filter(|name| !fact.names.contains(name));
+            let more: Vec<String> = more.cloned().collect();
+            fact.count += more.len();
+            fact.names.extend(more);
+            return fact.names.truncate(COMMAND_NAMES_MAX);
         }
-        kept.push_back((now, told));
-        self.count += 1;
-        while self.count > KEPT_MAX {
-            // The oldest of whoever has most.
-            let Some(most) = self.kept.values_mut().max_by_key(|kept| kept.len()) else { return };
-            most.pop_front();
-            self.count -= 1;
+        self.number += 1;
+        let number = self.number;
+        self.by.entry(by.to_owned()).or_default().insert(number);
+        if let Some(about) = about(&told.fact) {
+            self.about.entry(about).or_default().insert(number);
         }
+        self.kept.insert(number, Kept { by: by.to_owned(), since: now, told });
+        if self.kept.len() > KEPT_MAX
+            && let Some(oldest) = self.kept.keys().next().copied()
+        {
+            self.remove(oldest);
+        }
+    }
+
+    /// What is kept of the same command already.
+    fn part(&mut self, by: &str, told: &Told) -> Option<&mut CommandFact> {
+        let mut last = self.by.get(by)?.iter().rev().take(PARTS_MAX);
+        let same = |number: &&u64| self.kept.get(number).is_some_and(|k| k.told.id == told.id);
+        let number = last.find(same)?;
+        let Fact::Command(fact) = &mut self.kept.get_mut(number)?.told.fact else { return None };
+        Some(fact)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Kept> {
+        let kept = self.kept.remove(&number)?;
+        cut(&mut self.by, &kept.by, number);
+        if let Some(about) = about(&kept.told.fact) {
+            cut(&mut self.about, &about, number);
+        }
+        Some(kept)
     }
 
     /// A scheduler touched, and said how many events it has still to tell.
     pub fn touched(&mut self, by: &str, untold: u64, now: BootTime) {
-        let Some(kept) = self.kept.get_mut(by) else { return };
         let keep = if untold > 0 { RECENT } else { KEPT_FOR };
-        let before = kept.len();
-        while kept.front().is_some_and(|(since, _)| now.since(*since) >= keep) {
-            kept.pop_front();
-        }
-        self.count -= before - kept.len();
-        if kept.is_empty() {
-            self.kept.remove(by);
+        let old =
+            |number: &&u64| self.kept.get(number).is_none_or(|kept| now.since(kept.since) >= keep);
+        let all = self.by.get(by).into_iter().flatten();
+        let over: Vec<u64> = all.take_while(old).copied().collect();
+        for number in over {
+            self.remove(number);
         }
     }
 
     /// A scheduler is gone: what it may not have told is told now.
     pub fn gone(&mut self, by: &str, now: BootTime) {
-        let Some(kept) = self.kept.remove(by) else { return };
-        self.count -= kept.len();
-        let recent = kept.into_iter().filter(|(since, _)| now.since(*since) < RECENT);
-        self.due.extend(recent.map(|(_, told)| told));
+        for number in self.by.get(by).cloned().unwrap_or_default() {
+            let kept = self.remove(number).filter(|kept| now.since(kept.since) < RECENT);
+            self.due.extend(kept.map(|kept| kept.told));
+        }
     }
 
     /// What is to be told now.
     pub fn take(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.due)
+    }
+}
+
+/// What an event tells of, where one entry at a time does.
+fn about(fact: &Fact) -> Option<String> {
+    match fact {
+        Fact::Placement(fact) => Some(fact.name.to_string()),
+        Fact::Group(fact) => Some(format!("group {}", fact.group)),
+        Fact::Worker(fact) => Some(format!("worker {}", fact.worker)),
+        Fact::Process(_)
+        | Fact::Notice(_)
+        | Fact::Output(_)
+        | Fact::Rollout(_)
+        | Fact::Program(_)
+        | Fact::Command(_)
+        | Fact::Scheduler(_)
+        | Fact::Tick(_)
+        | Fact::User(_)
+        | Fact::Listener(_) => None,
+    }
+}
+
+fn cut(map: &mut BTreeMap<String, BTreeSet<u64>>, key: &str, number: u64) {
+    if let Some(numbers) = map.get_mut(key) {
+        numbers.remove(&number);
+        if numbers.is_empty() {
+            map.remove(key);
+        }
     }
 }
 
@@ -139,15 +206,35 @@ mod tests {
     #[test]
     fn no_more_is_kept_than_there_is_room_for() {
         let mut ledger = Ledger::default();
-        ledger.keep("s2", event(0), at(0));
-        for n in 0..KEPT_MAX as u64 {
+        for n in 0..=KEPT_MAX as u64 {
             ledger.keep("s1", event(n), at(0));
         }
         ledger.gone("s1", at(1));
         let told = ledger.take();
-        assert_eq!((told.len(), &told[0]), (KEPT_MAX - 1, &event(1)), "the oldest goes");
-        ledger.gone("s2", at(1));
-        assert_eq!(taken(&mut ledger), 1);
+        assert_eq!((told.len(), &told[0]), (KEPT_MAX, &event(1)), "the oldest goes");
+        assert!(ledger.kept.is_empty() && ledger.by.is_empty() && ledger.about.is_empty());
+    }
+
+    #[test]
+    fn whoever_replaces_an_entry_tells_what_is_kept_of_it() {
+        use dsbus_schema::event::{GroupChange, GroupFact};
+        use dsbus_schema::ids::ProgramName;
+        let fleet = FleetName::default();
+        let group = |name: &str, seq| {
+            let group = ProgramName::parse(name).unwrap();
+            let fact =
+                GroupFact { group: group.clone(), change: GroupChange::Ok, failed: Vec::new() };
+            let time = Timestamp::from_unix_nanos(0);
+            let at = crate::tell::derive::At { fleet: &fleet, seq, time, by: "s1" };
+            crate::tell::derive::group(at, &group, Some(fact))
+        };
+        let mut ledger = Ledger::default();
+        ledger.keep("s1", group("shop", 1), at(0));
+        ledger.keep("s1", group("post", 2), at(0));
+        ledger.tell_own(group("shop", 3));
+        assert_eq!(ledger.take(), [group("shop", 1), group("shop", 3)]);
+        ledger.gone("s1", at(1));
+        assert_eq!(ledger.take(), [group("post", 2)]);
     }
 
     #[test]

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use dsbus_client::{Bus, Error};
 use dsbus_schema::event::{Fact, SchedulerChange, SchedulerFact, Source};
-use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::queue::{Queue, WINDOW};
+use super::queue::Queue;
 use super::{Told, past};
 use crate::clock;
 
@@ -24,10 +23,11 @@ const FIRST_WITHIN: Duration = Duration::from_millis(250);
 const IN_PROCESS: u64 = 10158;
 
 /// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Stored,
     /// It is to be sent again.
-    Again(Told),
+    Again,
     /// It can never be stored.
     Never,
 }
@@ -65,8 +65,7 @@ impl Outbox {
     pub(crate) async fn tell_first(&self, told: Told) {
         let failing = self.lock().is_failing();
         if !failing
-            && let Ok(Sent::Stored | Sent::Never) =
-                timeout(FIRST_WITHIN, self.send(told.clone())).await
+            && let Ok(Sent::Stored | Sent::Never) = timeout(FIRST_WITHIN, self.send(&told)).await
         {
             return;
         }
@@ -104,14 +103,12 @@ impl Outbox {
                 continue;
             }
             let was_failing = self.lock().is_failing();
-            let sent = futures::stream::iter(window.into_iter().map(|told| self.send(told)));
-            let sent: Vec<Sent> = sent.buffered(WINDOW).collect().await;
-            let never = sent.iter().filter(|sent| matches!(sent, Sent::Never)).count();
-            let again = |sent| match sent {
-                Sent::Again(told) => Some(told),
-                Sent::Stored | Sent::Never => None,
-            };
-            let left: Vec<Told> = sent.into_iter().filter_map(again).collect();
+            // Polled, and so sent, in their order.
+            let sends: Vec<_> = window.iter().map(|told| self.send(told)).collect();
+            let sent = futures::future::join_all(sends).await;
+            let never = sent.iter().filter(|sent| **sent == Sent::Never).count();
+            let again = window.into_iter().zip(sent).filter(|(_, sent)| *sent == Sent::Again);
+            let left: Vec<Told> = again.map(|(told, _)| told).collect();
             let failing = !left.is_empty();
             let dropped = {
                 let mut queue = self.lock();
@@ -133,13 +130,13 @@ impl Outbox {
         }
     }
 
-    async fn send(&self, told: Told) -> Sent {
-        match past::is_told(&self.bus, &told).await {
+    async fn send(&self, told: &Told) -> Sent {
+        match past::is_told(&self.bus, told).await {
             Ok(true) => return Sent::Stored,
             Ok(false) => {}
             Err(e) => {
                 tracing::debug!("the events cannot be read: {e}");
-                return Sent::Again(told);
+                return Sent::Again;
             }
         }
         match self.bus.publish_event(&Source::Fleet, &told.event(self.bus.fleet())).await {
@@ -148,10 +145,10 @@ impl Outbox {
                 tracing::error!("an event about {} is dropped: {e}", told.fact.kind());
                 Sent::Never
             }
-            Err(Error::Api { code: IN_PROCESS, .. }) => Sent::Again(told),
+            Err(Error::Api { code: IN_PROCESS, .. }) => Sent::Again,
             Err(e) => {
                 tracing::debug!("an event is not stored: {e}");
-                Sent::Again(told)
+                Sent::Again
             }
         }
     }

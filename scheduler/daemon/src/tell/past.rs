@@ -34,55 +34,68 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// When the events cannot be read.
 pub(crate) async fn is_told(bus: &Bus, told: &Told) -> Result<bool, Error> {
     match (told.check, &told.fact) {
-        (Check::Last, Fact::Placement(fact)) => {
+        (Check::Instance, Fact::Placement(fact)) => {
             let subject = subject::placement_events(bus.fleet(), &fact.name);
-            match bus.last_event(&subject).await {
-                Ok(last) => Ok(last.is_some_and(|last| covers(&last.data, fact))),
+            let last = match bus.last_event(&subject).await {
                 // Somebody of another version told it.
-                Err(Error::Malformed { .. }) => Ok(false),
-                Err(e) => Err(e),
+                Err(Error::Malformed { .. }) => None,
+                last => last?,
+            };
+            match last {
+                Some(last) if last.id == told.id => Ok(true),
+                // Of two schedulers the later one may have been the first to tell.
+                Some(last) if is_later(&last.data, fact) => {
+                    is_among(bus, &subject, From::All, told).await
+                }
+                Some(_) | None => Ok(false),
             }
         }
-        (Check::Since(time), fact) => {
+        (Check::Since(time) | Check::LikeSince(time), fact) => {
             let subject = subject::fleet_events(bus.fleet(), fact.kind());
-            let mut watch = bus.watch_events(&subject, From::Time(time), "is-told");
-            let looked = async {
-                loop {
-                    match watch.next().await {
-                        Item::Entry(entry) if tells(&entry, told) => return true,
-                        Item::Entry(_) | Item::Reset => {}
-                        Item::CaughtUp => return false,
-                    }
-                }
-            };
-            timeout(READ_WITHIN, looked).await.map_err(|_| Error::Timeout)
+            is_among(bus, &subject, From::Time(time), told).await
         }
-        (Check::Id | Check::Last, _) => Ok(false),
+        (Check::Id | Check::Instance, _) => Ok(false),
     }
 }
 
-/// Whether the last event about an instance's place is this one, or a later one.
-fn covers(last: &Fact, fact: &PlacementFact) -> bool {
-    let Fact::Placement(last) = last else { return false };
-    let removed = |fact: &PlacementFact| fact.change == PlacementChange::Removed;
-    (last.epoch, removed(last)) >= (fact.epoch, removed(fact))
+/// Whether it is among these events.
+async fn is_among(bus: &Bus, subject: &str, from: From, told: &Told) -> Result<bool, Error> {
+    let mut watch = bus.watch_events(subject, from, "is-told");
+    let looked = async {
+        loop {
+            match watch.next().await {
+                Item::Entry(entry) if tells(&entry, told) => return true,
+                Item::Entry(_) | Item::Reset => {}
+                Item::CaughtUp => return false,
+            }
+        }
+    };
+    timeout(READ_WITHIN, looked).await.map_err(|_| Error::Timeout)
 }
 
-/// Whether an event is this one; or tells the same of the same run of a worker or a scheduler.
+/// Whether an event about the same instance tells of what came later.
+fn is_later(event: &Fact, fact: &PlacementFact) -> bool {
+    let Fact::Placement(event) = event else { return false };
+    let removed = |fact: &PlacementFact| fact.change == PlacementChange::Removed;
+    (event.epoch, removed(event)) > (fact.epoch, removed(fact))
+}
+
+/// Whether an event is this one, or as good as this one.
 fn tells(entry: &Entry, told: &Told) -> bool {
     let Ok(Some(event)) = entry.json::<Event>() else { return false };
-    event.id == told.id
-        || match (&event.data, &told.fact) {
-            (Fact::Scheduler(known), Fact::Scheduler(fact)) => {
-                let gone = matches!(known.change, SchedulerChange::Lost | SchedulerChange::Left);
-                gone && known.scheduler == fact.scheduler
-            }
-            // One that was told on a marker which has gone since.
-            (Fact::Worker(known), Fact::Worker(fact)) => {
-                known.change == WorkerChange::Lost && known.worker == fact.worker
-            }
-            _ => false,
+    if event.id == told.id || !matches!(told.check, Check::LikeSince(_)) {
+        return event.id == told.id;
+    }
+    match (&event.data, &told.fact) {
+        (Fact::Scheduler(known), Fact::Scheduler(fact)) => {
+            let gone = matches!(known.change, SchedulerChange::Lost | SchedulerChange::Left);
+            gone && known.scheduler == fact.scheduler
         }
+        (Fact::Worker(known), Fact::Worker(fact)) => {
+            known.change == WorkerChange::Lost && known.worker == fact.worker
+        }
+        _ => false,
+    }
 }
 
 /// Tells what was done with these programs since then, if nobody is there to tell it. The bucket keeps
@@ -159,20 +172,55 @@ mod tests {
     }
 
     #[test]
-    fn the_last_event_of_an_instance_covers_all_before_it() {
+    fn an_instance_has_a_place_before_it_has_none() {
         use PlacementChange::{Moved, Placed, Removed};
-        for (last, epoch, change, of, covered) in [
-            (Placed, 5, Placed, 5, true),
+        for (event, epoch, change, of, later) in [
+            (Placed, 5, Placed, 5, false),
             (Placed, 5, Placed, 6, false),
             (Moved, 7, Placed, 6, true),
             (Placed, 5, Removed, 5, false),
             (Removed, 5, Placed, 5, true),
-            (Removed, 5, Removed, 5, true),
             (Removed, 5, Moved, 6, false),
         ] {
-            let last = Fact::Placement(fact(last, epoch));
-            assert_eq!(covers(&last, &fact(change, of)), covered, "{last:?} {change:?} {of}");
+            let event = Fact::Placement(fact(event, epoch));
+            assert_eq!(is_later(&event, &fact(change, of)), later, "{event:?} {change:?} {of}");
         }
+    }
+
+    #[test]
+    fn what_was_told_is_known_by_its_id_or_by_what_it_says() {
+        use dsbus_schema::event::{Source, WorkerFact};
+        let (fleet, time) = (FleetName::default(), Timestamp::from_unix_nanos(0));
+        let lost = |worker: &str, seq, check| {
+            let worker = WorkerName::parse(worker).unwrap();
+            let told = Told::worker(&fleet, (&worker, WorkerChange::Lost), seq, time, "why");
+            Told { check, ..told }
+        };
+        let back = WorkerFact {
+            worker: WorkerName::parse("w1").unwrap(),
+            change: WorkerChange::Back,
+            reason: None,
+            incarnation: None,
+            dropped: None,
+        };
+        let entry = |told: &Told| {
+            let value = serde_json::to_vec(&told.event(&fleet)).unwrap();
+            Entry { value: Value::Put(value.into()), ..entry(1, None) }
+        };
+        let known = lost("w1", 7, Check::Id);
+        let (by_id, alike) = (Check::Since(time), Check::LikeSince(time));
+        for (worker, seq, check, is) in [
+            ("w1", 7, by_id, true),
+            ("w1", 9, by_id, false),
+            ("w1", 0, alike, true),
+            ("w2", 0, alike, false),
+        ] {
+            assert_eq!(tells(&entry(&known), &lost(worker, seq, check)), is, "{worker} {seq}");
+        }
+        let back = Event::new(&fleet, &Source::Fleet, Uuid::nil(), time, Fact::Worker(back));
+        let other =
+            Entry { value: Value::Put(serde_json::to_vec(&back).unwrap().into()), ..entry(&known) };
+        assert!(!tells(&other, &lost("w1", 0, alike)), "it was back");
     }
 
     fn entry(seq: u64, program: Option<&Program>) -> Entry {

@@ -1,4 +1,4 @@
-//! The events that wait to be told, in order. Pure; [`super::outbox`] tells them.
+//! The events that wait to be told, in order. Pure; `outbox.rs` tells them.
 
 use std::collections::VecDeque;
 

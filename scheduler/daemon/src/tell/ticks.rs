@@ -100,7 +100,9 @@ mod tests {
 
     fn due(ticker: &mut Ticker, now: i64) -> Vec<(i64, i64)> {
         let due = ticker.due(now);
-        due.iter().for_each(|tick| ticker.told(tick));
+        for tick in &due {
+            ticker.told(tick);
+        }
         due.iter().map(|t| (t.tick.seconds(), t.when - NOON)).collect()
     }
 

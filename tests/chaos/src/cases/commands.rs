@@ -13,6 +13,8 @@ use crate::{Outcome, process, programs};
 
 const CLIENTS: usize = 10;
 const EACH: usize = 5;
+/// How often a command is sent again that nobody answered, on a busy machine.
+const AGAIN_MAX: usize = 10;
 
 /// Ten clients send five commands each, all at once, about one program; then all of them again with
 /// the same ids.
@@ -62,7 +64,25 @@ pub(super) async fn fifty_commands(stage: &Stage) -> Outcome<Vec<String>> {
     )])
 }
 
+/// As whoever gets no answer does: again, with the same id.
 async fn send(stage: &Stage, client: &Bus, verb: Verb, id: Uuid, copies: u32) -> Result<(), Error> {
+    let mut answer = send_once(stage, client, verb, id, copies).await;
+    for _ in 0..AGAIN_MAX {
+        if answer != Err(Error::Timeout) {
+            break;
+        }
+        answer = send_once(stage, client, verb, id, copies).await;
+    }
+    answer
+}
+
+async fn send_once(
+    stage: &Stage,
+    client: &Bus,
+    verb: Verb,
+    id: Uuid,
+    copies: u32,
+) -> Result<(), Error> {
     if verb == Verb::Apply {
         let keys = programs::witness(&stage.fleet.directory, copies, None)
             .map_err(|_| Error::Disconnected)?;

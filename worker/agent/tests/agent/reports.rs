@@ -143,7 +143,7 @@ async fn a_cluster_that_loses_one_node_after_the_other_has_every_event() {
     let mut cluster = Cluster::start(3);
     let options = options_of(cluster.urls());
     let bus = Bus::connect(options.clone()).await.unwrap();
-    bus.provision(None).await.unwrap();
+    wait_for_async("the buckets", DEADLINE, async || bus.provision(None).await.ok()).await;
     let directory = tempfile::tempdir().unwrap();
     let mut supervisor = Supervisor::start_on(options, hello(directory.path(), 1));
     let mut number = 0;

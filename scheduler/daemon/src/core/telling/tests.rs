@@ -159,7 +159,7 @@ fn what_was_there_at_the_beginning_is_told_if_its_writer_is_gone() {
     let (programs, _) = core.take_past(at(1)).unwrap();
     assert_eq!(programs, []);
     let due = core.take_told();
-    assert!(due.iter().all(|told| told.check == Check::Last));
+    assert!(due.iter().all(|told| told.check == Check::Instance));
     let due: Vec<String> = due.iter().map(|t| t.fact.instance().unwrap().to_string()).collect();
     assert_eq!(due, ["web:1", "web:3"], "not what is old, and s2 lives");
     assert_eq!(fold(&mut core, &marker("s2", 16), 6), ["PLACED web:2"]);
@@ -175,11 +175,11 @@ fn whoever_starts_alone_tells_who_is_lost() {
     }
     core.take_past(at(1)).unwrap();
     let due = core.take_told();
-    assert!(matches!(due[0].check, Check::Since(_)), "unless somebody told that it left");
+    assert!(matches!(due[0].check, Check::LikeSince(_)), "unless somebody told that it left");
     let mut core = Core::new(FleetName::default(), "s2");
-    core.former(touch("s2", 7, 3, |_| {}));
+    core.former(&touch("s2", 7, 3, |_| {}));
     assert_eq!(told(&mut core), ["LOST s2"], "its own former run");
-    core.former(touch("s2", 7, 3, |t| t.leaving = true));
+    core.former(&touch("s2", 7, 3, |t| t.leaving = true));
     assert_eq!(told(&mut core), [""; 0]);
 }
 

@@ -71,15 +71,15 @@ fn declared(revision: u64) -> Program {
     Program { revision, by, ..Program::new(ProgramId(Uuid::from_u128(1)), name, spec) }
 }
 
-fn rolling(before: &Program, state: RolloutState) -> Option<Box<Rollout>> {
-    Some(Box::new(Rollout {
+fn rolling(before: &Program, state: RolloutState) -> Box<Rollout> {
+    Box::new(Rollout {
         stable: Stable { revision: before.revision, spec: before.spec.clone() },
         state,
         promoted: false,
         reverts: None,
         reason: Some("web:0 ended FATAL".to_owned()),
         since: Timestamp::from_unix_nanos(0),
-    }))
+    })
 }
 
 fn commanded(mut program: Program, number: u128, verb: &str) -> Program {
@@ -102,7 +102,7 @@ fn what_is_declared() {
         ["CHANGED r2 ann command", "ACCEPTED apply web by ann"],
         "nothing of it runs that would be changed step by step"
     );
-    second.rollout = rolling(&first, RolloutState::Rolling);
+    second.rollout = Some(rolling(&first, RolloutState::Rolling));
     assert_eq!(
         told(Some(&first), &second),
         [
@@ -127,20 +127,20 @@ fn steps_of_a_rollout() {
     use RolloutState::{Failed, Paused, Rolling};
     let fleet = fleet();
     let stable = declared(1);
-    let state = |state| Program { rollout: rolling(&stable, state), ..declared(2) };
+    let state = |state| Box::new(Program { rollout: Some(rolling(&stable, state)), ..declared(2) });
     let told = |before: &Program, after: &Program| {
         let told = program(at(&fleet, 3), Some(before), after);
         let steps: Vec<Told> =
             told.into_iter().filter(|told| matches!(told.fact, Fact::Rollout(_))).collect();
         shown(&steps)
     };
-    let asked = |program| commanded(program, 9, "rollout");
+    let asked = |program: Box<Program>| Box::new(commanded(*program, 9, "rollout"));
     for (before, after, step) in [
         (state(Rolling), asked(state(Paused)), "PAUSED r2 ann: asked by ann"),
         (state(Paused), asked(state(Rolling)), "RESUMED r2 ann: asked by ann"),
         (state(Failed), asked(state(Rolling)), "RESUMED r2 ann: asked by ann"),
         (state(Rolling), state(Failed), "FAILED r2 -: web:0 ended FATAL"),
-        (state(Rolling), declared(2), "DONE r2 -: every instance is changed"),
+        (state(Rolling), Box::new(declared(2)), "DONE r2 -: every instance is changed"),
     ] {
         assert_eq!(told(&before, &after), [step]);
     }
@@ -151,9 +151,9 @@ fn steps_of_a_rollout() {
         assert_eq!(told(&quiet, &quiet), [""; 0]);
     }
     let undo = Some("undo to revision 1".to_owned());
-    let back = asked(Program { reason: undo, ..declared(3) });
+    let back = asked(Box::new(Program { reason: undo, ..declared(3) }));
     assert_eq!(told(&state(Rolling), &back), ["REVERTED r3 ann: undo to revision 1"]);
-    let mut failed = Program { rollout: rolling(&stable, Rolling), ..declared(3) };
+    let mut failed = Program { rollout: Some(rolling(&stable, Rolling)), ..declared(3) };
     assert_eq!(told(&state(Rolling), &failed), [""; 0], "nobody asked, and nothing failed");
     failed.rollout.as_mut().unwrap().reverts = Some(2);
     assert_eq!(told(&state(Rolling), &failed), ["REVERTED r3 -: web:0 ended FATAL"]);

@@ -201,8 +201,8 @@ pub(crate) fn show(action: &Action) -> String {
         Action::DropStatus { name, worker, .. } => format!("drop {name} {worker}"),
         Action::Drained { worker, .. } => format!("drained {worker}"),
         Action::TellGroup { fact, .. } => {
-            let failed: String = fact.failed.iter().map(|name| format!(" {name}")).collect();
-            format!("group {} {}{failed}", fact.group, fact.change.type_name())
+            let all = [&[fact.change.type_name().to_owned()], fact.failed.as_slice()].concat();
+            format!("group {} {}", fact.group, all.join(" "))
         }
         Action::ForgetGroup { group, .. } => format!("forget group {group}"),
         Action::ForgetWorker { worker, .. } => format!("forget worker {worker}"),
