@@ -15,7 +15,7 @@ use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::protocol::AGENT_PINGS;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::clearing::{self, Call};
 use crate::clock;
@@ -24,6 +24,12 @@ use crate::logs::{self, Bulk, Found, Held};
 /// A ping is answered only if the supervisor answered one of ours within this time: the last one,
 /// or the one before it when that is still on its way.
 pub const LIVE_MAX: Duration = AGENT_PINGS.saturating_mul(2);
+
+/// Calls for logs that wait or are worked on at once, half of all calls that are: those that hang in a
+/// file system must leave room for pings.
+const LOGS_MAX: usize = 128;
+/// Logs that are read at once, each in a thread.
+const READING_MAX: usize = 8;
 
 /// What answering needs to know.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub(crate) struct Desk {
     /// Serves those who follow logs.
     pub(crate) bulk: Bulk,
     answered: AtomicU64,
+    logs: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -50,7 +58,10 @@ impl Desk {
         clears: mpsc::Sender<Call>,
         bulk: Bulk,
     ) -> Desk {
-        Desk { pong, directory, asked, clears, bulk, answered: AtomicU64::new(0) }
+        let answered = AtomicU64::new(0);
+        let (logs, reading) = (Semaphore::new(LOGS_MAX), Semaphore::new(READING_MAX));
+        let (logs, reading) = (Arc::new(logs), Arc::new(reading));
+        Desk { pong, directory, asked, clears, bulk, answered, logs, reading }
     }
 
     /// The supervisor answered a ping that was sent at this moment.
@@ -84,9 +95,16 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
         WorkerVerb::Ping => Err(Refusal::silent()),
         WorkerVerb::Log => {
             let ask: LogAsk = read(&request)?;
-            tokio::task::spawn_blocking(move || log(&desk, &ask, most))
-                .await
-                .map_err(|e| failed(&e))?
+            let Ok(_place) = Arc::clone(&desk.logs).try_acquire_owned() else {
+                return Err(failed(&"too many logs of this worker are asked for at once"));
+            };
+            let turn = Arc::clone(&desk.reading).acquire_owned().await.map_err(|e| failed(&e))?;
+            let read = tokio::task::spawn_blocking(move || {
+                // Whatever becomes of the call, a read that hangs keeps its turn.
+                let _turn = turn;
+                log(&desk, &ask, most)
+            });
+            read.await.map_err(|e| failed(&e))?
         }
         // It is answered elsewhere, if at all.
         WorkerVerb::LogBulk => Err(Refusal::silent()),

@@ -200,6 +200,12 @@ impl Course {
                 self.from = LogFrom::Last(self.lines);
                 Vec::new()
             }
+            // It has much to do, or its disk fails: the first passes soon.
+            Error::Refused { code: code::UNAVAILABLE, .. }
+                if !waited(Some(*self.silent.get_or_insert(now)), PATIENCE, now) =>
+            {
+                Vec::new()
+            }
             other => {
                 let shown = self.tell(format!("{} (on {worker}): {other}", self.name));
                 if self.overdue(now) {
