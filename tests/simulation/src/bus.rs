@@ -236,6 +236,9 @@ impl World {
     /// A node dies: its clients notice at once, and its streams have no leader.
     pub(crate) fn node_down(&mut self, node: usize) {
         self.nodes[node].up = false;
+        if self.nodes.iter().all(|node| !node.up) {
+            self.witness.bus_away = (self.agenda.now(), u64::MAX);
+        }
         let with_link = self.procs.iter().filter(|(_, p)| p.alive && p.link.node == Some(node));
         let runs: Vec<Run> = with_link.map(|(who, p)| Run { who: *who, number: p.run }).collect();
         for run in runs {

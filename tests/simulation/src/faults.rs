@@ -24,6 +24,7 @@ pub(crate) enum Fault {
     Power(usize, bool),
     Cut(usize, bool, bool),
     KillNode(usize),
+    KillBus,
     HandOver,
     StepClock(usize, bool),
     StepLeader,
@@ -148,7 +149,8 @@ impl World {
             }
             15 => {
                 let node = self.dice.below(self.nodes.len());
-                self.plan(at, Fault::KillNode(node));
+                let all = self.dice.one_in(3);
+                self.plan(at, if all { Fault::KillBus } else { Fault::KillNode(node) });
             }
             16 => {
                 let node = self.dice.below(self.nodes.len());
@@ -218,9 +220,14 @@ impl World {
             Fault::KillNode(node) => {
                 let all_up = self.nodes.iter().all(|node| node.up);
                 if all_up {
-                    self.node_down(node);
-                    let back = now + self.dice.ms(1_000, 9_000);
-                    self.agenda.at(back, Event::NodeUp(node));
+                    self.kill_node(node);
+                }
+            }
+            Fault::KillBus => {
+                for node in 0..self.nodes.len() {
+                    if self.nodes[node].up {
+                        self.kill_node(node);
+                    }
                 }
             }
             Fault::HandOver => self.hand_over(index(dsbus_schema::storage::Bucket::Fleet)),
@@ -259,6 +266,13 @@ impl World {
             }
             Fault::StopWorker(n) => self.stop_by_signal(n),
         }
+    }
+
+    /// A node dies, and comes back.
+    fn kill_node(&mut self, node: usize) {
+        self.node_down(node);
+        let back = self.agenda.now() + self.dice.ms(1_000, 9_000);
+        self.agenda.at(back, Event::NodeUp(node));
     }
 
     /// A worker is told to stop by a signal.

@@ -80,6 +80,9 @@ impl World {
 
     /// A node is back: on one node, its streams are, too.
     pub(crate) fn node_up(&mut self, node: usize) {
+        if self.nodes.iter().all(|node| !node.up) {
+            self.witness.bus_away.1 = self.agenda.now();
+        }
         self.nodes[node].up = true;
         self.note(|| format!("n{} is back", node + 1));
         if self.nodes.len() == 1 {

@@ -67,6 +67,8 @@ pub(crate) struct Witness {
     touched: BTreeMap<LeaseKey, u64>,
     /// When each worker last answered a scheduler.
     pub(crate) answered: BTreeMap<WorkerName, u64>,
+    /// From when until when the bus was last not there for anybody.
+    pub(crate) bus_away: (u64, u64),
     pub(crate) skewed: bool,
     /// Machines that have lost what was on their disks.
     pub(crate) wiped: BTreeSet<usize>,
@@ -104,6 +106,7 @@ impl Witness {
             deaf: Vec::new(),
             touched: BTreeMap::new(),
             answered: BTreeMap::new(),
+            bus_away: (0, 0),
             skewed: false,
             wiped: BTreeSet::new(),
             for_good: BTreeSet::new(),
@@ -265,6 +268,15 @@ impl World {
         let deaf = self.witness.deaf[scheduler] + 2 * SECOND > self.agenda.now();
         if self.reached_for(n, time) && !deaf {
             let what = format!("{worker} was declared lost, and could be reached");
+            return self.fail(Invariant::NoNeedlessLoss, what);
+        }
+        // Rule 5: nobody could touch while the bus was away.
+        let (gone, back) = self.witness.bus_away;
+        let back = back.min(self.agenda.now());
+        let there = self.agenda.now() - back;
+        if back - gone > time / 2 && there < time {
+            let there = crate::seconds(there);
+            let what = format!("{worker} was declared lost, {there:.3} s after the bus was back");
             return self.fail(Invariant::NoNeedlessLoss, what);
         }
         // Rule 7, as seen by somebody who knows: workers whose leases end within T of this one's.
