@@ -268,12 +268,11 @@ impl Children {
         found
     }
 
-    /// Removes the cgroup of a child that is gone; later, if it cannot be removed now.
+    /// The cgroup of a child that is gone is removed when one looks next: its successor does not
+    /// wait for that.
     pub(crate) fn remove_cgroup(&mut self, cgroup: Cgroup, now: BootTime) {
-        if cgroup.remove().is_err() {
-            self.doomed.push(cgroup);
-            self.doomed_at = now + DOOMED_LOOK;
-        }
+        self.doomed.push(cgroup);
+        self.doomed_at = now;
     }
 
     /// Looks for the main processes of daemons; each is told once. One that left nothing has ended.
@@ -301,7 +300,7 @@ impl Children {
         linger.then(|| now + LINGER_LOOK).into_iter().chain(doomed).min()
     }
 
-    /// Tries again to remove cgroups.
+    /// Removes cgroups, as far as they can be removed.
     pub(crate) fn tend(&mut self, now: BootTime) {
         if !self.doomed.is_empty() && now >= self.doomed_at {
             self.doomed.retain(|cgroup| cgroup.remove().is_err());

@@ -199,8 +199,8 @@ impl Driver {
         self.streams.outputs.tend(now.boot);
         self.adopt_daemons(now);
         self.bury(now);
-        self.children.tend(now.boot);
         self.start_children();
+        self.children.tend(clock::now().boot);
         self.take_orders(now);
         self.restart_changed(now);
         self.tend_agent(now);

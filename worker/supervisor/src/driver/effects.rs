@@ -66,6 +66,11 @@ impl Driver {
     /// Starts the children that were asked for, for one turn: a thousand of them may be asked for
     /// by one lease, and none may keep a deadline from being kept.
     pub(super) fn start_children(&mut self) {
+        if !self.wanted.is_empty() {
+            // Starting takes longer than telling the agent what went before, such as the end of the
+            // last child (measured: 1 ms and 0.05 ms).
+            self.tell_agent();
+        }
         let begin = clock::now();
         let mut now = begin;
         while now.boot.since(begin.boot) < TURN
