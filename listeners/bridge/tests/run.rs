@@ -221,17 +221,36 @@ async fn one_that_floods_its_output_is_replaced_and_does_not_keep_a_bridge_from_
     let (end, _) = timeout(DEADLINE, desk.stop()).await.expect("a stop ends it");
     assert_eq!(end, End::Stopped);
 
-    // One that does not heed the request is killed, and others of its pool work meanwhile.
-    let script = "mkdir \"$0\" 2>/dev/null && { trap '' TERM; exec yes; }; exec python3 $@";
+    // One that does not heed the request is not read any more, and is killed; others of its pool work
+    // meanwhile.
+    let script = "import os, select, signal, sys
+first, listener, *words = sys.argv[1:]
+try: os.mkdir(first)
+except FileExistsError: os.execvp('python3', ['python3', listener, *words])
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.set_blocking(1, False)
+left, found = 64 << 20, 'all of it was read'
+while left > 0:
+    if not select.select([], [1], [], 2)[1]:
+        found = 'nobody reads it'
+        break
+    left -= os.write(1, b'y\\n' * 2048)
+os.mkdir(first + '/' + found)
+signal.pause()";
     let place = directory();
     let (first, heard) = (place.path().join("first"), place.path().join("heard"));
     let listener = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/listener.py");
     let words = [first.to_str().unwrap(), listener, heard.to_str().unwrap(), "ok"];
-    let argv = [&["sh", "-c", script][..], &words].concat();
+    let argv = [&["python3", "-c", script][..], &words].concat();
     let desk = Desk::of(place, 2, true, &argv);
     desk.until("it has left", |r| unknown(r) == 1).await;
     desk.emit(1, "x");
     desk.until("the other one takes it", |r| r.done == [1]).await;
+    let found = wait_for_async("what it finds", DEADLINE, async || {
+        std::fs::read_dir(&first).unwrap().next().map(|entry| entry.unwrap().file_name())
+    })
+    .await;
+    assert_eq!(found, "nobody reads it");
     desk.control.send(Control::Stop(Signal::SIGTERM)).await.unwrap();
     let (end, _) = timeout(DEADLINE, desk.stop()).await.expect("a second stop kills it");
     assert_eq!(end, End::Stopped);
