@@ -8,6 +8,7 @@ use dsbus_schema::lenient::Span;
 use dsbus_schema::program::{BUFFER_SIZE_MAX, EventName};
 use uuid::Uuid;
 
+use super::Format;
 use super::moment::Moment;
 
 /// Most listeners of one pool.
@@ -37,6 +38,8 @@ What leaves the protocol is ended and started anew; that is logged, and is an ev
   dsbus listen -e PROCESS_STATE_EXITED -- python3 alert.py
   dsbus listen -e PROCESS_STATE,TICK_60 --server-url http://127.0.0.1:9001 \\
       -- crashmailbatch -t ops@example.com -f dsbus@example.com
+  dsbus listen --list
+  dsbus listen --forget alert-a1b2c3
 
 To have it run by the fleet, and go on when its worker is lost, declare it as
 [eventlistener.NAME] with these keys: events, command (dsbus apply).
@@ -100,11 +103,21 @@ pub(crate) struct Listen {
     /// signal
     #[arg(long)]
     pub(crate) extra_tokens: bool,
+    /// Show who listens, whatever by: where each stands in the events, and whether somebody reads
+    #[arg(long, conflicts_with_all = ["command", "forget"])]
+    pub(crate) list: bool,
+    /// Forget where a listener stands that does not run any more, by its name in --list: the next one
+    /// of its name begins anew. What is removed as a program is forgotten by itself
+    #[arg(long, value_name = "NAME", conflicts_with = "command", value_parser = ProgramName::parse)]
+    pub(crate) forget: Option<ProgramName>,
+    /// Print the list as a table, or as JSON
+    #[arg(short, long, value_enum, default_value_t, requires = "list")]
+    pub(crate) output: Format,
     /// As a worker runs it: for the program of this identity; it ends when its command does
     #[arg(long, value_name = "UUID", hide = true)]
     pub(crate) supervised: Option<Uuid>,
     /// The listener, after --
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present_any = ["list", "forget"], value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
 }
 
