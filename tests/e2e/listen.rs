@@ -321,9 +321,7 @@ fn the_place_of_a_removed_listener_is_forgotten_however_it_ended() {
     let recorder = recorder(&fleet);
     let out = Lines::of(&fleet, "heard");
     let listener = |name: &str, command: &str, keys: &str| {
-        format!(
-            "[eventlistener.{name}]\ncommand = {command:?}\nevents = \"EVENT\"\n{keys}\n"
-        )
+        format!("[eventlistener.{name}]\ncommand = {command:?}\nevents = \"EVENT\"\n{keys}\n")
     };
     let works = format!("python3 {recorder} {}", out.path());
     let toml = listener("rests", &works, "")

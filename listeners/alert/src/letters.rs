@@ -28,6 +28,8 @@ pub struct Letters {
     pub dead: Vec<Dead>,
     /// Dead letters that made room for others.
     pub lost: u64,
+    /// Records that cannot be read, such as those of a newer version, and why: they are left alone.
+    pub unreadable: Vec<(String, String)>,
 }
 
 /// A dead letter, and its place.
@@ -43,7 +45,7 @@ pub struct Dead {
 /// Reads all letters.
 ///
 /// # Errors
-/// When the bus does not tell what it has, or something is not what it must be.
+/// When the bus does not tell what it has.
 pub async fn letters(bus: &Bus, name: &AlertName) -> Result<Letters, Error> {
     match bus.get(Bucket::Alerts, &AlertKey::Lease.of(name)).await {
         // No daemon that knows of alerts was ever started here.
@@ -56,13 +58,17 @@ pub async fn letters(bus: &Bus, name: &AlertName) -> Result<Letters, Error> {
     let reading = async {
         loop {
             match watch.next().await {
-                Item::Entry(entry) => take(&mut found, &entry)?,
+                Item::Entry(entry) => {
+                    if let Err(e) = take(&mut found, &entry) {
+                        found.unreadable.push((entry.key, e.to_string()));
+                    }
+                }
                 Item::Reset => found = Letters::default(),
-                Item::CaughtUp => return Ok(()),
+                Item::CaughtUp => return,
             }
         }
     };
-    tokio::time::timeout(READ_MAX, reading).await.map_err(|_| Error::Timeout)??;
+    tokio::time::timeout(READ_MAX, reading).await.map_err(|_| Error::Timeout)?;
     found.waiting.sort_by_key(|(id, letter)| (letter.posted, *id));
     found.dead.sort_by_key(|dead| (dead.letter.died, dead.id));
     Ok(found)

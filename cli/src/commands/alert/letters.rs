@@ -38,6 +38,9 @@ pub(super) async fn run(config: &Config, args: &AlertLetters) -> Result<Code, Fa
         Ok(found) => found,
         Err(e) => return Err(connection.explain(e).await),
     };
+    for (key, why) in &found.unreadable {
+        output::warning(format_args!("the record {key} cannot be read, and is left alone: {why}"));
+    }
     let dead = named(&found.dead, &args.ids)?;
     if args.retry || args.drop {
         return act(&connection, args, &dead).await;
@@ -138,12 +141,20 @@ fn cells(id: &str, state: Text, letter: &Letter, why: Option<&str>) -> Vec<Text>
         id[..ID_SHOWN.min(id.len())].into(),
         state,
         letter.news.rule.as_str().into(),
-        letter.target.as_str().into(),
+        target(letter).into(),
         describe::age(letter.posted, clock::now()).into(),
         letter.tries.to_string().into(),
         about(&letter.news).into(),
         why.unwrap_or_default().into(),
     ]
+}
+
+/// Where it goes, and to whom there.
+fn target(letter: &Letter) -> String {
+    match &letter.to {
+        Some(to) => format!("{}: {to}", letter.target),
+        None => letter.target.to_string(),
+    }
 }
 
 /// What a letter tells, in few words.
@@ -163,12 +174,12 @@ fn about(news: &News) -> String {
 }
 
 fn details(dead: &Dead) -> Result<(), Failure> {
-    let DeadLetter { died, why, letter } = &dead.letter;
+    let DeadLetter { died, why, letter, .. } = &dead.letter;
     let news = &letter.news;
     output::list(&[
         ("id", dead.id.to_string().into()),
         ("rule", news.rule.as_str().into()),
-        ("target", letter.target.as_str().into()),
+        ("target", target(letter).into()),
         ("posted", letter.posted.to_string().into()),
         ("died", died.to_string().into()),
         ("tries", letter.tries.to_string().into()),
@@ -196,10 +207,11 @@ fn all_json(found: &Letters) -> serde_json::Value {
         "waiting": waiting,
         "dead": found.dead.iter().map(dead_json).collect::<Vec<_>>(),
         "lost": found.lost,
+        "unreadable": found.unreadable,
     })
 }
 
 fn dead_json(dead: &Dead) -> serde_json::Value {
-    let DeadLetter { died, why, letter } = &dead.letter;
+    let DeadLetter { died, why, letter, .. } = &dead.letter;
     json!({ "id": dead.id, "died": died, "why": why, "letter": letter })
 }

@@ -17,12 +17,21 @@ impl Core {
     /// Takes in what stands under a key; `None` when it was deleted or has expired.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read. Nothing is written over it then, as long as it stands there.
     pub(crate) fn fold(
         &mut self,
         key: &AlertKey,
         body: Option<&[u8]>,
     ) -> Result<(), serde_json::Error> {
+        let folded = self.fold_one(key, body);
+        match &folded {
+            Ok(()) => self.sealed.remove(key),
+            Err(_) => self.sealed.insert(key.clone()),
+        };
+        folded
+    }
+
+    fn fold_one(&mut self, key: &AlertKey, body: Option<&[u8]>) -> Result<(), serde_json::Error> {
         match key {
             AlertKey::Lease => {}
             AlertKey::Group(rule, id) => {
@@ -48,8 +57,12 @@ impl Core {
             }
             AlertKey::Dead(id) => {
                 self.dead.retain(|(_, other)| other != id);
+                self.untold.remove(id);
                 if let Some(dead) = read::<DeadLetter>(body)? {
                     self.dead.insert((dead.died, *id));
+                    if !dead.told {
+                        self.note_death(*id, &dead);
+                    }
                 }
             }
             AlertKey::Lost => {
@@ -88,13 +101,22 @@ impl Core {
         let lost: Vec<_> = self
             .letters
             .iter()
-            .filter(|(_, letter)| self.spec.target(&letter.target).is_none())
-            .map(|(id, letter)| (*id, format!("the file has no target {} any more", letter.target)))
+            .filter_map(|(id, letter)| Some((*id, self.undeliverable(letter)?)))
             .collect();
         for (id, why) in lost {
             self.died(id, why, false, now);
         }
         dropped
+    }
+
+    /// Why a letter has nowhere to go.
+    fn undeliverable(&self, letter: &Letter) -> Option<String> {
+        let name = &letter.target;
+        let Some(target) = self.spec.target(name) else {
+            return Some(format!("the file has no target {name} any more"));
+        };
+        let to = letter.to.as_ref().filter(|to| !target.reaches(to))?;
+        Some(format!("target.{name} of the file has no recipient {to} any more"))
     }
 }
 
