@@ -9,11 +9,13 @@ use serde_json::{Map, Value};
 use toml_edit::{Document, Item, TableLike};
 
 use super::diagnostic::{Diagnostic, Source};
+use super::import::{Declared, Imported};
 use super::{Programs, suggest, value};
 
 /// What a section declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Section {
+pub(super) enum Section {
+    /// A program.
     Program,
     /// A program too, with the keys of [`LISTENER`] beside the others, and a priority of its own.
     EventListener,
@@ -27,7 +29,8 @@ const LISTENER_PRIORITY: i32 = -1;
 impl Section {
     const ALL: [Section; 2] = [Section::Program, Section::EventListener];
 
-    fn name(self) -> &'static str {
+    /// What stands before the point in its header.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Section::Program => "program",
             Section::EventListener => LISTENER,
@@ -56,7 +59,7 @@ impl Section {
     }
 
     /// Its keys as those of a program.
-    fn as_program(self, mut keys: Map<String, Value>) -> Map<String, Value> {
+    pub(super) fn as_program(self, mut keys: Map<String, Value>) -> Map<String, Value> {
         if self == Section::EventListener {
             let open = ProgramSpec::keys_inside(LISTENER);
             let inside = open.into_iter().filter_map(|key| keys.remove_entry(&key)).collect();
@@ -67,7 +70,7 @@ impl Section {
     }
 
     /// Everything that is wrong with its keys.
-    fn problems(self, keys: &Map<String, Value>) -> Vec<Problem> {
+    pub(super) fn problems(self, keys: &Map<String, Value>) -> Vec<Problem> {
         let read = |keys: Map<String, Value>| {
             let found = ProgramSpec::read(&self.as_program(keys)).err().unwrap_or_default();
             found.into_iter().map(|problem| self.own(problem))
@@ -138,6 +141,19 @@ impl Found {
         }
         // Sections come by name, and are told as they stand in the file.
         self.diagnostics[before.1..].sort_by_key(Diagnostic::position);
+    }
+
+    /// Takes what was made of a configuration of Supervisor.
+    pub(super) fn adopt(&mut self, imported: &Imported) {
+        for Declared { section, name, keys, place } in &imported.programs {
+            if let Some(first) = self.declared.get(name) {
+                let message = format!("{name} is declared twice, first in {first}");
+                self.diagnostics.push(Diagnostic::whole(place, message));
+                continue;
+            }
+            self.declared.insert(name.clone(), place.clone());
+            self.programs.insert(name.clone(), section.as_program(keys.clone()));
+        }
     }
 
     fn add_programs(&mut self, source: &Source<'_>, section: Section, programs: &dyn TableLike) {
