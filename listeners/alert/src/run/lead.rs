@@ -68,6 +68,8 @@ struct Work {
     watch: Watch,
     /// Events that are in the core, and not written yet.
     held: Vec<Heard>,
+    /// How many events belong to no rule any more, and nobody was told of that.
+    dropped: u64,
     /// No write before this.
     write_at: Instant,
 }
@@ -76,7 +78,7 @@ struct Work {
 enum Wake {
     Heard(Box<Result<Heard, BusError>>),
     Outcome(Outcome),
-    /// The event about this dead letter is stored.
+    /// The event of this id, or about the dead letter of this id, is stored.
     Told(Uuid),
     Foreign(Option<Foreign>),
     Renew,
@@ -104,8 +106,9 @@ impl Lead<'_> {
         let (posts, durable) =
             (Posts::start(&self.ready.senders, lease.until()), self.durable(begin));
         let teller = Teller::start(self.bus);
-        let (held, write_at) = (Vec::new(), Instant::now());
-        let mut work = Work { store, core, posts, teller, durable, lease, watch, held, write_at };
+        let (held, dropped, write_at) = (Vec::new(), 0, Instant::now());
+        let mut work =
+            Work { store, core, posts, teller, durable, lease, watch, held, dropped, write_at };
         self.adopt(&mut work);
         let (letters, dead) = work.core.counts();
         let rules = self.ready.spec.rules.len();
@@ -180,6 +183,7 @@ impl Lead<'_> {
         if dropped > 0 {
             tracing::warn!(dropped, "events that belong to no rule any more are dropped");
         }
+        work.dropped = dropped;
     }
 
     /// Writes what changed; then what depends on it is done. `Some` when somebody else wrote.
@@ -206,6 +210,11 @@ impl Lead<'_> {
             if let Err(why) = work.posts.give(id, letter) {
                 work.core.died(id, why, false, clock::wall());
             }
+        }
+        if work.dropped > 0 && work.core.dirty().is_empty() {
+            let count = std::mem::take(&mut work.dropped);
+            let event = tell::dropped(self.bus.fleet(), self.name, count, clock::wall());
+            work.teller.tell(event.id, event);
         }
         for (id, dead) in work.core.take_deaths() {
             self.tell_of(work, id, &dead);

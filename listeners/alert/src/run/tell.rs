@@ -1,4 +1,4 @@
-//! Events about dead letters, beside the loop: a bus that is slow to take them holds up no lease.
+//! Events about what is not told, beside the loop: a bus that is slow to take them holds up no lease.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use dsbus_client::Bus;
 use dsbus_schema::alert::{AlertName, DeadLetter};
 use dsbus_schema::event::{Event, Fact, ListenerChange, ListenerFact, Source};
 use dsbus_schema::ids::FleetName;
+use dsbus_schema::moment::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -38,13 +39,13 @@ impl Teller {
         Teller { line, stored, task }
     }
 
-    /// Takes an event about the dead letter of this id.
+    /// Takes an event, which is known by this id: that of the dead letter that it is about, if it is.
     pub(super) fn tell(&self, id: Uuid, event: Event) {
         // It is in the record that it was not told.
         let _ = self.line.try_send((id, event));
     }
 
-    /// The next dead letter whose event is stored. Cancelling this loses nothing.
+    /// The id of the next event that is stored. Cancelling this loses nothing.
     pub(super) async fn next(&mut self) -> Uuid {
         match self.stored.recv().await {
             Some(id) => id,
@@ -73,7 +74,7 @@ async fn tell_all(bus: Bus, mut events: mpsc::Receiver<(Uuid, Event)>, stored: m
         let mut complained = false;
         while let Err(e) = bus.publish_event(&Source::Listener, &event).await {
             if !complained {
-                tracing::warn!("the event about a dead letter is not published yet: {e}");
+                tracing::warn!("an event about what is not told is not published yet: {e}");
                 complained = true;
             }
             tokio::time::sleep(AGAIN).await;
@@ -97,4 +98,17 @@ pub(super) fn event(fleet: &FleetName, name: &AlertName, id: Uuid, dead: &DeadLe
         reason: format!("rule {}: {to}{}", news.rule, dead.why),
     });
     Event::new(fleet, &Source::Listener, Uuid::new_v5(&id, b"dead"), dead.died, fact)
+}
+
+/// The event about events that belong to no rule any more.
+pub(super) fn dropped(fleet: &FleetName, name: &AlertName, count: u64, now: Timestamp) -> Event {
+    let fact = Fact::Listener(ListenerFact {
+        listener: name.clone(),
+        change: ListenerChange::Dropped,
+        event: None,
+        target: None,
+        count: Some(count),
+        reason: "the rules that they were to be told by are not in the file any more".to_owned(),
+    });
+    Event::new(fleet, &Source::Listener, Uuid::now_v7(), now, fact)
 }

@@ -4,7 +4,7 @@ use dsbus_alert::letters;
 use dsbus_client::{Bus, From, Item, Write};
 use dsbus_harness::{DEADLINE, NatsServer, Recorder, wait_for_async};
 use dsbus_schema::alert::{DeadLetter, Letter, RuleName, TargetName};
-use dsbus_schema::event::{Event, Fact};
+use dsbus_schema::event::{Event, Fact, ListenerChange};
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::{AlertKey, Bucket};
@@ -61,6 +61,41 @@ async fn whoever_goes_on_tells_of_a_dead_letter_that_nobody_told_of() {
     let [event] = &events[..] else { panic!("once: {events:?}") };
     let Fact::Listener(fact) = &event.data else { panic!("{event:?}") };
     assert_eq!(fact.reason, "rule r: died in between");
+}
+
+#[tokio::test]
+async fn events_whose_rule_is_gone_are_counted_and_that_is_told() {
+    let (nats, server) = (NatsServer::start(), Recorder::http(&json!([{}]), None));
+    let bus = ready(&nats).await;
+    let daemon = Daemon::start(&nats.url(), spec(&server, &json!({})));
+    hears(&bus, &server).await;
+    daemon
+        .changes
+        .send(spec(&server, &json!({ "name": "slow", "group_wait": "1h" })))
+        .await
+        .unwrap();
+    let keys = AlertKey::all(&name());
+    let mut watch = bus.watch(Bucket::Alerts, &keys, "test");
+    wait_for_async("a group that waits", DEADLINE, async || {
+        lose(&bus, "w1").await;
+        match watch.next().await {
+            Item::Entry(entry) => entry.key.contains(".group.slow.").then_some(()),
+            Item::CaughtUp | Item::Reset => None,
+        }
+    })
+    .await;
+    daemon.changes.send(spec(&server, &json!({ "workers": "none" }))).await.unwrap();
+    let mut events = bus.watch_events("dsbus.default.event._listener.>", From::All, "test");
+    let event: Event =
+        wait_for_async("an event about it", DEADLINE, async || match events.next().await {
+            Item::Entry(entry) => entry.json().unwrap(),
+            Item::CaughtUp | Item::Reset => None,
+        })
+        .await;
+    let Fact::Listener(fact) = &event.data else { panic!("{event:?}") };
+    assert_eq!(fact.change, ListenerChange::Dropped);
+    assert!(fact.count >= Some(1), "{fact:?}");
+    daemon.stop().await;
 }
 
 #[tokio::test]
