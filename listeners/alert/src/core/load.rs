@@ -8,10 +8,11 @@ use dsbus_schema::alert::{
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::AlertKey;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::Core;
 use crate::group;
-use crate::spec::Spec;
+use crate::spec::{Spec, Target};
 
 impl Core {
     /// Takes in what stands under a key; `None` when it was deleted or has expired.
@@ -53,6 +54,7 @@ impl Core {
                 self.remove_letter(*id);
                 if let Some(letter) = read::<Letter>(body)? {
                     self.add_letter(*id, letter);
+                    self.split(*id);
                 }
             }
             AlertKey::Dead(id) => {
@@ -106,7 +108,28 @@ impl Core {
         for (id, why) in lost {
             self.died(id, why, false, now);
         }
+        let ids: Vec<_> = self.letters.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.split(id));
         dropped
+    }
+
+    /// A letter that was posted when its target had one recipient, or by a version that sent one to
+    /// all: now each has one of its own.
+    fn split(&mut self, id: Uuid) {
+        let whole = self.letters.get(&id).filter(|letter| letter.to.is_none());
+        let target = whole.and_then(|letter| self.spec.target(&letter.target));
+        let recipients: Vec<_> =
+            target.map_or_else(Vec::new, Target::recipients).into_iter().flatten().collect();
+        if recipients.is_empty() {
+            return;
+        }
+        let Some(letter) = self.remove_letter(id) else { return };
+        self.dirty.insert(AlertKey::Letter(id));
+        for to in recipients {
+            let id = Uuid::new_v5(&id, to.as_bytes());
+            self.dirty.insert(AlertKey::Letter(id));
+            self.add_letter(id, Letter { to: Some(to), ..letter.clone() });
+        }
     }
 
     /// Why a letter has nowhere to go.

@@ -45,6 +45,16 @@ fn each_recipient_has_a_letter_of_its_own() {
     desk.core.tick(at(2));
     desk.write();
     assert_eq!(goes_to(&desk.told()), [""], "to whoever is in the file when it is tried");
+    // Others come into the file, or it was posted by a version that sent one letter to all.
+    desk.spec = mail(&["ann@x.org", "eve@x.org"]);
+    desk.crash(3);
+    desk.write();
+    let mut letters = desk.told();
+    letters.retain(|letter| letter.news.labels["program"] == "db");
+    letters.sort_by(|a, b| a.to.cmp(&b.to));
+    assert_eq!(goes_to(&letters), ["ann@x.org", "eve@x.org"]);
+    desk.crash(4);
+    assert_eq!(desk.core.counts().0, 2, "what they were made of is gone");
 }
 
 #[test]
