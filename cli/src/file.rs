@@ -4,7 +4,11 @@
 pub(crate) mod alert;
 mod diagnostic;
 pub(crate) mod import;
+mod include;
+mod keys;
 mod read;
+mod resolve;
+mod section;
 mod suggest;
 mod value;
 pub(crate) mod worker;
@@ -20,8 +24,8 @@ use serde_json::{Map, Value};
 use crate::config::Surroundings;
 
 pub(crate) use diagnostic::Diagnostic;
-use diagnostic::Source;
 use import::Note;
+use read::Reader;
 pub(crate) use suggest::hint as did_you_mean;
 
 /// Programs by name, each a table of keys and values as they stand in the file.
@@ -35,22 +39,11 @@ pub(crate) fn read_all(
     paths: &[PathBuf],
     around: &Surroundings,
 ) -> Result<(Programs, Vec<Note>), Vec<Diagnostic>> {
-    let (mut found, mut notes) = (read::Found::default(), Vec::new());
+    let mut reader = Reader::new(around);
     for path in paths {
-        let name = path.display().to_string();
-        match text_of(path) {
-            Ok(text) if import::is_one(&text) => match import::parse(path, text, around) {
-                Ok(imported) => {
-                    found.adopt(&imported);
-                    notes.extend(imported.notes);
-                }
-                Err(wrong) => found.diagnostics.extend(wrong),
-            },
-            Ok(text) => found.add(&Source { name: &name, text: &text }),
-            Err(why) => found.diagnostics.push(Diagnostic::whole(&name, why)),
-        }
+        reader.open(path);
     }
-    if found.diagnostics.is_empty() { Ok((found.programs, notes)) } else { Err(found.diagnostics) }
+    reader.finish()
 }
 
 /// The keys and values of a TOML inline table, given without its braces; `None` when it is none.
@@ -76,3 +69,6 @@ fn text_of(path: &Path) -> Result<String, String> {
         format!("is not UTF-8 text (line {})", line.count() + 1)
     })
 }
+
+#[cfg(test)]
+mod tests;

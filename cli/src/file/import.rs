@@ -20,11 +20,9 @@ use serde_json::{Map, Value};
 use self::convert::Convert;
 use self::ini::{File, Ini};
 use super::diagnostic::Diagnostic;
-use super::read::Section;
+use super::include::matching;
+use super::section::Section;
 use crate::config::Surroundings;
-
-/// Most files that one configuration may include: more are a glob that was not meant.
-const INCLUDED_MAX: usize = 10_000;
 
 /// What was made of a configuration.
 #[derive(Debug)]
@@ -154,16 +152,9 @@ fn include(ini: &Ini, around: &Surroundings) -> Result<(Vec<PathBuf>, Vec<Note>)
         "host_node_name" => Some(host.clone()),
         name => around.variable(name.strip_prefix("ENV_")?).map(str::to_owned),
     };
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
     for pattern in percent::now(&key.value, known).map_err(wrong)?.split_whitespace() {
-        let whole = here.join(pattern).display().to_string();
-        let found = glob::glob_with(&whole, options).map_err(|e| wrong(e.to_string()))?;
-        let before = paths.len();
-        paths.extend(found.filter_map(Result::ok).take(INCLUDED_MAX));
-        if paths.len() >= INCLUDED_MAX {
-            return Err(wrong(format!("{pattern} is more than {INCLUDED_MAX} files")));
-        }
-        if paths.len() == before {
+        let found = matching(pattern, here).map_err(wrong)?;
+        if found.is_empty() {
             notes.push(Note {
                 place: ini.line(&key.place),
                 section: "include".to_owned(),
@@ -171,6 +162,7 @@ fn include(ini: &Ini, around: &Surroundings) -> Result<(Vec<PathBuf>, Vec<Note>)
                 why: format!("{pattern} is no file"),
             });
         }
+        paths.extend(found);
     }
     Ok((paths, notes))
 }

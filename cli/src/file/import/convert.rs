@@ -7,7 +7,7 @@ use dsbus_schema::ids::ProgramName;
 use serde_json::{Map, Value};
 
 use super::super::diagnostic::Diagnostic;
-use super::super::read::Section as Kept;
+use super::super::section::Section as Kept;
 use super::super::suggest;
 use super::groups::Group;
 use super::ini::{Ini, Key, Place, Section};

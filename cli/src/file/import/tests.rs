@@ -259,13 +259,14 @@ fn the_text_says_the_same() {
     for name in ["django", "fastcgi", "java", "listeners", "names", "expansions"] {
         let imported = imported(&sample(&format!("{name}.conf")));
         let text = imported.text();
-        let mut found = crate::file::read::Found::default();
-        found.add(&crate::file::diagnostic::Source { name, text: &text });
-        assert_eq!(found.diagnostics, [], "{text}");
-        let programs = imported.programs.iter().map(|declared| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("programs.toml");
+        std::fs::write(&path, &text).unwrap();
+        let (programs, _) = crate::file::read_all(&[path], &around()).unwrap();
+        let declared = imported.programs.iter().map(|declared| {
             (declared.name.clone(), declared.section.as_program(declared.keys.clone()))
         });
-        assert_eq!(found.programs, programs.collect(), "{text}");
+        assert_eq!(programs, declared.collect(), "{text}");
     }
 }
 
