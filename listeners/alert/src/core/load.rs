@@ -109,7 +109,9 @@ impl Core {
             self.died(id, why, false, now);
         }
         let ids: Vec<_> = self.letters.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.split(id));
+        for id in ids {
+            self.split(id);
+        }
         dropped
     }
 
