@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 
 use crate::bridge::{Bridge, Lines, recorder, repository};
 use crate::fleet::{DEADLINE, Fleet, number, said, wait_dead};
+use crate::shell::completed;
 
 /// A program that ends by itself when a file is there, with this code.
 fn ending(name: &str, fleet: &Fleet, code: u8) -> String {
@@ -394,6 +395,7 @@ fn who_listens_is_shown_and_what_is_left_of_a_listener_can_be_forgotten() {
     place(1, false);
     let table = fleet.ok(&["listen", "--list"]);
     assert!(table.contains("rec") && table.contains("none"), "{table}");
+    assert_eq!(completed(&fleet, &["listen", "--forget", "r"]), ["rec"]);
     assert_eq!(fleet.ok(&["listen", "--forget", "rec"]), "rec is forgotten.\n");
     assert_eq!(places(&fleet), [""; 0]);
 }

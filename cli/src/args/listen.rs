@@ -45,7 +45,8 @@ To have it run by the fleet, and go on when its worker is lost, declare it as
 [eventlistener.NAME] with these keys: events, command (dsbus apply).
 
 Exit codes: 0 stopped by SIGTERM, SIGINT, SIGQUIT or SIGHUP, after the events in
-hand were answered or handed back; 1 the command cannot be started; 2 usage; 4 the
+hand were answered or handed back; 1 the command cannot be started, or a listener of
+its name runs with --share and it without, or the other way round; 2 usage; 4 the
 bus refuses. USR1 and USR2 are passed on to the command.";
 
 /// `dsbus listen`.
@@ -108,7 +109,7 @@ pub(crate) struct Listen {
     pub(crate) list: bool,
     /// Forget where a listener stands that does not run any more, by its name in --list: the next one
     /// of its name begins anew. What is removed as a program is forgotten by itself
-    #[arg(long, value_name = "NAME", conflicts_with = "command", value_parser = ProgramName::parse)]
+    #[arg(long, value_name = "LISTENER", conflicts_with = "command", value_parser = ProgramName::parse)]
     pub(crate) forget: Option<ProgramName>,
     /// Print the list as a table, or as JSON
     #[arg(short, long, value_enum, default_value_t, requires = "list")]
