@@ -45,8 +45,9 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 3 status: something that
 should run does not, 4 bus or schedulers unreachable, 5 timed out, or a rollout
 waits for a person.
 
-NAME is a program (web), one of its instances (web:0), a group, a program's
-UUID, or all.
+NAME is a program (web), one of its instances (web:0, or as the program calls
+it, web:web_00), a group (shop, shop:*), a pattern (web*, with quotes where
+files are named so), a program's UUID, or all.
 Try it: dsbus dev examples/hello.toml";
 
 /// What `remove` takes: an instance has no declaration of its own.
