@@ -111,7 +111,7 @@ pub(crate) struct Listen {
     /// of its name begins anew. What is removed as a program is forgotten by itself
     #[arg(long, value_name = "LISTENER", conflicts_with = "command", value_parser = ProgramName::parse)]
     pub(crate) forget: Option<ProgramName>,
-    /// Print the list as a table, or as JSON
+    /// How the list is printed
     #[arg(short, long, value_enum, default_value_t, requires = "list")]
     pub(crate) output: Format,
     /// As a worker runs it: for the program of this identity; it ends when its command does

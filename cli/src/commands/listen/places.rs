@@ -39,9 +39,13 @@ pub(super) async fn list(config: &Config, format: Format) -> Result<Code, Failur
         Err(e) => return Err(connection.explain(e).await),
     };
     match format {
-        Format::Json => output::json(&places.iter().map(as_json).collect::<Vec<_>>())?,
-        Format::Table if places.is_empty() => output::note("nobody listens"),
-        Format::Table => output::table(&COLUMNS, &places.iter().map(cells).collect::<Vec<_>>())?,
+        Format::Data(data) => {
+            output::data(data, &places.iter().map(as_json).collect::<Vec<_>>())?;
+        }
+        Format::Text(_) if places.is_empty() => output::note("nobody listens"),
+        Format::Text(wide) => {
+            output::table(wide, &COLUMNS, &places.iter().map(cells).collect::<Vec<_>>())?;
+        }
     }
     Ok(Code::Done)
 }
