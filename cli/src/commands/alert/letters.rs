@@ -5,7 +5,7 @@ use dsbus_client::Error;
 use dsbus_schema::alert::{AlertName, DeadLetter, Letter, News, NewsKind};
 use serde_json::json;
 
-use crate::args::{AlertLetters, Format, Width};
+use crate::args::{AlertLetters, Data, Format, Width};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -46,6 +46,10 @@ pub(super) async fn run(config: &Config, args: &AlertLetters) -> Result<Code, Fa
         return act(&connection, args, &dead).await;
     }
     match args.output {
+        Format::Data(Data::Name) if args.ids.is_empty() => {
+            let all = all_json(&found);
+            output::data(Data::Name, &[&all["waiting"], &all["dead"]])?;
+        }
         Format::Data(data) if args.ids.is_empty() => output::data(data, &all_json(&found))?,
         Format::Data(data) => {
             output::data(data, &dead.iter().map(|dead| dead_json(dead)).collect::<Vec<_>>())?;

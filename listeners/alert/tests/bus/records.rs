@@ -108,7 +108,8 @@ async fn what_cannot_be_read_keeps_nobody_from_the_letters_that_can() {
     for key in &keys {
         put(&bus, key, &newer).await;
     }
-    put(&bus, &AlertKey::Dead(Uuid::from_u128(3)), &dead("no such hook", true)).await;
+    let third = AlertKey::Dead(Uuid::from_u128(3));
+    put(&bus, &third, &dead("no such hook", false)).await;
     let found = letters::letters(&bus, &name()).await.unwrap();
     let mut unreadable: Vec<_> = found.unreadable.iter().map(|(key, _)| key.clone()).collect();
     unreadable.sort();
@@ -116,7 +117,11 @@ async fn what_cannot_be_read_keeps_nobody_from_the_letters_that_can() {
     all.sort();
     assert_eq!(unreadable, all);
     assert_eq!((found.waiting.len(), found.dead.len()), (0, 1));
+    // Meanwhile it is written down that it was told of.
+    put(&bus, &third, &dead("no such hook", true)).await;
     letters::discard(&bus, &name(), &found.dead[0]).await.unwrap();
+    // Somebody else was quicker.
+    letters::discard(&bus, &name(), &found.dead[0]).await.unwrap_err();
 
     // A daemon works beside them, and leaves them alone.
     let daemon = Daemon::start(&nats.url(), spec(&server, &json!({})));
