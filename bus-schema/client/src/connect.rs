@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, Event, ReconnectToServer, ServerAddr, ServerError};
 use dsbus_schema::ids::{FleetName, UserName};
-use dsbus_schema::version::NATS_SERVER_MIN;
+use dsbus_schema::version::{MESSAGE_BYTES_MAX, NATS_SERVER_MIN};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{broadcast, watch};
@@ -104,6 +104,9 @@ impl Bus {
         let version = client.server_info().version;
         if !new_enough(&version) {
             return Err(Error::ServerTooOld { version });
+        }
+        if let Some(trouble) = too_narrow(client.server_info().max_payload).filter(|_| o.wait) {
+            tracing::warn!(url = shown(&o.urls), "{trouble}");
         }
         let others = o.urls.len() > 1 || client.server_info().connect_urls.len() > 1;
         let leave = Arc::clone(&signals.leave);
@@ -319,6 +322,17 @@ fn new_enough(version: &str) -> bool {
     }
 }
 
+/// What is to be said of a server that takes messages of so many bytes only.
+fn too_narrow(payload_max: usize) -> Option<String> {
+    (payload_max < MESSAGE_BYTES_MAX).then(|| {
+        format!(
+            "this NATS server takes messages of {payload_max} bytes at most, and dsbus may send some \
+             of {MESSAGE_BYTES_MAX}: long output in events will be dropped, and long declarations \
+             refused; raise max_payload in its configuration"
+        )
+    })
+}
+
 /// URLs without what stands before an `@`.
 fn shown(urls: &[String]) -> String {
     let bare = |url: &String| match url.rsplit_once('@') {
@@ -343,6 +357,13 @@ mod tests {
         for new in ["2.12.0", "2.15.1", "2.12-dev", "3.0.0", "", "dev"] {
             assert!(new_enough(new), "{new}");
         }
+    }
+
+    #[test]
+    fn a_server_that_takes_short_messages_only_is_warned_of() {
+        assert_eq!(too_narrow(PAYLOAD_MAX), None, "what a server takes by default is enough");
+        assert_eq!(too_narrow(MESSAGE_BYTES_MAX), None);
+        assert!(too_narrow(64 * 1024).is_some_and(|said| said.contains("max_payload")));
     }
 
     #[test]
