@@ -22,6 +22,9 @@ const MESSAGE_TOO_LONG: u64 = 10054;
 /// `JSStreamHeaderExceedsMaximumErr`.
 const HEADER_TOO_LONG: u64 = 10097;
 
+/// `JSStreamDuplicateMessageConflict`, as the code of an [`Error::Api`]: a copy of what was sent, under
+/// the same id, is being stored right now. Sent again a moment later it counts as stored.
+pub const STORING_ALREADY: u64 = 10158;
 /// `JSClusterNotAvailErr`: the cluster has no leader, or this server does not know it yet.
 const NO_LEADER: u64 = 10008;
 
