@@ -46,7 +46,8 @@ fn last_within(log: &Log, lines: u32, budget: u64) -> (String, bool) {
 #[test]
 fn a_compressed_file_that_is_too_long_is_left_out_unread_and_that_is_told() {
     let log = Log::new();
-    let old: String = (0..100_000).map(|n| format!("line {n}\n")).collect();
+    let old: Vec<String> = (0..100_000).map(|n| format!("line {n}\n")).collect();
+    let old = old.concat();
     log.write(&old);
     log.rotate();
     log.compress(1);
