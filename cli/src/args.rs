@@ -66,6 +66,8 @@ pub(crate) struct Globals {
 pub(crate) enum Verb {
     /// Declare the programs of TOML files, and wait until they run
     Apply(Apply),
+    /// Print a configuration of Supervisor as a TOML file, and name what has no meaning here
+    Import(Import),
     /// Declare one new program without a file; prints its UUID
     Create(Create),
     /// Start programs or instances
@@ -163,7 +165,7 @@ pub(crate) struct Wait {
 /// `dsbus apply`.
 #[derive(Debug, Group)]
 pub(crate) struct Apply {
-    /// TOML files with [program.NAME] sections; - is standard input
+    /// TOML files with [program.NAME] sections, or configurations of Supervisor; - is standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Only show what would be done
@@ -174,6 +176,14 @@ pub(crate) struct Apply {
     /// Print a table, or JSON
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
+}
+
+/// `dsbus import`.
+#[derive(Debug, Group)]
+pub(crate) struct Import {
+    /// supervisord.conf, with all that it includes; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// `dsbus create`. Its options are the keys of a program: see [`parse`].

@@ -16,6 +16,7 @@ mod explain;
 mod groups;
 mod gzip;
 mod history;
+mod import;
 mod listen;
 mod logs;
 mod rebalance;
@@ -50,6 +51,7 @@ pub(crate) use gzip::run as gzip;
 pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
     match verb {
         Verb::Apply(args) => connection::run(apply::run(config, &args)),
+        Verb::Import(args) => import::run(&args),
         Verb::Create(args) => connection::run(create::run(config, args)),
         Verb::Start(args) => connection::run(start::run(config, &args)),
         Verb::Stop(args) => connection::run(stop::run(config, &args)),

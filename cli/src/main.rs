@@ -51,6 +51,7 @@ fn run(args: Args) -> Result<Code, Failure> {
         Verb::Scheduler(_) | Verb::Listen(_) => logging::daemon(around.daemon_log(None)),
         Verb::Alert(Alert { verb: None, .. }) => logging::daemon(around.daemon_log(None)),
         Verb::Apply(_)
+        | Verb::Import(_)
         | Verb::Create(_)
         | Verb::Start(_)
         | Verb::Stop(_)
