@@ -235,8 +235,7 @@ impl Core {
     /// A run of a scheduler is lost, unless it has left.
     fn lost(&mut self, id: &str, touch: &SchedulerTouch, (time, seq): (Timestamp, u64)) {
         if !touch.leaving && !touch.run.is_nil() {
-            let (at, run) = ((&self.fleet, time), (id, touch.run));
-            let left = self.schedulers.len();
+            let (at, run, left) = ((&self.fleet, time), (id, touch.run), self.schedulers.len());
             self.ledger.tell(derive::scheduler(at, run, SchedulerChange::Lost, seq, left));
         }
     }
