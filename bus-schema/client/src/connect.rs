@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, Event, ReconnectToServer, ServerAddr, ServerError};
 use dsbus_schema::ids::{FleetName, UserName};
-use dsbus_schema::version::{MESSAGE_BYTES_MAX, NATS_SERVER_MIN};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::Error;
+use crate::server::{PAYLOAD_MAX, new_enough, too_narrow};
 
 /// A verb that gets no answer of any server within this time says so.
 const VERB_CONNECT_MAX: Duration = Duration::from_millis(1500);
@@ -32,8 +32,6 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a daemon that finds no server says so.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
-/// What a server takes unless it is told otherwise, in bytes.
-const PAYLOAD_MAX: usize = 1 << 20;
 /// Denials that a slow call may be behind; one that is further behind times out instead.
 const DENIALS_KEPT: usize = 64;
 
@@ -312,27 +310,6 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay + Duration::from_millis(jitter)
 }
 
-/// Whether a server of this version has what dsbus needs. One that names none, or names it oddly,
-/// is given the chance.
-fn new_enough(version: &str) -> bool {
-    let mut numbers = version.split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= NATS_SERVER_MIN,
-        _ => true,
-    }
-}
-
-/// What is to be said of a server that takes messages of so many bytes only.
-fn too_narrow(payload_max: usize) -> Option<String> {
-    (payload_max < MESSAGE_BYTES_MAX).then(|| {
-        format!(
-            "this NATS server takes messages of {payload_max} bytes at most, and dsbus may send some \
-             of {MESSAGE_BYTES_MAX}: long output in events will be dropped, and long declarations \
-             refused; raise max_payload in its configuration"
-        )
-    })
-}
-
 /// URLs without what stands before an `@`.
 fn shown(urls: &[String]) -> String {
     let bare = |url: &String| match url.rsplit_once('@') {
@@ -348,23 +325,6 @@ fn shown(urls: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn old_servers_are_known() {
-        for old in ["2.11.9", "2.9.0", "1.4.1", "2.11.0-RC.1"] {
-            assert!(!new_enough(old), "{old}");
-        }
-        for new in ["2.12.0", "2.15.1", "2.12-dev", "3.0.0", "", "dev"] {
-            assert!(new_enough(new), "{new}");
-        }
-    }
-
-    #[test]
-    fn a_server_that_takes_short_messages_only_is_warned_of() {
-        assert_eq!(too_narrow(PAYLOAD_MAX), None, "what a server takes by default is enough");
-        assert_eq!(too_narrow(MESSAGE_BYTES_MAX), None);
-        assert!(too_narrow(64 * 1024).is_some_and(|said| said.contains("max_payload")));
-    }
 
     #[test]
     fn a_denial_names_its_subject() {

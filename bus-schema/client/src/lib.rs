@@ -16,6 +16,7 @@ mod past;
 mod provision;
 mod request;
 mod serve;
+mod server;
 mod storage;
 mod stream;
 mod tail;
