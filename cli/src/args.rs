@@ -3,11 +3,15 @@
 mod alert;
 mod daemons;
 mod events;
+mod examples;
 mod fleet;
 mod keys;
 mod listen;
+mod live;
 mod moment;
+mod tools;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -23,6 +27,8 @@ pub(crate) use fleet::{
     Scale, WorkerAct,
 };
 pub(crate) use listen::{Len, Listen};
+pub(crate) use live::completed;
+pub(crate) use tools::{Completion, Import, Man, Shell};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
 #[derive(Debug, Parser)]
@@ -130,6 +136,11 @@ pub(crate) enum Verb {
     Scheduler(Scheduler),
     /// Run a worker: it runs the fleet's programs on this machine (a daemon)
     Worker(Worker),
+    /// Print what a shell needs to complete verbs, options, and names of this fleet
+    #[command(after_help = tools::COMPLETION)]
+    Completion(Completion),
+    /// Print the manual page, or write those of all verbs into a directory
+    Man(Man),
     /// The bus side of a worker; its supervisor starts it
     #[command(hide = true)]
     Agent(Agent),
@@ -139,6 +150,9 @@ pub(crate) enum Verb {
     /// Compress standard input to standard output; workers compress rotated logs by it
     #[command(hide = true)]
     Gzip,
+    /// `dsbus NAME ...` is `dsbus-NAME ...`, where there is such a program.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// How an answer is printed.
@@ -176,14 +190,6 @@ pub(crate) struct Apply {
     /// Print a table, or JSON
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
-}
-
-/// `dsbus import`.
-#[derive(Debug, Group)]
-pub(crate) struct Import {
-    /// supervisord.conf, with all that it includes; - is standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
 }
 
 /// `dsbus create`. Its options are the keys of a program: see [`parse`].
@@ -299,7 +305,7 @@ pub(crate) enum DevVerb {
 /// # Errors
 /// Help, the version, or what is wrong with it.
 pub(crate) fn parse(
-    words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<Args, clap::Error> {
     let matches = command().try_get_matches_from(words)?;
     let mut args = Args::from_arg_matches(&matches)?;
@@ -319,10 +325,11 @@ pub(crate) fn parse(
 }
 
 /// The whole command line, with what its types do not say.
-fn command() -> clap::Command {
+pub(crate) fn command() -> clap::Command {
     Args::command()
         .mut_subcommand("create", keys::add)
         .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
+        .mut_subcommands(examples::add)
 }
 
 #[cfg(test)]
