@@ -5,6 +5,7 @@ mod daemons;
 mod events;
 mod examples;
 mod fleet;
+mod format;
 mod keys;
 mod listen;
 mod live;
@@ -14,7 +15,7 @@ mod tools;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
@@ -26,6 +27,7 @@ pub(crate) use fleet::{
     About, Drain, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus, RolloutStep,
     Scale, WorkerAct,
 };
+pub(crate) use format::{Data, Format, Width};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::completed;
 pub(crate) use tools::{Completion, Import, Man, Shell};
@@ -45,8 +47,9 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 3 status: something that
 should run does not, 4 bus or schedulers unreachable, 5 timed out, or a rollout
 waits for a person.
 
-NAME is a program (web), one of its instances (web:0), a group, a program's
-UUID, or all.
+NAME is a program (web), one of its instances (web:0, or as the program calls
+it, web:web_00), a group (shop, shop:*), a pattern (web*, with quotes where
+files are named so), a program's UUID, or all.
 Try it: dsbus dev examples/hello.toml";
 
 /// What `remove` takes: an instance has no declaration of its own.
@@ -155,16 +158,6 @@ pub(crate) enum Verb {
     Other(Vec<OsString>),
 }
 
-/// How an answer is printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs.
-    Json,
-}
-
 /// Whether and how long to wait.
 #[derive(Debug, Clone, Group)]
 pub(crate) struct Wait {
@@ -187,7 +180,7 @@ pub(crate) struct Apply {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -215,7 +208,7 @@ pub(crate) struct Act {
     pub(crate) names: Vec<Target>,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -226,7 +219,7 @@ pub(crate) struct Status {
     /// Programs or instances; everything without one
     #[arg(value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -237,7 +230,7 @@ pub(crate) struct Workers {
     /// Everything about these workers; a line for each of all without one
     #[arg(value_name = "WORKER")]
     pub(crate) names: Vec<WorkerName>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }

@@ -24,7 +24,7 @@ pub(crate) struct Scale {
     pub(crate) programs: Vec<(ProgramName, u32)>,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -63,7 +63,7 @@ pub(crate) struct RolloutStatus {
     /// How long to watch
     #[arg(long, value_name = "DURATION", default_value = "1h", requires = "watch")]
     pub(crate) timeout: Span,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -74,7 +74,7 @@ pub(crate) struct RolloutNames {
     /// Programs; all is every program that is being rolled out
     #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -106,7 +106,7 @@ pub(crate) struct About {
     /// Programs, groups or instances
     #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -117,7 +117,7 @@ pub(crate) struct Groups {
     /// Groups; all of them without one
     #[arg(value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -128,7 +128,7 @@ pub(crate) struct WorkerAct {
     /// Workers
     #[arg(required = true, value_name = "WORKER")]
     pub(crate) names: Vec<WorkerName>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -154,7 +154,7 @@ pub(crate) struct Rebalance {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }

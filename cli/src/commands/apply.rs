@@ -75,8 +75,8 @@ async fn dry_run(
     let request = Apply { envelope: act::envelope(), programs, dry_run: true };
     let applied: Applied = connection.command(Verb::Apply, &request).await?;
     warn(&applied);
-    if format == Format::Json {
-        output::json(&applied)?;
+    if let Format::Data(data) = format {
+        output::data(data, &applied)?;
         return Ok(Code::Done);
     }
     for program in &applied.programs {
@@ -104,7 +104,8 @@ pub(super) async fn finish(
     format: Format,
 ) -> Result<Code, Failure> {
     warn(applied);
-    let table = format == Format::Table;
+    let data = format.data();
+    let table = data.is_none();
     if table {
         for program in &applied.programs {
             output::line(summary(program, false))?;
@@ -138,10 +139,10 @@ pub(super) async fn finish(
         });
         outcomes.extend(last.await?);
     }
-    if !table {
+    if let Some(data) = data {
         let programs: Vec<Value> =
             applied.programs.iter().map(|program| as_json(program, &ended, &outcomes)).collect();
-        output::json(&programs)?;
+        output::data(data, &programs)?;
     }
     let codes = [rollout::code(&ended), act::code(&outcomes)];
     Ok([Code::Failed, Code::TimedOut].into_iter().find(|c| codes.contains(c)).unwrap_or(Code::Done))

@@ -19,6 +19,7 @@ pub(super) fn document() -> Value {
     let mut listener = program.clone();
     listener.remove(LISTENER);
     listener.extend(inside.unwrap_or_default());
+    let (program, listener) = (with_text_lists(program), with_text_lists(listener));
     let mut any = program.clone();
     any.extend(listener.clone());
     let defaults =
@@ -45,6 +46,14 @@ pub(super) fn document() -> Value {
         "additionalProperties": false,
         "$defs": definitions,
     })
+}
+
+/// Lists may be text with commas.
+fn with_text_lists(mut keys: Map<String, Value>) -> Map<String, Value> {
+    for schema in keys.values_mut().filter(|schema| schema["type"] == "array") {
+        schema["type"] = json!(["array", "string"]);
+    }
+    keys
 }
 
 fn section(keys: &Map<String, Value>, description: &str) -> Value {
