@@ -265,7 +265,7 @@ fn reports_that_cannot_be_read_back_for_a_while_are_told_when_they_can() {
     }
     stage.all_heard("a full window", |heard| reports(heard).len() >= REPORTS_WINDOW);
     // It is there, and opening it fails.
-    let file = last_records(&stage.directory().path().join("state/reports"));
+    let file = last_records(&stage.directory().path().join("state/reports")).unwrap();
     let hidden = file.with_file_name("hidden");
     fs::rename(&file, &hidden).unwrap();
     std::os::unix::fs::symlink(&file, &file).unwrap();
@@ -284,10 +284,30 @@ fn reports_that_cannot_be_read_back_for_a_while_are_told_when_they_can() {
     assert!(numbers.windows(2).all(|two| two[1] == two[0] + 1), "in order, and each once");
 }
 
+#[test]
+fn a_disk_that_could_not_be_opened_at_the_start_is_used_when_it_can() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let reports = directory.path().join("state/reports");
+    fs::create_dir_all(reports.parent().unwrap()).unwrap();
+    fs::write(&reports, "a file").unwrap();
+    let mut stage = Stage::open_in(directory, &[], &[]);
+    stage.worker_fact(WorkerChange::EventsUnsaved);
+    stage.bus_away(true);
+    stage.run(&sleeper("web"));
+    fs::remove_file(&reports).unwrap();
+    stage.wait_for("what it told, on disk", || {
+        let written = reports.is_dir().then(|| fs::read(last_records(&reports)?).ok()).flatten();
+        String::from_utf8_lossy(&written.unwrap_or_default()).contains("RUNNING")
+    });
+    let before = events(&stage.heard());
+    let next = killed(stage);
+    assert_eq!(heard(&next, "web", 2), before);
+}
+
 /// The file that was written to last, of all that there are.
-fn last_records(directory: &Path) -> PathBuf {
-    let worker = fs::read_dir(directory).unwrap().next().unwrap().unwrap().path();
-    let files = fs::read_dir(worker).unwrap().map(|entry| entry.unwrap().path());
+fn last_records(directory: &Path) -> Option<PathBuf> {
+    let worker = fs::read_dir(directory).ok()?.next()?.ok()?.path();
+    let files = fs::read_dir(worker).ok()?.map(|entry| entry.unwrap().path());
     let of = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("state.");
-    files.filter(of).max().unwrap()
+    files.filter(of).max()
 }
