@@ -25,7 +25,7 @@ pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
     About, Drain, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus, RolloutStep,
-    Scale, WorkerAct,
+    Scale, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use listen::{Len, Listen};
@@ -102,6 +102,10 @@ pub(crate) enum Verb {
     History(About),
     /// Show what runs, and where; exits 3 when something that should run does not
     Status(Status),
+    /// Print the process ids of instances; exits 3 when one has none
+    Pid(About),
+    /// Wait until instances run, have stopped, or are gone
+    Wait(WaitUntil),
     /// Show why instances are where they are, or wait
     Explain(About),
     /// Show the groups, and which have failed

@@ -1,6 +1,6 @@
 //! Command lines of verbs about declarations over time, and about where things run.
 
-use clap::{Args as Group, Subcommand};
+use clap::{Args as Group, Subcommand, ValueEnum};
 use dsbus_schema::ids::{ProgramName, Target, WorkerName};
 use dsbus_schema::lenient::Span;
 
@@ -188,4 +188,32 @@ mod tests {
             assert!(said.contains(why), "{text}: {said}");
         }
     }
+}
+
+/// `dsbus wait`.
+#[derive(Debug, Group)]
+pub(crate) struct WaitUntil {
+    /// Programs, groups or instances; all is every program
+    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
+    /// Until what
+    #[arg(long = "for", value_enum, value_name = "WHAT", default_value = "running")]
+    pub(crate) until: WaitFor,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) timeout: Span,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitFor {
+    /// They run, or have ended as expected
+    Running,
+    /// None has a child
+    Stopped,
+    /// They are removed
+    Gone,
 }
