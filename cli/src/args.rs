@@ -30,7 +30,7 @@ pub(crate) use fleet::{
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::completed;
-pub(crate) use tools::{Completion, Import, Man, Shell};
+pub(crate) use tools::{Completion, Import, Init, Man, Shell};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
 #[derive(Debug, Parser)]
@@ -73,6 +73,8 @@ pub(crate) struct Globals {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Write files to begin with: programs and settings, each line explained
+    Init(Init),
     /// Declare the programs of TOML files, and wait until they run
     Apply(Apply),
     /// Print a configuration of Supervisor as a TOML file, and name what has no meaning here

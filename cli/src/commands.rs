@@ -18,6 +18,7 @@ mod groups;
 mod gzip;
 mod history;
 mod import;
+mod init;
 mod listen;
 mod logs;
 mod man;
@@ -56,6 +57,7 @@ pub(crate) use gzip::run as gzip;
 /// The verb's own.
 pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
     match verb {
+        Verb::Init(args) => init::run(&args),
         Verb::Apply(args) => connection::run(apply::run(config, &args)),
         Verb::Import(args) => import::run(&args),
         Verb::Create(args) => connection::run(create::run(config, args)),

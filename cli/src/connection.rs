@@ -151,7 +151,13 @@ impl Connection {
         ))
     }
 
-    fn no_fleet(&self) -> Failure {
+    /// Where the bus is, for people.
+    pub(crate) fn shown(&self) -> String {
+        self.config.shown()
+    }
+
+    /// Said of a bus on which no fleet ever was.
+    pub(crate) fn no_fleet(&self) -> Failure {
         let (url, origin) = (self.config.shown(), &self.config.origin);
         let said = format!("there is no {} on the bus at {url} ({origin})", self.fleet());
         let start = format!(

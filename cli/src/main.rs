@@ -52,7 +52,8 @@ fn run(args: Args) -> Result<Code, Failure> {
         Verb::Agent(agent) => logging::agent(around.daemon_log(agent.log.as_deref())),
         Verb::Scheduler(_) | Verb::Listen(_) => logging::daemon(around.daemon_log(None)),
         Verb::Alert(Alert { verb: None, .. }) => logging::daemon(around.daemon_log(None)),
-        Verb::Apply(_)
+        Verb::Init(_)
+        | Verb::Apply(_)
         | Verb::Import(_)
         | Verb::Create(_)
         | Verb::Start(_)

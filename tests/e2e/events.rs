@@ -1,7 +1,8 @@
 //! What happened, and what one says oneself: `dsbus events` and `dsbus emit`. No scheduler runs: both
 //! need the bus only.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 
 use dsbus_client::{Bus, From, Item};
@@ -93,6 +94,57 @@ async fn one_says_something_and_listeners_hear_it() {
         [1, 2, 3],
         "nothing else was told"
     );
+}
+
+/// Plays a stream that takes these subjects: answers what is published there with these words, one
+/// after the other. Returns when it hears everything.
+fn play_stream(fleet: &Fleet, subjects: &str, answers: Vec<Value>) {
+    let mut write = TcpStream::connect(("127.0.0.1", fleet.nats.port())).unwrap();
+    let mut read = BufReader::new(write.try_clone().unwrap());
+    let hello = format!("CONNECT {{\"verbose\":false}}\r\nSUB {subjects} 1\r\nPING\r\n");
+    write.write_all(hello.as_bytes()).unwrap();
+    let line = move |read: &mut BufReader<TcpStream>| {
+        let mut line = String::new();
+        read.read_line(&mut line).unwrap();
+        line
+    };
+    while line(&mut read) != "PONG\r\n" {}
+    std::thread::spawn(move || {
+        let mut answers = answers.into_iter();
+        loop {
+            let head = line(&mut read);
+            let tokens: Vec<&str> = head.split_whitespace().collect();
+            match tokens[..] {
+                ["MSG", _, _, reply, bytes] => {
+                    let mut body = vec![0; bytes.parse::<usize>().unwrap() + 2];
+                    read.read_exact(&mut body).unwrap();
+                    let answer = answers.next().unwrap().to_string();
+                    let said = format!("PUB {reply} {}\r\n{answer}\r\n", answer.len());
+                    write.write_all(said.as_bytes()).unwrap();
+                }
+                ["PING"] => write.write_all(b"PONG\r\n").unwrap(),
+                [] => return,
+                _ => {}
+            }
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_told_although_its_stream_elects_a_leader_meanwhile() {
+    let (fleet, _bus) = nobody().await;
+    // The stream is there, and what is published reaches another one.
+    let info = fleet.nats.ask("$JS.API.STREAM.INFO.DSBUS_EVENTS");
+    let mut config: Value = serde_json::from_str::<Value>(&info).unwrap()["config"].take();
+    let subjects = config["subjects"][0].as_str().unwrap().to_owned();
+    config["subjects"][0] = "elsewhere".into();
+    let answer = fleet.nats.ask_with("$JS.API.STREAM.UPDATE.DSBUS_EVENTS", &config.to_string());
+    assert!(answer.contains("elsewhere"), "{answer}");
+    let refused = |code: u64| serde_json::json!({ "error": { "code": 503, "err_code": code, "description": "not now" } });
+    // The cluster has no leader; a copy is being stored; it is stored.
+    let stored = serde_json::json!({ "stream": "DSBUS_EVENTS", "seq": 7, "duplicate": true });
+    play_stream(&fleet, &subjects, vec![refused(10008), refused(10158), stored]);
+    assert!(fleet.ok(&["emit", "deployed", "x"]).contains("as sequence 7"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,3 +98,23 @@ fn answers_are_tables_json_yaml_or_names() {
     let told = fleet.fails(2, &["status", "-o", "xml"]);
     assert!(told.contains("[possible values: table, wide, json, yaml, name]"), "{told}");
 }
+
+#[test]
+fn files_to_begin_with_are_written_once() {
+    let fleet = Fleet::start(1, 1);
+    let out = fleet.ok(&["init", "new"]);
+    assert!(out.contains("new/programs.toml: what runs"), "{out}");
+    fleet.ok(&["apply", "new/programs.toml"]);
+    assert_eq!(fleet.row("hello:0")["state"], "RUNNING");
+    fleet.ok(&["worker", "--config", "new/worker.toml", "--check-config"]);
+    std::fs::write(fleet.path().join("new/programs.toml"), "mine").unwrap();
+    let told = fleet.fails(1, &["init", "new"]);
+    assert!(
+        told.contains("new/programs.toml is there already") && told.contains("--force"),
+        "{told}"
+    );
+    let kept = || std::fs::read_to_string(fleet.path().join("new/programs.toml")).unwrap();
+    assert_eq!(kept(), "mine");
+    fleet.ok(&["init", "new", "-f"]);
+    assert!(kept().contains("[program.hello]"));
+}

@@ -19,6 +19,14 @@ pub(crate) const NO_CONSUMER: u64 = 10014;
 /// `JSStreamNameExistErr`: with a configuration other than the one asked for.
 pub(crate) const STREAM_EXISTS: u64 = 10058;
 
+/// `JSStreamMessageExceedsMaximumErr`: the stream takes no message of this length.
+const MESSAGE_TOO_LONG: u64 = 10054;
+/// `JSStreamHeaderExceedsMaximumErr`.
+const HEADER_TOO_LONG: u64 = 10097;
+
+/// `JSStreamDuplicateMessageConflict`, as the code of an [`Error::Api`]: a copy of what was sent, under
+/// the same id, is being stored right now. Sent again a moment later it counts as stored.
+pub const STORING_ALREADY: u64 = 10158;
 /// `JSClusterNotAvailErr`: the cluster has no leader, or this server does not know it yet.
 const NO_LEADER: u64 = 10008;
 
@@ -34,13 +42,15 @@ struct Refused {
 }
 
 impl Refused {
-    fn into_error(self) -> Error {
+    /// As an answer to something sent to `subject`.
+    fn into_error(self, subject: &str) -> Error {
         match self.err_code {
             WRONG_LAST_SEQUENCE | WRONG_LAST_SEQUENCE_IN_FLIGHT => {
                 Error::LostRace { current: current_sequence(&self.description) }
             }
             NO_STREAM => Error::NotProvisioned,
             NO_LEADER => Error::NoResponders,
+            MESSAGE_TOO_LONG | HEADER_TOO_LONG => Error::malformed(subject, self.description),
             0 => Error::Api { code: self.code, text: self.description },
             code => Error::Api { code, text: self.description },
         }
@@ -60,7 +70,7 @@ pub(crate) fn read(subject: &str, payload: &[u8]) -> Result<Value, Error> {
         None | Some(Value::Null) => Ok(answer),
         Some(error) => Err(serde_json::from_value::<Refused>(error)
             .map_err(|e| Error::malformed(subject, e))?
-            .into_error()),
+            .into_error(subject)),
     }
 }
 
@@ -89,6 +99,7 @@ mod tests {
         assert_eq!(lost, Error::LostRace { current: None });
         assert_eq!(refused(10059, "stream not found"), Error::NotProvisioned);
         assert_eq!(refused(10008, "system temporarily unavailable"), Error::NoResponders);
+        assert!(matches!(refused(10054, "message size exceeds maximum"), Error::Malformed { .. }));
         assert_eq!(refused(10166, "no ttl"), Error::Api { code: 10166, text: "no ttl".to_owned() });
     }
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, Event, ReconnectToServer, ServerAddr, ServerError};
 use dsbus_schema::ids::{FleetName, UserName};
-use dsbus_schema::version::NATS_SERVER_MIN;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::Error;
+use crate::server::{PAYLOAD_MAX, new_enough, too_narrow};
 
 /// A verb that gets no answer of any server within this time says so.
 const VERB_CONNECT_MAX: Duration = Duration::from_millis(1500);
@@ -32,8 +32,6 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a daemon that finds no server says so.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
-/// What a server takes unless it is told otherwise, in bytes.
-const PAYLOAD_MAX: usize = 1 << 20;
 /// Denials that a slow call may be behind; one that is further behind times out instead.
 const DENIALS_KEPT: usize = 64;
 
@@ -104,6 +102,9 @@ impl Bus {
         let version = client.server_info().version;
         if !new_enough(&version) {
             return Err(Error::ServerTooOld { version });
+        }
+        if let Some(trouble) = too_narrow(client.server_info().max_payload).filter(|_| o.wait) {
+            tracing::warn!(url = shown(&o.urls), "{trouble}");
         }
         let others = o.urls.len() > 1 || client.server_info().connect_urls.len() > 1;
         let leave = Arc::clone(&signals.leave);
@@ -309,16 +310,6 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay + Duration::from_millis(jitter)
 }
 
-/// Whether a server of this version has what dsbus needs. One that names none, or names it oddly,
-/// is given the chance.
-fn new_enough(version: &str) -> bool {
-    let mut numbers = version.split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= NATS_SERVER_MIN,
-        _ => true,
-    }
-}
-
 /// URLs without what stands before an `@`.
 fn shown(urls: &[String]) -> String {
     let bare = |url: &String| match url.rsplit_once('@') {
@@ -334,16 +325,6 @@ fn shown(urls: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn old_servers_are_known() {
-        for old in ["2.11.9", "2.9.0", "1.4.1", "2.11.0-RC.1"] {
-            assert!(!new_enough(old), "{old}");
-        }
-        for new in ["2.12.0", "2.15.1", "2.12-dev", "3.0.0", "", "dev"] {
-            assert!(new_enough(new), "{new}");
-        }
-    }
 
     #[test]
     fn a_denial_names_its_subject() {

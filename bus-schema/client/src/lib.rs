@@ -17,12 +17,14 @@ mod places;
 mod provision;
 mod request;
 mod serve;
+mod server;
 mod storage;
 mod stream;
 mod tail;
 mod watch;
 mod wire;
 
+pub use ack::STORING_ALREADY;
 pub use calls::{Call, Calls};
 pub use connect::{Bus, ConnectOptions};
 pub use durable::{ACK_WAIT, Begin, Durable, DurableOptions, Heard, STAND_BY, Share};

@@ -2,6 +2,7 @@
 
 /// Verbs, and what one does with them.
 const EXAMPLES: &[(&str, &str)] = &[
+    ("init", "dsbus init\ndsbus init /etc/dsbus"),
     (
         "apply",
         "dsbus apply web.toml\ndsbus apply --dry-run conf.d/web.toml conf.d/db.toml\ndsbus apply /etc/supervisor/supervisord.conf",

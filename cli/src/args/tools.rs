@@ -42,3 +42,14 @@ pub(crate) struct Import {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 }
+
+/// `dsbus init`.
+#[derive(Debug, Group)]
+pub(crate) struct Init {
+    /// Where to
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// Overwrite what is there
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}

@@ -1,10 +1,13 @@
 //! `dsbus emit TYPE [TEXT|-]`
 
 use std::io::Read;
+use std::time::Duration;
 
-use dsbus_client::Error;
+use dsbus_client::{Error, STORING_ALREADY};
 use dsbus_schema::event::{Event, Fact, Source, USER_TEXT_MAX, UserFact};
+use dsbus_schema::storage::events_stream;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::args::{self, Format};
@@ -15,8 +18,10 @@ use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::{clock, output};
 
-/// A try takes 2 s when nobody answers, and an election of a new leader up to 9 s.
-const TRIES_MAX: u32 = 6;
+/// How long an event is tried to be stored: an election of a new leader takes up to 9 s.
+const STORE_WITHIN: Duration = Duration::from_secs(12);
+/// Pause between two tries; one that nobody answers takes 2 s.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Says something on the bus. Needs the bus, not the schedulers.
 ///
@@ -26,25 +31,66 @@ const TRIES_MAX: u32 = 6;
 pub(super) async fn run(config: &Config, args: &args::Emit) -> Result<Code, Failure> {
     let text = text(args)?;
     let connection = Connection::open(config).await?;
-    connection.must_be_provisioned().await?;
     let fact = UserFact { by: config.user.clone(), name: args.name.clone(), text };
-    let bus = &connection.bus;
     let id = Uuid::now_v7();
-    let event = Event::new(bus.fleet(), &Source::User, id, clock::now(), Fact::User(fact));
-    let mut tries = 1;
-    let seq = loop {
-        match bus.store_event(&Source::User, &event).await {
-            Ok(seq) => break seq,
-            // The id makes it be stored once.
-            Err(Error::Timeout) if tries < TRIES_MAX => tries += 1,
-            Err(e) => return Err(connection.explain(e).await),
-        }
-    };
+    let fleet = connection.bus.fleet();
+    let event = Event::new(fleet, &Source::User, id, clock::now(), Fact::User(fact));
+    let seq = store(&connection, &event).await?;
     match args.output {
         Format::Data(data) => output::data(data, &json!({ "id": id, "seq": seq }))?,
         Format::Text(_) => output::line(format_args!("{}: told, as sequence {seq}", args.name))?,
     }
     Ok(Code::Done)
+}
+
+/// Tries until it is stored; its id makes it be stored once.
+async fn store(connection: &Connection, event: &Event) -> Result<u64, Failure> {
+    let until = Instant::now() + STORE_WITHIN;
+    loop {
+        let error = match connection.bus.store_event(&Source::User, event).await {
+            Ok(seq) => return Ok(seq),
+            Err(error) => error,
+        };
+        if !may_pass(&error) {
+            return Err(connection.explain(error).await);
+        }
+        // A stream that has no leader answers as little as one that is not there.
+        if error == Error::NoResponders && connection.bus.provisioned().await == Ok(false) {
+            return Err(connection.no_fleet());
+        }
+        if Instant::now() >= until {
+            let stream = events_stream(connection.bus.fleet());
+            return Err(not_stored(&stream, &connection.shown(), &error));
+        }
+        sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// Whether another try may help: the stream elects a leader, the connection comes back, or what an
+/// earlier try sent is being stored.
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Timeout | Error::Disconnected | Error::NoResponders => true,
+        Error::Api { code, .. } => *code == STORING_ALREADY,
+        Error::LostRace { .. }
+        | Error::NoScheduler
+        | Error::NoBus { .. }
+        | Error::NotProvisioned
+        | Error::ServerTooOld { .. }
+        | Error::Denied { .. }
+        | Error::Refused { .. }
+        | Error::Malformed { .. } => false,
+    }
+}
+
+fn not_stored(stream: &str, bus: &str, error: &Error) -> Failure {
+    let within = STORE_WITHIN.as_secs();
+    let said = format!(
+        "the stream of events {stream} at {bus} did not store it within {within} s: {error}"
+    );
+    let hint = "its servers may be electing a leader, or too few of them live; it may be stored all \
+                the same: look with dsbus events before you tell it again";
+    Failure::new(Code::Unreachable, said).hint(hint)
 }
 
 fn text(args: &args::Emit) -> Result<String, Failure> {
@@ -69,4 +115,32 @@ fn text(args: &args::Emit) -> Result<String, Failure> {
         return Err(Failure::failed(format!("the text is not JSON: {why}")));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let api = |code| Error::Api { code, text: String::new() };
+        let denied = Error::Denied { what: String::new() };
+        for (error, passes) in [
+            (Error::Timeout, true),
+            (Error::NoResponders, true),
+            (Error::Disconnected, true),
+            (api(10158), true),
+            (api(10077), false),
+            (denied, false),
+            (Error::NotProvisioned, false),
+        ] {
+            assert_eq!(may_pass(&error), passes, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_stored_names_the_stream_and_no_scheduler() {
+        let said = format!("{:?}", not_stored("DSBUS_EVENTS", "nats://h", &Error::NoResponders));
+        assert!(said.contains("DSBUS_EVENTS at nats://h") && !said.contains("scheduler"), "{said}");
+    }
 }

@@ -150,3 +150,22 @@ fn what_is_inherited_is_told_where_it_stands() {
     assert_eq!(told, ["a.toml:1: program.a: is declared twice, first in a.toml:1"]);
     assert_eq!(twice.read(&["b.conf", "a.toml"]).unwrap_err().len(), 1);
 }
+
+/// The file that `dsbus init` writes: as it is, and with all its examples.
+#[test]
+fn the_file_to_begin_with_is_right_in_every_line() {
+    let example = include_str!("../../../examples/programs.toml");
+    assert_eq!(one(example).unwrap().len(), 1);
+    let begins = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    let all = example.lines().map(|line| match line.strip_prefix('#') {
+        // That would be a oneshot, which is another kind of program.
+        Some(rest) if begins(rest) && !rest.starts_with("schedule") => rest,
+        _ => line,
+    });
+    let all = all.collect::<Vec<_>>().join("\n");
+    let files = Files::new(&[("a.toml", &all)]);
+    let found = files.read(&["a.toml"]).unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+    assert_eq!(found.len(), 2, "{all}");
+    let variables = value(&found, "hello", "environment");
+    assert_eq!((&variables["PYTHONUNBUFFERED"], &variables["MODE"]), (&"1".into(), &"live".into()));
+}

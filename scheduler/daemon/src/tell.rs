@@ -4,8 +4,8 @@
 //! 1. Whoever folds an entry that a scheduler wrote derives its events ([`mod@derive`]), under ids that
 //!    stand on the entry: all derive the same.
 //! 2. The one that wrote it tells them, through its outbox ([`queue`]).
-//! 3. The others keep them in mind ([`ledger`]) for a while, and for as long as the writer's touches
-//!    say that it has events untold.
+//! 3. The others keep them in mind ([`ledger`]) for a while, and for [`RECENT`] while the writer's
+//!    touches say that it has events untold; so many at most, and what is given up is counted.
 //! 4. When the writer's lease ends, they tell them. NATS drops what it has by its id.
 //! 5. Who starts does the same for what was written in the last minutes, if its writer is
 //!    gone.

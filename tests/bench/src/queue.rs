@@ -97,7 +97,7 @@ fn told(reports: &mut Reports, rounds: usize) -> Outcome<Vec<f64>> {
         let trouble = reports.save(BootTime(0));
         let mut given = 0;
         while reports.may_hand() {
-            reports.hand(|line| given += line.len());
+            reports.hand(BootTime(0), |line| given += line.len());
         }
         reports.release();
         let published = reports.done(number);
@@ -121,7 +121,7 @@ fn keep(directory: &Path, count: usize) -> Outcome<(Vec<f64>, f64)> {
         reports.push(what);
         reports.save(BootTime(0));
         while reports.may_hand() {
-            reports.hand(|_| {});
+            reports.hand(BootTime(0), |_| {});
         }
         reports.release();
         took.push(micros(now().since(begun)));

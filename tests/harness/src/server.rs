@@ -149,10 +149,19 @@ impl NatsServer {
     /// # Panics
     /// When it does not answer.
     pub fn ask(&self, subject: &str) -> String {
+        self.ask_with(subject, "")
+    }
+
+    /// The same with a body.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn ask_with(&self, subject: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port())).expect("a connection");
         stream.set_read_timeout(Some(DEADLINE)).expect("a time limit");
         let asked = format!(
-            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer 0\r\n\r\n"
+            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
+            body.len()
         );
         stream.write_all(asked.as_bytes()).expect("a request");
         let mut lines = BufReader::new(stream).lines();

@@ -1,10 +1,14 @@
-//! Carries out one delivery, for as long as it takes.
+//! Carries out one delivery, for as long as it takes. What the bus can never take is dropped, and that
+//! is told in its place: nothing behind it must wait for ever.
+
+use std::collections::BTreeMap;
 
 use dsbus_client::{Bus, Error, Value, Write};
-use dsbus_schema::event::{Event, Source};
-use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::event::{Dropped, Event, Fact, Source, WorkerChange, WorkerFact};
+use dsbus_schema::ids::{Epoch, FleetName, InstanceId, WorkerName};
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, instance_key};
+use uuid::Uuid;
 
 use crate::publish::{Delivery, Entry, Outcome};
 use crate::retry::Retry;
@@ -13,7 +17,12 @@ use crate::retry::Retry;
 pub(crate) async fn carry_out(bus: Bus, worker: WorkerName, delivery: Delivery) -> Outcome {
     let Delivery { number, name, event, entry } = delivery;
     if let Some(event) = event {
-        publish(&bus, &Source::Worker(worker.clone()), &event).await;
+        let source = Source::Worker(worker.clone());
+        if let Err(error) = publish(&bus, &source, &event).await {
+            let dropped = dropped(bus.fleet(), &worker, &event, &error);
+            // Why it cannot be told either is in the log.
+            drop(publish(&bus, &source, &dropped).await);
+        }
     }
     let seq = match (&name, entry) {
         (Some(name), Some(Entry::Write { status, seq })) => {
@@ -29,20 +38,55 @@ pub(crate) async fn carry_out(bus: Bus, worker: WorkerName, delivery: Delivery) 
 }
 
 /// Publishes an event. Its id makes every repetition harmless.
-pub(crate) async fn publish(bus: &Bus, source: &Source, event: &Event) {
+///
+/// # Errors
+/// When the bus can never take it: it is too long for the server.
+pub(crate) async fn publish(bus: &Bus, source: &Source, event: &Event) -> Result<(), Error> {
     let mut retry = Retry::new(bus, "publish an event");
-    while let Err(error) = bus.publish_event(source, event).await {
-        retry.after(&error).await;
+    loop {
+        match bus.publish_event(source, event).await {
+            Ok(()) => return Ok(()),
+            Err(error @ Error::Malformed { .. }) => {
+                let (kind, name) = (event.data.kind(), event.data.type_name());
+                tracing::error!(%error, "an event {kind} {name} is dropped: it can never be published");
+                return Err(error);
+            }
+            Err(error) => retry.after(&error).await,
+        }
     }
 }
 
-/// Writes a status over what is older; returns the sequence of what stands there in the end.
+/// Tells that an event was dropped, each time under the same id.
+fn dropped(fleet: &FleetName, worker: &WorkerName, event: &Event, error: &Error) -> Event {
+    let kind = event.data.kind();
+    let fact = WorkerFact {
+        worker: worker.clone(),
+        change: WorkerChange::EventsDropped,
+        reason: Some(format!("1 event was dropped: the bus cannot take it: {error}")),
+        incarnation: None,
+        dropped: Some(Dropped {
+            events: 1,
+            kinds: BTreeMap::from([(kind.to_owned(), 1)]),
+            from: Some(event.time),
+            to: Some(event.time),
+        }),
+    };
+    let (id, source) = (Uuid::new_v5(&event.id, b"dropped"), Source::Worker(worker.clone()));
+    Event::new(fleet, &source, id, event.time, Fact::Worker(fact))
+}
+
+/// Writes a status over what is older, if the bus can take it; returns the sequence of what stands
+/// there in the end, as far as that is known.
 async fn write(bus: &Bus, key: &str, status: &Status, seq: u64) -> u64 {
     let mut retry = Retry::new(bus, "write a status");
     let mut expected = seq;
     loop {
         match write_over(bus, key, status, &mut expected).await {
             Ok(seq) => return seq,
+            Err(error @ Error::Malformed { .. }) => {
+                tracing::error!(%error, "a status is not written: the bus cannot take it");
+                return expected;
+            }
             Err(error) => retry.after(&error).await,
         }
     }

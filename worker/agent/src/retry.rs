@@ -1,4 +1,4 @@
-//! Trying again, for as long as it takes: nothing that is tried here may be given up.
+//! Trying again, for as long as it takes: nothing that can work may be given up.
 
 use std::time::Duration;
 

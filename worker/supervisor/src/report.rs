@@ -7,11 +7,15 @@
 //! kernel had not written back, half a minute at most where nobody changed that; it counts on from
 //! what it then finds here and on the bus.
 //!
+//! What is there and cannot be read is not lost: [`unread`] waits for it, and what could not be read
+//! at the start comes late ([`late`]), behind the others and under a new number.
+//!
 //! Nothing here ever stops the worker: what the disk does not take stays in memory, and is written
 //! when it takes some again. What is too much is dropped, and counted until that is told.
 
 mod dropping;
 mod lane;
+mod late;
 mod ledger;
 mod marks;
 mod record;
@@ -19,18 +23,21 @@ mod saving;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dsbus_schema::moment::BootTime;
 
 use crate::protocol::{REPORTS_WINDOW, REPORTS_WINDOW_BYTES, Report, Reported, ToAgent};
-use lane::Lane;
+use lane::{Handed, Lane};
+use late::Late;
 use marks::Files;
 use record::{Head, Kind};
 use saving::Disk;
 use tally::Tally;
+use unread::Unread;
 
 pub use ledger::Ledger;
 pub use saving::Saving;
@@ -80,6 +87,7 @@ const STATE: usize = 0;
 #[derive(Debug)]
 pub struct Reports {
     limits: Limits,
+    directory: PathBuf,
     lanes: [Lane; 2],
     /// Number of the last report.
     last: u64,
@@ -102,6 +110,8 @@ pub struct Reports {
     /// Marks that are not written.
     unmarked: bool,
     disk: Disk,
+    late: Late,
+    unread: Unread,
 }
 
 impl Reports {
@@ -114,6 +124,7 @@ impl Reports {
         let lane = |name| Lane::new(name, directory, limits.segment_bytes);
         Reports {
             limits,
+            directory: directory.to_owned(),
             lanes: [lane("state"), lane("output")],
             last: 0,
             given: 0,
@@ -128,10 +139,13 @@ impl Reports {
             files: Files::of(directory),
             unmarked: false,
             disk,
+            late: Late::default(),
+            unread: Unread::default(),
         }
     }
 
-    /// Takes up what an earlier run left in a directory, which nobody else uses.
+    /// Takes up what an earlier run left in a directory, which nobody else uses. What cannot be read
+    /// of it is tried again later.
     pub fn open(directory: &Path) -> Reports {
         Reports::open_with(directory, Limits::default())
     }
@@ -140,15 +154,16 @@ impl Reports {
         let mut reports = Reports::new(directory, limits, Disk::Well);
         let found = std::fs::create_dir_all(directory).and_then(|()| reports.recover());
         if let Err(error) = found {
-            let why = format!("{}: {error}", directory.display());
-            reports = Reports::new(directory, limits, Disk::Unusable(why));
+            let why = Some(format!("{}: {error}", directory.display()));
+            reports = Reports::new(directory, limits, Disk::Unopened { why, until: BootTime(0) });
         }
         reports
     }
 
     fn recover(&mut self) -> std::io::Result<()> {
-        let marks = self.files.marks();
-        self.ledger = self.files.ledger().unwrap_or_default();
+        let marks = self.files.marks()?;
+        self.ledger = self.files.ledger()?.unwrap_or_default();
+        self.late = Late::of(&self.directory)?;
         let ledger = &mut self.ledger;
         let told = marks.as_ref().and_then(|marks| marks.told.as_ref()).map(|(number, _)| *number);
         let mut told_waits = false;
@@ -166,6 +181,7 @@ impl Reports {
             self.dropped.unreadable(left.lost);
             self.stale |= left.lost > 0;
             self.last = self.last.max(left.number);
+            self.late.add(left.late);
         }
         if let Some(marks) = marks {
             self.last = self.last.max(marks.last);
@@ -185,6 +201,12 @@ impl Reports {
     /// Adds a report, and gives its number; others are dropped when there are too many.
     pub fn push(&mut self, what: Reported) -> u64 {
         self.ledger.note(&what);
+        self.add(what);
+        self.limit();
+        self.last
+    }
+
+    fn add(&mut self, what: Reported) {
         self.last += 1;
         let (kind, millis) = Kind::of(&what);
         let line = ToAgent::Report(Report { number: self.last, what }).line();
@@ -193,8 +215,6 @@ impl Reports {
         if let Disk::Failing { kept, .. } = &mut self.disk {
             *kept += 1;
         }
-        self.limit();
-        self.last
     }
 
     /// How many wait.
@@ -259,24 +279,31 @@ impl Reports {
         let room = count < self.limits.window && (bytes < self.limits.window_bytes || count == 0);
         let next = self.lanes.iter().filter_map(Lane::next).min();
         // What can be written is not told before it is.
-        room && next.is_some_and(|(_, written)| written || !self.has_to_save())
+        room && !self.unread.waits()
+            && next.is_some_and(|(_, written)| written || !self.has_to_save())
     }
 
-    /// Gives the agent the next one, as the line that tells it.
-    pub fn hand(&mut self, mut give: impl FnMut(&[u8])) {
+    /// Gives the agent the next one, as the line that tells it. When it cannot be read back, none is
+    /// given for a while.
+    pub fn hand(&mut self, now: BootTime, mut give: impl FnMut(&[u8])) {
         let next = |lane: usize| self.lanes[lane].next().map_or(u64::MAX, |(number, _)| number);
         let lane = if next(OUTPUT) < next(STATE) { OUTPUT } else { STATE };
-        match self.lanes[lane].hand(&mut give) {
-            Ok(Some(head)) => {
+        let lost = match self.lanes[lane].hand(&mut give) {
+            Ok(Some(Handed::Given(head))) => {
                 self.given = head.number;
                 self.window.0 += 1;
                 self.window.1 += head.size();
+                self.unread.read();
+                None
             }
-            Ok(None) => {}
-            Err(head) => {
-                self.lose(head);
-                self.unmarked = true;
-            }
+            Ok(Some(Handed::Lost(head))) => Some(head),
+            Ok(None) => None,
+            Err(error) if self.unread.failed(&error, now) => self.lanes[lane].lose_next(),
+            Err(_) => None,
+        };
+        if let Some(head) = lost {
+            self.lose(head);
+            self.unmarked = true;
         }
     }
 

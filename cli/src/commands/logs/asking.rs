@@ -65,8 +65,8 @@ impl Asking {
 
 async fn pause(error: &Error) {
     match error {
-        Error::Timeout => {}
-        Error::NoResponders | Error::Disconnected => sleep(PAUSE).await,
+        // After a timeout the worker may still be busy with what nobody waits for.
+        Error::Timeout | Error::NoResponders | Error::Disconnected => sleep(PAUSE).await,
         _ => sleep(REFUSED_PAUSE).await,
     }
 }

@@ -187,27 +187,28 @@ impl Core {
                 let lapsed = Lapsed { since: now, seq: entry.seq, time: entry.time };
                 self.lapsed.insert(id.to_owned(), lapsed);
             }
-            return self.ledger.gone(id, now);
+            return self.gone(id, entry, now);
         };
         let known = self.peers.insert(id.to_owned(), touch.clone());
         self.lapsed.remove(id);
         if touch.leaving {
             self.schedulers.remove(id);
-            self.ledger.gone(id, now);
+            self.ledger.says_untold(id, touch.untold);
+            self.gone(id, entry, now);
         } else {
             self.schedulers.insert(id.to_owned());
         }
         if !self.is_news(Bucket::Fleet) {
             return;
         }
-        self.ledger.touched(id, touch.untold, now);
         if let Some(known) = &known
             && known.run != touch.run
         {
             // Another run of the same name: what the one before has not told nobody else will.
-            self.ledger.gone(id, now);
+            self.gone(id, entry, now);
             self.lost(id, known, (entry.time, 0));
         }
+        self.ledger.touched(id, touch.untold, now);
         let (at, run) = ((&self.fleet, entry.time), (id, touch.run));
         let schedulers = self.schedulers.len();
         if touch.leaving && known.as_ref().is_none_or(|known| !known.leaving) {
@@ -222,11 +223,19 @@ impl Core {
         }
     }
 
+    /// A scheduler is gone, as an entry says: what it may not have told is told, or counted.
+    fn gone(&mut self, id: &str, entry: &Entry, now: BootTime) {
+        let count = self.ledger.gone(id, now);
+        if count > 0 {
+            let at = At::entry(&self.fleet, entry);
+            self.ledger.tell(derive::forgotten(at, id, count, self.schedulers.len()));
+        }
+    }
+
     /// A run of a scheduler is lost, unless it has left.
     fn lost(&mut self, id: &str, touch: &SchedulerTouch, (time, seq): (Timestamp, u64)) {
         if !touch.leaving && !touch.run.is_nil() {
-            let (at, run) = ((&self.fleet, time), (id, touch.run));
-            let left = self.schedulers.len();
+            let (at, run, left) = ((&self.fleet, time), (id, touch.run), self.schedulers.len());
             self.ledger.tell(derive::scheduler(at, run, SchedulerChange::Lost, seq, left));
         }
     }

@@ -217,6 +217,13 @@ pub fn scheduler(
     Told::new(fleet, &words, time, Fact::Scheduler(fact))
 }
 
+/// A scheduler is gone, as this entry says, and nobody tells so many events that it may not have told.
+pub fn forgotten(at: At<'_>, id: &str, count: u64, schedulers: usize) -> Told {
+    let change = SchedulerChange::EventsDropped;
+    let fact = SchedulerFact { scheduler: id.to_owned(), change, schedulers, count: Some(count) };
+    at.told(&format!("scheduler/{id}/{}/{}", change.type_name(), at.seq), Fact::Scheduler(fact))
+}
+
 /// Whether a touch is the first that says that this run is ready.
 pub fn joins(before: Option<&SchedulerTouch>, after: &SchedulerTouch) -> bool {
     let known = |before: &SchedulerTouch| before.run == after.run && before.ready;

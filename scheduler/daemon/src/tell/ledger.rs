@@ -25,6 +25,15 @@ struct Kept {
     told: Told,
 }
 
+/// What is known of a scheduler that tells.
+#[derive(Debug, Default)]
+struct Writer {
+    /// How many events it said, last, that it has still to tell.
+    untold: u64,
+    /// How many of them are no longer kept in mind: if it dies, nobody tells them.
+    forgotten: u64,
+}
+
 /// Events, by who is to tell them.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -35,6 +44,8 @@ pub struct Ledger {
     by: BTreeMap<String, BTreeSet<u64>>,
     /// Those about what one entry at a time tells of.
     about: BTreeMap<String, BTreeSet<u64>>,
+    /// Those that have something untold.
+    writers: BTreeMap<String, Writer>,
 }
 
 impl Ledger {
@@ -75,8 +86,9 @@ impl Ledger {
         self.kept.insert(number, Kept { by: by.to_owned(), since: now, told });
         if self.kept.len() > KEPT_MAX
             && let Some(oldest) = self.kept.keys().next().copied()
+            && let Some(oldest) = self.remove(oldest)
         {
-            self.remove(oldest);
+            self.writers.entry(oldest.by).or_default().forgotten += 1;
         }
     }
 
@@ -105,17 +117,38 @@ impl Ledger {
             |number: &&u64| self.kept.get(number).is_none_or(|kept| now.since(kept.since) >= keep);
         let all = self.by.get(by).into_iter().flatten();
         let over: Vec<u64> = all.take_while(old).copied().collect();
-        for number in over {
-            self.remove(number);
+        for number in &over {
+            self.remove(*number);
+        }
+        let writer = self.writers.entry(by.to_owned()).or_default();
+        writer.forgotten += over.len() as u64;
+        self.says_untold(by, untold);
+    }
+
+    /// A scheduler says how many events it has still to tell: no more of it can be lost.
+    pub fn says_untold(&mut self, by: &str, untold: u64) {
+        if untold == 0 {
+            self.writers.remove(by);
+        } else {
+            let writer = self.writers.entry(by.to_owned()).or_default();
+            writer.untold = untold;
+            writer.forgotten = writer.forgotten.min(untold);
         }
     }
 
-    /// A scheduler is gone: what it may not have told is told now.
-    pub fn gone(&mut self, by: &str, now: BootTime) {
+    /// A scheduler is gone: what it may not have told is told now. How many events it may not have told
+    /// that nobody tells, since they were too many, or too old.
+    pub fn gone(&mut self, by: &str, now: BootTime) -> u64 {
+        let mut old = 0;
         for number in self.by.get(by).cloned().unwrap_or_default() {
-            let kept = self.remove(number).filter(|kept| now.since(kept.since) < RECENT);
-            self.due.extend(kept.map(|kept| kept.told));
+            match self.remove(number) {
+                Some(kept) if now.since(kept.since) < RECENT => self.due.push(kept.told),
+                Some(_) => old += 1,
+                None => {}
+            }
         }
+        let Writer { untold, forgotten } = self.writers.remove(by).unwrap_or_default();
+        forgotten + untold.saturating_sub(forgotten).min(old)
     }
 
     /// What is to be told now.
@@ -201,6 +234,38 @@ mod tests {
         silent.keep("s1", event(1), at(0));
         silent.gone("s1", at(600));
         assert_eq!(taken(&mut silent), 0, "NATS may have forgotten that it was told");
+    }
+
+    #[test]
+    fn what_nobody_tells_of_a_scheduler_that_is_gone_is_counted() {
+        // How many are written, how many it says at second 100 that it has to tell, how many more are
+        // written then, when it is gone; how many are told, and how many are lost.
+        let most = KEPT_MAX as u64;
+        for (before, untold, after, gone, told, lost) in [
+            (10, 0, 10, 101, 10, 0),
+            (10, 7, 0, 101, 10, 0),
+            (most + 50, 40, 0, 101, most, 40),
+            (most + 50, 0, 0, 101, 0, 0),
+            (0, 0, most + 50, 101, most, 50),
+            (10, 7, 0, 540, 0, 7),
+            (10, 0, 0, 540, 0, 0),
+        ] {
+            let mut ledger = Ledger::default();
+            (0..before).for_each(|n| ledger.keep("s1", event(n), at(0)));
+            ledger.touched("s1", untold, at(100));
+            (0..after).for_each(|n| ledger.keep("s1", event(before + n), at(100)));
+            let case = format!("{before} {untold} {after} {gone}");
+            assert_eq!(ledger.gone("s1", at(gone)), lost, "{case}");
+            assert_eq!(taken(&mut ledger) as u64, told, "{case}");
+            assert_eq!(ledger.gone("s1", at(gone)), 0, "once");
+            assert!(ledger.writers.is_empty());
+        }
+        // It goes on to say so until they are given up.
+        let mut ledger = Ledger::default();
+        (0..10).for_each(|n| ledger.keep("s1", event(n), at(0)));
+        ledger.touched("s1", 12, at(539));
+        ledger.touched("s1", 9, at(540));
+        assert_eq!((ledger.gone("s1", at(541)), taken(&mut ledger)), (9, 0));
     }
 
     #[test]

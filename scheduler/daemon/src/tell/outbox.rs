@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dsbus_client::{Bus, Error};
+use dsbus_client::{Bus, Error, STORING_ALREADY};
 use dsbus_schema::event::{Fact, SchedulerChange, SchedulerFact, Source};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -19,8 +19,6 @@ const AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How long a command waits until its event is stored. An acknowledgement takes half a millisecond;
 /// a client waits a second before it asks somebody else.
 const FIRST_WITHIN: Duration = Duration::from_millis(250);
-/// `JSStreamDuplicateMessageConflict`: another scheduler's copy of it is being stored right now.
-const IN_PROCESS: u64 = 10158;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +143,8 @@ impl Outbox {
                 tracing::error!("an event about {} is dropped: {e}", told.fact.kind());
                 Sent::Never
             }
-            Err(Error::Api { code: IN_PROCESS, .. }) => Sent::Again,
+            // Another scheduler's copy of it.
+            Err(Error::Api { code: STORING_ALREADY, .. }) => Sent::Again,
             Err(e) => {
                 tracing::debug!("an event is not stored: {e}");
                 Sent::Again

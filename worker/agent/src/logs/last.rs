@@ -1,4 +1,7 @@
 //! Where the last lines of a log begin, over as many of its files as it takes.
+//!
+//! Invariant: no more is looked through, and no more is unpacked, than the budget allows. Whoever asks
+//! waits for two seconds, and then asks again.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -34,23 +37,39 @@ enum Looked {
     NotYet,
     /// This is as far as was looked.
     GivenUp(u64),
+    /// It is longer than what may still be looked through, and where its last lines begin, only its
+    /// end tells.
+    LeftOut,
 }
 
 /// Where the last `lines` lines begin, and whether there are older ones that were not looked
 /// through, or cannot be read, although more lines were asked for.
 pub(super) fn last(chain: &mut Chain, lines: u32) -> io::Result<(Option<Position>, bool)> {
-    let mut search = Search { wanted: lines as usize, at_the_end: true, budget: BYTES_MAX };
+    last_within(chain, lines, BYTES_MAX)
+}
+
+/// The same, looking through so many bytes at most.
+pub(super) fn last_within(
+    chain: &mut Chain,
+    lines: u32,
+    budget: u64,
+) -> io::Result<(Option<Position>, bool)> {
+    let mut search = Search { wanted: lines as usize, at_the_end: true, budget };
     let (mut index, mut begin) = (0, Position { index: 0, offset: 0 });
     while let Some(part) = chain.part(index)? {
         let looked = match &part.content {
             Content::Plain(file) => search.backwards(&Arc::clone(file))?,
             Content::Packed(_) => search.forwards(part)?,
         };
+        let newer = begin;
         begin = Position { index, offset: 0 };
         match looked {
             Looked::NotYet => index += 1,
             Looked::Found(offset) => return Ok((Some(Position { index, offset }), false)),
             Looked::GivenUp(offset) => return Ok((Some(Position { index, offset }), true)),
+            // If nothing is newer, its begin is better than nothing. As below: the last line that is
+            // missing may begin right here.
+            Looked::LeftOut => return Ok((Some(newer), search.at_the_end || search.wanted > 1)),
         }
     }
     // The last one that is missing may begin right here.
@@ -93,6 +112,11 @@ impl Search {
         // One more than is wanted, since the last one may be the end of the last line.
         let mut ends: VecDeque<u64> = VecDeque::new();
         let mut ended = false;
+        if let Content::Packed(unpacker) = &part.content
+            && unpacker.says_more_than(self.budget)
+        {
+            return Ok(Looked::LeftOut);
+        }
         loop {
             let read = part.read(offset, &mut chunk)?;
             if read == 0 {
@@ -106,7 +130,10 @@ impl Search {
             }
             ended = chunk[read - 1] == b'\n';
             offset += read as u64;
-            self.budget = self.budget.saturating_sub(read as u64);
+            let Some(left) = self.budget.checked_sub(read as u64) else {
+                return Ok(Looked::LeftOut);
+            };
+            self.budget = left;
         }
         if offset > 0 && std::mem::take(&mut self.at_the_end) && ended {
             self.wanted += 1;

@@ -70,12 +70,21 @@ impl Unpacker {
 
     /// Whether the file says of itself that so much is packed in it.
     pub(super) fn says_len(&self, len: u64) -> bool {
-        let end = self.file.metadata().map_or(0, |metadata| metadata.len());
+        self.said_len().is_some_and(|said| said == len & u64::from(u32::MAX))
+    }
+
+    /// Whether the file says of itself that more than this is packed in it. It may be so although it
+    /// does not say it.
+    pub(super) fn says_more_than(&self, len: u64) -> bool {
+        self.said_len().is_some_and(|said| said > len)
+    }
+
+    /// The last 32 bits of how much the file says is packed in it, or in the last of several parts.
+    fn said_len(&self) -> Option<u64> {
+        let end = self.file.metadata().ok()?.len();
         let mut said = [0; 4];
-        // It says the last 32 bits.
-        end >= 4
-            && self.file.read_exact_at(&mut said, end - 4).is_ok()
-            && u64::from(u32::from_le_bytes(said)) == len & u64::from(u32::MAX)
+        self.file.read_exact_at(&mut said, end.checked_sub(4)?).ok()?;
+        Some(u64::from(u32::from_le_bytes(said)))
     }
 
     /// Unpacks up to an offset; false when there is not so much.

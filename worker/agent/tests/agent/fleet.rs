@@ -41,7 +41,10 @@ pub(crate) fn placement(epoch: u64, seconds: u64) -> Placement {
 
 impl Fleet {
     pub(crate) async fn start() -> Fleet {
-        let server = NatsServer::start();
+        Fleet::start_on(NatsServer::start()).await
+    }
+
+    pub(crate) async fn start_on(server: NatsServer) -> Fleet {
         let bus = Bus::connect(options(&server)).await.unwrap();
         bus.provision(None).await.unwrap();
         Fleet { server, bus }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dsbus_client::{Bus, Value, Write};
-use dsbus_harness::{Cluster, DEADLINE, wait_for_async};
-use dsbus_schema::event::Fact;
+use dsbus_harness::{Cluster, DEADLINE, NatsServer, wait_for_async};
+use dsbus_schema::call::Channel;
+use dsbus_schema::event::{Fact, OUTPUT_BYTES_MAX, OutputFact, OutputKind, WorkerChange};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::Timestamp;
@@ -235,4 +236,37 @@ async fn what_happens_while_the_bus_is_away_is_told_when_it_is_back() {
         entry.json::<Status>().unwrap()
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_event_that_no_server_takes_is_dropped_and_told_and_holds_up_nothing() {
+    let fleet = Fleet::start_on(NatsServer::start_with("max_payload: 65536")).await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut supervisor = Supervisor::start(&fleet, hello(directory.path(), 1));
+    supervisor.report(report(1, 0, 1));
+    let text = "\u{1}".repeat(OUTPUT_BYTES_MAX);
+    let output = OutputFact {
+        name: name(0),
+        id: placement(1, 5).id,
+        group: None,
+        process: None,
+        worker: worker(),
+        epoch: Epoch(1),
+        pid: 1,
+        channel: Channel::Stdout,
+        output: OutputKind::Log,
+        text,
+    };
+    let (id, time) = (Uuid::from_u128(2), Timestamp::from_unix_nanos(7));
+    let what = Reported::Event { id, time, fact: Box::new(Fact::Output(output)) };
+    supervisor.report(Report { number: 2, what });
+    supervisor.report(report(3, 0, 2));
+    supervisor.done(3).await;
+    assert_eq!(seqs(&fleet, 3, 0).await, [1, 2]);
+    let facts = fleet.events(3).await.into_iter().filter_map(|event| match event.data {
+        Fact::Worker(fact) if fact.change == WorkerChange::EventsDropped => fact.dropped,
+        _ => None,
+    });
+    let dropped: Vec<_> = facts.map(|dropped| (dropped.events, dropped.kinds)).collect();
+    assert_eq!(dropped, [(1, BTreeMap::from([("output".to_owned(), 1)]))]);
 }

@@ -45,7 +45,7 @@ impl Driver {
         let begin = clock::now().boot;
         loop {
             while self.reports.may_hand() && self.agent.unsent().is_some_and(|n| n < UNSENT_FEW) {
-                self.reports.hand(|line| self.agent.send_line(line));
+                self.reports.hand(begin, |line| self.agent.send_line(line));
             }
             let all = self.reports.all_handed() && self.agent.unsent().is_some();
             if all && matches!(self.ending, Ending::Bye(_)) && !self.bye_said {

@@ -5,8 +5,10 @@
 //!   one that works again takes all of it, in order.
 //! - The first `handed` entries are known to the present agent, the others are not.
 //! - A file is only ever added to by the run that made it: what an earlier one left may end anyhow.
+//! - A report is lost only when its file is gone, or holds something else in its place: an error of
+//!   reading says nothing of what is there.
 
-mod found;
+pub(super) mod found;
 #[cfg(test)]
 mod tried;
 
@@ -52,6 +54,14 @@ struct Reading {
     /// Where `bytes` begin in the file.
     begin: u64,
     bytes: Vec<u8>,
+}
+
+/// What came of handing one out.
+#[derive(Debug)]
+pub(super) enum Handed {
+    Given(Head),
+    /// It is not in its file any more, and was taken out.
+    Lost(Head),
 }
 
 /// A queue of reports.
@@ -253,17 +263,17 @@ impl Lane {
         Some((None, index))
     }
 
-    /// Hands the first one out that the agent does not know.
+    /// Hands the first one out that the agent does not know. One that is not in its file is taken out.
     ///
     /// # Errors
-    /// What it was, when it cannot be read back; it is taken out.
-    pub(super) fn hand(&mut self, give: &mut impl FnMut(&[u8])) -> Result<Option<Head>, Head> {
+    /// When the file cannot be read: it is tried again by calling this again.
+    pub(super) fn hand(&mut self, give: &mut impl FnMut(&[u8])) -> io::Result<Option<Handed>> {
         let Some((place, at)) = self.place(self.handed) else { return Ok(None) };
         let Some(number) = place else {
             let entry = &self.unwritten[at];
             give(entry.line.as_deref().unwrap_or(&[]));
             self.handed += 1;
-            return Ok(Some(entry.head));
+            return Ok(Some(Handed::Given(entry.head)));
         };
         let segment = &mut self.segments[number];
         let entry = &mut segment.entries[at];
@@ -271,22 +281,23 @@ impl Lane {
         if let Some(line) = entry.line.take() {
             give(&line);
             self.handed += 1;
-            return Ok(Some(head));
+            return Ok(Some(Handed::Given(head)));
         }
-        let read = read_back(&mut self.reading, segment, at);
-        match read.and_then(record::decode).filter(|(found, _)| *found == head) {
-            Some((_, line)) => {
-                give(line);
-                self.handed += 1;
-                Ok(Some(head))
-            }
-            None => {
-                if let Some(entry) = segment.entries.remove(at) {
-                    self.forget(&entry);
-                }
-                Err(head)
-            }
+        let read = read_back(&mut self.reading, segment, at)?;
+        if let Some((_, line)) = record::decode(read).filter(|(found, _)| *found == head) {
+            give(line);
+            self.handed += 1;
+            return Ok(Some(Handed::Given(head)));
         }
+        Ok(self.lose_next().map(Handed::Lost))
+    }
+
+    /// Takes the first one out that the agent does not know, if it is written.
+    pub(super) fn lose_next(&mut self) -> Option<Head> {
+        let (place, at) = self.place(self.handed)?;
+        let entry = self.segments[place?].entries.remove(at)?;
+        self.forget(&entry);
+        Some(entry.head)
     }
 
     /// Nobody knows any of them: the agent is gone.
@@ -305,29 +316,53 @@ impl Lane {
     }
 }
 
-/// The bytes that begin with an entry, from its file; many are read at once.
+/// The bytes that begin with an entry, from its file, as far as it goes; many are read at once. None
+/// when the file is gone.
 fn read_back<'a>(
     reading: &'a mut Option<Reading>,
     segment: &Segment,
     at: usize,
-) -> Option<&'a [u8]> {
+) -> io::Result<&'a [u8]> {
     let entry = &segment.entries[at];
     let end = entry.offset + entry.head.size() as u64;
     let has = |r: &Reading| r.begin <= entry.offset && end <= r.begin + r.bytes.len() as u64;
     if reading.as_ref().is_none_or(|reading| reading.path != segment.path) {
-        let file = File::open(&segment.path).ok()?;
+        let file = match File::open(&segment.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(&[]),
+            opened => opened?,
+        };
         *reading = Some(Reading { path: segment.path.clone(), file, begin: 0, bytes: Vec::new() });
     }
-    let reading = reading.as_mut()?;
+    let Some(reading) = reading else { return Ok(&[]) };
     if !has(reading) {
         let rest = usize::try_from(segment.bytes - entry.offset).unwrap_or(usize::MAX);
-        reading.bytes.resize(rest.min(CHUNK.max(entry.head.size())), 0);
-        reading.begin = entry.offset;
-        if reading.file.read_exact_at(&mut reading.bytes, entry.offset).is_err() {
-            reading.bytes.clear();
-            return None;
-        }
+        let most = rest.min(CHUNK.max(entry.head.size()));
+        let read = reading.fill(entry.offset, most);
+        // What is behind it may be what cannot be read.
+        read.or_else(|_| reading.fill(entry.offset, entry.head.size()))?;
     }
-    let from = usize::try_from(entry.offset - reading.begin).ok()?;
-    reading.bytes.get(from..)
+    let from = usize::try_from(entry.offset - reading.begin).unwrap_or(usize::MAX);
+    Ok(reading.bytes.get(from..).unwrap_or(&[]))
+}
+
+impl Reading {
+    /// Reads so much from there on, or less, if the file ends before.
+    fn fill(&mut self, begin: u64, most: usize) -> io::Result<()> {
+        let mut read = 0;
+        self.begin = begin;
+        self.bytes.resize(most, 0);
+        while read < most {
+            match self.file.read_at(&mut self.bytes[read..], begin + read as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.bytes.clear();
+                    return Err(e);
+                }
+            }
+        }
+        self.bytes.truncate(read);
+        Ok(())
+    }
 }

@@ -51,6 +51,37 @@ impl Ledger {
         }
     }
 
+    /// An earlier run told this, which is found only now. What this run told is newer.
+    pub(super) fn note_late(&mut self, what: &Reported) {
+        if let Reported::Gone { name, .. } = what
+            && !self.is_told(name)
+        {
+            self.forget(name);
+        }
+        let mut late = Ledger::default();
+        late.take(what, true);
+        self.learn_late(late);
+    }
+
+    /// What an earlier run saved, which is found only now.
+    pub(super) fn learn_late(&mut self, late: Ledger) {
+        for (name, Known { last, .. }) in late.known {
+            let known = self.known.get(&name);
+            if known.is_none_or(|known| known.earlier) {
+                let known = known.map(|known| known.last.clone());
+                if let Some(last) = LastEvent::later(known, Some(last)) {
+                    self.known.insert(name, Known { last, earlier: true });
+                    self.changed = true;
+                }
+            }
+        }
+    }
+
+    /// Whether this run told something of the instance.
+    pub(super) fn is_told(&self, name: &InstanceId) -> bool {
+        self.known.get(name).is_some_and(|known| !known.earlier)
+    }
+
     fn take(&mut self, what: &Reported, earlier: bool) {
         match what {
             Reported::Instance { event: Some(event), .. } => self.insert(&event.fact, earlier),

@@ -38,12 +38,16 @@ impl Files {
     }
 
     /// What an earlier run left; `None` when it left nothing that is whole.
-    pub(super) fn marks(&self) -> Option<Marks> {
+    ///
+    /// # Errors
+    /// When what it left cannot be read. It must not be written over then.
+    pub(super) fn marks(&self) -> io::Result<Option<Marks>> {
         read(&self.marks)
     }
 
-    pub(super) fn ledger(&self) -> Option<Ledger> {
-        read(&self.ledger).map(Ledger::from_saved)
+    /// The same.
+    pub(super) fn ledger(&self) -> io::Result<Option<Ledger>> {
+        Ok(read(&self.ledger)?.map(Ledger::from_saved))
     }
 
     pub(super) fn save_marks(&mut self, marks: &Marks) -> io::Result<()> {
@@ -76,8 +80,15 @@ fn sealed(what: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let bytes = fs::read(path).ok()?;
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(unsealed(&bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn unsealed<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (sum, sealed) = bytes.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*sealed.first_chunk()?)).ok()?;
     let sealed = sealed.get(..length.checked_add(4)?)?;

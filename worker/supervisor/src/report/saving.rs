@@ -25,8 +25,14 @@ pub(super) enum Disk {
         /// When it is tried again; `None` when it has taken some, and there are more.
         until: Option<BootTime>,
     },
-    /// It was never well.
-    Unusable(String),
+    /// It could not be opened when this run began. Nothing is known of what is there, and nothing is
+    /// written.
+    Unopened {
+        /// Why; `None` when that was said.
+        why: Option<String>,
+        /// When it is tried again.
+        until: BootTime,
+    },
 }
 
 /// A change of how the disk is.
@@ -41,12 +47,22 @@ pub enum Saving {
 impl Reports {
     /// Writes what is not written, as far as one turn allows; gives a change of how the disk is.
     pub fn save(&mut self, now: BootTime) -> Option<Saving> {
-        match &self.disk {
+        self.unread.look(now);
+        match &mut self.disk {
             Disk::None => return None,
-            Disk::Unusable(why) => {
-                let fails = Saving::Fails(why.clone());
-                self.disk = Disk::None;
-                return Some(fails);
+            Disk::Unopened { why, until } => {
+                if let Some(why) = why.take() {
+                    *until = now + DISK_PAUSE;
+                    return Some(Saving::Fails(why));
+                }
+                if now < *until {
+                    return None;
+                }
+                if self.open_late().is_err() {
+                    self.disk = Disk::Unopened { why: None, until: now + DISK_PAUSE };
+                    return None;
+                }
+                self.disk = Disk::Failing { kept: self.waiting() as u64, until: None };
             }
             Disk::Failing { until: Some(until), .. } if now < *until => return None,
             Disk::Failing { .. } | Disk::Well => {}
@@ -70,6 +86,9 @@ impl Reports {
                 }
             }
             (_, Ok(())) => {}
+        }
+        if unwritten == 0 && matches!(self.disk, Disk::Well) {
+            self.read_late(now);
         }
         None
     }

@@ -12,6 +12,7 @@ use super::saving::DISK_PAUSE;
 use super::*;
 
 mod broken;
+mod late;
 mod ledger;
 mod model;
 
@@ -61,7 +62,7 @@ fn turn(reports: &mut Reports) -> Vec<u64> {
     reports.save(NOW);
     let mut given = Vec::new();
     while reports.may_hand() {
-        reports.hand(|line| given.push(number(line)));
+        reports.hand(NOW, |line| given.push(number(line)));
     }
     reports.release();
     given

@@ -1,7 +1,7 @@
 //! Reports outlive their worker.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dsbus_schema::event::{Fact, ProcessFact, WorkerChange};
@@ -247,4 +247,67 @@ fn what_a_child_says_pushes_out_nothing_else_and_is_counted() {
     let dropped = fact.dropped.unwrap();
     assert_eq!(dropped.kinds.keys().collect::<Vec<_>>(), ["output"], "{dropped:?}");
     assert!(dropped.events > 100 && dropped.from <= dropped.to, "{dropped:?}");
+}
+
+#[test]
+fn reports_that_cannot_be_read_back_for_a_while_are_told_when_they_can() {
+    let stage = Stage::open();
+    stage.bus_away(true);
+    let jobs = REPORTS_WINDOW / 3 + 100;
+    for n in 0..jobs {
+        stage.place(&order(&format!("job{n}"), &["sh", "-c", "echo > done"], |spec| {
+            spec.kind = Kind::Oneshot;
+            spec.autorestart = AutoRestart::Never;
+        }));
+    }
+    for n in 0..jobs {
+        stage.read(&stage.file(&format!("job{n}"), "done"));
+    }
+    stage.all_heard("a full window", |heard| reports(heard).len() >= REPORTS_WINDOW);
+    // It is there, and opening it fails.
+    let file = last_records(&stage.directory().path().join("state/reports")).unwrap();
+    let hidden = file.with_file_name("hidden");
+    fs::rename(&file, &hidden).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    stage.bus_away(false);
+    let through = reports(&stage.heard()).last().unwrap().number;
+    stage.say(&ToSupervisor::Done { through });
+    // Two answers, one after the other: between them it has had the time to hand them out.
+    for number in [1, 2] {
+        stage.say(&ToSupervisor::Ping { number });
+        stage.all_heard("an answer", |heard| heard.contains(&ToAgent::Pong { number }));
+    }
+    // At once: a file that is not there is lost.
+    fs::rename(&hidden, &file).unwrap();
+    stage.all_heard("all events", |heard| events(heard).len() == jobs * 3);
+    let numbers: Vec<u64> = reports(&stage.heard()).iter().map(|report| report.number).collect();
+    assert!(numbers.windows(2).all(|two| two[1] == two[0] + 1), "in order, and each once");
+}
+
+#[test]
+fn a_disk_that_could_not_be_opened_at_the_start_is_used_when_it_can() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let reports = directory.path().join("state/reports");
+    fs::create_dir_all(reports.parent().unwrap()).unwrap();
+    fs::write(&reports, "a file").unwrap();
+    let mut stage = Stage::open_in(directory, &[], &[]);
+    stage.worker_fact(WorkerChange::EventsUnsaved);
+    stage.bus_away(true);
+    stage.run(&sleeper("web"));
+    fs::remove_file(&reports).unwrap();
+    stage.wait_for("what it told, on disk", || {
+        let written = reports.is_dir().then(|| fs::read(last_records(&reports)?).ok()).flatten();
+        String::from_utf8_lossy(&written.unwrap_or_default()).contains("RUNNING")
+    });
+    let before = events(&stage.heard());
+    let next = killed(stage);
+    assert_eq!(heard(&next, "web", 2), before);
+}
+
+/// The file that was written to last, of all that there are.
+fn last_records(directory: &Path) -> Option<PathBuf> {
+    let worker = fs::read_dir(directory).ok()?.next()?.ok()?.path();
+    let files = fs::read_dir(worker).ok()?.map(|entry| entry.unwrap().path());
+    let of = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("state.");
+    files.filter(of).max()
 }

@@ -95,6 +95,28 @@ fn what_a_scheduler_says_it_has_told_is_told_by_nobody_else() {
 }
 
 #[test]
+fn what_is_too_old_to_be_told_by_another_one_is_counted() {
+    for gone in [
+        marker("s2", 12),
+        touch("s2", 3, 12, |t| t.ready = false),
+        touch("s2", 2, 12, |t| (t.leaving, t.untold) = (true, 1)),
+    ] {
+        let mut core = s1();
+        fold(&mut core, &placing("s2", 0, 10), 1);
+        fold(&mut core, &touch("s2", 2, 11, |t| t.untold = 3), 541);
+        core.fold(Bucket::Fleet, &gone, at(542)).unwrap();
+        let told = core.take_told();
+        let count = told.iter().find_map(|told| match &told.fact {
+            Fact::Scheduler(fact) if fact.change == SchedulerChange::EventsDropped => {
+                Some((fact.scheduler.as_str(), fact.count))
+            }
+            _ => None,
+        });
+        assert_eq!(count, Some(("s2", Some(1))), "{gone:?}");
+    }
+}
+
+#[test]
 fn a_scheduler_that_does_not_come_back_is_lost() {
     let mut core = s1();
     fold(&mut core, &marker("s2", 10), 10);
@@ -128,10 +150,11 @@ fn a_scheduler_that_leaves_is_not_lost() {
 fn another_run_of_the_same_name_means_that_the_one_before_is_lost() {
     let mut core = s1();
     fold(&mut core, &placing("s2", 0, 10), 1);
-    let again = touch("s2", 3, 11, |t| t.ready = false);
-    assert_eq!(fold(&mut core, &again, 2), ["PLACED web:0", "LOST s2"]);
-    fold(&mut core, &touch("s2", 3, 12, |_| {}), 3);
-    assert_eq!(fold(&mut core, &marker("s2", 13), 9), ["JOINED s2"]);
+    let again = touch("s2", 3, 12, |t| t.ready = false);
+    fold(&mut core, &touch("s2", 2, 11, |t| t.untold = 1), 60);
+    assert_eq!(fold(&mut core, &again, 61), ["PLACED web:0", "LOST s2"], "it has told nothing yet");
+    fold(&mut core, &touch("s2", 3, 13, |_| {}), 62);
+    assert_eq!(fold(&mut core, &marker("s2", 14), 69), ["JOINED s2"]);
 }
 
 #[test]

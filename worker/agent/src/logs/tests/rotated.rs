@@ -35,6 +35,46 @@ fn what_is_compressed_otherwise_ends_the_log_and_that_is_told() {
     assert_eq!(log.follow(&mut LogPlace::default()), ("b\nc\n".to_owned(), 1));
 }
 
+/// The last lines, when no more than `budget` bytes are looked through.
+fn last_within(log: &Log, lines: u32, budget: u64) -> (String, bool) {
+    let mut chain = Chain::of(log.path(""));
+    let (start, skipped) = last::last_within(&mut chain, lines, budget).unwrap();
+    let gathered = gather(&mut chain, start.unwrap(), None, 1 << 20).unwrap();
+    (String::from_utf8(gathered.output).unwrap(), skipped || gathered.skipped)
+}
+
+#[test]
+fn a_compressed_file_that_is_too_long_is_left_out_unread_and_that_is_told() {
+    let log = Log::new();
+    let old: Vec<String> = (0..100_000).map(|n| format!("line {n}\n")).collect();
+    let old = old.concat();
+    log.write(&old);
+    log.rotate();
+    log.compress(1);
+    log.write("b\nc\n");
+    let all = old.len() as u64 + 4;
+    assert_eq!(last_within(&log, 3, all), ("line 99999\nb\nc\n".to_owned(), false));
+    let left_out = ("b\nc\n".to_owned(), true);
+    assert_eq!(last_within(&log, 3, all - 5), left_out);
+    assert_eq!(last_within(&log, 2, 4), ("b\nc\n".to_owned(), false), "it is not needed");
+
+    // Its last bytes say how long it is. Of one that does not, only so much is unpacked: whoever
+    // reads on meets what cannot be.
+    let whole = fs::read(log.path(".1.gz")).unwrap();
+    let mut packed = whole.clone();
+    let end = packed.len() - 50;
+    packed.truncate(end);
+    packed.extend([0; 4]);
+    fs::write(log.path(".1.gz"), &packed).unwrap();
+    assert_eq!(last_within(&log, 3, 200_000), left_out);
+
+    // Nothing is newer.
+    fs::write(log.path(".1.gz"), whole).unwrap();
+    fs::remove_file(log.path("")).unwrap();
+    let (shown, skipped) = last_within(&log, 1, 200_000);
+    assert!(shown.starts_with("line 0\n") && skipped);
+}
+
 #[test]
 fn a_reader_follows_over_rotations() {
     let log = Log::new();

@@ -185,8 +185,10 @@ fn a_directory_that_is_gone_is_made_again_and_one_that_cannot_be_is_told_once() 
     let Some(Saving::Fails(why)) = reports.save(NOW) else { panic!("it is a file") };
     assert!(why.contains("reports"), "{why}");
     assert_eq!((reports.save(NOW), turn(&mut reports)), (None, vec![1]));
-
     fs::remove_file(&directory).unwrap();
+    assert_eq!(reports.save(NOW + DISK_PAUSE), Some(Saving::Works(1)), "it is tried again");
+    assert_eq!(Reports::open_with(&directory, small()).waiting(), 1);
+
     let mut reports = Reports::open_with(&directory, small());
     fs::remove_dir_all(&directory).unwrap();
     fs::write(&directory, "a file").unwrap();

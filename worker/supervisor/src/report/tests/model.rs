@@ -93,7 +93,7 @@ impl Stage {
         let before = waiting(&self.reports);
         while self.reports.may_hand() {
             let mut given = None;
-            self.reports.hand(|line| given = Some(number(line)));
+            self.reports.hand(self.now, |line| given = Some(number(line)));
             let given = given.unwrap();
             assert!(self.model.given.last().is_none_or(|last| *last < given), "{given} is late");
             assert!(before.contains(&given), "{given} does not wait");
