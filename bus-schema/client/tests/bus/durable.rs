@@ -277,13 +277,34 @@ async fn other_subjects_are_taken_over() {
 
 #[tokio::test]
 async fn what_can_never_work_is_told() {
-    let (_server, bus) = fleet().await;
+    let (server, bus) = fleet().await;
+    let error_of = async |options| {
+        let mut reader = bus.durable(options);
+        // As a listener does that takes what is here first.
+        let told = async {
+            loop {
+                assert!(reader.next_here().is_none());
+                tokio::select! {
+                    biased;
+                    told = reader.next() => return told.unwrap_err(),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, told).await.expect("an error")
+    };
     let dotted = DurableOptions { name: "a.b".to_owned(), ..options(&bus, Share::One, 8) };
-    let error = bus.durable(dotted).next().await.unwrap_err();
+    let error = error_of(dotted).await;
     assert_eq!(error.to_string(), "a.b: must be 1 to 64 letters, digits, _ and -");
-    let all = subject::events(bus.fleet());
-    let twice = DurableOptions { subjects: vec![all.clone(), all], ..options(&bus, Share::One, 8) };
-    assert!(matches!(bus.durable(twice).next().await, Err(Error::Api { .. })));
+    let none = DurableOptions { subjects: Vec::new(), ..options(&bus, Share::One, 8) };
+    assert_eq!(error_of(none).await.to_string(), "t: must have at least one subject");
+    // Another kind of consumer has the name.
+    let config = serde_json::json!({ "name": "t", "durable_name": "t", "ack_policy": "none" });
+    let body = serde_json::json!({ "stream_name": "DSBUS_EVENTS", "config": config }).to_string();
+    let client = raw(&server).await;
+    client.request("$JS.API.CONSUMER.CREATE.DSBUS_EVENTS.t", body.into()).await.unwrap();
+    let error = error_of(options(&bus, Share::One, 8)).await;
+    assert!(matches!(error, Error::Api { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
