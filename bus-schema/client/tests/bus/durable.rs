@@ -13,7 +13,7 @@ use crate::cluster::{ELECTION_MAX, connect as connect_first};
 use crate::common::{connect, fleet, raw, wait_connected};
 use crate::events::{event, publish};
 
-fn options(bus: &Bus, share: Share, window: u16) -> DurableOptions {
+pub(crate) fn options(bus: &Bus, share: Share, window: u16) -> DurableOptions {
     DurableOptions {
         name: "t".to_owned(),
         subjects: vec![subject::events(bus.fleet())],
@@ -23,16 +23,16 @@ fn options(bus: &Bus, share: Share, window: u16) -> DurableOptions {
     }
 }
 
-fn one(bus: &Bus) -> Durable {
+pub(crate) fn one(bus: &Bus) -> Durable {
     bus.durable(options(bus, Share::One, 64))
 }
 
-async fn next(durable: &mut Durable) -> Heard {
+pub(crate) async fn next(durable: &mut Durable) -> Heard {
     tokio::time::timeout(ELECTION_MAX, durable.next()).await.expect("an event").unwrap()
 }
 
 /// Sequences and tries of the next `n`, each acknowledged.
-async fn take(durable: &mut Durable, n: usize) -> Vec<(u64, u64)> {
+pub(crate) async fn take(durable: &mut Durable, n: usize) -> Vec<(u64, u64)> {
     let mut taken = Vec::new();
     for _ in 0..n {
         let heard = next(durable).await;
@@ -46,14 +46,14 @@ fn first(seqs: impl IntoIterator<Item = u64>) -> Vec<(u64, u64)> {
     seqs.into_iter().map(|seq| (seq, 1)).collect()
 }
 
-async fn tell(bus: &Bus, numbers: std::ops::RangeInclusive<u64>) {
+pub(crate) async fn tell(bus: &Bus, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
         publish(bus, "w1", Started, u128::from(number)).await;
     }
 }
 
 /// How many events the server has not heard to be done, and the last one up to which all are.
-async fn pending(bus: &Bus, client: &async_nats::Client) -> (u64, u64) {
+pub(crate) async fn pending(bus: &Bus, client: &async_nats::Client) -> (u64, u64) {
     let stream = dsbus_schema::storage::events_stream(bus.fleet());
     let info =
         client.request(format!("$JS.API.CONSUMER.INFO.{stream}.t"), "".into()).await.unwrap();
