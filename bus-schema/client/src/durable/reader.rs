@@ -9,20 +9,17 @@ use async_nats::{HeaderValue, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use dsbus_schema::event::Event;
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 
 use super::book::{Arrival, Fate, Word};
-use super::config::{Adapt, NOT_PINNED, Pull, adapt, after, is_final, subjects};
+use super::config::{NOT_PINNED, Pull, after, is_final};
+use super::opening::LOOK_EVERY;
 use super::{DurableOptions, GROUP, Share, Shared, nanos};
 use crate::consumer::{API_MAX, Delivery};
-use crate::stream::StreamInfo;
-use crate::tail::{Kinship, judge};
 use crate::{Bus, Error};
 
-/// `err_code` of a consumer that is not there.
-pub(super) const NO_CONSUMER: u64 = 10014;
 /// Between two attempts to reach the consumer, and after a pull that ended at once.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a pull waits for events; well below [`super::STAND_BY`], which pulls keep off.
@@ -41,34 +38,30 @@ const ASK_FIRST: Duration = Duration::from_millis(2);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// What is settled within this is said in one write, while more is held.
 const TOGETHER: Duration = Duration::from_millis(1);
-/// How often it is asked how far all readers are: a consumer that is made anew begins there.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// And how often while it is to be adapted, once no other reader has it.
-const LOOK_SOON: Duration = Duration::from_secs(1);
 /// For saying the last words.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 pub(super) struct Reader {
-    bus: Bus,
-    stream: String,
-    options: DurableOptions,
-    shared: Arc<Shared>,
+    pub(super) bus: Bus,
+    pub(super) stream: String,
+    pub(super) options: DurableOptions,
+    pub(super) shared: Arc<Shared>,
     /// What NATS calls us while we are the one who reads.
-    pin: Option<String>,
+    pub(super) pin: Option<String>,
     /// When it is asked whether all is here that was delivered before.
     ask_at: Instant,
     /// When it is asked how far all readers are.
-    look_at: Instant,
+    pub(super) look_at: Instant,
     /// When it is said what became of events, where there is something to say.
     say_at: Option<Instant>,
     /// The consumer is to be adapted, once no other reader has it.
-    adapt_later: bool,
+    pub(super) adapt_later: bool,
     /// When the stream was made that the book is about.
-    created: Option<String>,
+    pub(super) created: Option<String>,
     /// Since when the stream ends before what was heard of.
-    behind: Option<Instant>,
+    pub(super) behind: Option<Instant>,
     /// The last complaint, which is made once only.
-    complaint: Option<Error>,
+    pub(super) complaint: Option<Error>,
 }
 
 /// Why reading ended.
@@ -141,127 +134,6 @@ impl Reader {
         }
     }
 
-    /// Sees that the consumer is there and as it is wanted, and listens for what it delivers.
-    /// Nothing when that is to be tried again.
-    async fn open(&mut self) -> Result<Option<(String, Subscriber)>, Error> {
-        self.options.check()?;
-        let stream = self.bus.stream_info(&self.stream, API_MAX).await?;
-        self.compare(&stream)?;
-        let info = match self.info().await {
-            Err(Error::Api { code: NO_CONSUMER, .. }) => match self.make_anew(&stream).await? {
-                Some(info) => info,
-                None => return Ok(None),
-            },
-            info => info?,
-        };
-        if !self.look(&info).await? {
-            return Ok(None);
-        }
-        let inbox = self.bus.client().new_inbox();
-        let subscriber = self.bus.client().subscribe(inbox.clone()).await;
-        self.shared.opened.send_replace(true);
-        self.complaint = None;
-        subscriber.map(|subscriber| Some((inbox, subscriber))).map_err(|_| Error::Disconnected)
-    }
-
-    /// Sees whether the stream is the one that the book is about.
-    fn compare(&mut self, stream: &StreamInfo) -> Result<(), Error> {
-        let same = self.created.as_ref().is_none_or(|created| *created == stream.created);
-        let behind = stream.state.last_seq < self.shared.lock().last();
-        self.behind = behind.then(|| self.behind.unwrap_or_else(Instant::now));
-        let behind = self.behind.map(|since| since.elapsed());
-        match judge(same, behind, stream.replicas()) {
-            Kinship::Same => {}
-            Kinship::Stale => {
-                return Err(Error::malformed(&self.stream, "it ends before what was read"));
-            }
-            Kinship::Other => {
-                tracing::warn!(stream = self.stream, same, "the stream is not the one it was");
-                let mut book = self.shared.lock();
-                if same {
-                    book.went_back()
-                } else {
-                    book.made_anew()
-                }
-                self.shared.arrived.notify_one();
-                self.behind = None;
-            }
-        }
-        self.created = Some(stream.created.clone());
-        Ok(())
-    }
-
-    async fn info(&self) -> Result<Value, Error> {
-        let call = format!("CONSUMER.INFO.{}.{}", self.stream, self.options.name);
-        self.bus.api(&call, &Value::Null, API_MAX).await
-    }
-
-    /// Makes the consumer, which is not there. Nothing when it began in another stream than it
-    /// should.
-    async fn make_anew(&self, stream: &StreamInfo) -> Result<Option<Value>, Error> {
-        let begin = self.shared.lock().begin(self.options.begin);
-        let mut config = self.options.config();
-        begin.put_into(&mut config);
-        let info = match self.make(&config).await {
-            // Another reader may have been quicker, and have begun elsewhere.
-            Err(error @ Error::Api { .. }) => {
-                return self.info().await.map(Some).map_err(|_| error);
-            }
-            made => made?,
-        };
-        if self.bus.stream_info(&self.stream, API_MAX).await?.created == stream.created {
-            return Ok(Some(info));
-        }
-        self.bus.forget_durable(&self.options.name).await?;
-        Ok(None)
-    }
-
-    /// Notes how far all readers are, and adapts the consumer, unless another reader has it.
-    /// Whether it can be read.
-    async fn look(&mut self, info: &Value) -> Result<bool, Error> {
-        if let Some(floor) = info["ack_floor"]["stream_seq"].as_u64() {
-            self.shared.lock().acknowledged(floor);
-        }
-        let wanted = self.options.config();
-        let (old, new) = (subjects(&info["config"]), subjects(&wanted));
-        let was_later = self.adapt_later;
-        let adapt = adapt(info, &wanted, self.pin.as_deref());
-        self.adapt_later = adapt == Adapt::Later;
-        self.look_at = Instant::now() + if self.adapt_later { LOOK_SOON } else { LOOK_EVERY };
-        match adapt {
-            Adapt::No => {}
-            Adapt::Now(config) => {
-                if old != new {
-                    let consumer = &self.options.name;
-                    tracing::warn!(consumer, old, new, "the consumer gets other subjects");
-                }
-                self.make(&config).await?;
-            }
-            Adapt::Later => {
-                if !was_later {
-                    let consumer = &self.options.name;
-                    tracing::warn!(
-                        consumer,
-                        old,
-                        new,
-                        "another reader of this name has it with other subjects or limits: they \
-                         stay until it leaves"
-                    );
-                }
-                // One of several cannot stand by.
-                return Ok(self.options.share == Share::One);
-            }
-        }
-        Ok(true)
-    }
-
-    async fn make(&self, config: &Value) -> Result<Value, Error> {
-        let (name, subject) = (&self.options.name, self.options.subject());
-        let call = format!("CONSUMER.CREATE.{}.{name}.{subject}", self.stream);
-        let body = json!({ "stream_name": self.stream, "config": config });
-        self.bus.api(&call, &body, API_MAX).await
-    }
-
     async fn read(
         &mut self,
         (inbox, mut subscriber): (String, Subscriber),
@@ -295,12 +167,7 @@ impl Reader {
                 }
                 _ = changes.changed() => return End::Changed,
                 () = shared.settled.notified() => {
-                    // Together, while there is more to come.
-                    if shared.lock().len() > 0 {
-                        self.say_at.get_or_insert_with(|| Instant::now() + TOGETHER);
-                    } else {
-                        self.say_all().await;
-                    }
+                    self.say_soon().await;
                     continue;
                 }
                 () = sleep_until(self.say_at.unwrap_or(until)), if self.say_at.is_some() => {
@@ -319,12 +186,7 @@ impl Reader {
                     continue;
                 }
                 () = sleep_until(self.look_at) => {
-                    self.look_at = Instant::now() + LOOK_EVERY;
-                    if let Ok(info) = self.info().await
-                        && let Err(error) = self.look(&info).await
-                    {
-                        self.complain(error);
-                    }
+                    self.look_again().await;
                     continue;
                 }
             };
@@ -360,6 +222,17 @@ impl Reader {
         if self.shared.lock().gather(pending) {
             self.shared.arrived.notify_one();
             self.shared.settled.notify_one();
+        }
+    }
+
+    /// Sees how far all readers are. What keeps it from that keeps it from reading, too, and is seen
+    /// there.
+    async fn look_again(&mut self) {
+        self.look_at = Instant::now() + LOOK_EVERY;
+        if let Ok(info) = self.info().await
+            && let Err(error) = self.look(&info).await
+        {
+            self.complain(error);
         }
     }
 
@@ -437,7 +310,16 @@ impl Reader {
         }
     }
 
-    /// Says what is to be said of events that were settled.
+    /// Says what is to be said of events that were settled; together, while there are more to come.
+    async fn say_soon(&mut self) {
+        if self.shared.lock().len() > 0 {
+            self.say_at.get_or_insert_with(|| Instant::now() + TOGETHER);
+        } else {
+            self.say_all().await;
+        }
+    }
+
+    /// Says it now.
     async fn say_all(&mut self) {
         self.say_at = None;
         let words = self.shared.lock().words();
