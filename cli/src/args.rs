@@ -3,11 +3,15 @@
 mod alert;
 mod daemons;
 mod events;
+mod examples;
 mod fleet;
 mod keys;
 mod listen;
+mod live;
 mod moment;
+mod tools;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -23,6 +27,8 @@ pub(crate) use fleet::{
     Scale, WorkerAct,
 };
 pub(crate) use listen::{Len, Listen};
+pub(crate) use live::completed;
+pub(crate) use tools::{Completion, Import, Man, Shell};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
 #[derive(Debug, Parser)]
@@ -39,8 +45,9 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 3 status: something that
 should run does not, 4 bus or schedulers unreachable, 5 timed out, or a rollout
 waits for a person.
 
-NAME is a program (web), one of its instances (web:0), a group, a program's
-UUID, or all.
+NAME is a program (web), one of its instances (web:0, or as the program calls
+it, web:web_00), a group (shop, shop:*), a pattern (web*, with quotes where
+files are named so), a program's UUID, or all.
 Try it: dsbus dev examples/hello.toml";
 
 /// What `remove` takes: an instance has no declaration of its own.
@@ -66,6 +73,8 @@ pub(crate) struct Globals {
 pub(crate) enum Verb {
     /// Declare the programs of TOML files, and wait until they run
     Apply(Apply),
+    /// Print a configuration of Supervisor as a TOML file, and name what has no meaning here
+    Import(Import),
     /// Declare one new program without a file; prints its UUID
     Create(Create),
     /// Start programs or instances
@@ -128,6 +137,11 @@ pub(crate) enum Verb {
     Scheduler(Scheduler),
     /// Run a worker: it runs the fleet's programs on this machine (a daemon)
     Worker(Worker),
+    /// Print what a shell needs to complete verbs, options, and names of this fleet
+    #[command(after_help = tools::COMPLETION)]
+    Completion(Completion),
+    /// Print the manual page, or write those of all verbs into a directory
+    Man(Man),
     /// The bus side of a worker; its supervisor starts it
     #[command(hide = true)]
     Agent(Agent),
@@ -137,6 +151,9 @@ pub(crate) enum Verb {
     /// Compress standard input to standard output; workers compress rotated logs by it
     #[command(hide = true)]
     Gzip,
+    /// `dsbus NAME ...` is `dsbus-NAME ...`, where there is such a program.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// How an answer is printed.
@@ -163,7 +180,7 @@ pub(crate) struct Wait {
 /// `dsbus apply`.
 #[derive(Debug, Group)]
 pub(crate) struct Apply {
-    /// TOML files with [program.NAME] sections; - is standard input
+    /// TOML files with [program.NAME] sections, or configurations of Supervisor; - is standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Only show what would be done
@@ -289,7 +306,7 @@ pub(crate) enum DevVerb {
 /// # Errors
 /// Help, the version, or what is wrong with it.
 pub(crate) fn parse(
-    words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<Args, clap::Error> {
     let matches = command().try_get_matches_from(words)?;
     let mut args = Args::from_arg_matches(&matches)?;
@@ -309,10 +326,11 @@ pub(crate) fn parse(
 }
 
 /// The whole command line, with what its types do not say.
-fn command() -> clap::Command {
+pub(crate) fn command() -> clap::Command {
     Args::command()
         .mut_subcommand("create", keys::add)
         .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
+        .mut_subcommands(examples::add)
 }
 
 #[cfg(test)]

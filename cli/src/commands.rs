@@ -5,6 +5,7 @@ mod agent;
 mod alert;
 mod apply;
 mod clear;
+mod completion;
 mod create;
 mod dev;
 mod disable;
@@ -16,8 +17,11 @@ mod explain;
 mod groups;
 mod gzip;
 mod history;
+mod import;
 mod listen;
 mod logs;
+mod man;
+mod other;
 mod rebalance;
 mod reload;
 mod remove;
@@ -41,6 +45,7 @@ use crate::connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 
+pub(crate) use completion::VARIABLE as COMPLETE;
 pub(crate) use gzip::run as gzip;
 
 /// Runs a verb.
@@ -50,6 +55,7 @@ pub(crate) use gzip::run as gzip;
 pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
     match verb {
         Verb::Apply(args) => connection::run(apply::run(config, &args)),
+        Verb::Import(args) => import::run(&args),
         Verb::Create(args) => connection::run(create::run(config, args)),
         Verb::Start(args) => connection::run(start::run(config, &args)),
         Verb::Stop(args) => connection::run(stop::run(config, &args)),
@@ -80,6 +86,9 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),
         Verb::Worker(args) => worker::run(config, args),
+        Verb::Completion(args) => completion::run(&args),
+        Verb::Man(args) => man::run(&args),
+        Verb::Other(words) => other::run(config, &words).map(|never| match never {}),
         Verb::Agent(args) => agent::run(config, &args),
         Verb::Tied(args) => Err(tied::run(&args)),
         Verb::Gzip => gzip(),

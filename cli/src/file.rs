@@ -1,9 +1,14 @@
-//! Declarations in TOML files. Everything that is wrong in all files is told at once; if anything
-//! is, nothing is applied.
+//! Declarations in TOML files, or in configurations of Supervisor. Everything that is wrong in all
+//! files is told at once; if anything is, nothing is applied.
 
 pub(crate) mod alert;
 mod diagnostic;
+pub(crate) mod import;
+mod include;
+mod keys;
 mod read;
+mod resolve;
+mod section;
 mod suggest;
 mod value;
 pub(crate) mod worker;
@@ -16,28 +21,29 @@ use std::path::{Path, PathBuf};
 use dsbus_schema::ids::ProgramName;
 use serde_json::{Map, Value};
 
+use crate::config::Surroundings;
+
 pub(crate) use diagnostic::Diagnostic;
-use diagnostic::Source;
+use import::Note;
+use read::Reader;
 pub(crate) use suggest::hint as did_you_mean;
 
 /// Programs by name, each a table of keys and values as they stand in the file.
 pub(crate) type Programs = BTreeMap<ProgramName, Map<String, Value>>;
 
-/// Reads all files.
+/// Reads all files; notes what of a configuration of Supervisor is not as it was.
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
-pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Programs, Vec<Diagnostic>> {
-    let texts: Vec<(String, Result<String, String>)> =
-        paths.iter().map(|path| (path.display().to_string(), text_of(path))).collect();
-    let mut found = read::Found::default();
-    for (name, text) in &texts {
-        match text {
-            Ok(text) => found.add(&Source { name, text }),
-            Err(why) => found.diagnostics.push(Diagnostic::whole(name, why.clone())),
-        }
+pub(crate) fn read_all(
+    paths: &[PathBuf],
+    around: &Surroundings,
+) -> Result<(Programs, Vec<Note>), Vec<Diagnostic>> {
+    let mut reader = Reader::new(around);
+    for path in paths {
+        reader.open(path);
     }
-    if found.diagnostics.is_empty() { Ok(found.programs) } else { Err(found.diagnostics) }
+    reader.finish()
 }
 
 /// The keys and values of a TOML inline table, given without its braces; `None` when it is none.
@@ -63,3 +69,6 @@ fn text_of(path: &Path) -> Result<String, String> {
         format!("is not UTF-8 text (line {})", line.count() + 1)
     })
 }
+
+#[cfg(test)]
+mod tests;

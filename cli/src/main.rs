@@ -22,6 +22,8 @@ use exit_code::Code;
 use failure::Failure;
 
 fn main() -> ExitCode {
+    // A shell that completes is answered here, and nothing else happens.
+    clap_complete::CompleteEnv::with_factory(args::completed).var(commands::COMPLETE).complete();
     let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(e) => {
@@ -51,6 +53,7 @@ fn run(args: Args) -> Result<Code, Failure> {
         Verb::Scheduler(_) | Verb::Listen(_) => logging::daemon(around.daemon_log(None)),
         Verb::Alert(Alert { verb: None, .. }) => logging::daemon(around.daemon_log(None)),
         Verb::Apply(_)
+        | Verb::Import(_)
         | Verb::Create(_)
         | Verb::Start(_)
         | Verb::Stop(_)
@@ -77,6 +80,9 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Events(_)
         | Verb::Emit(_)
         | Verb::Alert(_)
+        | Verb::Completion(_)
+        | Verb::Man(_)
+        | Verb::Other(_)
         | Verb::Dev(_)
         | Verb::Tied(_)
         | Verb::Gzip => logging::verb(&around),

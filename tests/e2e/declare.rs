@@ -1,6 +1,7 @@
 //! Declaring programs: `apply`, `create`, `remove`.
 
-use crate::fleet::Fleet;
+use crate::fleet::{DEADLINE, Fleet};
+use dsbus_harness::wait_until;
 use serde_json::Value;
 
 #[test]
@@ -150,4 +151,43 @@ fn remove_stops_and_forgets() {
     assert!(said.contains("wep"), "{said}");
     fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
     assert!(fleet.row("web:0")["epoch"].as_u64().unwrap() > epoch);
+}
+
+/// Both ways in: as it is, and as the TOML file that is made of it.
+#[test]
+fn a_configuration_of_supervisor_is_applied_as_it_is() {
+    let fleet = Fleet::start(1, 2);
+    std::fs::create_dir(fleet.path().join("conf.d")).unwrap();
+    let conf = "[unix_http_server]\nfile=/tmp/s.sock\n[supervisord]\nenvironment=WHERE=\"%(here)s\"\n\
+                [include]\nfiles=conf.d/*.conf\n[group:shop]\nprograms=web,mail\n";
+    let conf = fleet.file("supervisord.conf", conf);
+    let web = "[program:web]   ; the shop itself\ncommand=sh -c 'echo \"$WHERE $N\"; exec sleep 1000'\n\
+               process_name=%(program_name)s_%(process_num)02d\nnumprocs=2\nnumprocs_start=8\n\
+               environment=N=\"%(process_num)d\"\nstartsecs=0\n";
+    fleet.file("conf.d/web.conf", web);
+    fleet.file("conf.d/mail.conf", "[program:mail]\ncommand=sleep 1000\nautostart=no\n");
+
+    let out = fleet.run(&["apply", &conf]);
+    let told = crate::fleet::said(&out);
+    assert!(out.status.success() && told.contains("[unix_http_server]: people and"), "{told}");
+    let rows = fleet.json(&["status", "shop", "-o", "json"]);
+    let states: Vec<_> =
+        rows.as_array().unwrap().iter().map(|r| (&r["name"], &r["state"])).collect();
+    let wanted = [("mail:0", "STOPPED"), ("web:0", "RUNNING"), ("web:1", "RUNNING")];
+    let wanted: Vec<_> = wanted.map(|(name, state)| (Value::from(name), Value::from(state))).into();
+    assert_eq!(states, wanted.iter().map(|(n, s)| (n, s)).collect::<Vec<_>>());
+    let here = fleet.path().display().to_string();
+    wait_until("the copy to say where and which it is", DEADLINE, || {
+        let said = fleet.ok(&["logs", "web:1"]);
+        if said.contains(&format!("{here} 9")) { Ok(()) } else { Err(said) }
+    });
+
+    let toml = fleet.ok(&["import", &conf]);
+    let toml = fleet.file("programs.toml", &toml);
+    let out = fleet.ok(&["apply", &toml]);
+    assert_eq!(out.matches("unchanged").count(), 2, "{out}");
+
+    let bad = fleet.file("bad.conf", "[program:x]\ncommand=x\nnumprocs=many\n");
+    let told = fleet.fails(1, &["apply", &bad]);
+    assert!(told.contains("bad.conf:3:1") && told.contains("nothing was applied"), "{told}");
 }

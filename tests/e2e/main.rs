@@ -29,6 +29,7 @@ mod peer;
 mod process;
 mod proxy;
 mod rollouts;
+mod shell;
 mod steering;
 mod superlance;
 mod told;

@@ -171,3 +171,48 @@ fn events_tell_every_change_with_its_cause() {
     follow.kill().unwrap();
     follow.wait().unwrap();
 }
+
+/// Names as people of Supervisor know them, patterns, and several at once.
+#[test]
+fn copies_are_named_by_patterns_groups_and_what_programs_call_them() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply(
+        r#"
+        [program.web]
+        command = "sleep 1000"
+        numprocs = 3
+        startsecs = 0
+        group = "shop"
+        [program.mail]
+        command = "sleep 1000"
+        startsecs = 0
+        group = "shop"
+        [program.ports]
+        command = "sleep 1000"
+        process_name = "%(process_num)d"
+        numprocs = 2
+        numprocs_start = 8000
+        startsecs = 0
+        "#,
+    );
+    let named = |names: &[&str]| {
+        let rows = fleet.json(&[&["status", "-o", "json"], names].concat());
+        let name = |row: &Value| row["name"].as_str().unwrap().to_owned();
+        rows.as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&["w*"]), ["web:0", "web:1", "web:2"]);
+    assert_eq!(named(&["shop:*"]), ["mail:0", "web:0", "web:1", "web:2"]);
+    assert_eq!(named(&["web:web_01"]), ["web:1"]);
+    assert_eq!(named(&["shop:web_02", "shop:mail", "w*:0"]), ["mail:0", "web:0", "web:2"]);
+    assert_eq!(named(&["ports:8001", "ports:0"]), ["ports:0", "ports:1"]);
+    assert_eq!(named(&["*:1"]), ["ports:1", "web:1"]);
+    let out = fleet.ok(&["stop", "web:web_0?", "ports:8000"]);
+    assert_eq!(out.lines().count(), 4, "one line for each: {out}");
+    assert_eq!(fleet.row("ports:1")["state"], "RUNNING");
+    assert_eq!(fleet.row("mail:0")["state"], "RUNNING");
+    let told = fleet.fails(1, &["stop", "x*"]);
+    assert!(told.contains("nothing is named \"x*\""), "{told}");
+    let told = fleet.fails(1, &["stop", "web:web_09"]);
+    assert!(told.contains("nothing is named \"web:web_09\""), "{told}");
+    assert!(fleet.fails(2, &["stop", "we.b*"]).contains("wildcards"));
+}

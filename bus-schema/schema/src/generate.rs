@@ -11,6 +11,7 @@ mod channels;
 mod events;
 mod examples;
 mod fields;
+mod file;
 mod keys;
 mod messages;
 mod verbs;
@@ -29,6 +30,7 @@ pub fn documents(examples: &Examples) -> Vec<(String, String)> {
             (format!("bus-schema/schemas/{}.json", message.name), pretty(message.schema()))
         })
         .collect();
+    documents.push(("bus-schema/schemas/file.json".to_owned(), pretty(file::document())));
     documents.push(("bus-schema/asyncapi.json".to_owned(), pretty(asyncapi::document(examples))));
     documents.push(("bus-schema/program.md".to_owned(), keys::document()));
     documents.push(("docs/events.md".to_owned(), events::document(examples)));

@@ -1,6 +1,8 @@
 //! Identities. They are made by parsing, so that whoever holds one need not check it again: every
 //! name here is a single token of a NATS subject. Names are shared, so that a copy costs nothing.
 
+mod target;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +11,8 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
+
+pub use target::{Copies, Target};
 
 /// Longest name of a program, worker, fleet or user, in bytes.
 pub const NAME_LEN_MAX: usize = 64;
@@ -267,79 +271,6 @@ impl JsonSchema for Incarnation {
     }
 }
 
-/// What a person means by NAME on the command line.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Target {
-    /// `all`: every program.
-    All,
-    /// `web`: every instance of it.
-    Program(ProgramName),
-    /// `web:0`.
-    Instance(InstanceId),
-    /// The program with this UUID.
-    Id(ProgramId),
-}
-
-impl Target {
-    /// Reads NAME: `all`, `web`, `web:0` or a UUID.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong with `text`.
-    pub fn parse(text: &str) -> Result<Target, String> {
-        if text == "all" {
-            return Ok(Target::All);
-        }
-        if text.len() == 36
-            && let Ok(id) = Uuid::parse_str(text)
-        {
-            return Ok(Target::Id(ProgramId(id)));
-        }
-        match text.split_once(':') {
-            None => ProgramName::parse(text).map(Target::Program).map_err(|e| e.to_string()),
-            Some((program, index)) => {
-                let program = ProgramName::parse(program).map_err(|e| e.to_string())?;
-                let digits = !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
-                match index.parse() {
-                    Ok(index) if digits => Ok(Target::Instance(InstanceId { program, index })),
-                    _ => Err(format!("{text:?}: after the colon comes a number, as in web:0")),
-                }
-            }
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::All => f.write_str("all"),
-            Target::Program(program) => program.fmt(f),
-            Target::Instance(instance) => instance.fmt(f),
-            Target::Id(id) => id.fmt(f),
-        }
-    }
-}
-
-impl Serialize for Target {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Target {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Target::parse(&String::deserialize(d)?).map_err(serde::de::Error::custom)
-    }
-}
-
-impl JsonSchema for Target {
-    fn schema_name() -> Cow<'static, str> {
-        "Target".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "all, a program, an instance (web:0), or a program's UUID" })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,18 +293,5 @@ mod tests {
             assert!(said.contains(why), "{said}");
         }
         assert!(WorkerName::parse("all").is_ok());
-    }
-
-    #[test]
-    fn targets() {
-        let web = ProgramName::parse("web").unwrap();
-        let id = ProgramId(Uuid::from_u128(7));
-        assert_eq!(Target::parse("all"), Ok(Target::All));
-        assert_eq!(Target::parse("web"), Ok(Target::Program(web.clone())));
-        assert_eq!(Target::parse("web:3"), Ok(Target::Instance(InstanceId::new(web, 3))));
-        assert_eq!(Target::parse(&id.to_string()), Ok(Target::Id(id)));
-        for bad in ["web:", "web:x", "web:+1", "web:-1", ":0", "web:0:1", "web:99999999999"] {
-            assert!(Target::parse(bad).is_err(), "{bad}");
-        }
     }
 }

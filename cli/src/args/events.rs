@@ -74,9 +74,7 @@ impl FromStr for Named {
     fn from_str(text: &str) -> Result<Named, FilterError> {
         match Target::parse(text) {
             Ok(Target::Id(id)) => Ok(Named::Id(id)),
-            Ok(Target::All | Target::Program(_) | Target::Instance(_)) | Err(_) => {
-                text.parse().map(Named::Pattern)
-            }
+            Ok(_) | Err(_) => text.parse().map(Named::Pattern),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::act;
 use crate::args::{self, Format, Wait};
-use crate::config::Config;
+use crate::config::{Config, Surroundings};
 use crate::connection::Connection;
 use crate::describe;
 use crate::exit_code::Code;
@@ -42,10 +42,13 @@ pub(super) async fn run(config: &Config, args: &args::Apply) -> Result<Code, Fai
 /// # Errors
 /// When anything in any of them is wrong; it has been told then.
 pub(super) fn read(files: &[PathBuf]) -> Result<Programs, Failure> {
-    file::read_all(files).map_err(|found| {
+    let read = file::read_all(files, &Surroundings::here());
+    let (programs, notes) = read.map_err(|found| {
         output::diagnostics(&found, "nothing was applied");
         Failure::told(Code::Failed)
-    })
+    })?;
+    notes.iter().for_each(output::note);
+    Ok(programs)
 }
 
 /// Declares the programs, and waits.

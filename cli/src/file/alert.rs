@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use toml_edit::{ArrayOfTables, Document, Item, Table, TableLike};
 
 use super::diagnostic::{Diagnostic, Source};
-use super::read::{key_span, value_span};
+use super::keys::{key_span, value_span};
 use super::worker::{expanded_text, variables, whole};
 use super::{suggest, value};
 use crate::config::Surroundings;

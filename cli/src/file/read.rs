@@ -1,246 +1,362 @@
-//! One file into programs and diagnostics.
+//! Files into sections, and what is wrong with them as they stand.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::ProgramName;
-use dsbus_schema::program::{Problem, ProgramSpec};
-use serde_json::{Map, Value};
-use toml_edit::{Document, Item, TableLike};
+use serde_json::Value;
+use toml_edit::{Document, Item, Table, TableLike};
 
 use super::diagnostic::{Diagnostic, Source};
-use super::{Programs, suggest, value};
+use super::import::{self, Declared, Imported, Note};
+use super::keys::{self, Keys, Place, given, key_span, value_span};
+use super::section::Section;
+use super::{Programs, include, suggest};
+use crate::config::Surroundings;
 
-/// What a section declares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Section {
-    Program,
-    /// A program too, with the keys of [`LISTENER`] beside the others, and a priority of its own.
-    EventListener,
+/// What all programs of a file have, and of those that it includes.
+pub(super) const DEFAULTS: &str = "defaults";
+/// What programs have that extend it; it is none itself.
+pub(super) const TEMPLATE: &str = "template";
+/// The key of a program that names what it extends.
+pub(super) const EXTENDS: &str = "extends";
+/// The key of a file that names others.
+const INCLUDE: &str = "include";
+/// How deep files may include files.
+const INCLUDE_DEPTH_MAX: usize = 16;
+
+/// A file that was read.
+#[derive(Debug)]
+struct File {
+    name: String,
+    text: String,
 }
 
-/// The key of a program whose table stands open in a section of an event listener.
-const LISTENER: &str = "eventlistener";
-/// Event listeners are started first, and stopped last, as Supervisor's are.
-const LISTENER_PRIORITY: i32 = -1;
-
-impl Section {
-    const ALL: [Section; 2] = [Section::Program, Section::EventListener];
-
-    fn name(self) -> &'static str {
-        match self {
-            Section::Program => "program",
-            Section::EventListener => LISTENER,
-        }
-    }
-
-    fn what(self) -> &'static str {
-        match self {
-            Section::Program => "a program",
-            Section::EventListener => "an event listener",
-        }
-    }
-
-    fn parse(name: &str) -> Option<Section> {
-        Section::ALL.into_iter().find(|section| section.name() == name)
-    }
-
-    /// Every key that it may have.
-    fn keys(self) -> Vec<String> {
-        let mut keys = ProgramSpec::keys().to_vec();
-        if self == Section::EventListener {
-            keys.retain(|key| key != LISTENER);
-            keys.extend(ProgramSpec::keys_inside(LISTENER));
-        }
-        keys
-    }
-
-    /// Its keys as those of a program.
-    fn as_program(self, mut keys: Map<String, Value>) -> Map<String, Value> {
-        if self == Section::EventListener {
-            let open = ProgramSpec::keys_inside(LISTENER);
-            let inside = open.into_iter().filter_map(|key| keys.remove_entry(&key)).collect();
-            keys.insert(LISTENER.to_owned(), Value::Object(inside));
-            keys.entry("priority").or_insert_with(|| LISTENER_PRIORITY.into());
-        }
-        keys
-    }
-
-    /// Everything that is wrong with its keys.
-    fn problems(self, keys: &Map<String, Value>) -> Vec<Problem> {
-        let read = |keys: Map<String, Value>| {
-            let found = ProgramSpec::read(&self.as_program(keys)).err().unwrap_or_default();
-            found.into_iter().map(|problem| self.own(problem))
-        };
-        let mut found: Vec<Problem> = read(keys.clone()).collect();
-        // Of a table the first slip is told, and these look like keys of their own.
-        for key in self.keys().into_iter().filter(|key| !ProgramSpec::keys().contains(key)) {
-            let Some(value) = keys.get(&key) else { continue };
-            let alone = read(Map::from_iter([(key.clone(), value.clone())]));
-            let known = |problem: &Problem| found.iter().any(|told| told.key == problem.key);
-            let new: Vec<Problem> = alone.filter(|p| p.key == key && !known(p)).collect();
-            found.extend(new);
-        }
-        found
-    }
-
-    /// A problem of the program as one of this section.
-    fn own(self, mut problem: Problem) -> Problem {
-        if self == Section::EventListener
-            && problem.key == LISTENER
-            && let Some((inside, message)) = problem.message.split_once(": ")
-        {
-            (problem.key, problem.message) = (inside.to_owned(), message.to_owned());
-        }
-        problem
-    }
+/// A section of a file.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// `None` for a template.
+    pub(super) section: Option<Section>,
+    /// Its name.
+    pub(super) name: String,
+    /// `program.web`
+    pub(super) path: String,
+    /// Where its header stands.
+    pub(super) header: Place,
+    /// Its own keys.
+    pub(super) keys: Keys,
+    /// What it extends.
+    pub(super) extends: Option<(String, Place)>,
+    /// Keys that were probably meant by those that are not known.
+    pub(super) slips: Vec<String>,
+    /// Which defaults it has, by number.
+    pub(super) defaults: Option<usize>,
 }
 
 /// What all files together hold.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// Programs that could be read.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    around: &'a Surroundings,
+    files: Vec<File>,
+    /// Files that are not included once more.
+    seen: BTreeSet<PathBuf>,
+    /// Sections of programs, event listeners and templates.
+    pub(super) blocks: Vec<Block>,
+    /// What `[defaults]` say, with those of the files around them.
+    pub(super) defaults: Vec<Keys>,
+    /// Programs of configurations of Supervisor.
     pub(super) programs: Programs,
-    /// What could not.
-    pub(super) diagnostics: Vec<Diagnostic>,
+    /// What is wrong, each with the number of its file.
+    diagnostics: Vec<(usize, Diagnostic)>,
+    pub(super) notes: Vec<Note>,
     /// Where each program was declared first: file and line.
     declared: BTreeMap<ProgramName, String>,
 }
 
-impl Found {
-    /// Reads one file.
-    pub(super) fn add(&mut self, source: &Source<'_>) {
-        let document = match Document::parse(source.text) {
-            Ok(document) => document,
-            Err(e) => return self.diagnostics.push(syntax_error(source, &e)),
+/// Where a file is read from.
+#[derive(Debug, Clone, Copy)]
+struct From<'a> {
+    here: &'a Path,
+    defaults: Option<usize>,
+    depth: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Of no file yet.
+    pub(super) fn new(around: &'a Surroundings) -> Reader<'a> {
+        Reader {
+            around,
+            files: Vec::new(),
+            seen: BTreeSet::new(),
+            blocks: Vec::new(),
+            defaults: Vec::new(),
+            programs: Programs::new(),
+            diagnostics: Vec::new(),
+            notes: Vec::new(),
+            declared: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a file, and all that it includes.
+    pub(super) fn open(&mut self, path: &Path) {
+        self.seen.extend(path.canonicalize().ok());
+        self.read(path, None, 0);
+    }
+
+    /// Everything that is wrong, in the order of the files.
+    pub(super) fn diagnostics(&mut self) -> Vec<Diagnostic> {
+        let mut found = std::mem::take(&mut self.diagnostics);
+        found.sort_by_key(|(file, diagnostic)| (*file, diagnostic.position()));
+        found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
+    }
+
+    /// Something is wrong at a place; it is told once.
+    pub(super) fn wrong(
+        &mut self,
+        place: &Place,
+        key: impl Into<String>,
+        (message, hint): (impl Into<String>, Option<String>),
+    ) {
+        let File { name, text } = &self.files[place.0];
+        let source = Source { name, text };
+        let told = Diagnostic::at(&source, place.1.clone(), message).key(key).hint(hint);
+        if !self.diagnostics.iter().any(|(_, known)| *known == told) {
+            self.diagnostics.push((place.0, told));
+        }
+    }
+
+    /// A program is declared here; false when it is already, which is told.
+    pub(super) fn declare(&mut self, name: &ProgramName, place: &Place, path: &str) -> bool {
+        let File { name: file, text } = &self.files[place.0];
+        let line = Source { name: file, text }.place(place.1.clone()).line;
+        let here = format!("{file}:{line}");
+        if let Some(first) = self.declared.get(name) {
+            let message = format!("is declared twice, first in {first}");
+            self.wrong(place, path, (message, None));
+            return false;
+        }
+        self.declared.insert(name.clone(), here);
+        true
+    }
+
+    fn read(&mut self, path: &Path, defaults: Option<usize>, depth: usize) {
+        let (name, number) = (path.display().to_string(), self.files.len());
+        let text = super::text_of(path);
+        let whole = |why: String| (number, Diagnostic::whole(&name, why));
+        let text = match text {
+            Ok(text) => text,
+            Err(why) => {
+                self.diagnostics.push(whole(why));
+                String::new()
+            }
         };
-        let before = (self.programs.len(), self.diagnostics.len());
-        let top = document.as_table();
+        self.files.push(File { name: name.clone(), text: text.clone() });
+        if import::is_one(&text) {
+            match import::parse(path, text, self.around) {
+                Ok(imported) => self.adopt(imported),
+                Err(wrong) => {
+                    self.diagnostics.extend(wrong.into_iter().map(|wrong| (number, wrong)));
+                }
+            }
+            return;
+        }
+        let told = self.diagnostics.len();
+        let before = (self.blocks.len(), self.programs.len());
+        match Document::parse(text.as_str()) {
+            Ok(document) => {
+                let here = self.around.directory.join(path);
+                let here = here.parent().unwrap_or(Path::new("/"));
+                self.document(document.as_table(), number, From { here, defaults, depth });
+            }
+            Err(e) => {
+                let source = Source { name: &name, text: &text };
+                self.diagnostics.push((number, syntax_error(&source, &e)));
+            }
+        }
+        let nothing = before == (self.blocks.len(), self.programs.len());
+        if depth == 0 && nothing && told == self.diagnostics.len() {
+            let message = "declares no program; one begins with [program.NAME]";
+            self.diagnostics.push(whole(message.to_owned()));
+        }
+    }
+
+    /// Takes what was made of a configuration of Supervisor.
+    fn adopt(&mut self, imported: Imported) {
+        let file = self.files.len() - 1;
+        for Declared { section, name, keys, place } in imported.programs {
+            if let Some(first) = self.declared.get(&name) {
+                let message = format!("{name} is declared twice, first in {first}");
+                self.diagnostics.push((file, Diagnostic::whole(&place, message)));
+                continue;
+            }
+            self.declared.insert(name.clone(), place);
+            self.programs.insert(name, section.as_program(keys));
+        }
+        self.notes.extend(imported.notes);
+    }
+
+    fn document(&mut self, top: &Table, file: usize, from: From<'_>) {
+        let defaults = match top.get(DEFAULTS).and_then(Item::as_table_like) {
+            Some(table) => {
+                let span = top.get(DEFAULTS).and_then(Item::span).unwrap_or(0..0);
+                let block = self.block((None, "", DEFAULTS), table, (file, span), from);
+                let mut keys = block.keys;
+                if let Some(around) = from.defaults {
+                    keys::inherit(&mut keys, &self.defaults[around], |_| true);
+                }
+                self.defaults.push(keys);
+                Some(self.defaults.len() - 1)
+            }
+            None => from.defaults,
+        };
+        let from = From { defaults, ..from };
         for (section, item) in top {
             let span = key_span(top, section, item);
-            match (item.as_table_like(), Section::parse(section)) {
-                (Some(programs), Some(section)) => self.add_programs(source, section, programs),
-                (Some(_), None) => self.diagnostics.push(
-                    Diagnostic::at(source, span, "unknown section")
-                        .key(section)
-                        .hint(section_hint(section)),
-                ),
-                (None, _) => self.diagnostics.push(
-                    Diagnostic::at(source, span, "stands outside of a section").key(section).hint(
-                        Some("declare programs as [program.NAME], and their keys below".to_owned()),
-                    ),
-                ),
+            match (item.as_table_like(), section) {
+                (Some(_), DEFAULTS) => {}
+                (None, INCLUDE) => {
+                    let place = (file, value_span(top, section, item));
+                    self.include(item, &place, from);
+                }
+                (Some(blocks), TEMPLATE) => self.add_blocks(None, blocks, file, from),
+                (Some(blocks), _) if Section::parse(section).is_some() => {
+                    self.add_blocks(Section::parse(section), blocks, file, from);
+                }
+                (Some(_), _) => {
+                    let told = ("unknown section", section_hint(section));
+                    self.wrong(&(file, span), section, told);
+                }
+                (None, _) => {
+                    let hint = match section {
+                        DEFAULTS | TEMPLATE => format!("{section} is a section: [{section}]"),
+                        _ => "declare programs as [program.NAME], and their keys below".to_owned(),
+                    };
+                    self.wrong(&(file, span), section, ("stands outside of a section", Some(hint)));
+                }
             }
         }
-        if before == (self.programs.len(), self.diagnostics.len()) {
-            let message = "declares no program; one begins with [program.NAME]";
-            self.diagnostics.push(Diagnostic::whole(source.name, message));
-        }
-        // Sections come by name, and are told as they stand in the file.
-        self.diagnostics[before.1..].sort_by_key(Diagnostic::position);
     }
 
-    fn add_programs(&mut self, source: &Source<'_>, section: Section, programs: &dyn TableLike) {
-        for (text, item) in programs.iter() {
-            let path = format!("{}.{text}", section.name());
-            let span = key_span(programs, text, item);
-            let wrong = |message: String| Diagnostic::at(source, span.clone(), message).key(&path);
-            let Some(table) = item.as_table_like() else {
-                let (what, name) = (section.what(), section.name());
-                let message = format!("{what} is a table of keys, [{name}.NAME]");
-                self.diagnostics.push(wrong(message));
-                continue;
-            };
-            let name = match ProgramName::parse(text) {
-                Ok(name) => Some(name),
-                Err(e) => {
-                    self.diagnostics.push(wrong(e.to_string()));
-                    None
+    fn include(&mut self, item: &Item, place: &Place, from: From<'_>) {
+        let patterns: Option<Vec<&str>> = match item {
+            Item::Value(toml_edit::Value::Array(items)) => {
+                items.iter().map(toml_edit::Value::as_str).collect()
+            }
+            item => item.as_str().map(|pattern| vec![pattern]),
+        };
+        let Some(patterns) = patterns else {
+            let message = "is a list of files, such as [\"conf.d/*.toml\"]";
+            return self.wrong(place, INCLUDE, (message, None));
+        };
+        if from.depth >= INCLUDE_DEPTH_MAX {
+            let message = format!("is more than {INCLUDE_DEPTH_MAX} files deep");
+            return self.wrong(place, INCLUDE, (message, None));
+        }
+        for pattern in patterns {
+            let found = match include::matching(pattern, from.here) {
+                Ok(found) => found,
+                Err(why) => {
+                    self.wrong(place, INCLUDE, (why, None));
+                    continue;
                 }
             };
-            let keys = self.read_program(source, (section, &path), table, &span);
-            let Some(name) = name else { continue };
-            let here = format!("{}:{}", source.name, source.place(span.clone()).line);
-            if let Some(first) = self.declared.get(&name) {
-                self.diagnostics.push(wrong(format!("is declared twice, first in {first}")));
-                continue;
+            // A directory of files may be empty; a file that is named is meant.
+            if found.is_empty() && !pattern.contains(['*', '?', '[']) {
+                self.wrong(place, INCLUDE, (format!("{pattern:?} is no file"), None));
             }
-            self.declared.insert(name.clone(), here);
-            self.programs.insert(name, keys);
+            for path in found {
+                if path.canonicalize().is_ok_and(|path| self.seen.insert(path)) {
+                    self.read(&path, from.defaults, from.depth + 1);
+                }
+            }
         }
     }
 
-    fn read_program(
+    fn add_blocks(
         &mut self,
-        source: &Source<'_>,
-        (section, path): (Section, &str),
+        section: Option<Section>,
+        blocks: &dyn TableLike,
+        file: usize,
+        from: From<'_>,
+    ) {
+        let word = section.map_or(TEMPLATE, Section::name);
+        for (name, item) in blocks.iter() {
+            let path = format!("{word}.{name}");
+            let header = (file, key_span(blocks, name, item));
+            let Some(table) = item.as_table_like() else {
+                let what = section.map_or("a template", Section::what);
+                let message = format!("{what} is a table of keys, [{word}.NAME]");
+                self.wrong(&header, path, (message, None));
+                continue;
+            };
+            let block = self.block((section, name, &path), table, header, from);
+            self.blocks.push(block);
+        }
+    }
+
+    fn block(
+        &mut self,
+        (section, name, path): (Option<Section>, &str, &str),
         table: &dyn TableLike,
-        header: &Range<usize>,
-    ) -> Map<String, Value> {
-        let known = section.keys();
-        let mut keys = Map::new();
-        let (mut found, mut slips) = (Vec::new(), Vec::new());
+        header: Place,
+        from: From<'_>,
+    ) -> Block {
+        let (file, known) = (header.0, known_keys(section));
+        let mut block = Block {
+            section,
+            name: name.to_owned(),
+            path: path.to_owned(),
+            header,
+            keys: Keys::new(),
+            extends: None,
+            slips: Vec::new(),
+            defaults: from.defaults,
+        };
         for (key, item) in table.iter() {
-            if known.iter().any(|k| k == key) {
-                keys.extend(value::json(item).map(|value| (key.to_owned(), value)));
+            let found = given((table, path), (key, item), (file, from.here));
+            if key == EXTENDS && path != DEFAULTS {
+                match found.as_ref().map(|found| (&found.value, &found.at)) {
+                    Some((Value::String(base), at)) => {
+                        block.extends = Some((base.clone(), at.clone()));
+                    }
+                    _ => {
+                        let at = (file, value_span(table, key, item));
+                        let message = "is the name of a program or a template";
+                        self.wrong(&at, format!("{path}.{EXTENDS}"), (message, None));
+                    }
+                }
                 continue;
             }
-            slips.extend(suggest::nearest(key, known.iter().map(String::as_str)));
-            let hint = suggest::hint(key, known.iter().map(String::as_str));
-            let diagnostic = Diagnostic::at(source, key_span(table, key, item), "unknown key");
-            found.push(diagnostic.key(format!("{path}.{key}")).hint(hint));
+            if known.contains(key) {
+                block.keys.extend(found.map(|found| (key.to_owned(), found)));
+                continue;
+            }
+            let words = || known.iter().map(String::as_str).chain([EXTENDS]);
+            block.slips.extend(suggest::nearest(key, words()).map(str::to_owned));
+            let place = (file, key_span(table, key, item));
+            let told = ("unknown key", suggest::hint(key, words()));
+            self.wrong(&place, format!("{path}.{key}"), told);
         }
-        for (key, inside) in ProgramSpec::strange_inside(&keys) {
-            let inner = table.get(&key).and_then(Item::as_table_like);
-            let item = inner.and_then(|inner| Some((inner, inner.get(&inside)?)));
-            let span =
-                item.map_or_else(|| header.clone(), |(inner, item)| key_span(inner, &inside, item));
-            let known = ProgramSpec::keys_inside(&key);
-            let hint = suggest::hint(&inside, known.iter().map(String::as_str))
-                .or_else(|| Some(format!("known are {}", known.join(", "))));
-            let diagnostic = Diagnostic::at(source, span, "unknown key");
-            found.push(diagnostic.key(format!("{path}.{key}.{inside}")).hint(hint));
-        }
-        let problems = section.problems(&keys);
-        // A key that is missing because it is misspelt is told once.
-        let told = |key: &str| !keys.contains_key(key) && slips.contains(&key);
-        for problem in problems.into_iter().filter(|problem| !told(&problem.key)) {
-            let span = problem_span(table, &problem).unwrap_or_else(|| header.clone());
-            let diagnostic = Diagnostic::at(source, span, problem.message)
-                .key(format!("{path}.{}", problem.key))
-                .hint(problem.hint);
-            found.push(diagnostic);
-        }
-        self.diagnostics.extend(found);
-        section.as_program(keys)
+        block
     }
 }
 
-/// Where the value stands that a problem is about; in a table, the one that its message begins with.
-fn problem_span(table: &dyn TableLike, problem: &Problem) -> Option<Range<usize>> {
-    let item = table.get(&problem.key)?;
-    let inside = problem.message.split_once(": ").and_then(|(inside, _)| {
-        let inner = item.as_table_like()?;
-        Some(value_span(inner, inside, inner.get(inside)?))
-    });
-    Some(inside.unwrap_or_else(|| value_span(table, &problem.key, item)))
+/// The keys that a section may have; a template those of all.
+fn known_keys(section: Option<Section>) -> BTreeSet<String> {
+    match section {
+        Some(section) => section.keys().into_iter().collect(),
+        None => Section::ALL.into_iter().flat_map(Section::keys).collect(),
+    }
 }
 
 fn syntax_error(source: &Source<'_>, e: &toml_edit::TomlError) -> Diagnostic {
     let span = e.span().unwrap_or(0..0);
     let place = source.place(span.clone());
-    let line = source.text.lines().nth(place.line - 1).unwrap_or_default().trim_start();
     if let Some((section, name, first)) = twice(source.text, place.line) {
         let message = format!("is declared twice, first in {}:{first}", source.name);
         return Diagnostic::at(source, span, message).key(format!("{}.{name}", section.name()));
     }
-    // What a person writes who comes from Supervisor.
-    let hint = Section::ALL
-        .into_iter()
-        .map(Section::name)
-        .find(|section| line.starts_with(&format!("[{section}:")))
-        .map(|section| format!("in TOML a section is written [{section}.NAME]"));
-    Diagnostic::at(source, span, format!("not valid TOML: {}", e.message().trim())).hint(hint)
+    Diagnostic::at(source, span, format!("not valid TOML: {}", e.message().trim()))
 }
 
 /// The program whose section begins in this line, and the line where an earlier one of it begins.
@@ -258,19 +374,6 @@ fn program_of(line: &str) -> Option<(Section, &str)> {
 }
 
 fn section_hint(section: &str) -> Option<String> {
-    suggest::hint(section, Section::ALL.map(Section::name))
-        .or_else(|| Some("declare programs as [program.NAME]".to_owned()))
-}
-
-/// Where a key stands.
-pub(super) fn key_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
-    table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span()).unwrap_or(0..0)
-}
-
-/// Where the value of a key stands; the key, where the value is a section of its own.
-pub(super) fn value_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
-    match item {
-        Item::Value(value) => value.span().unwrap_or_else(|| key_span(table, key, item)),
-        _ => key_span(table, key, item),
-    }
+    let known = Section::ALL.map(Section::name).into_iter().chain([DEFAULTS, TEMPLATE]);
+    suggest::hint(section, known).or_else(|| Some("declare programs as [program.NAME]".to_owned()))
 }

@@ -21,7 +21,7 @@ use toml_edit::Document;
 pub(crate) use level::LogLevel;
 
 use super::diagnostic::{Diagnostic, Source};
-use super::read::{key_span, value_span};
+use super::keys::{key_span, value_span};
 use super::{suggest, value};
 use crate::config::Surroundings;
 

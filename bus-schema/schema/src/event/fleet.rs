@@ -134,7 +134,7 @@ impl CommandFact {
         match Target::parse(name) {
             Ok(Target::Program(program)) => Some(program),
             Ok(Target::Instance(instance)) => Some(instance.program),
-            Ok(Target::All | Target::Id(_)) | Err(_) => None,
+            Ok(Target::All | Target::Id(_) | Target::Copies(_)) | Err(_) => None,
         }
     }
 }

@@ -11,9 +11,12 @@ const HEAD: &str = "\
 
 Made from the types by `./run schemas`; the JSON Schema is part of [schemas/program.json](schemas/program.json).
 
+Editors check files by [schemas/file.json](schemas/file.json), such as with a first line `#:schema PATH-OR-URL` (Taplo, Even Better TOML).
+
 A declaration is a table `[program.NAME]` of a TOML file, or the options of `dsbus create NAME`, which have the same names.
 Durations are seconds, or text such as `\"5s\"` and `\"1m 30s\"`; sizes are bytes, or text such as `\"50MB\"`. Lists may be text with commas.
-`%(program_name)s`, `%(group_name)s`, `%(process_num)02d`, `%(numprocs)d`, `%(host_node_name)s`, `%(worker)s` and `%(ENV_X)s` (the variable `X`) are replaced in commands, paths, addresses and the values of `environment`; a literal `%(` is written `%%(`.
+`%(program_name)s`, `%(group_name)s`, `%(process_num)02d`, `%(numprocs)d`, `%(host_node_name)s`, `%(worker)s` and `%(ENV_X)s` (the variable `X`) are replaced in commands, paths, addresses and the values of `environment`; a literal `%(` is written `%%(`. In a file `%(here)s` is the directory of the file.
+A file may `include = [\"conf.d/*.toml\"]`, have `[defaults]` for the programs of it and of those that it includes, and `[template.NAME]` sections of which nothing runs. `extends = \"NAME\"` gives a program the keys of a template or of another program. Its own keys win over those, and those over the defaults; of two tables it has the keys of both.
 
 Names and defaults are Supervisor's where Supervisor has the key.
 

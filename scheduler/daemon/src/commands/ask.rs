@@ -104,6 +104,16 @@ impl Commander {
         let mut meant = BTreeSet::new();
         for name in ask.names.iter().filter(|_| !ask.names.contains(&Target::All)) {
             let text = name.to_string();
+            if let Target::Copies(copies) = name
+                && copies.all()
+            {
+                let names = rows.iter().map(|row| row.name.as_str());
+                let fitting: Vec<_> = names.filter(|name| copies.fits(name)).collect();
+                if !fitting.is_empty() {
+                    meant.extend(fitting.into_iter().map(str::to_owned));
+                    continue;
+                }
+            }
             if !rows.iter().any(|row| row.name.as_str() == text) {
                 let hint = did_you_mean(&text, rows.iter().map(|row| row.name.as_str()));
                 let text = format!("no group is named {text:?}{hint}");

@@ -3,7 +3,7 @@
 use dsbus_client::Refusal;
 use dsbus_planner::View;
 use dsbus_schema::command::code;
-use dsbus_schema::ids::{InstanceId, ProgramName, Target};
+use dsbus_schema::ids::{Copies, InstanceId, ProgramName, Target};
 use dsbus_schema::program::Program;
 
 use super::Commander;
@@ -54,7 +54,20 @@ impl Commander {
                     };
                     meant.push(Meant::whole(self.known(&found.program.name).await?));
                 }
+                Target::Copies(copies) => {
+                    let found = self.copies(copies);
+                    if found.is_empty() {
+                        let text = format!("nothing is named {:?}", copies.to_string());
+                        return Err(Refusal::new(code::NOT_FOUND, text));
+                    }
+                    meant.extend(found);
+                }
                 Target::Instance(InstanceId { program, index }) => {
+                    let called = self.called(name);
+                    if let [_, ..] = called.as_slice() {
+                        meant.extend(called);
+                        continue;
+                    }
                     let program = self.known(program).await?;
                     let placed = InstanceId::new(program.name.clone(), *index);
                     let known = {
@@ -75,6 +88,50 @@ impl Commander {
             }
         }
         Ok(sorted(meant))
+    }
+
+    /// A name whose copy is a number may be one of a group, or be what a program calls its copy, where
+    /// that is no index of it: `ports:8001`.
+    fn called(&self, name: &Target) -> Vec<Meant> {
+        let Target::Instance(instance) = name else { return Vec::new() };
+        {
+            let view = &self.shared.lock().view;
+            let own = view.program(&instance.program);
+            let declared = |program: &Program| view.is_declared(program, instance.index);
+            if own.is_some_and(declared) || view.placed(instance).is_some() {
+                return Vec::new();
+            }
+        }
+        Copies::parse(&name.to_string()).map(|copies| self.copies(&copies)).unwrap_or_default()
+    }
+
+    /// What a pattern means, or the name that a program gives a copy.
+    fn copies(&self, copies: &Copies) -> Vec<Meant> {
+        let core = self.shared.lock();
+        let view = &core.view;
+        let fits = |program: &&Program| {
+            let group = program.spec.group.as_ref();
+            let names = [Some(&program.name), group].into_iter().flatten();
+            !program.removing && names.map(ProgramName::as_str).any(|name| copies.fits(name))
+        };
+        let mut found = Vec::new();
+        for program in view.programs().filter(fits) {
+            let meant = |index| Meant { program: program.clone(), index, named: copies.is_name() };
+            if copies.all() {
+                found.push(meant(None));
+                continue;
+            }
+            for index in view.declared(program) {
+                let name = InstanceId::new(program.name.clone(), index);
+                let worker = view.placed(&name).map(|placed| &placed.worker);
+                let process = worker.and_then(|worker| program.spec.copy_name(&name, worker));
+                let process = process.unwrap_or_else(|| program.name.to_string());
+                if copies.fits_copy(index, &process) {
+                    found.push(meant(Some(index)));
+                }
+            }
+        }
+        found
     }
 
     async fn program_or_group(&self, name: &ProgramName) -> Result<Vec<Meant>, Refusal> {

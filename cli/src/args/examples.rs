@@ -1,0 +1,88 @@
+//! Examples below the help of each verb.
+
+/// Verbs, and what one does with them.
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "apply",
+        "dsbus apply web.toml\ndsbus apply --dry-run conf.d/web.toml conf.d/db.toml\ndsbus apply /etc/supervisor/supervisord.conf",
+    ),
+    ("import", "dsbus import /etc/supervisor/supervisord.conf > programs.toml"),
+    (
+        "create",
+        "dsbus create hello -- sleep 1000\ndsbus create web --numprocs 3 --environment MODE=live -- /usr/bin/web --port 8080",
+    ),
+    ("start", "dsbus start web\ndsbus start web:0 api --no-wait\ndsbus start all"),
+    ("stop", "dsbus stop web\ndsbus stop web:0 web:1 --timeout 2m"),
+    ("restart", "dsbus restart web\ndsbus restart --rolling web"),
+    ("reload", "dsbus reload web"),
+    ("remove", "dsbus remove web"),
+    ("enable", "dsbus enable web"),
+    ("disable", "dsbus disable web"),
+    ("scale", "dsbus scale web=5\ndsbus scale web=5 worker=20"),
+    ("rollout", "dsbus rollout status\ndsbus rollout pause web\ndsbus rollout undo web"),
+    ("history", "dsbus history web"),
+    ("status", "dsbus status\ndsbus status web:0 api -o json"),
+    ("explain", "dsbus explain web:0"),
+    ("groups", "dsbus groups\ndsbus groups shop -o json"),
+    ("workers", "dsbus workers\ndsbus workers w1"),
+    ("drain", "dsbus drain w1"),
+    ("undrain", "dsbus undrain w1"),
+    ("cordon", "dsbus cordon w1 w2"),
+    ("uncordon", "dsbus uncordon w1"),
+    ("forget", "dsbus forget w9"),
+    ("rebalance", "dsbus rebalance --dry-run\ndsbus rebalance"),
+    ("logs", "dsbus logs web:0\ndsbus logs -f -n 100 web api\ndsbus logs --stderr web:0"),
+    ("clear", "dsbus clear web:0"),
+    (
+        "events",
+        "dsbus events web --since 2h\ndsbus events -f --type FATAL,worker.LOST\ndsbus events --worker w1 -o json",
+    ),
+    ("emit", "dsbus emit DEPLOYED v1.2.3"),
+    ("listen", "dsbus listen -e PROCESS_STATE_EXITED -- crashmail -a -m ops@example.com"),
+    ("alert", "dsbus alert alert.toml\ndsbus alert letters"),
+    (
+        "dev",
+        "dsbus dev examples/hello.toml\ndsbus dev --workers 5 --data /tmp/fleet web.toml\ndsbus dev kill w1",
+    ),
+    ("scheduler", "dsbus --nats nats://n1,nats://n2,nats://n3 scheduler --id s1"),
+    ("worker", "dsbus --nats nats://n1,nats://n2,nats://n3 worker --name db1 --label disk=ssd"),
+    ("completion", "dsbus completion bash"),
+    ("man", "dsbus man | man -l -\ndsbus man /usr/local/share/man/man1"),
+];
+
+/// Adds the examples of a verb to its help.
+pub(super) fn add(verb: clap::Command) -> clap::Command {
+    let Some((_, lines)) = EXAMPLES.iter().find(|(name, _)| *name == verb.get_name()) else {
+        return verb;
+    };
+    let mut text = String::from("Examples:");
+    for line in lines.lines() {
+        text.extend(["\n  ", line]);
+    }
+    if let Some(more) = verb.get_after_help() {
+        text.extend(["\n\n", &more.to_string()]);
+    }
+    verb.after_help(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_has_examples_that_are_commands() {
+        for verb in super::super::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let named = |(name, _): &&(&str, &str)| *name == verb.get_name();
+            let (_, lines) = EXAMPLES.iter().find(named).unwrap_or_else(|| panic!("{verb}"));
+            for line in lines.lines() {
+                let words = line.split(['|', '>']).next().unwrap().split_whitespace();
+                let parsed = super::super::parse(words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            }
+        }
+        let known = super::super::command();
+        for (name, _) in EXAMPLES {
+            assert!(known.get_subcommands().any(|verb| verb.get_name() == *name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Names that live, for a shell that completes. Whoever presses a key must not wait: a bus that
+//! does not answer at once has none.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use clap::builder::Str;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use dsbus_schema::command::{Ask, GroupRow, Verb};
+use dsbus_schema::status::WorkerRow;
+
+use super::Globals;
+use crate::config::{Config, Surroundings};
+use crate::connection::{self, Connection};
+use crate::exit_code::Code;
+
+/// How long one asks.
+const ASK_MAX: Duration = Duration::from_millis(700);
+/// Most names that are offered.
+const OFFERED_MAX: usize = 1_000;
+
+/// As [`command`](super::command), for a shell that completes: the values of NAME and WORKER are asked for.
+pub(crate) fn completed() -> clap::Command {
+    super::command().mut_subcommands(|verb| {
+        verb.mut_args(|arg| {
+            let word = arg.get_value_names().unwrap_or_default().to_vec();
+            match word.first().map(Str::as_str) {
+                Some("NAME") if arg.is_positional() => arg.add(ArgValueCompleter::new(names)),
+                Some("WORKER") => arg.add(ArgValueCompleter::new(workers)),
+                _ => arg,
+            }
+        })
+    })
+}
+
+/// Programs, groups and instances.
+fn names(current: &OsStr) -> Vec<CompletionCandidate> {
+    let found = ask(async |connection| {
+        let every = Ask::default();
+        let groups = connection.command::<_, Vec<GroupRow>>(Verb::Groups, &every);
+        let (rows, groups) = futures::join!(connection.status(&[]), groups);
+        Some((rows.ok()?, groups.unwrap_or_default()))
+    });
+    let (rows, groups) = found.unwrap_or_default();
+    let mut names = BTreeSet::from(["all".to_owned()]);
+    names.extend(groups.iter().map(|group| group.name.to_string()));
+    for row in rows {
+        names.extend([row.program.to_string(), row.name.to_string()]);
+    }
+    offered(names, current)
+}
+
+/// Workers.
+fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
+    let rows = ask(async |connection| {
+        connection.command::<_, Vec<WorkerRow>>(Verb::Workers, &Ask::default()).await.ok()
+    });
+    offered(rows.unwrap_or_default().into_iter().map(|row| row.name.to_string()), current)
+}
+
+fn offered(names: impl IntoIterator<Item = String>, current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    let fits = |name: &String| name.starts_with(&*current);
+    names.into_iter().filter(fits).take(OFFERED_MAX).map(CompletionCandidate::new).collect()
+}
+
+fn ask<T>(question: impl AsyncFnOnce(Connection) -> Option<T>) -> Option<T> {
+    let config = Config::resolve(&Globals::default(), Surroundings::here()).ok()?;
+    let mut answer = None;
+    let asked = connection::run(async {
+        let asked = async {
+            let connection = Connection::open(&config).await.ok()?;
+            question(connection).await
+        };
+        answer = tokio::time::timeout(ASK_MAX, asked).await.ok().flatten();
+        Ok(Code::Done)
+    });
+    asked.ok().and(answer)
+}

@@ -1,0 +1,83 @@
+//! What shells, manuals and people's own verbs see of `dsbus`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::fleet::{Fleet, said};
+
+/// Names of `bash`'s answer to a line that is being typed.
+fn completed(fleet: &Fleet, words: &[&str]) -> Vec<String> {
+    let dsbus = fleet.command();
+    let program = std::path::Path::new(dsbus.get_program());
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let script = format!(
+        "source <(dsbus completion bash)\nCOMP_WORDS=(dsbus {})\nCOMP_CWORD={}\n\
+         _clap_complete_dsbus dsbus '{}' ''\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+        quoted.join(" "),
+        words.len(),
+        words.last().unwrap()
+    );
+    let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", &script]).env("NATS_URL", fleet.nats.url()).env("PATH", path);
+    let out = bash.output().unwrap();
+    assert!(out.status.success(), "{}", said(&out));
+    let names = String::from_utf8(out.stdout).unwrap();
+    names.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_completes_verbs_options_and_names_that_live() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply(
+        "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\nstartsecs = 0\ngroup = \"shop\"\n\
+         [program.api]\ncommand = \"sleep 1000\"\nstartsecs = 0\n",
+    );
+    assert_eq!(completed(&fleet, &["sta"]), ["start", "status"]);
+    assert_eq!(completed(&fleet, &["stop", "--no"]), ["--no-wait"]);
+    assert_eq!(completed(&fleet, &["stop", "we"]), ["web", "web:0", "web:1"]);
+    assert_eq!(completed(&fleet, &["logs", "web:"]), ["web:0", "web:1"]);
+    assert_eq!(completed(&fleet, &["status", "s"]), ["shop"]);
+    assert_eq!(completed(&fleet, &["drain", "w"]), ["w1"]);
+    for shell in ["zsh", "fish"] {
+        let script = fleet.ok(&["completion", shell]);
+        assert!(script.contains("DSBUS_COMPLETE"), "{script}");
+    }
+}
+
+#[test]
+fn a_fleet_that_does_not_answer_has_no_names() {
+    let fleet = Fleet::bare();
+    assert_eq!(completed(&fleet, &["stop", "a"]), ["all"]);
+    assert_eq!(completed(&fleet, &["drain", "w"]), Vec::<String>::new());
+}
+
+#[test]
+fn a_program_of_ones_own_is_a_verb() {
+    let fleet = Fleet::bare();
+    let path = fleet.file("dsbus-hello", "#!/bin/sh\necho \"$NATS_URL $DSBUS_FLEET $*\"\nexit 7\n");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = fleet.command();
+    command.args(["--fleet", "f", "hello", "a b", "--flag"]);
+    let path = format!("{}:/usr/bin:/bin", fleet.path().display());
+    let out = command.env("PATH", path).output().unwrap();
+    assert_eq!(out.status.code(), Some(7), "{}", said(&out));
+    let heard = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(heard.trim(), format!("{} f a b --flag", fleet.nats.url()));
+    let told = fleet.fails(2, &["statsu"]);
+    assert!(told.contains("no verb \"statsu\"") && told.contains("\"status\"?"), "{told}");
+}
+
+#[test]
+fn every_verb_has_a_manual_page() {
+    let fleet = Fleet::bare();
+    let page = fleet.ok(&["man"]);
+    assert!(page.contains(".TH dsbus 1"), "{page}");
+    let pages = fleet.path().join("man");
+    fleet.ok(&["man", pages.to_str().unwrap()]);
+    for verb in ["apply", "events", "rollout-undo", "worker"] {
+        let page = std::fs::read_to_string(pages.join(format!("dsbus-{verb}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{page}");
+    }
+    assert!(!pages.join("dsbus-gzip.1").exists(), "what people do not type has no page");
+}
