@@ -27,7 +27,9 @@ impl Reader {
     pub(super) async fn open(&mut self) -> Result<Option<(String, Subscriber)>, Error> {
         self.options.check()?;
         let stream = self.bus.stream_info(&self.stream, API_MAX).await?;
-        self.compare(&stream)?;
+        if !self.compare(&stream) {
+            return Ok(None);
+        }
         let info = match self.info().await {
             Err(Error::Api { code: NO_CONSUMER, .. }) => match self.make_anew(&stream).await? {
                 Some(info) => info,
@@ -45,8 +47,8 @@ impl Reader {
         subscriber.map(|subscriber| Some((inbox, subscriber))).map_err(|_| Error::Disconnected)
     }
 
-    /// Sees whether the stream is the one that the book is about.
-    fn compare(&mut self, stream: &StreamInfo) -> Result<(), Error> {
+    /// Sees whether the stream is the one that the book is about. Whether that is known.
+    fn compare(&mut self, stream: &StreamInfo) -> bool {
         let same = self.created.as_ref().is_none_or(|created| *created == stream.created);
         let behind = stream.state.last_seq < self.shared.lock().last();
         self.behind = behind.then(|| self.behind.unwrap_or_else(Instant::now));
@@ -54,7 +56,8 @@ impl Reader {
         match judge(same, behind, stream.replicas()) {
             Kinship::Same => {}
             Kinship::Stale => {
-                return Err(Error::malformed(&self.stream, "it ends before what was read"));
+                self.complain(Error::malformed(&self.stream, "it ends before what was read"));
+                return false;
             }
             Kinship::Other => {
                 tracing::warn!(stream = self.stream, same, "the stream is not the one it was");
@@ -69,7 +72,7 @@ impl Reader {
             }
         }
         self.created = Some(stream.created.clone());
-        Ok(())
+        true
     }
 
     pub(super) async fn info(&self) -> Result<Value, Error> {

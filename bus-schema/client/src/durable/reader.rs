@@ -358,7 +358,7 @@ impl Reader {
         drop(tokio::time::timeout(CLOSE_MAX, leaving).await);
     }
 
-    fn complain(&mut self, error: Error) {
+    pub(super) fn complain(&mut self, error: Error) {
         if self.complaint.as_ref() != Some(&error) {
             tracing::warn!(consumer = self.options.name, "cannot read events: {error}");
             self.complaint = Some(error);
