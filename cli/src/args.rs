@@ -5,6 +5,7 @@ mod daemons;
 mod events;
 mod examples;
 mod fleet;
+mod format;
 mod keys;
 mod listen;
 mod live;
@@ -14,7 +15,7 @@ mod tools;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
@@ -24,8 +25,9 @@ pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
     About, Drain, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus, RolloutStep,
-    Scale, WorkerAct,
+    Scale, WaitFor, WaitUntil, WorkerAct,
 };
+pub(crate) use format::{Data, Format, Width};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::completed;
 pub(crate) use tools::{Completion, Import, Man, Shell};
@@ -100,6 +102,10 @@ pub(crate) enum Verb {
     History(About),
     /// Show what runs, and where; exits 3 when something that should run does not
     Status(Status),
+    /// Print the process ids of instances; exits 3 when one has none
+    Pid(About),
+    /// Wait until instances run, have stopped, or are gone
+    Wait(WaitUntil),
     /// Show why instances are where they are, or wait
     Explain(About),
     /// Show the groups, and which have failed
@@ -156,16 +162,6 @@ pub(crate) enum Verb {
     Other(Vec<OsString>),
 }
 
-/// How an answer is printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs.
-    Json,
-}
-
 /// Whether and how long to wait.
 #[derive(Debug, Clone, Group)]
 pub(crate) struct Wait {
@@ -188,7 +184,7 @@ pub(crate) struct Apply {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -216,7 +212,7 @@ pub(crate) struct Act {
     pub(crate) names: Vec<Target>,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -227,7 +223,7 @@ pub(crate) struct Status {
     /// Programs or instances; everything without one
     #[arg(value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -238,7 +234,7 @@ pub(crate) struct Workers {
     /// Everything about these workers; a line for each of all without one
     #[arg(value_name = "WORKER")]
     pub(crate) names: Vec<WorkerName>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }

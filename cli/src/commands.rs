@@ -22,6 +22,7 @@ mod listen;
 mod logs;
 mod man;
 mod other;
+mod pid;
 mod rebalance;
 mod reload;
 mod remove;
@@ -34,6 +35,7 @@ mod status;
 mod steer;
 mod stop;
 mod tied;
+mod wait;
 mod worker;
 mod workers;
 
@@ -67,6 +69,8 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Scale(args) => connection::run(scale::run(config, &args)),
         Verb::Rollout(args) => connection::run(rollout::run(config, &args)),
         Verb::History(args) => connection::run(history::run(config, &args)),
+        Verb::Pid(args) => connection::run(pid::run(config, &args)),
+        Verb::Wait(args) => connection::run(wait::run(config, &args)),
         Verb::Explain(args) => connection::run(explain::run(config, &args)),
         Verb::Groups(args) => connection::run(groups::run(config, &args)),
         Verb::Drain(args) => connection::run(drain::run(config, &args)),

@@ -66,6 +66,8 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Rollout(_)
         | Verb::History(_)
         | Verb::Status(_)
+        | Verb::Pid(_)
+        | Verb::Wait(_)
         | Verb::Explain(_)
         | Verb::Groups(_)
         | Verb::Workers(_)

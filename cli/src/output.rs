@@ -10,7 +10,9 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::args::{Data, Width};
 use crate::failure::Failure;
 use crate::file::Diagnostic;
 use crate::table::{self, Column, Text};
@@ -121,20 +123,41 @@ pub(crate) fn reader_gone() -> bool {
     told && asked[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR))
 }
 
-/// One JSON document, on several lines.
+/// One document for programs.
 ///
 /// # Errors
 /// When nobody reads it.
-pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    line(serde_json::to_string_pretty(value)?)
+pub(crate) fn data(how: Data, value: &impl Serialize) -> io::Result<()> {
+    match how {
+        Data::Json => line(serde_json::to_string_pretty(value)?),
+        Data::Yaml => {
+            let text = serde_norway::to_string(value).map_err(io::Error::other)?;
+            line(text.trim_end())
+        }
+        Data::Name => names(&serde_json::to_value(value)?).iter().try_for_each(line),
+    }
 }
 
-/// A table, fitted to the terminal.
+/// The names in a document: those of its rows.
+fn names(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(rows) => rows.iter().flat_map(names).collect(),
+        Value::String(name) => vec![name.clone()],
+        Value::Object(row) => {
+            let name = ["name", "program", "worker", "id"].iter().find_map(|key| row.get(*key));
+            name.map_or_else(|| row.values().flat_map(names).collect(), names)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A table, fitted to the terminal unless it is wanted whole.
 ///
 /// # Errors
 /// When nobody reads it.
-pub(crate) fn table(columns: &[Column], rows: &[Vec<Text>]) -> io::Result<()> {
-    let width = comfy_table::Table::new().width();
+pub(crate) fn table(wide: Width, columns: &[Column], rows: &[Vec<Text>]) -> io::Result<()> {
+    let fitted = wide == Width::Fitted;
+    let width = comfy_table::Table::new().width().filter(|_| fitted);
     for text in table::render(columns, rows, width) {
         line(text)?;
     }

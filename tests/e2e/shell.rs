@@ -81,3 +81,20 @@ fn every_verb_has_a_manual_page() {
     }
     assert!(!pages.join("dsbus-gzip.1").exists(), "what people do not type has no page");
 }
+
+#[test]
+fn answers_are_tables_json_yaml_or_names() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\nstartsecs = 0\n");
+    assert_eq!(fleet.ok(&["status", "-o", "name"]), "web:0\nweb:1\n");
+    assert_eq!(fleet.ok(&["workers", "-o", "name"]), "w1\n");
+    let yaml = fleet.ok(&["status", "web:1", "-o", "yaml"]);
+    assert!(yaml.starts_with("- name: web:1\n") && yaml.contains("\n  state: RUNNING\n"), "{yaml}");
+    let yaml = fleet.ok(&["explain", "web:0", "-o", "yaml"]);
+    assert!(yaml.contains("worker: w1"), "{yaml}");
+    let wide = fleet.ok(&["status", "-o", "wide"]);
+    assert!(wide.contains("EPOCH") && wide.contains("RESTARTS"), "{wide}");
+    assert_eq!(fleet.ok(&["stop", "web", "-o", "name"]), "web:0\nweb:1\n");
+    let told = fleet.fails(2, &["status", "-o", "xml"]);
+    assert!(told.contains("[possible values: table, wide, json, yaml, name]"), "{told}");
+}

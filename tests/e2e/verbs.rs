@@ -216,3 +216,34 @@ fn copies_are_named_by_patterns_groups_and_what_programs_call_them() {
     assert!(told.contains("nothing is named \"web:web_09\""), "{told}");
     assert!(fleet.fails(2, &["stop", "we.b*"]).contains("wildcards"));
 }
+
+#[test]
+fn one_waits_for_what_others_do_and_asks_for_pids() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply(
+        "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\nstartsecs = 0\n\
+         [program.bad]\ncommand = \"false\"\nautostart = false\nstartretries = 0\nmax_fail_count = 1\n",
+    );
+    let pids = fleet.ok(&["pid", "web"]);
+    let rows = [number(&fleet.row("web:0")["pid"]), number(&fleet.row("web:1")["pid"])];
+    assert_eq!(pids, format!("{}\n{}\n", rows[0], rows[1]));
+    assert_eq!(fleet.ok(&["wait", "web"]).lines().count(), 2);
+    let mut waiting = fleet.command();
+    waiting.args(["wait", "web:1", "--for", "stopped"]).stdout(Stdio::piped());
+    let waiting = waiting.spawn().unwrap();
+    fleet.ok(&["stop", "web:1"]);
+    let out = waiting.wait_with_output().unwrap();
+    let told = String::from_utf8(out.stdout).unwrap();
+    assert!(out.status.success() && told.starts_with("web:1: STOPPED"), "{told}");
+    let out = fleet.run(&["pid", "web"]);
+    assert_eq!(String::from_utf8(out.stdout).unwrap(), format!("{}\n0\n", rows[0]));
+    assert_eq!(out.status.code(), Some(3));
+    fleet.ok(&["start", "bad", "--no-wait"]);
+    let told = fleet.fails(1, &["wait", "bad"]);
+    assert!(told.contains("bad:0: FATAL"), "{told}");
+    assert!(fleet.fails(5, &["wait", "web:1", "--timeout", "1s"]).contains("timed out"));
+    fleet.ok(&["remove", "web", "--no-wait"]);
+    fleet.ok(&["wait", "web", "--for", "gone"]);
+    assert_eq!(fleet.ok(&["wait", "web", "--for", "gone"]), "", "it is gone already");
+    assert!(fleet.fails(1, &["wait", "web"]).contains("no program is named \"web\""));
+}

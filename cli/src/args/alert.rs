@@ -116,7 +116,7 @@ pub(crate) struct AlertLetters {
     /// Name of the set of rules
     #[arg(long, value_name = "NAME", default_value = "alert", value_parser = name)]
     pub(crate) name: AlertName,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }

@@ -23,6 +23,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("history", "dsbus history web"),
     ("status", "dsbus status\ndsbus status web:0 api -o json"),
     ("explain", "dsbus explain web:0"),
+    ("pid", "dsbus pid web:0"),
+    ("wait", "dsbus wait web\ndsbus wait web:0 --for stopped --timeout 5m"),
     ("groups", "dsbus groups\ndsbus groups shop -o json"),
     ("workers", "dsbus workers\ndsbus workers w1"),
     ("drain", "dsbus drain w1"),

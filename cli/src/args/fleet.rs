@@ -1,6 +1,6 @@
 //! Command lines of verbs about declarations over time, and about where things run.
 
-use clap::{Args as Group, Subcommand};
+use clap::{Args as Group, Subcommand, ValueEnum};
 use dsbus_schema::ids::{ProgramName, Target, WorkerName};
 use dsbus_schema::lenient::Span;
 
@@ -24,7 +24,7 @@ pub(crate) struct Scale {
     pub(crate) programs: Vec<(ProgramName, u32)>,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -63,7 +63,7 @@ pub(crate) struct RolloutStatus {
     /// How long to watch
     #[arg(long, value_name = "DURATION", default_value = "1h", requires = "watch")]
     pub(crate) timeout: Span,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -74,7 +74,7 @@ pub(crate) struct RolloutNames {
     /// Programs; all is every program that is being rolled out
     #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -106,7 +106,7 @@ pub(crate) struct About {
     /// Programs, groups or instances
     #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -117,7 +117,7 @@ pub(crate) struct Groups {
     /// Groups; all of them without one
     #[arg(value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -128,7 +128,7 @@ pub(crate) struct WorkerAct {
     /// Workers
     #[arg(required = true, value_name = "WORKER")]
     pub(crate) names: Vec<WorkerName>,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -154,7 +154,7 @@ pub(crate) struct Rebalance {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// Print a table, or JSON
+    /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -188,4 +188,32 @@ mod tests {
             assert!(said.contains(why), "{text}: {said}");
         }
     }
+}
+
+/// `dsbus wait`.
+#[derive(Debug, Group)]
+pub(crate) struct WaitUntil {
+    /// Programs, groups or instances; all is every program
+    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
+    /// Until what
+    #[arg(long = "for", value_enum, value_name = "WHAT", default_value = "running")]
+    pub(crate) until: WaitFor,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) timeout: Span,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitFor {
+    /// They run, or have ended as expected
+    Running,
+    /// None has a child
+    Stopped,
+    /// They are removed
+    Gone,
 }

@@ -7,7 +7,7 @@ use dsbus_schema::goal::Wanted;
 use dsbus_schema::status::InstanceRow;
 use serde_json::{Value, json};
 
-use crate::args::{self, Format};
+use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -49,13 +49,14 @@ pub(super) async fn run(
     let rolling = manner.rolling;
     let request = Act { envelope: envelope(), names: args.names.clone(), rolling };
     let acted: Acted = connection.command(manner.verb, &request).await?;
-    let table = args.output == Format::Table;
+    let data = args.output.data();
+    let table = data.is_none();
     if acted.instances.is_empty() && table {
         output::note(format_args!("nothing to {verb}"));
     }
     if args.wait.no_wait {
-        if !table {
-            output::json(&acted.instances)?;
+        if let Some(data) = data {
+            output::data(data, &acted.instances)?;
             return Ok(Code::Done);
         }
         for instance in &acted.instances {
@@ -73,9 +74,9 @@ pub(super) async fn run(
         if table { tell(outcome, || done(outcome)) } else { Ok(()) }
     });
     let outcomes = outcomes.await?;
-    if !table {
+    if let Some(data) = data {
         let all: Vec<Value> = outcomes.iter().map(|o| as_json(o, || done(o))).collect();
-        output::json(&all)?;
+        output::data(data, &all)?;
     }
     Ok(code(&outcomes))
 }

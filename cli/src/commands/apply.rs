@@ -63,7 +63,7 @@ pub(super) async fn apply(
 ) -> Result<Code, Failure> {
     let request = Apply { envelope: act::envelope(), programs, dry_run: false };
     let applied: Applied = connection.command(Verb::Apply, &request).await?;
-    finish(connection, &applied, wait, format).await
+    finish(connection, &applied, &[], wait, format).await
 }
 
 /// Says what declaring the programs would do.
@@ -75,8 +75,8 @@ async fn dry_run(
     let request = Apply { envelope: act::envelope(), programs, dry_run: true };
     let applied: Applied = connection.command(Verb::Apply, &request).await?;
     warn(&applied);
-    if format == Format::Json {
-        output::json(&applied)?;
+    if let Format::Data(data) = format {
+        output::data(data, &applied)?;
         return Ok(Code::Done);
     }
     for program in &applied.programs {
@@ -93,18 +93,21 @@ async fn dry_run(
 }
 
 /// Tells what a scheduler did with declarations, and waits until it is so: instance by instance,
-/// or rollout by rollout.
+/// or rollout by rollout. `before` are instances that
+/// were there before.
 ///
 /// # Errors
 /// When nobody answers, or reads what is told.
 pub(super) async fn finish(
     connection: &Connection,
     applied: &Applied,
+    before: &[InstanceId],
     wait: &Wait,
     format: Format,
 ) -> Result<Code, Failure> {
     warn(applied);
-    let table = format == Format::Table;
+    let data = format.data();
+    let table = data.is_none();
     if table {
         for program in &applied.programs {
             output::line(summary(program, false))?;
@@ -118,7 +121,7 @@ pub(super) async fn finish(
             |program: &&AppliedProgram| rolling.iter().any(|(name, _)| *name == program.name);
         let others = applied.programs.iter().filter(|program| !rolls(program));
         let mut waited: Vec<Want> = others.flat_map(wants).collect();
-        waited.extend(surplus(connection, applied, &rolling).await?);
+        waited.extend(surplus(connection, applied, &rolling, before).await?);
         let rollouts = rollout::wait(connection, &rolling, wait.timeout.0, !table);
         let instances = wait::wait(connection, &waited, wait.timeout.0, |outcome| {
             if table { act::tell(outcome, || done(outcome.row.as_ref())) } else { Ok(()) }
@@ -138,10 +141,10 @@ pub(super) async fn finish(
         });
         outcomes.extend(last.await?);
     }
-    if !table {
+    if let Some(data) = data {
         let programs: Vec<Value> =
             applied.programs.iter().map(|program| as_json(program, &ended, &outcomes)).collect();
-        output::json(&programs)?;
+        output::data(data, &programs)?;
     }
     let codes = [rollout::code(&ended), act::code(&outcomes)];
     Ok([Code::Failed, Code::TimedOut].into_iter().find(|c| codes.contains(c)).unwrap_or(Code::Done))
@@ -179,11 +182,14 @@ pub(super) fn wants(program: &AppliedProgram) -> impl Iterator<Item = Want> + '_
     })
 }
 
-/// What to wait for of instances beyond `numprocs`: mostly they are on their way out. Those of a rollout may be extra ones, and are its own business.
+/// What to wait for of instances beyond `numprocs`: mostly they are on their way out, and of those that
+/// were there `before` some may be gone already. Those of a rollout may be extra ones, and are its own
+/// business.
 async fn surplus(
     connection: &Connection,
     applied: &Applied,
     rolling: &[(ProgramName, u64)],
+    before: &[InstanceId],
 ) -> Result<Vec<Want>, Failure> {
     let rolls = |name: &ProgramName| rolling.iter().any(|(rolling, _)| rolling == name);
     let settled = applied.programs.iter().filter(|program| !rolls(&program.name));
@@ -197,7 +203,18 @@ async fn surplus(
         let goal = if row.wanted.run { Goal::Revision(program.revision) } else { Goal::Gone };
         (row.index >= program.numprocs).then_some(Want { name: row.name, goal })
     };
-    Ok(connection.status(&names).await?.into_iter().filter_map(want).collect())
+    let mut wants: Vec<Want> =
+        connection.status(&names).await?.into_iter().filter_map(want).collect();
+    let gone = before.iter().filter(|name| {
+        let beyond = |program: &&AppliedProgram| {
+            program.name == name.program && !rolls(&program.name) && name.index >= program.numprocs
+        };
+        applied.programs.iter().any(|program| beyond(&program))
+            && !wants.iter().any(|want| want.name == **name)
+    });
+    let gone: Vec<Want> = gone.map(|name| Want { name: name.clone(), goal: Goal::Gone }).collect();
+    wants.extend(gone);
+    Ok(wants)
 }
 
 /// What to say of an instance of a program that was declared; without a row it is one too many,

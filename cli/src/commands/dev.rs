@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::{apply, status, workers};
-use crate::args::{self, DevVerb, Format, Wait};
+use crate::args::{self, DevVerb, Format, Wait, Width};
 use crate::config::{Config, Origin};
 use crate::connection::{self, Connection};
 use crate::exit_code::Code;
@@ -129,7 +129,7 @@ async fn declare(connection: &Connection, programs: Programs) -> Result<Option<S
         let first = programs.keys().next().map(|program| format!("{program}:0"));
         let wait = Wait { no_wait: false, timeout: APPLY_MAX };
         // What failed has been told, and is best looked into while the fleet runs.
-        apply::apply(connection, programs, &wait, Format::Table).await?;
+        apply::apply(connection, programs, &wait, Format::default()).await?;
         return Ok(first);
     }
     let rows = connection.status(&[]).await?;
@@ -141,7 +141,7 @@ async fn declare(connection: &Connection, programs: Programs) -> Result<Option<S
     wait::wait(connection, &wants, APPLY_MAX.0, |_| Ok(())).await?;
     let rows = connection.status(&[]).await?;
     if !rows.is_empty() {
-        status::table(&rows)?;
+        status::table(&rows, Width::Fitted)?;
     }
     Ok(rows.first().map(|row| row.name.to_string()))
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::steer;
-use crate::args::{self, Format};
+use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -89,7 +89,8 @@ fn left(row: &InstanceRow) -> Option<String> {
 pub(super) async fn run(config: &Config, args: &args::Drain) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
     let acted = steer::send(&connection, Verb::Drain, &args.which).await?;
-    let table = args.which.output == Format::Table;
+    let data = args.which.output.data();
+    let table = data.is_none();
     if table {
         for WorkerActed { name, instances, .. } in &acted {
             let has = if *instances == 0 { "nothing".to_owned() } else { steer::count(*instances) };
@@ -97,8 +98,8 @@ pub(super) async fn run(config: &Config, args: &args::Drain) -> Result<Code, Fai
         }
     }
     if args.no_wait {
-        if !table {
-            output::json(&acted)?;
+        if let Some(data) = data {
+            output::data(data, &acted)?;
         }
         return Ok(Code::Done);
     }
@@ -141,16 +142,16 @@ pub(super) async fn run(config: &Config, args: &args::Drain) -> Result<Code, Fai
     if timed_out {
         ask_why(&connection, &left, &mut drain, false).await;
     }
-    if table {
-        end(&workers, &drain, &left)?;
-    } else {
+    if let Some(data) = data {
         let left: Vec<_> = left
             .iter()
             .map(|name| json!({ "name": name, "because": drain.why.get(name) }))
             .collect();
         let gone: Vec<_> =
             drain.gone.iter().map(|(name, end)| json!({ "name": name, "detail": end })).collect();
-        output::json(&json!({ "workers": acted, "gone": gone, "left": left }))?;
+        output::data(data, &json!({ "workers": acted, "gone": gone, "left": left }))?;
+    } else {
+        end(&workers, &drain, &left)?;
     }
     Ok(if timed_out { Code::TimedOut } else { Code::Done })
 }

@@ -41,8 +41,8 @@ pub(super) async fn run(config: &Config, args: &args::Emit) -> Result<Code, Fail
         }
     };
     match args.output {
-        Format::Json => output::json(&json!({ "id": id, "seq": seq }))?,
-        Format::Table => output::line(format_args!("{}: told, as sequence {seq}", args.name))?,
+        Format::Data(data) => output::data(data, &json!({ "id": id, "seq": seq }))?,
+        Format::Text(_) => output::line(format_args!("{}: told, as sequence {seq}", args.name))?,
     }
     Ok(Code::Done)
 }

@@ -18,8 +18,8 @@ pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> 
     let connection = Connection::open(config).await?;
     let request = Act { envelope: act::envelope(), names: args.names.clone(), rolling: false };
     let acted: Acted = connection.command(Verb::Enable, &request).await?;
-    if args.output == Format::Json {
-        output::json(&acted.instances)?;
+    if let Format::Data(data) = args.output {
+        output::data(data, &acted.instances)?;
         return Ok(Code::Done);
     }
     for instance in &acted.instances {

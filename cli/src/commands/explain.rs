@@ -2,7 +2,7 @@
 
 use dsbus_schema::command::{Explanation, Verb, WorkerVerdict};
 
-use crate::args::{About, Format};
+use crate::args::{About, Format, Width};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -25,20 +25,23 @@ pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> 
     let connection = Connection::open(config).await?;
     let last = |explanation: &Explanation| explanation.name.clone();
     let all = connection.all(Verb::Explain, &args.names, last).await?;
-    if args.output == Format::Json {
-        output::json(&all)?;
-        return Ok(Code::Done);
-    }
+    let wide = match args.output {
+        Format::Data(data) => {
+            output::data(data, &all)?;
+            return Ok(Code::Done);
+        }
+        Format::Text(wide) => wide,
+    };
     for (n, explanation) in all.iter().enumerate() {
         if n > 0 {
             output::line("")?;
         }
-        show(explanation)?;
+        show(explanation, wide)?;
     }
     Ok(Code::Done)
 }
 
-fn show(explanation: &Explanation) -> Result<(), Failure> {
+fn show(explanation: &Explanation, wide: Width) -> Result<(), Failure> {
     let Explanation { name, state, worker, because, workers } = explanation;
     let place = worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
     output::paragraph(&format!("{name} is {state}{place}: {because}"))?;
@@ -46,7 +49,7 @@ fn show(explanation: &Explanation) -> Result<(), Failure> {
         return Ok(());
     }
     let cells: Vec<Vec<Text>> = workers.iter().map(|verdict| cells(verdict, explanation)).collect();
-    Ok(output::table(&COLUMNS, &cells)?)
+    Ok(output::table(wide, &COLUMNS, &cells)?)
 }
 
 fn cells(verdict: &WorkerVerdict, explanation: &Explanation) -> Vec<Text> {

@@ -28,13 +28,13 @@ pub(super) async fn run(config: &Config, args: &args::Groups) -> Result<Code, Fa
     let last = |row: &GroupRow| InstanceId::new(row.name.clone(), 0);
     let rows = connection.all(Verb::Groups, &args.names, last).await?;
     match args.output {
-        Format::Json => output::json(&rows)?,
-        Format::Table if rows.is_empty() => {
+        Format::Data(data) => output::data(data, &rows)?,
+        Format::Text(_) if rows.is_empty() => {
             output::line("No groups. A program is put in one by its key group")?;
         }
-        Format::Table => {
+        Format::Text(wide) => {
             let cells: Vec<Vec<Text>> = rows.iter().map(cells).collect();
-            output::table(&COLUMNS, &cells)?;
+            output::table(wide, &COLUMNS, &cells)?;
         }
     }
     Ok(Code::Done)

@@ -29,12 +29,12 @@ pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> 
     let last = |row: &RevisionRow| InstanceId::new(row.program.clone(), 0);
     let rows = connection.all(Verb::History, &args.names, last).await?;
     match args.output {
-        Format::Json => output::json(&rows)?,
-        Format::Table => {
+        Format::Data(data) => output::data(data, &rows)?,
+        Format::Text(wide) => {
             let several = rows.first().is_some_and(|first| rows.iter().any(|r| r.id != first.id));
             let now = clock::now();
             let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, several, now)).collect();
-            output::table(&COLUMNS, &cells)?;
+            output::table(wide, &COLUMNS, &cells)?;
         }
     }
     Ok(Code::Done)

@@ -5,7 +5,7 @@ use dsbus_schema::status::InstanceRow;
 use serde_json::Value;
 
 use super::{act, steer};
-use crate::args::{self, Format};
+use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -21,13 +21,14 @@ pub(super) async fn run(config: &Config, args: &args::Rebalance) -> Result<Code,
     let connection = Connection::open(config).await?;
     let request = Rebalance { envelope: act::envelope(), dry_run: args.dry_run };
     let moves: Vec<PlannedMove> = connection.command(Verb::Rebalance, &request).await?;
-    let table = args.output == Format::Table;
+    let data = args.output.data();
+    let table = data.is_none();
     if moves.is_empty() && table {
         output::line("Nothing to move: the load is as even as it gets")?;
     }
     if args.dry_run || args.wait.no_wait || moves.is_empty() {
-        if !table {
-            output::json(&moves)?;
+        if let Some(data) = data {
+            output::data(data, &moves)?;
             return Ok(Code::Done);
         }
         for PlannedMove { name, from, to } in &moves {
@@ -51,9 +52,9 @@ pub(super) async fn run(config: &Config, args: &args::Rebalance) -> Result<Code,
         if table { act::tell(outcome, || done(outcome)) } else { Ok(()) }
     });
     let outcomes = outcomes.await?;
-    if !table {
+    if let Some(data) = data {
         let all: Vec<Value> = outcomes.iter().map(|o| act::as_json(o, || done(o))).collect();
-        output::json(&all)?;
+        output::data(data, &all)?;
     }
     Ok(act::code(&outcomes))
 }

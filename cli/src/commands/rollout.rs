@@ -67,7 +67,7 @@ async fn send(
     let names = which.names.clone();
     let request = RolloutAct { envelope: act::envelope(), names, step, to };
     let rows: Vec<RolloutRow> = connection.command(Verb::Rollout, &request).await?;
-    if rows.is_empty() && which.output == Format::Table {
+    if rows.is_empty() && matches!(which.output, Format::Text(_)) {
         output::note("no rollout is going on");
     }
     Ok(rows)
@@ -79,7 +79,7 @@ async fn status(connection: &Connection, args: &args::RolloutStatus) -> Result<C
         let wait = Wait { no_wait: false, timeout: args.timeout };
         return finish(connection, rows, &wait, args.output).await;
     }
-    if rows.is_empty() && args.output == Format::Table {
+    if rows.is_empty() && matches!(args.output, Format::Text(_)) {
         output::line("No rollout is going on")?;
         return Ok(Code::Done);
     }
@@ -99,7 +99,8 @@ async fn finish(
         return Ok(Code::Done);
     }
     let wanted: Vec<_> = rows.iter().map(|row| (row.program.clone(), row.revision)).collect();
-    let quiet = format == Format::Json;
+    let data = format.data();
+    let quiet = data.is_some();
     let deadline = Instant::now() + wait.timeout.0;
     let mut ended = rollout::wait(connection, &wanted, wait.timeout.0, quiet).await?;
     for ended in ended.iter_mut().filter(|ended| ended.end == End::Done) {
@@ -110,9 +111,9 @@ async fn finish(
             }
         }
     }
-    if quiet {
+    if let Some(data) = data {
         let all: Vec<Value> = ended.iter().map(as_json).collect();
-        output::json(&all)?;
+        output::data(data, &all)?;
     }
     Ok(rollout::code(&ended))
 }
@@ -159,12 +160,12 @@ fn as_json(ended: &Ended) -> Value {
 
 fn show(rows: &[RolloutRow], format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => output::json(&rows)?,
-        Format::Table if rows.is_empty() => {}
-        Format::Table => {
+        Format::Data(data) => output::data(data, &rows)?,
+        Format::Text(_) if rows.is_empty() => {}
+        Format::Text(wide) => {
             let now = clock::now();
             let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, now)).collect();
-            output::table(&COLUMNS, &cells)?;
+            output::table(wide, &COLUMNS, &cells)?;
         }
     }
     Ok(())

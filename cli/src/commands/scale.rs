@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dsbus_schema::command::{Applied, Scale, Verb};
+use dsbus_schema::ids::{InstanceId, Target};
 
 use super::{act, apply};
 use crate::args;
@@ -23,7 +24,12 @@ pub(super) async fn run(config: &Config, args: &args::Scale) -> Result<Code, Fai
         }
     }
     let connection = Connection::open(config).await?;
+    // Of the copies that are given up some may be gone before one looks. Names that do not exist are
+    // the command's to refuse.
+    let names: Vec<Target> = programs.keys().cloned().map(Target::Program).collect();
+    let before = connection.rows(&names).await.unwrap_or_default();
+    let before: Vec<InstanceId> = before.into_iter().map(|row| row.name).collect();
     let request = Scale { envelope: act::envelope(), programs };
     let applied: Applied = connection.command(Verb::Scale, &request).await?;
-    apply::finish(&connection, &applied, &args.wait, args.output).await
+    apply::finish(&connection, &applied, &before, &args.wait, args.output).await
 }

@@ -3,7 +3,7 @@
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::status::InstanceRow;
 
-use crate::args::{self, Format};
+use crate::args::{self, Format, Width};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -30,11 +30,11 @@ pub(super) async fn run(config: &Config, args: &args::Status) -> Result<Code, Fa
     let connection = Connection::open(config).await?;
     let rows = connection.status(&args.names).await?;
     match args.output {
-        Format::Json => output::json(&rows)?,
-        Format::Table if rows.is_empty() => output::line(
+        Format::Data(data) => output::data(data, &rows)?,
+        Format::Text(_) if rows.is_empty() => output::line(
             "No programs yet. Declare one: dsbus create hello -- sleep 1000, or dsbus apply FILE",
         )?,
-        Format::Table => table(&rows)?,
+        Format::Text(wide) => table(&rows, wide)?,
     }
     Ok(if rows.iter().all(|row| row.ok) { Code::Done } else { Code::NotRunning })
 }
@@ -43,10 +43,10 @@ pub(super) async fn run(config: &Config, args: &args::Status) -> Result<Code, Fa
 ///
 /// # Errors
 /// When nobody reads it.
-pub(super) fn table(rows: &[InstanceRow]) -> Result<(), Failure> {
+pub(super) fn table(rows: &[InstanceRow], wide: Width) -> Result<(), Failure> {
     let (now, terminal) = (clock::now(), output::is_terminal());
     let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, now, terminal)).collect();
-    Ok(output::table(&COLUMNS, &cells)?)
+    Ok(output::table(wide, &COLUMNS, &cells)?)
 }
 
 fn cells(row: &InstanceRow, now: Timestamp, terminal: bool) -> Vec<Text> {

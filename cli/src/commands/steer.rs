@@ -22,8 +22,8 @@ pub(super) async fn run(
     let connection = Connection::open(config).await?;
     let acted = send(&connection, verb, args).await?;
     match args.output {
-        Format::Json => output::json(&acted)?,
-        Format::Table => {
+        Format::Data(data) => output::data(data, &acted)?,
+        Format::Text(_) => {
             for acted in &acted {
                 output::line(format_args!("{}: {}", acted.name, told(verb, acted)))?;
             }

@@ -47,15 +47,15 @@ pub(super) async fn run(config: &Config, args: &args::Workers) -> Result<Code, F
     let rows = named(all(&connection).await?, &args.names)?;
     let now = clock::now();
     match args.output {
-        Format::Json => output::json(&rows)?,
-        Format::Table if rows.is_empty() => {
+        Format::Data(data) => output::data(data, &rows)?,
+        Format::Text(_) if rows.is_empty() => {
             output::line("No workers yet. Start one on a machine: dsbus worker")?;
         }
-        Format::Table if args.names.is_empty() => {
+        Format::Text(wide) if args.names.is_empty() => {
             let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, now)).collect();
-            output::table(&COLUMNS, &cells)?;
+            output::table(wide, &COLUMNS, &cells)?;
         }
-        Format::Table => {
+        Format::Text(_) => {
             for (number, row) in rows.iter().enumerate() {
                 if number > 0 {
                     output::line("")?;

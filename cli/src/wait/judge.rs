@@ -22,6 +22,10 @@ pub(crate) enum Goal {
     Revision(u64),
     /// It runs, and no longer on this worker.
     Leaves(WorkerName),
+    /// It runs, or has ended as expected, whoever asked for that.
+    Running,
+    /// It has no child, whoever asked for that.
+    Stopped,
 }
 
 /// What is to be said of it.
@@ -44,11 +48,15 @@ pub(crate) fn judge(goal: &Goal, row: Option<&InstanceRow>, settled: bool) -> Ve
             | Goal::Stops(_)
             | Goal::Reloads(_)
             | Goal::Revision(_)
-            | Goal::Leaves(_) => Verdict::Waiting("not yet known to the scheduler".to_owned()),
+            | Goal::Leaves(_)
+            | Goal::Running
+            | Goal::Stopped => Verdict::Waiting("not yet known to the scheduler".to_owned()),
         };
     };
     match goal {
         Goal::Gone => Verdict::Waiting(describe::state(row)),
+        Goal::Running => running(row, settled),
+        Goal::Stopped => stopped(row),
         Goal::Runs(wanted) if overruled(wanted, row) => {
             Verdict::Failed("someone asked to stop it meanwhile".to_owned())
         }

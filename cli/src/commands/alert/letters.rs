@@ -5,7 +5,7 @@ use dsbus_client::Error;
 use dsbus_schema::alert::{AlertName, DeadLetter, Letter, News, NewsKind};
 use serde_json::json;
 
-use crate::args::{AlertLetters, Format};
+use crate::args::{AlertLetters, Format, Width};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -43,10 +43,12 @@ pub(super) async fn run(config: &Config, args: &AlertLetters) -> Result<Code, Fa
         return act(&connection, args, &dead).await;
     }
     match args.output {
-        Format::Json if args.ids.is_empty() => output::json(&all_json(&found))?,
-        Format::Json => output::json(&dead.iter().map(|dead| dead_json(dead)).collect::<Vec<_>>())?,
-        Format::Table if args.ids.is_empty() => table(&found, &args.name)?,
-        Format::Table => {
+        Format::Data(data) if args.ids.is_empty() => output::data(data, &all_json(&found))?,
+        Format::Data(data) => {
+            output::data(data, &dead.iter().map(|dead| dead_json(dead)).collect::<Vec<_>>())?;
+        }
+        Format::Text(wide) if args.ids.is_empty() => table(&found, &args.name, wide)?,
+        Format::Text(_) => {
             for dead in dead {
                 details(dead)?;
             }
@@ -104,7 +106,7 @@ async fn act(
     Ok(Code::Done)
 }
 
-fn table(found: &Letters, name: &AlertName) -> Result<(), Failure> {
+fn table(found: &Letters, name: &AlertName, wide: Width) -> Result<(), Failure> {
     match &found.lease {
         Some(lease) => output::note(format_args!(
             "process {} on {} works at the rules of {name}",
@@ -129,7 +131,7 @@ fn table(found: &Letters, name: &AlertName) -> Result<(), Failure> {
         let DeadLetter { letter, why, .. } = &dead.letter;
         cells(&dead.id.simple().to_string(), state, letter, Some(why))
     });
-    output::table(&COLUMNS, &waiting.chain(dead).collect::<Vec<_>>())?;
+    output::table(wide, &COLUMNS, &waiting.chain(dead).collect::<Vec<_>>())?;
     Ok(())
 }
 
