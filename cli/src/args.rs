@@ -24,8 +24,8 @@ pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
-    About, Drain, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus, RolloutStep,
-    Scale, WaitFor, WaitUntil, WorkerAct,
+    About, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus,
+    RolloutStep, Scale, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use listen::{Len, Listen};
@@ -79,6 +79,8 @@ pub(crate) enum Verb {
     Apply(Apply),
     /// Print a configuration of Supervisor as a TOML file, and name what has no meaning here
     Import(Import),
+    /// Print what is declared now as a TOML file
+    Export(Export),
     /// Declare one new program without a file; prints its UUID
     Create(Create),
     /// Start programs or instances

@@ -14,6 +14,7 @@ mod emit;
 mod enable;
 mod events;
 mod explain;
+mod export;
 mod groups;
 mod gzip;
 mod history;
@@ -59,6 +60,7 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
     match verb {
         Verb::Init(args) => init::run(&args),
         Verb::Apply(args) => connection::run(apply::run(config, &args)),
+        Verb::Export(args) => connection::run(export::run(config, &args)),
         Verb::Import(args) => import::run(&args),
         Verb::Create(args) => connection::run(create::run(config, args)),
         Verb::Start(args) => connection::run(start::run(config, &args)),

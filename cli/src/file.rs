@@ -7,6 +7,7 @@ pub(crate) mod import;
 mod include;
 mod keys;
 mod read;
+mod render;
 mod resolve;
 mod section;
 mod suggest;
@@ -26,6 +27,7 @@ use crate::config::Surroundings;
 pub(crate) use diagnostic::Diagnostic;
 use import::Note;
 use read::Reader;
+pub(crate) use render::declared as as_toml;
 pub(crate) use suggest::hint as did_you_mean;
 
 /// Programs by name, each a table of keys and values as they stand in the file.

@@ -55,6 +55,7 @@ fn run(args: Args) -> Result<Code, Failure> {
         Verb::Init(_)
         | Verb::Apply(_)
         | Verb::Import(_)
+        | Verb::Export(_)
         | Verb::Create(_)
         | Verb::Start(_)
         | Verb::Stop(_)

@@ -191,3 +191,44 @@ fn a_configuration_of_supervisor_is_applied_as_it_is() {
     let told = fleet.fails(1, &["apply", &bad]);
     assert!(told.contains("bad.conf:3:1") && told.contains("nothing was applied"), "{told}");
 }
+
+#[test]
+fn what_is_declared_is_exported_and_applied_again_changes_nothing() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply(
+        r#"
+        [program.web]
+        command = ["sh", "-c", "exec sleep 1000 # '\"$N\"'"]
+        numprocs = 2
+        startsecs = "200ms"
+        environment = { N = "a \"quoted\" %%(x)s\n", E = "" }
+        stopsignal = ["INT:2s", "TERM"]
+        stdout_logfile = ["AUTO", "/dev/stdout"]
+        stdout_logfile_maxbytes = "1MB"
+        exitcodes = [0, 2]
+        touch_timeout = "7s"
+        update = { max_unavailable = 2, min_healthy = "1s" }
+        readiness = { exec = "true", interval = "1s" }
+        meta = { owner = "me", list = [1, 2.5, true] }
+        [program.job]
+        command = "true"
+        kind = "oneshot"
+        autostart = false
+        [program.cron]
+        command = "true"
+        schedule = { cron = "0 3 * * mon-fri", timezone = "Europe/Berlin" }
+        [eventlistener.ear]
+        command = "cat"
+        events = ["PROCESS_STATE", "TICK_60"]
+        autostart = false
+        "#,
+    );
+    let toml = fleet.ok(&["export"]);
+    let file = fleet.file("all.toml", &toml);
+    let out = fleet.ok(&["apply", "--dry-run", &file]);
+    assert_eq!(out.matches("unchanged").count(), 4, "{out}{toml}");
+    assert!(!toml.contains("stderr_logfile_backups"), "what is a default is left out: {toml}");
+    let one = fleet.ok(&["export", "job"]);
+    assert!(one.contains("[program.job]") && !one.contains("web"), "{one}");
+    assert!(fleet.fails(1, &["export", "nobody"]).contains("no program is named"));
+}

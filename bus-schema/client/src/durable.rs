@@ -1,10 +1,12 @@
 //! Durable consumers: listeners that go on where they ended, with NATS remembering where.
 //!
 //! Each event comes at least once: again after a reader died with it, gave it back, or was cut off.
-//! Within one reader it comes once, whatever happens to servers and connections meanwhile.
+//! Within one reader it comes once, whatever happens to servers and connections meanwhile; unless
+//! the stream itself loses what was in it.
 
 mod book;
 mod config;
+mod opening;
 mod reader;
 
 use std::num::NonZeroU16;
@@ -19,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{Bus, Error};
-use book::Book;
+use book::{Arrival, Book};
 use reader::Reader;
 
 /// An event that its reader has died with comes again after this: a reader says every second that
@@ -59,7 +61,9 @@ pub enum Share {
 pub struct DurableOptions {
     /// Its name, 1 to 64 of `[A-Za-z0-9_-]`; readers that give the same share it.
     pub name: String,
-    /// Subjects, at least one, none of which overlap; see [`dsbus_schema::filter::Filter::subjects`].
+    /// Subjects, at least one; see [`dsbus_schema::filter::Filter::subjects`]. NATS is asked for one
+    /// that holds them all, and what is not meant is left out here: of several it reads what is
+    /// stored already far more slowly.
     pub subjects: Vec<String>,
     /// Where it begins, if it does not exist yet.
     pub begin: Begin,
@@ -71,18 +75,22 @@ pub struct DurableOptions {
 
 impl Bus {
     /// Reads events through a durable consumer, which is made if it is not there, and adapted if it
-    /// has other subjects. Must be called on a tokio runtime; goes on through every loss of the
+    /// has other subjects, once no other reader has it ([`Share::One`]). Must be called on a tokio runtime; goes on through every loss of the
     /// connection, of servers and of the consumer itself.
     pub fn durable(&self, options: DurableOptions) -> Durable {
-        let (sender, heard) = mpsc::channel(usize::from(options.window.get()));
+        let (failing, failed) = mpsc::channel(1);
         let (close, closed) = oneshot::channel();
-        let hold = AtomicU16::new(options.window.get());
-        let (book, settled, opened) = (Mutex::default(), Notify::new(), watch::Sender::new(false));
-        let shared = Arc::new(Shared { book, settled, opened, hold });
+        let shared = Arc::new(Shared {
+            book: Mutex::new(Book::new(options.share == Share::One)),
+            settled: Notify::new(),
+            arrived: Notify::new(),
+            opened: watch::Sender::new(false),
+            hold: AtomicU16::new(options.window.get()),
+        });
         let stream = events_stream(self.fleet());
         let reader = Reader::new(self.clone(), stream, options, shared.clone());
-        let task = tokio::spawn(reader.run(sender, closed));
-        Durable { heard, close, task, shared }
+        let task = tokio::spawn(reader.run(failing, closed));
+        Durable { failed, close, task, shared }
     }
 
     /// Forgets a durable consumer, and with it how far it got. Whether there was one.
@@ -93,7 +101,7 @@ impl Bus {
         let call = format!("CONSUMER.DELETE.{}.{name}", events_stream(self.fleet()));
         match self.api(&call, &Value::Null, crate::wire::ANSWER_MAX).await {
             Ok(_) => Ok(true),
-            Err(Error::Api { code: reader::NO_CONSUMER, .. }) => Ok(false),
+            Err(Error::Api { code: opening::NO_CONSUMER, .. }) => Ok(false),
             Err(other) => Err(other),
         }
     }
@@ -103,7 +111,8 @@ impl Bus {
 /// after [`ACK_WAIT`]; [`Durable::close`] gives it back at once.
 #[derive(Debug)]
 pub struct Durable {
-    heard: mpsc::Receiver<Result<Heard, Error>>,
+    /// Why there is nothing to read, and never will be.
+    failed: mpsc::Receiver<Error>,
     close: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
     shared: Arc<Shared>,
@@ -136,16 +145,26 @@ impl Durable {
     /// When the consumer cannot be made and never will: its name or subjects are wrong, another
     /// kind of consumer has its name, or permissions forbid it. Nothing follows then.
     pub async fn next(&mut self) -> Result<Heard, Error> {
-        match self.heard.recv().await {
-            Some(heard) => heard,
-            // The runtime is shutting down, or the error was told already.
-            None => std::future::pending().await,
+        loop {
+            if let Some(heard) = self.next_here() {
+                return Ok(heard);
+            }
+            tokio::select! {
+                () = self.shared.arrived.notified() => {}
+                failed = self.failed.recv() => match failed {
+                    Some(error) => return Err(error),
+                    // The runtime is shutting down, or the error was told already.
+                    None => std::future::pending().await,
+                },
+            }
         }
     }
 
-    /// The next event, if one is here already.
+    /// The next event, if one is here already. An error is left for [`Durable::next`].
     pub fn next_here(&mut self) -> Option<Heard> {
-        self.heard.try_recv().ok()?.ok()
+        let Arrival { event, seq, time, tries, number } = self.shared.lock().next()?;
+        let shared = self.shared.clone();
+        Some(Heard { event, seq, time, tries, number, shared, settled: false })
     }
 
     /// Leaves: acknowledges what was acknowledged, gives back the rest, and lets another reader
@@ -169,6 +188,8 @@ pub struct Heard {
     pub time: Timestamp,
     /// How often it was delivered, to whomever: 1 at first.
     pub tries: u64,
+    /// Its number among the deliveries to this reader.
+    number: u64,
     shared: Arc<Shared>,
     settled: bool,
 }
@@ -187,7 +208,7 @@ impl Heard {
 
     fn settle(&mut self, done: bool) {
         self.settled = true;
-        self.shared.lock().settle(self.seq, done);
+        self.shared.lock().settle(self.seq, self.number, done);
         self.shared.settled.notify_one();
     }
 }
@@ -205,6 +226,7 @@ impl Drop for Heard {
 struct Shared {
     book: Mutex<Book>,
     settled: Notify,
+    arrived: Notify,
     /// Whether the consumer was there.
     opened: watch::Sender<bool>,
     /// Most events that this reader holds.

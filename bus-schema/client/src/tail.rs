@@ -64,7 +64,7 @@ struct Dropped;
 
 /// What a stream is to the one that was read so far.
 #[derive(Debug, PartialEq, Eq)]
-enum Kinship {
+pub(crate) enum Kinship {
     /// The same.
     Same,
     /// Perhaps the same, as a server tells it that does not know the end.
@@ -75,7 +75,7 @@ enum Kinship {
 
 /// `same`: it was made at the same time. `behind`: for how long its end has been before what was
 /// read.
-fn judge(same: bool, behind: Option<Duration>, replicas: u64) -> Kinship {
+pub(crate) fn judge(same: bool, behind: Option<Duration>, replicas: u64) -> Kinship {
     match behind {
         _ if !same => Kinship::Other,
         None => Kinship::Same,

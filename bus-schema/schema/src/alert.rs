@@ -37,8 +37,13 @@ pub struct AlertGroup {
     pub rule: RuleName,
     /// What its events have in common, by the words of `group_by`.
     pub labels: BTreeMap<String, String>,
-    /// The last events of the stream that went into it: one that comes again is left out.
+    /// Sequences of the last events that went into it, for daemons that know events by these: others
+    /// have the same where the stream was made anew.
     pub seqs: Vec<u64>,
+    /// Ids of the same events, where whoever wrote this knows events by their ids: one that comes
+    /// again is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<Uuid>,
     /// When something was last told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Timestamp>,

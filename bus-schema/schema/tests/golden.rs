@@ -33,6 +33,7 @@ const KINDS: &[(&str, Again)] = &[
     ("acted-reloads", again::<Acted>),
     ("alert-group", again::<AlertGroup>),
     ("alert-group-flapping", again::<AlertGroup>),
+    ("alert-group-ids", again::<AlertGroup>),
     ("alert-lease", again::<AlertLease>),
     ("alert-rate", again::<AlertRate>),
     ("applied", again::<Applied>),

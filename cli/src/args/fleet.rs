@@ -217,3 +217,11 @@ pub(crate) enum WaitFor {
     /// They are removed
     Gone,
 }
+
+/// `dsbus export`.
+#[derive(Debug, Group)]
+pub(crate) struct Export {
+    /// Programs or groups; all of them without one
+    #[arg(value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
+}

@@ -7,7 +7,6 @@ mod ini;
 mod keys;
 mod pairs;
 mod percent;
-mod render;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +18,10 @@ use serde_json::{Map, Value};
 
 use self::convert::Convert;
 use self::ini::{File, Ini};
+pub(super) use self::keys::{INHERITED, rank};
 use super::diagnostic::Diagnostic;
 use super::include::matching;
+use super::render;
 use super::section::Section;
 use crate::config::Surroundings;
 
@@ -28,11 +29,11 @@ use crate::config::Surroundings;
 #[derive(Debug)]
 pub(crate) struct Imported {
     /// The file it begins with.
-    name: String,
+    pub(super) name: String,
     /// In the order of the files.
     pub(super) programs: Vec<Declared>,
     /// Settings of the worker.
-    worker: Vec<(String, Value)>,
+    pub(super) worker: Vec<(String, Value)>,
     /// What is not as it was.
     pub(crate) notes: Vec<Note>,
 }
@@ -70,7 +71,7 @@ impl fmt::Display for Note {
 impl Imported {
     /// As the text of a TOML file.
     pub(crate) fn text(&self) -> String {
-        render::text(self)
+        render::imported(self)
     }
 }
 

@@ -83,7 +83,7 @@ impl Core {
             let id = self.group_of(rule, event);
             let Some(mut group) = self.groups.remove(&id) else { continue };
             self.unschedule(&id, &group);
-            let changed = !group.seqs.contains(&seq);
+            let changed = !group::knows(&group, event.id);
             let event = AlertEvent { seq, event: facts::cut(event) };
             let draft = rule.absorb(&mut group, event, stored, now);
             self.put_group(id, group, changed);

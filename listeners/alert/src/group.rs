@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dsbus_schema::alert::{AlertBundle, AlertEvent, AlertGroup, AlertStage, NewsKind};
 use dsbus_schema::event::Event;
 use dsbus_schema::moment::Timestamp;
+use uuid::Uuid;
 
 use crate::facts;
 use crate::spec::Rule;
@@ -13,9 +14,9 @@ use crate::spec::Rule;
 /// NATS message, and people read the first few lines.
 pub(crate) const EVENTS_MAX: usize = 10;
 
-/// How many events a group remembers by their sequences, to know those that come again: as many as
-/// are on their way at once. They may come in another order.
-pub(crate) const SEQS_MAX: u16 = 64;
+/// How many events a group remembers, to know those that come again: as many as are on their way at
+/// once. They may come in another order.
+pub(crate) const IDS_MAX: u16 = 64;
 
 /// Something that is to be told, if the limit of its rule allows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +72,7 @@ impl Rule {
             rule: self.name.clone(),
             labels,
             seqs: Vec::new(),
+            ids: Vec::new(),
             told: None,
             recent: Vec::new(),
             stage: AlertStage::Quiet,
@@ -86,12 +88,14 @@ impl Rule {
         stored: Timestamp,
         now: Timestamp,
     ) -> Option<Draft> {
-        if group.seqs.contains(&event.seq) {
+        if knows(group, event.event.id) {
             return None;
         }
         group.seqs.push(event.seq);
-        let surplus = group.seqs.len().saturating_sub(usize::from(SEQS_MAX));
-        group.seqs.drain(..surplus);
+        group.ids.push(event.event.id);
+        let surplus = |len: usize| len.saturating_sub(usize::from(IDS_MAX));
+        group.seqs.drain(..surplus(group.seqs.len()));
+        group.ids.drain(..surplus(group.ids.len()));
         // Another machine's clock may have been ahead: nothing waits for longer because of that.
         group.told = group.told.map(|told| told.min(now));
         let flaps = self.count(group, stored);
@@ -156,6 +160,12 @@ impl Rule {
     pub(crate) fn remembers(&self) -> std::time::Duration {
         self.quiet.max(self.flap.map_or(std::time::Duration::ZERO, |flap| flap.within))
     }
+}
+
+/// Whether an event is in a group already. By its id: in a stream that was made anew, or that lost
+/// its end, others have the same sequences.
+pub(crate) fn knows(group: &AlertGroup, id: Uuid) -> bool {
+    group.ids.contains(&id)
 }
 
 /// When something is to be done about a group.

@@ -44,10 +44,18 @@ impl DurableOptions {
     /// Whether the name can be one.
     pub(super) fn check(&self) -> Result<(), Error> {
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if (1..=NAME_MAX).contains(&self.name.len()) && self.name.chars().all(fits) {
-            return Ok(());
+        if !(1..=NAME_MAX).contains(&self.name.len()) || !self.name.chars().all(fits) {
+            return Err(Error::malformed(&self.name, "must be 1 to 64 letters, digits, _ and -"));
         }
-        Err(Error::malformed(&self.name, "must be 1 to 64 letters, digits, _ and -"))
+        if self.subjects.is_empty() {
+            return Err(Error::malformed(&self.name, "must have at least one subject"));
+        }
+        Ok(())
+    }
+
+    /// Whether an event of this subject is meant.
+    pub(super) fn wants(&self, subject: &str) -> bool {
+        self.subjects.iter().any(|filter| fits(filter, subject))
     }
 
     /// How many events one who has some already, and may hold so many, pulls now. None while there is little
@@ -58,6 +66,11 @@ impl DurableOptions {
         let room = usize::from(most).saturating_sub(has);
         let worth = room >= usize::from(most / LITTLE).max(1);
         (worth || (old && self.share == Share::One)).then_some(room.max(1))
+    }
+
+    /// One subject that holds all that is meant.
+    pub(super) fn subject(&self) -> String {
+        wide(&self.subjects)
     }
 
     /// The configuration of the consumer, but for where it begins.
@@ -71,12 +84,10 @@ impl DurableOptions {
             "max_deliver": -1,
             "replay_policy": "instant",
         });
-        match self.subjects.as_slice() {
-            // One filter is part of the subject that makes the consumer, so that permissions can
-            // limit it.
-            [one] => config["filter_subject"] = one.as_str().into(),
-            several => config["filter_subjects"] = several.into(),
-        }
+        // One filter is part of the subject that makes the consumer, so that permissions can limit
+        // it. And of several the server reads what is stored already so slowly that it is faster to
+        // leave out here what is not meant.
+        config["filter_subject"] = self.subject().into();
         if self.share == Share::One {
             config["priority_groups"] = json!([GROUP]);
             config["priority_policy"] = "pinned_client".into();
@@ -103,21 +114,95 @@ impl Begin {
     }
 }
 
+/// What becomes of a consumer that is there.
+#[derive(Debug, PartialEq)]
+pub(super) enum Adapt {
+    /// Nothing: it is as it is wanted.
+    No,
+    /// It gets this configuration.
+    Now(Value),
+    /// Nothing yet, because another reader has it.
+    Later,
+}
+
+/// What becomes of the consumer that `info` is about. `pin` is what NATS calls us. Where it begins
+/// stays.
+pub(super) fn adapt(info: &Value, wanted: &Value, pin: Option<&str>) -> Adapt {
+    let Some(config) = adapted(&info["config"], wanted) else { return Adapt::No };
+    let groups = info["priority_groups"].as_array().into_iter().flatten();
+    let mut pinned = groups.filter_map(|group| group["pinned_client_id"].as_str());
+    let another = pinned.any(|id| !id.is_empty() && Some(id) != pin);
+    if another { Adapt::Later } else { Adapt::Now(config) }
+}
+
+/// The subjects of a configuration, as people read them.
+pub(super) fn subjects(config: &Value) -> String {
+    let several = config["filter_subjects"].as_array().into_iter().flatten();
+    let all: Vec<&str> =
+        several.chain([&config["filter_subject"]]).filter_map(Value::as_str).collect();
+    all.join(", ")
+}
+
 /// The configuration that is there, with what is wanted put into it; nothing where it has all of it
-/// already. Where it begins stays.
-pub(super) fn adapted(there: &Value, wanted: &Value) -> Option<Value> {
+/// already.
+fn adapted(there: &Value, wanted: &Value) -> Option<Value> {
     let mut config = there.clone();
     let (new, old) = (wanted.as_object()?, config.as_object_mut()?);
-    // Of these it has some and not others, by how it is asked for.
-    let optional = ["filter_subject", "filter_subjects"];
+    // Of these it has some and not others, by how it is asked for; and older ones had several
+    // subjects.
+    let several = ["filter_subjects"];
     let shared = ["priority_groups", "priority_policy", "priority_timeout"];
-    for key in optional.into_iter().chain(shared) {
+    for key in several.into_iter().chain(shared) {
         if !new.contains_key(key) {
             old.remove(key);
         }
     }
     old.extend(new.iter().map(|(key, value)| (key.clone(), value.clone())));
     (config != *there).then_some(config)
+}
+
+/// One subject that holds all of these: the tokens that they have in common. Wildcards at the end
+/// become one, because the server knows that one to be all that the stream has.
+fn wide(subjects: &[String]) -> String {
+    let all: Vec<Vec<&str>> = subjects.iter().map(|subject| subject.split('.').collect()).collect();
+    let Some((first, others)) = all.split_first() else { return ">".to_owned() };
+    if others.is_empty() {
+        return first.join(".");
+    }
+    // As many tokens as all have; what follows is one wildcard, which holds at least one token.
+    let same = others.iter().all(|tokens| tokens.len() == first.len());
+    let least = all.iter().map(Vec::len).min().unwrap_or_default() - usize::from(!same);
+    let mut tokens: Vec<&str> = Vec::new();
+    for (at, token) in first.iter().take(least).enumerate() {
+        if others.iter().all(|other| other.get(at) == Some(token)) {
+            tokens.push(token);
+        } else if all.iter().any(|other| other.get(at) == Some(&">")) {
+            break;
+        } else {
+            tokens.push("*");
+        }
+    }
+    let open = tokens.len() < first.len() || !same || matches!(tokens.last(), Some(&("*" | ">")));
+    while open && matches!(tokens.last(), Some(&("*" | ">"))) {
+        tokens.pop();
+    }
+    tokens.extend(open.then_some(">"));
+    tokens.join(".")
+}
+
+/// Whether a filter of NATS has this subject.
+fn fits(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in filter.split('.') {
+        match (wanted, tokens.next()) {
+            (_, None) => return false,
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            (_, Some(_)) => return false,
+        }
+    }
+    tokens.next().is_none()
 }
 
 /// Whether trying again is of no use.
@@ -196,5 +281,62 @@ mod tests {
         alone["priority_groups"] = json!([GROUP]);
         assert_eq!(adapted(&alone, &wanted), Some(wanted.clone()));
         assert_eq!(adapted(&wanted, &alone), Some(alone));
+    }
+
+    #[test]
+    fn a_consumer_that_another_one_reads_is_not_adapted() {
+        let wanted = json!({ "name": "x", "filter_subject": "a" });
+        let there = json!({ "name": "x", "filter_subject": "b" });
+        let info = |config: &Value, pinned: Value| json!({ "config": config, "priority_groups": [pinned] });
+        let (held, free) = (json!({ "pinned_client_id": "id" }), json!({ "group": GROUP }));
+        assert_eq!(adapt(&info(&there, held.clone()), &wanted, None), Adapt::Later);
+        assert_eq!(adapt(&info(&there, held.clone()), &wanted, Some("mine")), Adapt::Later);
+        let now = Adapt::Now(wanted.clone());
+        assert_eq!(adapt(&info(&there, held.clone()), &wanted, Some("id")), now);
+        assert_eq!(adapt(&info(&there, free), &wanted, None), now);
+        assert_eq!(adapt(&json!({ "config": there }), &wanted, None), now);
+        assert_eq!(adapt(&info(&wanted, held), &wanted, None), Adapt::No);
+        let several = json!({ "filter_subjects": ["a.b", "c"] });
+        assert_eq!((subjects(&there).as_str(), subjects(&several).as_str()), ("b", "a.b, c"));
+    }
+
+    #[test]
+    fn one_subject_holds_several() {
+        for (several, one) in [
+            (vec!["d.f.event.>"], "d.f.event.>"),
+            (vec!["e.*.process.*.*.FATAL"], "e.*.process.*.*.FATAL"),
+            (vec!["e.w1.>", "e.w2.>"], "e.>"),
+            (vec!["e.*.process.*.*.FATAL", "e.*.process.*.*.EXITED"], "e.*.process.>"),
+            (vec!["e.*.process.a.*.FATAL", "e.*.worker._._.LOST"], "e.>"),
+            (vec!["e.*.process.a.0.FATAL", "e.*.process.b.0.FATAL"], "e.*.process.*.0.FATAL"),
+            (vec!["e.a.b", "e.a.>"], "e.a.>"),
+            (vec!["e.>", "e.a.>"], "e.>"),
+            (vec!["e.>", "e.>"], "e.>"),
+            (vec!["e.a.>", "e.a.b.c"], "e.a.>"),
+            (vec!["e.a", "e.a.b"], "e.>"),
+            (vec!["e.a", "f.b"], ">"),
+            (vec!["e.a", "e.a"], "e.a"),
+        ] {
+            let several: Vec<String> = several.into_iter().map(str::to_owned).collect();
+            let found = wide(&several);
+            assert_eq!(found, one, "{several:?}");
+        }
+    }
+
+    #[test]
+    fn filters_fit_as_in_nats() {
+        for (filter, subject, fit) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.b.c", false),
+            ("a.b.c", "a.b", false),
+            ("a.*", "a.b", true),
+            ("a.*", "a", false),
+            ("*.b", "a.c", false),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            (">", "a", true),
+        ] {
+            assert_eq!(fits(filter, subject), fit, "{filter} {subject}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The loop behind a durable consumer: pull after pull, on whatever connection there is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,18 +9,17 @@ use async_nats::{HeaderValue, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use dsbus_schema::event::Event;
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 
-use super::book::{Fate, Word};
-use super::config::{NOT_PINNED, Pull, adapted, after, is_final};
-use super::{Begin, DurableOptions, GROUP, Heard, Share, Shared, nanos};
+use super::book::{Arrival, Fate, Word};
+use super::config::{NOT_PINNED, Pull, after, is_final};
+use super::opening::LOOK_EVERY;
+use super::{DurableOptions, GROUP, Share, Shared, nanos};
 use crate::consumer::{API_MAX, Delivery};
 use crate::{Bus, Error};
 
-/// `err_code` of a consumer that is not there.
-pub(super) const NO_CONSUMER: u64 = 10014;
 /// Between two attempts to reach the consumer, and after a pull that ended at once.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a pull waits for events; well below [`super::STAND_BY`], which pulls keep off.
@@ -43,21 +42,26 @@ const TOGETHER: Duration = Duration::from_millis(1);
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 pub(super) struct Reader {
-    bus: Bus,
-    stream: String,
-    options: DurableOptions,
-    shared: Arc<Shared>,
+    pub(super) bus: Bus,
+    pub(super) stream: String,
+    pub(super) options: DurableOptions,
+    pub(super) shared: Arc<Shared>,
     /// What NATS calls us while we are the one who reads.
-    pin: Option<String>,
-    /// What comes before all is here that an earlier reader had; then it is told in its order. NATS
-    /// keeps no order among events that come again.
-    gathered: Option<BTreeMap<u64, Heard>>,
-    /// When it is asked whether all is here.
+    pub(super) pin: Option<String>,
+    /// When it is asked whether all is here that was delivered before.
     ask_at: Instant,
-    /// When the stream was made that we read.
-    created: Option<String>,
+    /// When it is asked how far all readers are.
+    pub(super) look_at: Instant,
+    /// When it is said what became of events, where there is something to say.
+    say_at: Option<Instant>,
+    /// The consumer is to be adapted, once no other reader has it.
+    pub(super) adapt_later: bool,
+    /// When the stream was made that the book is about.
+    pub(super) created: Option<String>,
+    /// Since when the stream ends before what was heard of.
+    pub(super) behind: Option<Instant>,
     /// The last complaint, which is made once only.
-    complaint: Option<Error>,
+    pub(super) complaint: Option<Error>,
 }
 
 /// Why reading ended.
@@ -68,14 +72,6 @@ enum End {
     Changed,
 }
 
-/// Nobody listens any more.
-struct Dropped;
-
-/// One who reads alone first gathers.
-fn gathering(options: &DurableOptions) -> Option<BTreeMap<u64, Heard>> {
-    (options.share == Share::One).then(BTreeMap::new)
-}
-
 impl Reader {
     pub(super) fn new(
         bus: Bus,
@@ -84,21 +80,24 @@ impl Reader {
         shared: Arc<Shared>,
     ) -> Reader {
         Reader {
-            gathered: gathering(&options),
             bus,
             stream,
             options,
             shared,
             pin: None,
             ask_at: Instant::now(),
+            look_at: Instant::now(),
+            say_at: None,
+            adapt_later: false,
             created: None,
+            behind: None,
             complaint: None,
         }
     }
 
     pub(super) async fn run(
         mut self,
-        heard: mpsc::Sender<Result<Heard, Error>>,
+        failing: mpsc::Sender<Error>,
         mut closed: oneshot::Receiver<()>,
     ) {
         let mut changes = self.bus.connections();
@@ -106,12 +105,12 @@ impl Reader {
             changes.mark_unchanged();
             let opened = if self.bus.connected() { self.open().await } else { Ok(None) };
             let end = match opened {
-                Ok(Some(at)) => self.read(at, &mut changes, &heard, &mut closed).await,
+                Ok(Some(at)) => self.read(at, &mut changes, &failing, &mut closed).await,
                 Ok(None) => End::Lost,
                 // What was reached before fails now by no mistake of ours.
                 Err(error) if !*self.shared.opened.borrow() && is_final(&error) => {
                     // Whoever listens hears it; and if nobody does, nobody needs to.
-                    drop(heard.send(Err(error)).await);
+                    drop(failing.send(error).await);
                     return;
                 }
                 Err(error) => {
@@ -119,6 +118,8 @@ impl Reader {
                     End::Lost
                 }
             };
+            // What was on its way may be lost; and what comes on may come before it comes again.
+            self.shared.lock().cut_off();
             match end {
                 End::Dropped => return,
                 End::Closed => return self.leave().await,
@@ -126,62 +127,18 @@ impl Reader {
                 End::Lost => tokio::select! {
                     () = sleep(RETRY) => {}
                     _ = changes.changed() => {}
-                    () = heard.closed() => return,
+                    () = failing.closed() => return,
                     _ = &mut closed => return,
                 },
             }
         }
     }
 
-    /// Sees that the consumer is there and as it is wanted, and listens for what it delivers.
-    async fn open(&mut self) -> Result<Option<(String, Subscriber)>, Error> {
-        self.options.check()?;
-        let stream = self.bus.stream_info(&self.stream, API_MAX).await?;
-        let same = self.created.as_ref().is_none_or(|created| *created == stream.created);
-        self.created = Some(stream.created);
-        let call = format!("CONSUMER.INFO.{}.{}", self.stream, self.options.name);
-        let mut config = self.options.config();
-        match self.bus.api(&call, &Value::Null, API_MAX).await {
-            Ok(there) => {
-                if let Some(adapted) = adapted(&there["config"], &config) {
-                    self.make(&adapted).await?;
-                }
-            }
-            Err(Error::Api { code: NO_CONSUMER, .. }) => {
-                let next = self.shared.lock().next();
-                let begin = match next {
-                    None => self.options.begin,
-                    Some(next) if same => Begin::Sequence(next),
-                    // All that is in the new stream is new.
-                    Some(_) => Begin::All,
-                };
-                begin.put_into(&mut config);
-                self.make(&config).await?;
-            }
-            Err(other) => return Err(other),
-        }
-        let inbox = self.bus.client().new_inbox();
-        let subscriber = self.bus.client().subscribe(inbox.clone()).await;
-        self.shared.opened.send_replace(true);
-        self.complaint = None;
-        subscriber.map(|subscriber| Some((inbox, subscriber))).map_err(|_| Error::Disconnected)
-    }
-
-    async fn make(&self, config: &Value) -> Result<(), Error> {
-        let name = &self.options.name;
-        let mut call = format!("CONSUMER.CREATE.{}.{name}", self.stream);
-        if let [one] = self.options.subjects.as_slice() {
-            call = format!("{call}.{one}");
-        }
-        let body = json!({ "stream_name": self.stream, "config": config });
-        self.bus.api(&call, &body, API_MAX).await.map(drop)
-    }
-
     async fn read(
         &mut self,
         (inbox, mut subscriber): (String, Subscriber),
         changes: &mut watch::Receiver<u64>,
-        heard: &mpsc::Sender<Result<Heard, Error>>,
+        failing: &mpsc::Sender<Error>,
         closed: &mut oneshot::Receiver<()>,
     ) -> End {
         let shared = self.shared.clone();
@@ -202,7 +159,7 @@ impl Reader {
             // Without a pull there is nothing to hear.
             let until = if wanted == 0 { Instant::now() + SILENCE_MAX } else { silent_until };
             let message = tokio::select! {
-                () = heard.closed() => return End::Dropped,
+                () = failing.closed() => return End::Dropped,
                 _ = &mut *closed => {
                     // Before anything is given back: it would be delivered to us.
                     drop(subscriber.unsubscribe().await);
@@ -210,6 +167,10 @@ impl Reader {
                 }
                 _ = changes.changed() => return End::Changed,
                 () = shared.settled.notified() => {
+                    self.say_soon().await;
+                    continue;
+                }
+                () = sleep_until(self.say_at.unwrap_or(until)), if self.say_at.is_some() => {
                     self.say_all().await;
                     continue;
                 }
@@ -220,10 +181,12 @@ impl Reader {
                 }
                 () = sleep_until(pulled + PULL), if wanted == 0 && self.pin.is_some() => continue,
                 message = timeout_at(until, subscriber.next()) => message,
-                () = sleep_until(self.ask_at), if self.has_gathered() => {
-                    if self.gather(heard).await.is_err() {
-                        return End::Dropped;
-                    }
+                () = sleep_until(self.ask_at), if shared.lock().has_gathered() => {
+                    self.gather().await;
+                    continue;
+                }
+                () = sleep_until(self.look_at) => {
+                    self.look_again().await;
                     continue;
                 }
             };
@@ -243,37 +206,34 @@ impl Reader {
                 continue;
             }
             wanted = wanted.saturating_sub(1);
-            let Some(next) = self.take(&message) else { continue };
-            match &mut self.gathered {
-                Some(gathered) => {
-                    if gathered.is_empty() {
-                        self.ask_at = Instant::now() + ASK_FIRST;
-                    }
-                    gathered.insert(next.seq, next);
-                }
-                None if heard.send(Ok(next)).await.is_err() => return End::Dropped,
-                None => {}
+            let first = !shared.lock().has_gathered();
+            self.take(&message);
+            if first {
+                self.ask_at = Instant::now() + ASK_FIRST;
             }
         }
     }
 
-    fn has_gathered(&self) -> bool {
-        self.gathered.as_ref().is_some_and(|gathered| !gathered.is_empty())
+    /// Hands out what was gathered, when nothing is missing that was delivered before.
+    async fn gather(&mut self) {
+        self.ask_at = Instant::now() + ASK_AGAIN;
+        let Ok(info) = self.info().await else { return };
+        let pending = info["num_ack_pending"].as_u64().unwrap_or(u64::MAX);
+        if self.shared.lock().gather(pending) {
+            self.shared.arrived.notify_one();
+            self.shared.settled.notify_one();
+        }
     }
 
-    /// Tells what was gathered, when nothing is held by an earlier reader any more.
-    async fn gather(&mut self, heard: &mpsc::Sender<Result<Heard, Error>>) -> Result<(), Dropped> {
-        self.ask_at = Instant::now() + ASK_AGAIN;
-        let call = format!("CONSUMER.INFO.{}.{}", self.stream, self.options.name);
-        let Ok(info) = self.bus.api(&call, &Value::Null, API_MAX).await else { return Ok(()) };
-        let pending = info["num_ack_pending"].as_u64().unwrap_or(u64::MAX);
-        if pending > self.shared.lock().len() as u64 {
-            return Ok(());
+    /// Sees how far all readers are. What keeps it from that keeps it from reading, too, and is seen
+    /// there.
+    async fn look_again(&mut self) {
+        self.look_at = Instant::now() + LOOK_EVERY;
+        if let Ok(info) = self.info().await
+            && let Err(error) = self.look(&info).await
+        {
+            self.complain(error);
         }
-        for (_, next) in self.gathered.take().unwrap_or_default() {
-            heard.send(Ok(next)).await.map_err(|_| Dropped)?;
-        }
-        Ok(())
     }
 
     /// How many events are to be pulled now.
@@ -305,54 +265,63 @@ impl Reader {
         if status.as_u16() == NOT_PINNED {
             // We were the one who reads, and are not any more.
             self.pin = None;
-            if self.gathered.is_none() {
-                self.gathered = gathering(&self.options);
-            }
+            self.shared.lock().unpinned();
+            self.shared.settled.notify_one();
         }
         after(status.as_u16(), message.description.as_deref().unwrap_or_default())
     }
 
-    /// Takes note of a delivery; gives it when it is to be told.
-    fn take(&mut self, message: &Message) -> Option<Heard> {
-        let reply = message.reply.as_deref()?;
-        let delivery = Delivery::parse(reply)?;
+    /// Takes note of a delivery.
+    fn take(&mut self, message: &Message) {
+        let Some(reply) = message.reply.as_deref() else { return };
+        let Some(delivery) = Delivery::parse(reply) else { return };
         let header = |name| message.headers.as_ref().and_then(|headers| headers.get(name));
-        if let Some(pin) = header("Nats-Pin-Id").map(HeaderValue::as_str) {
+        if let Some(pin) = header("Nats-Pin-Id").map(HeaderValue::as_str)
+            && self.pin.as_deref() != Some(pin)
+        {
             self.pin = Some(pin.to_owned());
-        }
-        let seq = delivery.seq;
-        match self.shared.lock().delivered(seq, reply) {
-            Fate::New => {}
-            Fate::Held => return None,
-            Fate::Done => {
-                self.shared.settled.notify_one();
-                return None;
+            if self.adapt_later {
+                self.look_at = Instant::now();
             }
         }
+        let shared = &self.shared;
+        if !self.options.wants(&message.subject) {
+            shared.lock().skipped(&delivery, reply);
+            return shared.settled.notify_one();
+        }
+        let fate = shared.lock().delivered(&delivery, reply);
+        let number = match fate {
+            Fate::New(number) => number,
+            Fate::Held => return,
+            Fate::Done => return shared.settled.notify_one(),
+        };
+        let Delivery { seq, time, tries, .. } = delivery;
         match serde_json::from_slice::<Event>(&message.payload) {
-            Ok(event) => Some(Heard {
-                event,
-                seq,
-                time: delivery.time,
-                tries: delivery.tries,
-                shared: self.shared.clone(),
-                settled: false,
-            }),
+            Ok(event) => {
+                shared.lock().arrived(Arrival { event, seq, time, tries, number });
+                shared.arrived.notify_one();
+            }
             Err(error) => {
                 // It would come for ever, and nothing after it.
                 tracing::warn!(seq, subject = %message.subject, "left out, not an event: {error}");
-                self.shared.lock().settle(seq, true);
-                self.shared.settled.notify_one();
-                None
+                shared.lock().settle(seq, number, true);
+                shared.settled.notify_one();
             }
         }
     }
 
     /// Says what is to be said of events that were settled; together, while there are more to come.
-    async fn say_all(&self) {
+    async fn say_soon(&mut self) {
         if self.shared.lock().len() > 0 {
-            sleep(TOGETHER).await;
+            self.say_at.get_or_insert_with(|| Instant::now() + TOGETHER);
+        } else {
+            self.say_all().await;
         }
+    }
+
+    /// Says it now.
+    async fn say_all(&mut self) {
+        self.say_at = None;
         let words = self.shared.lock().words();
         let unsaid = self.say(words).await;
         self.shared.lock().unsaid(unsaid);
@@ -372,7 +341,7 @@ impl Reader {
     }
 
     /// The last words, and that another one may read.
-    async fn leave(&self) {
+    async fn leave(&mut self) {
         let leaving = async {
             self.shared.lock().give_back();
             self.say_all().await;
@@ -389,7 +358,7 @@ impl Reader {
         drop(tokio::time::timeout(CLOSE_MAX, leaving).await);
     }
 
-    fn complain(&mut self, error: Error) {
+    pub(super) fn complain(&mut self, error: Error) {
         if self.complaint.as_ref() != Some(&error) {
             tracing::warn!(consumer = self.options.name, "cannot read events: {error}");
             self.complaint = Some(error);

@@ -13,7 +13,7 @@ use crate::cluster::{ELECTION_MAX, connect as connect_first};
 use crate::common::{connect, fleet, raw, wait_connected};
 use crate::events::{event, publish};
 
-fn options(bus: &Bus, share: Share, window: u16) -> DurableOptions {
+pub(crate) fn options(bus: &Bus, share: Share, window: u16) -> DurableOptions {
     DurableOptions {
         name: "t".to_owned(),
         subjects: vec![subject::events(bus.fleet())],
@@ -23,16 +23,16 @@ fn options(bus: &Bus, share: Share, window: u16) -> DurableOptions {
     }
 }
 
-fn one(bus: &Bus) -> Durable {
+pub(crate) fn one(bus: &Bus) -> Durable {
     bus.durable(options(bus, Share::One, 64))
 }
 
-async fn next(durable: &mut Durable) -> Heard {
+pub(crate) async fn next(durable: &mut Durable) -> Heard {
     tokio::time::timeout(ELECTION_MAX, durable.next()).await.expect("an event").unwrap()
 }
 
 /// Sequences and tries of the next `n`, each acknowledged.
-async fn take(durable: &mut Durable, n: usize) -> Vec<(u64, u64)> {
+pub(crate) async fn take(durable: &mut Durable, n: usize) -> Vec<(u64, u64)> {
     let mut taken = Vec::new();
     for _ in 0..n {
         let heard = next(durable).await;
@@ -46,14 +46,14 @@ fn first(seqs: impl IntoIterator<Item = u64>) -> Vec<(u64, u64)> {
     seqs.into_iter().map(|seq| (seq, 1)).collect()
 }
 
-async fn tell(bus: &Bus, numbers: std::ops::RangeInclusive<u64>) {
+pub(crate) async fn tell(bus: &Bus, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
         publish(bus, "w1", Started, u128::from(number)).await;
     }
 }
 
 /// How many events the server has not heard to be done, and the last one up to which all are.
-async fn pending(bus: &Bus, client: &async_nats::Client) -> (u64, u64) {
+pub(crate) async fn pending(bus: &Bus, client: &async_nats::Client) -> (u64, u64) {
     let stream = dsbus_schema::storage::events_stream(bus.fleet());
     let info =
         client.request(format!("$JS.API.CONSUMER.INFO.{stream}.t"), "".into()).await.unwrap();
@@ -277,13 +277,34 @@ async fn other_subjects_are_taken_over() {
 
 #[tokio::test]
 async fn what_can_never_work_is_told() {
-    let (_server, bus) = fleet().await;
+    let (server, bus) = fleet().await;
+    let error_of = async |options| {
+        let mut reader = bus.durable(options);
+        // As a listener does that takes what is here first.
+        let told = async {
+            loop {
+                assert!(reader.next_here().is_none());
+                tokio::select! {
+                    biased;
+                    told = reader.next() => return told.unwrap_err(),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, told).await.expect("an error")
+    };
     let dotted = DurableOptions { name: "a.b".to_owned(), ..options(&bus, Share::One, 8) };
-    let error = bus.durable(dotted).next().await.unwrap_err();
+    let error = error_of(dotted).await;
     assert_eq!(error.to_string(), "a.b: must be 1 to 64 letters, digits, _ and -");
-    let all = subject::events(bus.fleet());
-    let twice = DurableOptions { subjects: vec![all.clone(), all], ..options(&bus, Share::One, 8) };
-    assert!(matches!(bus.durable(twice).next().await, Err(Error::Api { .. })));
+    let none = DurableOptions { subjects: Vec::new(), ..options(&bus, Share::One, 8) };
+    assert_eq!(error_of(none).await.to_string(), "t: must have at least one subject");
+    // Another kind of consumer has the name.
+    let config = serde_json::json!({ "name": "t", "durable_name": "t", "ack_policy": "none" });
+    let body = serde_json::json!({ "stream_name": "DSBUS_EVENTS", "config": config }).to_string();
+    let client = raw(&server).await;
+    client.request("$JS.API.CONSUMER.CREATE.DSBUS_EVENTS.t", body.into()).await.unwrap();
+    let error = error_of(options(&bus, Share::One, 8)).await;
+    assert!(matches!(error, Error::Api { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

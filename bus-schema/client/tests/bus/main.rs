@@ -10,6 +10,8 @@ mod calls;
 mod cluster;
 mod common;
 mod durable;
+mod durable_faults;
 mod events;
+mod proxy;
 mod storage;
 mod watch;

@@ -145,7 +145,7 @@ const LISTENER: &[(&str, Kind)] = &[
 ];
 
 /// Keys of `[supervisord]` that every program is given, unless it has its own.
-pub(super) const INHERITED: &[&str] = &["environment", "umask", "strip_ansi"];
+pub(in crate::file) const INHERITED: &[&str] = &["environment", "umask", "strip_ansi"];
 
 /// Keys of `[supervisord]` that a worker has, too.
 pub(super) const WORKER: &[&str] = &[
@@ -169,7 +169,7 @@ pub(super) const WORKER: &[&str] = &[
 ];
 
 /// Where a key stands among others: as in Supervisor's manual, and what it does not know at the end.
-pub(super) fn rank(key: &str) -> usize {
+pub(in crate::file) fn rank(key: &str) -> usize {
     let mut all = PROGRAM.iter().chain(FCGI).chain(LISTENER);
     all.position(|(known, _)| *known == key).unwrap_or(usize::MAX)
 }

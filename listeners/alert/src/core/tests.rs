@@ -49,7 +49,7 @@ impl Desk {
     /// An event happens, and is stored and heard in the same second.
     fn hear(&mut self, event: &Event, seconds: u64) {
         self.seq += 1;
-        self.core.heard(event, self.seq, at(seconds), at(seconds));
+        self.core.heard(&numbered(self.seq, event.clone()), self.seq, at(seconds), at(seconds));
     }
 
     /// Time passes; what is told is noted.
@@ -92,6 +92,12 @@ impl Desk {
         core.adopt(Arc::clone(&self.spec), at(seconds));
         self.core = core;
     }
+}
+
+/// An event of its own: the one that is stored under this number.
+pub(super) fn numbered(number: u64, mut event: Event) -> Event {
+    event.id = Uuid::from_u128(u128::from(number));
+    event
 }
 
 fn ops(kind: NewsKind, count: u64) -> Vec<(String, NewsKind, u64)> {
@@ -248,11 +254,24 @@ fn what_is_over_the_limit_is_counted_and_told() {
 fn an_event_that_comes_again_is_known_whatever_came_between() {
     let mut desk = Desk::new(&one_rule(&json!({ "group_wait": "5s" })));
     for seq in [1, 3, 2, 3, 1, 4, 2] {
-        desk.core.heard(&fatal("web", 0, "w1"), seq, at(0), at(0));
+        desk.core.heard(&numbered(seq, fatal("web", 0, "w1")), seq, at(0), at(0));
         desk.write();
         desk.crash(0);
     }
     assert_eq!(desk.tick(5), ops(NewsKind::Events, 4));
+}
+
+#[test]
+fn another_event_under_a_sequence_that_was_heard_is_told() {
+    let mut desk = Desk::new(&one_rule(&json!({ "group_wait": "5s" })));
+    desk.hear(&fatal("web", 0, "w1"), 0);
+    desk.write();
+    // The stream of events is made anew.
+    desk.core.heard(&numbered(100, fatal("web", 0, "w1")), 1, at(1), at(1));
+    desk.write();
+    // The first one is published again, under another sequence.
+    desk.core.heard(&numbered(1, fatal("web", 0, "w1")), 2, at(1), at(1));
+    assert_eq!(desk.tick(5), ops(NewsKind::Events, 2));
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::store::{self, Foreign, Store};
 
 /// Events that are taken in before anything is written: one write for all of them. Not more than a
 /// group remembers, so that it knows each of them when it comes again.
-const HEARD_AT_ONCE: NonZeroU16 = match NonZeroU16::new(group::SEQS_MAX) {
+const HEARD_AT_ONCE: NonZeroU16 = match NonZeroU16::new(group::IDS_MAX) {
     Some(number) => number,
     None => NonZeroU16::MIN,
 };

@@ -114,14 +114,15 @@ proptest! {
                 Step::Event(program) => {
                     seq += 1;
                     events.push((seq, program, now));
-                    desk.core.heard(&fatal(&format!("p{program}"), 0, "w1"), seq, at(now), at(now));
+                    let event = numbered(seq, fatal(&format!("p{program}"), 0, "w1"));
+                    desk.core.heard(&event, seq, at(now), at(now));
                 }
                 Step::Again(back) => {
-                    let known = events.len().min(usize::from(group::SEQS_MAX));
+                    let known = events.len().min(usize::from(group::IDS_MAX));
                     if let Some((seq, program, stored)) =
                         (known > 0).then(|| events[events.len() - 1 - usize::from(back) % known])
                     {
-                        let event = fatal(&format!("p{program}"), 0, "w1");
+                        let event = numbered(seq, fatal(&format!("p{program}"), 0, "w1"));
                         desk.core.heard(&event, seq, at(stored), at(now));
                     }
                 }
@@ -137,7 +138,7 @@ proptest! {
                 Step::Crash => {
                     desk.crash(now);
                     for (seq, program, stored) in events[acknowledged..].iter().rev() {
-                        let event = fatal(&format!("p{program}"), 0, "w1");
+                        let event = numbered(*seq, fatal(&format!("p{program}"), 0, "w1"));
                         desk.core.heard(&event, *seq, at(*stored), at(now));
                     }
                     desk.core.tick(at(now));

@@ -1,24 +1,29 @@
 //! Declarations as the text of a TOML file.
 
+use std::collections::BTreeMap;
+
+use dsbus_schema::ids::ProgramName;
+use dsbus_schema::program::ProgramSpec;
 use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table};
 
-use super::{Declared, Imported, keys};
+use super::import::{INHERITED, Imported, rank};
+use super::section::Section;
 
 /// Longest list or table that stands on one line.
 const LINE_MAX: usize = 100;
 
-/// The text.
-pub(super) fn text(imported: &Imported) -> String {
+/// What was made of a configuration of Supervisor.
+pub(super) fn imported(imported: &Imported) -> String {
     let mut document = DocumentMut::new();
     for program in &imported.programs {
-        add(&mut document, program);
+        add(&mut document, program.section, &program.name, &program.keys);
     }
     let mut text = format!("# Made from {} by dsbus import.\n\n", imported.name);
     text.push_str(&document.to_string());
     let mut worker = DocumentMut::new();
     for (key, value) in &imported.worker {
-        if !keys::INHERITED.contains(&key.as_str()) {
+        if !INHERITED.contains(&key.as_str()) {
             worker.insert(key, item(value));
         }
     }
@@ -31,15 +36,49 @@ pub(super) fn text(imported: &Imported) -> String {
     text
 }
 
-fn add(document: &mut DocumentMut, program: &Declared) {
-    let sections = document.entry(program.section.name()).or_insert_with(|| {
+/// Keys by which others have other defaults.
+const DECIDING: [&str; 4] = ["command", "kind", "schedule", "exclusive"];
+
+/// Programs as they are declared now; what is a default is left out.
+pub(crate) fn declared(programs: &BTreeMap<ProgramName, ProgramSpec>) -> String {
+    let first = as_keys(&ProgramSpec::default());
+    let mut document = DocumentMut::new();
+    for (name, spec) in programs {
+        let mut keys = as_keys(spec);
+        keys.retain(|_, value| !value.is_null());
+        let decides = |key: &str| DECIDING.contains(&key);
+        let deciding = keys.clone().into_iter().filter(|(key, _)| decides(key)).collect();
+        let defaults = ProgramSpec::read(&deciding).map_or_else(|_| first.clone(), |s| as_keys(&s));
+        keys.retain(|key, value| {
+            let default = if decides(key) { first.get(key) } else { defaults.get(key) };
+            default != Some(value)
+        });
+        add(&mut document, Section::Program, name, &keys);
+    }
+    document.to_string()
+}
+
+fn as_keys(spec: &ProgramSpec) -> Map<String, Value> {
+    match serde_json::to_value(spec) {
+        Ok(Value::Object(keys)) => keys,
+        _ => Map::new(),
+    }
+}
+
+fn add(
+    document: &mut DocumentMut,
+    section: Section,
+    name: &ProgramName,
+    keys: &Map<String, Value>,
+) {
+    let sections = document.entry(section.name()).or_insert_with(|| {
         let mut table = Table::new();
         table.set_implicit(true);
         Item::Table(table)
     });
     let mut table = Table::new();
-    let mut keys: Vec<(&String, &Value)> = program.keys.iter().collect();
-    keys.sort_by_key(|(key, _)| keys::rank(key));
+    let mut keys: Vec<(&String, &Value)> = keys.iter().collect();
+    keys.sort_by_key(|(key, _)| rank(key));
     for (key, value) in keys {
         table.insert(key, item(value));
     }
@@ -47,7 +86,7 @@ fn add(document: &mut DocumentMut, program: &Declared) {
         if !sections.is_empty() {
             table.decor_mut().set_prefix("\n");
         }
-        sections.insert(program.name.as_str(), Item::Table(table));
+        sections.insert(name.as_str(), Item::Table(table));
     }
 }
 
@@ -79,7 +118,8 @@ fn toml(json: &Value) -> toml_edit::Value {
 
 fn inline(pairs: &Map<String, Value>) -> InlineTable {
     let mut table = InlineTable::new();
-    for (key, json) in pairs {
+    // TOML has no null.
+    for (key, json) in pairs.iter().filter(|(_, json)| !json.is_null()) {
         table.insert(key, toml(json));
     }
     table
