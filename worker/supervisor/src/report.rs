@@ -7,8 +7,8 @@
 //! kernel had not written back, half a minute at most where nobody changed that; it counts on from
 //! what it then finds here and on the bus.
 //!
-//! What is there and cannot be read is not lost: [`unread`] waits for it, and what could not be read
-//! at the start comes late ([`late`]), behind the others and under a new number.
+//! What is there and cannot be read is not lost: `unread` waits for it, and what could not be read
+//! at the start comes late (`late`), behind the others and under a new number.
 //!
 //! Nothing here ever stops the worker: what the disk does not take stays in memory, and is written
 //! when it takes some again. What is too much is dropped, and counted until that is told.
