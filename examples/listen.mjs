@@ -8,10 +8,15 @@ import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/
 const [STREAM, NAME] = ["DSBUS_EVENTS", "listen-mjs"];
 const WRONG = ["process.*.*.BACKOFF", "process.*.*.FATAL", "process.*.*.EXITED", "worker.*.*.LOST"];
 
+/** What an event says. Throws for what is none: anybody may publish anything. */
+function read(message) {
+  const { id, type, time, subject, data } = message.json();
+  return [id, time, subject, type.split(".").at(-2).toUpperCase(), data.reason ?? ""];
+}
+
 /** Takes an event. Throw, and it comes again. */
-async function heard(event) {
-  const what = event.type.split(".").at(-2).toUpperCase();
-  console.log(event.time, event.subject, what, event.data.reason ?? "");
+async function heard(when, about, what, why) {
+  console.log(when, about, what, why);
 }
 
 async function listen(bus) {
@@ -26,14 +31,21 @@ async function listen(bus) {
   const consumer = await jetstream(bus).consumers.get(STREAM, NAME);
   const done = new Set(); // ids: an acknowledgement can be lost
   for await (const message of await consumer.consume({ max_messages: 1 })) {
-    const event = message.json();
+    let id, event;
     try {
-      if (!done.has(event.id)) await heard(event);
-      done.add(event.id);
+      [id, ...event] = read(message);
+    } catch (why) { // it would come for ever, and nothing after it
+      console.error(`${message.subject} has no event, and is left out: ${why}`);
+      message.term();
+      continue;
+    }
+    try {
+      if (!done.has(id)) await heard(...event);
+      done.add(id);
       if (done.size > 1000) done.delete(done.values().next().value);
       await message.ackAck();
     } catch (why) {
-      console.error(`${event.subject} comes again: ${why}`);
+      console.error(`${message.subject} comes again: ${why}`);
       message.nak(1000);
     }
   }

@@ -8,10 +8,15 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 STREAM, NAME = "DSBUS_EVENTS", "listen-py"
 WRONG = ["process.*.*.BACKOFF", "process.*.*.FATAL", "process.*.*.EXITED", "worker.*.*.LOST"]
 
-async def heard(event):
-    """Takes an event. Raise, and it comes again."""
+def read(message):
+    """What an event says. Raises for what is none: anybody may publish anything."""
+    event = json.loads(message.data)
     what = event["type"].split(".")[-2].upper()
-    print(event["time"], event["subject"], what, event["data"].get("reason") or "", flush=True)
+    return event["id"], (event["time"], event["subject"], what, event["data"].get("reason") or "")
+
+async def heard(when, about, what, why):
+    """Takes an event. Raise, and it comes again."""
+    print(when, about, what, why, flush=True)
 
 async def listen(bus, stop):
     js = bus.jetstream()
@@ -31,14 +36,19 @@ async def listen(bus, stop):
             [message] = await events.fetch(1, timeout=5)
         except TimeoutError:
             continue  # nothing happened
-        event = json.loads(message.data)
         try:
-            if event["id"] not in done:
-                await heard(event)
-                done.append(event["id"])
+            id, event = read(message)
+        except Exception as why:  # it would come for ever, and nothing after it
+            print(f"{message.subject} has no event, and is left out: {why!r}", file=sys.stderr)
+            await message.term()
+            continue
+        try:
+            if id not in done:
+                await heard(*event)
+                done.append(id)
             await message.ack_sync()
         except Exception as why:
-            print(f"{event['subject']} comes again: {why!r}", file=sys.stderr)
+            print(f"{message.subject} comes again: {why!r}", file=sys.stderr)
             await message.nak(delay=1)
 
 async def trouble(why):

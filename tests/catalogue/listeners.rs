@@ -5,6 +5,8 @@ use std::process::{Child, Command, Stdio};
 use dsbus_client::{Item, Value as Stands};
 use dsbus_harness::wait_until;
 use dsbus_schema::storage::{AlertKey, Bucket};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::book::{record, wait, write};
@@ -37,6 +39,12 @@ group_wait = "1s"
 quiet = "10m"
 rate_limit = "20/1h"
 send = ["gone", "busy"]
+
+[[rule]]
+name = "late"
+events = "STARTING"
+group_wait = "1h"
+send = "gone"
 
 [target.gone]
 type = "command"
@@ -97,6 +105,11 @@ async fn listeners_and_alerts() {
             "listener.DEAD_LETTER",
         ],
     );
+    // It waits to be told when its rule is taken out.
+    fleet.file("alert.toml", &RULES.replace("\"late\"", "\"later\""));
+    let alert = running.last().unwrap().0.id();
+    kill(Pid::from_raw(i32::try_from(alert).unwrap()), Signal::SIGHUP).unwrap();
+    wait(&fleet, &["listener.DROPPED"]);
     record(&fleet);
     keys(&fleet).await;
 }

@@ -89,6 +89,9 @@ async fn nothing_is_missed(fleet: &mut Fleet, bus: &Bus, command: impl Fn(&Fleet
         assert_eq!(first.next(), number, "it begins with what was before it");
     }
     drop(first);
+    // Whatever else somebody publishes there is left out, and comes once.
+    let stored = fleet.nats.ask("dsbus.default.event.w1.worker._._.LOST");
+    assert!(stored.contains("DSBUS_EVENTS"), "{stored}");
     for number in 4..=6 {
         tell(bus, WorkerChange::Lost, number).await;
     }

@@ -26,6 +26,7 @@ mod listeners;
 mod logs;
 mod output;
 mod peer;
+mod places;
 mod process;
 mod proxy;
 mod rollouts;

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::fleet::{Fleet, said};
 
 /// Names of `bash`'s answer to a line that is being typed.
-fn completed(fleet: &Fleet, words: &[&str]) -> Vec<String> {
+pub(crate) fn completed(fleet: &Fleet, words: &[&str]) -> Vec<String> {
     let dsbus = fleet.command();
     let program = std::path::Path::new(dsbus.get_program());
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();

@@ -14,6 +14,8 @@ const WRONG_LAST_SEQUENCE_IN_FLIGHT: u64 = 10164;
 pub(crate) const NO_MESSAGE: u64 = 10037;
 /// `JSStreamNotFoundErr`.
 pub(crate) const NO_STREAM: u64 = 10059;
+/// `JSConsumerNotFoundErr`.
+pub(crate) const NO_CONSUMER: u64 = 10014;
 /// `JSStreamNameExistErr`: with a configuration other than the one asked for.
 pub(crate) const STREAM_EXISTS: u64 = 10058;
 

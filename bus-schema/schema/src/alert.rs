@@ -158,6 +158,10 @@ pub struct News {
 pub struct Letter {
     /// Where it goes.
     pub target: TargetName,
+    /// To which recipient of the target, where it has several: each has a letter of its own, so that
+    /// none waits for another, nor misses what another one refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// When it was posted: from then on counts how long it is tried.
     pub posted: Timestamp,
     /// How often it was tried.
@@ -178,6 +182,19 @@ pub struct DeadLetter {
     pub why: String,
     /// The letter.
     pub letter: Letter,
+    /// Whether the event about it is stored, or there is none to be. Left out where it is so.
+    #[serde(default = "so", skip_serializing_if = "is_so")]
+    pub told: bool,
+}
+
+/// What those who do not know of `told` have written was told, or never will be.
+fn so() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_so(so: &bool) -> bool {
+    *so
 }
 
 /// Dead letters of which only the number is left: the oldest make room for new ones.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::alert::{AlertName, RuleName};
-use crate::ids::{FleetName, InstanceId, ProgramName, WorkerName};
+use crate::ids::{FleetName, InstanceId, NAME_LEN_MAX, ProgramId, ProgramName, WorkerName};
 
 /// How long NATS keeps the marker that an expired key leaves behind. Schedulers look at all leases
 /// anyway at start and every 30 s; the marker is what makes them quick.
@@ -198,6 +198,15 @@ pub fn instance_key(worker: &WorkerName, instance: &InstanceId) -> String {
     format!("{worker}.{}.{}", instance.program, instance.index)
 }
 
+/// Name of the durable consumer of a program that is an event listener. One that is removed and
+/// declared again begins anew, and so its name has the program's identity in it.
+pub fn listener_consumer(program: &ProgramName, id: ProgramId) -> String {
+    let id = id.0.simple().to_string();
+    let room = NAME_LEN_MAX - id.len() - 1;
+    let name: String = program.as_str().chars().take(room).collect();
+    format!("{name}-{id}")
+}
+
 /// Reads such a key.
 pub fn parse_instance_key(key: &str) -> Option<(WorkerName, InstanceId)> {
     let (worker, rest) = key.split_once('.')?;
@@ -322,6 +331,15 @@ mod tests {
         for bad in ["ops", "ops.x", "ops.letter.x", "ops.group.fatal", "_x.lease", "ops.lost.1"] {
             assert_eq!(AlertKey::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_consumer_has_the_identity_of_its_program_however_long_that_is_called() {
+        let id = ProgramId(Uuid::from_u128(7));
+        let of = |name: &str| listener_consumer(&ProgramName::parse(name).unwrap(), id);
+        assert_eq!(of("mail"), format!("mail-{}", id.0.simple()));
+        let long = of(&"x".repeat(NAME_LEN_MAX));
+        assert!(long.len() == NAME_LEN_MAX && long.ends_with(&id.0.simple().to_string()), "{long}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use dsbus_schema::lenient::Span;
 use dsbus_schema::program::{BUFFER_SIZE_MAX, EventName};
 use uuid::Uuid;
 
+use super::Format;
 use super::moment::Moment;
 
 /// Most listeners of one pool.
@@ -37,12 +38,15 @@ What leaves the protocol is ended and started anew; that is logged, and is an ev
   dsbus listen -e PROCESS_STATE_EXITED -- python3 alert.py
   dsbus listen -e PROCESS_STATE,TICK_60 --server-url http://127.0.0.1:9001 \\
       -- crashmailbatch -t ops@example.com -f dsbus@example.com
+  dsbus listen --list
+  dsbus listen --forget alert-a1b2c3
 
 To have it run by the fleet, and go on when its worker is lost, declare it as
 [eventlistener.NAME] with these keys: events, command (dsbus apply).
 
 Exit codes: 0 stopped by SIGTERM, SIGINT, SIGQUIT or SIGHUP, after the events in
-hand were answered or handed back; 1 the command cannot be started; 2 usage; 4 the
+hand were answered or handed back; 1 the command cannot be started, or a listener of
+its name runs with --share and it without, or the other way round; 2 usage; 4 the
 bus refuses. USR1 and USR2 are passed on to the command.";
 
 /// `dsbus listen`.
@@ -100,11 +104,21 @@ pub(crate) struct Listen {
     /// signal
     #[arg(long)]
     pub(crate) extra_tokens: bool,
+    /// Show who listens, whatever by: where each stands in the events, and whether somebody reads
+    #[arg(long, conflicts_with_all = ["command", "forget"])]
+    pub(crate) list: bool,
+    /// Forget where a listener stands that does not run any more, by its name in --list: the next one
+    /// of its name begins anew. What is removed as a program is forgotten by itself
+    #[arg(long, value_name = "LISTENER", conflicts_with = "command", value_parser = ProgramName::parse)]
+    pub(crate) forget: Option<ProgramName>,
+    /// How the list is printed
+    #[arg(short, long, value_enum, default_value_t, requires = "list")]
+    pub(crate) output: Format,
     /// As a worker runs it: for the program of this identity; it ends when its command does
     #[arg(long, value_name = "UUID", hide = true)]
     pub(crate) supervised: Option<Uuid>,
     /// The listener, after --
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present_any = ["list", "forget"], value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
 }
 

@@ -20,7 +20,8 @@ const ASK_MAX: Duration = Duration::from_millis(700);
 /// Most names that are offered.
 const OFFERED_MAX: usize = 1_000;
 
-/// As [`command`](super::command), for a shell that completes: the values of NAME and WORKER are asked for.
+/// As [`command`](super::command), for a shell that completes: the values of NAME,
+/// WORKER and LISTENER are asked for.
 pub(crate) fn completed() -> clap::Command {
     super::command().mut_subcommands(|verb| {
         verb.mut_args(|arg| {
@@ -28,6 +29,7 @@ pub(crate) fn completed() -> clap::Command {
             match word.first().map(Str::as_str) {
                 Some("NAME") if arg.is_positional() => arg.add(ArgValueCompleter::new(names)),
                 Some("WORKER") => arg.add(ArgValueCompleter::new(workers)),
+                Some("LISTENER") => arg.add(ArgValueCompleter::new(listeners)),
                 _ => arg,
             }
         })
@@ -57,6 +59,13 @@ fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
         connection.command::<_, Vec<WorkerRow>>(Verb::Workers, &Ask::default()).await.ok()
     });
     offered(rows.unwrap_or_default().into_iter().map(|row| row.name.to_string()), current)
+}
+
+/// Listeners that are not there: those that can be forgotten.
+fn listeners(current: &OsStr) -> Vec<CompletionCandidate> {
+    let places = ask(async |connection| connection.bus.places().await.ok()).unwrap_or_default();
+    let left = places.into_iter().filter(|place| !place.read);
+    offered(left.map(|place| place.name), current)
 }
 
 fn offered(names: impl IntoIterator<Item = String>, current: &OsStr) -> Vec<CompletionCandidate> {

@@ -1,6 +1,7 @@
 //! `dsbus listen -- CMD`
 
 mod name;
+mod places;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,10 +12,10 @@ use dsbus_bridge::frame::{self, Tokens};
 use dsbus_bridge::pool::{Ended, Rules};
 use dsbus_bridge::{BusSource, Control, End, Options, Program, Subscription};
 use dsbus_client::{Begin, Bus, DurableOptions, Share};
-use dsbus_schema::ids::{NAME_LEN_MAX, ProgramId, ProgramName};
+use dsbus_schema::ids::{ProgramId, ProgramName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program;
-use dsbus_schema::storage::Bucket;
+use dsbus_schema::storage::{Bucket, listener_consumer};
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -22,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::config::{self, Config};
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::{args, clock};
+use crate::{args, clock, connection};
 
 /// Most events on their way where nobody says how many: enough that a listener that takes 20,000 a
 /// second never waits for the bus, and few enough that others of its name get their share.
@@ -37,11 +38,17 @@ const SIGNALS_MAX: usize = 16;
 /// What superlance and others look for before they begin.
 const SERVER_URL: &str = "SUPERVISOR_SERVER_URL";
 
-/// Runs a listener until it is told to stop.
+/// Runs a listener until it is told to stop; or looks after where listeners stand.
 ///
 /// # Errors
 /// When the command cannot be started, or the bus refuses.
 pub(super) fn run(config: &Config, args: args::Listen) -> Result<Code, Failure> {
+    if args.list {
+        return connection::run(places::list(config, args.output));
+    }
+    if let Some(name) = &args.forget {
+        return connection::run(places::forget(config, name));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let supervised = args.supervised.is_some();
     let ended = runtime.block_on(listen(config, args));
@@ -80,6 +87,13 @@ async fn listen(config: &Config, args: args::Listen) -> Result<End, Failure> {
         Some(Control::Stop(_)) = control.recv() => return Ok(End::Stopped),
     };
     let place = durable.name.clone();
+    // Copies of a program are told by the worker how they share, also while that changes.
+    if args.supervised.is_none() {
+        tokio::select! {
+            alike = places::read_alike(&bus, &name, durable.share) => alike?,
+            Some(Control::Stop(_)) = control.recv() => return Ok(End::Stopped),
+        }
+    }
     let reader = bus.durable(durable);
     let events: Vec<&str> = args.events.iter().map(|event| event.as_str()).collect();
     let (opened, events, fleet) = (reader.opened(), events.join(","), config.fleet.clone());
@@ -114,17 +128,11 @@ async fn forget(bus: &Bus, name: &ProgramName, id: ProgramId, place: &str) {
     }
 }
 
-/// What NATS calls it. A program that is removed and declared again begins anew, and so its name
-/// there has the program's identity in it.
+/// What NATS calls it.
 fn durable_name(args: &args::Listen, name: &ProgramName) -> String {
     match args.supervised {
         None => name.to_string(),
-        Some(id) => {
-            let id = id.simple().to_string();
-            let room = NAME_LEN_MAX - id.len() - 1;
-            let name: String = name.as_str().chars().take(room).collect();
-            format!("{name}-{id}")
-        }
+        Some(id) => listener_consumer(name, ProgramId(id)),
     }
 }
 

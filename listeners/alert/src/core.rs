@@ -13,7 +13,7 @@ use dsbus_schema::alert::{
     AlertEvent, AlertGroup, AlertRate, AlertStage, DeadLetter, Letter, LostLetters, News, RuleName,
     TargetName,
 };
-use dsbus_schema::event::Event;
+use dsbus_schema::event::{Event, Fact, ListenerChange};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::AlertKey;
 use serde_json::Value;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::facts;
 use crate::group::{self, Draft};
 use crate::rate::{self, Held};
-use crate::spec::{Rule, Spec};
+use crate::spec::{Rule, Spec, Target};
 
 /// Most letters that wait for one target. One that nobody can reach for so long has enough to read;
 /// those that follow are dead letters at once, and kept as such.
@@ -41,6 +41,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x9f61_c1d2_6b5e_4c3a_8d52_d5b0_5a1e_47e
 
 /// Which group.
 type GroupId = (RuleName, Uuid);
+/// A target, and which of its recipients where it has several.
+type Line = (TargetName, Option<String>);
 
 /// What is to be written under a key.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,14 +61,18 @@ pub(crate) struct Core {
     due: BTreeSet<(Timestamp, GroupId)>,
     rates: BTreeMap<RuleName, AlertRate>,
     letters: BTreeMap<Uuid, Letter>,
-    waiting: BTreeMap<TargetName, usize>,
+    waiting: BTreeMap<Line, usize>,
     dead: BTreeSet<(Timestamp, Uuid)>,
     /// Bodies of those that are not written yet.
     buried: BTreeMap<Uuid, DeadLetter>,
+    /// Those of which the event is not stored yet.
+    untold: BTreeMap<Uuid, DeadLetter>,
     lost: u64,
     dirty: BTreeSet<AlertKey>,
     outbox: Vec<(Uuid, Letter)>,
-    deaths: Vec<DeadLetter>,
+    deaths: Vec<(Uuid, DeadLetter)>,
+    /// Keys whose records cannot be read: nothing is written over them.
+    sealed: BTreeSet<AlertKey>,
 }
 
 impl Core {
@@ -185,8 +191,17 @@ impl Core {
         if self.dirty.is_empty() { std::mem::take(&mut self.outbox) } else { Vec::new() }
     }
 
-    /// Letters that died, to be told of once everything is written.
-    pub(crate) fn take_deaths(&mut self) -> Vec<DeadLetter> {
+    /// The event about a dead letter is stored.
+    pub(crate) fn told(&mut self, id: Uuid) {
+        if let Some(dead) = self.untold.remove(&id) {
+            self.buried.insert(id, DeadLetter { told: true, ..dead });
+            self.dirty.insert(AlertKey::Dead(id));
+        }
+    }
+
+    /// Letters that died, once everything is written; those that nobody was told of come again after
+    /// everything was read anew.
+    pub(crate) fn take_deaths(&mut self) -> Vec<(Uuid, DeadLetter)> {
         if self.dirty.is_empty() { std::mem::take(&mut self.deaths) } else { Vec::new() }
     }
 
@@ -201,13 +216,21 @@ impl Core {
             (rule.name.clone(), Uuid::new_v5(&NAMESPACE, text.as_bytes()))
         };
         let mut labels = rule.labels(event);
-        let mut id = id_of(&labels);
+        let mut id = self.beside(id_of(&labels));
         if !self.groups.contains_key(&id) && self.groups.len() >= GROUPS_MAX {
             labels = BTreeMap::from([("group".to_owned(), "others".to_owned())]);
-            id = id_of(&labels);
+            id = self.beside(id_of(&labels));
         }
         self.groups.entry(id.clone()).or_insert_with(|| rule.group(labels));
         id
+    }
+
+    /// The same group, or one beside it while its record cannot be read.
+    fn beside(&self, (rule, mut id): GroupId) -> GroupId {
+        while self.sealed.contains(&AlertKey::Group(rule.clone(), id)) {
+            id = Uuid::new_v5(&id, b"beside");
+        }
+        (rule, id)
     }
 
     /// Puts a group back that was taken out to be changed.
@@ -228,7 +251,9 @@ impl Core {
     }
 
     fn tell(&mut self, rule: &Rule, draft: Draft, now: Timestamp) {
-        if rule.rate_limit.is_none() && !self.rates.contains_key(&rule.name) {
+        // What cannot be written down cannot be held back either.
+        let sealed = self.sealed.contains(&AlertKey::Rate(rule.name.clone()));
+        if sealed || (rule.rate_limit.is_none() && !self.rates.contains_key(&rule.name)) {
             return self.post(rule, draft, Held::default(), now);
         }
         let rate = self.rates.entry(rule.name.clone()).or_default();
@@ -242,7 +267,7 @@ impl Core {
         }
     }
 
-    /// One letter for each target of the rule.
+    /// One letter for each target of the rule; for each of its recipients where it has several.
     fn post(&mut self, rule: &Rule, draft: Draft, held: Held, now: Timestamp) {
         let Draft { kind, labels, bundle } = draft;
         let last = bundle.events.last().map_or(0, |event| event.seq);
@@ -257,11 +282,15 @@ impl Core {
             held: held.messages,
             held_events: held.events,
         };
-        for target in &rule.send {
-            let id = Uuid::new_v5(&news.id, target.as_str().as_bytes());
+        let recipients = |target| self.spec.target(target).map_or(vec![None], Target::recipients);
+        let each = |target| recipients(target).into_iter().map(move |to| (target, to));
+        let lines: Vec<_> = rule.send.iter().flat_map(each).collect();
+        for (target, to) in lines {
+            let name = to.as_ref().map_or(target.to_string(), |to| format!("{target} {to}"));
+            let id = Uuid::new_v5(&news.id, name.as_bytes());
             let (target, news) = (target.clone(), news.clone());
-            let letter = Letter { target, posted: now, tries: 0, why: None, news };
-            if self.waiting.get(&letter.target).is_some_and(|n| *n >= LETTERS_MAX) {
+            let letter = Letter { target, to, posted: now, tries: 0, why: None, news };
+            if self.waiting.get(&line(&letter)).is_some_and(|n| *n >= LETTERS_MAX) {
                 let why = format!("{LETTERS_MAX} letters wait for this target already");
                 self.bury(id, letter, why, now);
                 continue;
@@ -272,7 +301,7 @@ impl Core {
     }
 
     fn add_letter(&mut self, id: Uuid, letter: Letter) {
-        *self.waiting.entry(letter.target.clone()).or_insert(0) += 1;
+        *self.waiting.entry(line(&letter)).or_insert(0) += 1;
         self.outbox.push((id, letter.clone()));
         self.letters.insert(id, letter);
     }
@@ -280,23 +309,35 @@ impl Core {
     fn remove_letter(&mut self, id: Uuid) -> Option<Letter> {
         let letter = self.letters.remove(&id)?;
         self.outbox.retain(|(other, _)| *other != id);
-        if let Some(count) = self.waiting.get_mut(&letter.target) {
+        if let Some(count) = self.waiting.get_mut(&line(&letter)) {
             *count = count.saturating_sub(1);
         }
         Some(letter)
     }
 
     fn bury(&mut self, id: Uuid, letter: Letter, why: String, now: Timestamp) {
-        let dead = DeadLetter { died: now, why, letter };
+        let told = is_about_a_dead_letter(&letter);
+        let dead = DeadLetter { died: now, why, letter, told };
         self.dirty.insert(AlertKey::Dead(id));
         self.dead.insert((now, id));
-        self.deaths.push(dead.clone());
+        self.note_death(id, &dead);
         self.buried.insert(id, dead);
         while self.dead.len() > DEAD_LETTERS_MAX {
             let Some((_, oldest)) = self.dead.pop_first() else { break };
             self.buried.remove(&oldest);
+            self.untold.remove(&oldest);
             self.lost += 1;
-            self.dirty.extend([AlertKey::Dead(oldest), AlertKey::Lost]);
+            self.dirty.insert(AlertKey::Dead(oldest));
+            if !self.sealed.contains(&AlertKey::Lost) {
+                self.dirty.insert(AlertKey::Lost);
+            }
+        }
+    }
+
+    fn note_death(&mut self, id: Uuid, dead: &DeadLetter) {
+        self.deaths.push((id, dead.clone()));
+        if !dead.told {
+            self.untold.insert(id, dead.clone());
         }
     }
 
@@ -305,6 +346,19 @@ impl Core {
         let rule = self.spec.rule(&group.rule);
         quiet.then(|| rule.map_or(Duration::ZERO, Rule::remembers) + SLACK)
     }
+}
+
+fn line(letter: &Letter) -> Line {
+    (letter.target.clone(), letter.to.clone())
+}
+
+/// Of the death of such a letter nobody is told: else a rule about dead letters whose target is away
+/// would never end.
+fn is_about_a_dead_letter(letter: &Letter) -> bool {
+    letter.news.bundle.events.iter().any(|of| match &of.event.data {
+        Fact::Listener(fact) => fact.change == ListenerChange::DeadLetter,
+        _ => false,
+    })
 }
 
 /// Types of the schema are JSON, which cannot fail.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dsbus_client::{Bus, Entry, Error, Item, Write};
+use dsbus_client::{Bus, Entry, Error, Item, Value, Write};
 use dsbus_schema::alert::{
     AlertLease, AlertName, DeadLetter, Letter, LostLetters, NewsKind, RuleName,
 };
@@ -17,6 +17,9 @@ use crate::texts;
 /// How long the bus may take to tell what it has.
 const READ_MAX: Duration = Duration::from_secs(10);
 
+/// How often a dead letter is written before it is somebody else's: it changes once.
+const WRITES_MAX: u32 = 3;
+
 /// What a set of rules has on the bus.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Letters {
@@ -28,6 +31,8 @@ pub struct Letters {
     pub dead: Vec<Dead>,
     /// Dead letters that made room for others.
     pub lost: u64,
+    /// Records that cannot be read, such as those of a newer version, and why: they are left alone.
+    pub unreadable: Vec<(String, String)>,
 }
 
 /// A dead letter, and its place.
@@ -43,7 +48,7 @@ pub struct Dead {
 /// Reads all letters.
 ///
 /// # Errors
-/// When the bus does not tell what it has, or something is not what it must be.
+/// When the bus does not tell what it has.
 pub async fn letters(bus: &Bus, name: &AlertName) -> Result<Letters, Error> {
     match bus.get(Bucket::Alerts, &AlertKey::Lease.of(name)).await {
         // No daemon that knows of alerts was ever started here.
@@ -56,13 +61,17 @@ pub async fn letters(bus: &Bus, name: &AlertName) -> Result<Letters, Error> {
     let reading = async {
         loop {
             match watch.next().await {
-                Item::Entry(entry) => take(&mut found, &entry)?,
+                Item::Entry(entry) => {
+                    if let Err(e) = take(&mut found, &entry) {
+                        found.unreadable.push((entry.key, e.to_string()));
+                    }
+                }
                 Item::Reset => found = Letters::default(),
-                Item::CaughtUp => return Ok(()),
+                Item::CaughtUp => return,
             }
         }
     };
-    tokio::time::timeout(READ_MAX, reading).await.map_err(|_| Error::Timeout)??;
+    tokio::time::timeout(READ_MAX, reading).await.map_err(|_| Error::Timeout)?;
     found.waiting.sort_by_key(|(id, letter)| (letter.posted, *id));
     found.dead.sort_by_key(|dead| (dead.letter.died, dead.id));
     Ok(found)
@@ -92,7 +101,7 @@ pub async fn retry(bus: &Bus, name: &AlertName, dead: &Dead, now: Timestamp) -> 
     let id = Uuid::new_v5(&dead.id, now.to_string().as_bytes());
     let letter = Letter { posted: now, tries: 0, why: None, ..dead.letter.letter.clone() };
     let put = Write::put(AlertKey::Letter(id).of(name), &letter)?.expect(0);
-    bus.batch(Bucket::Alerts, vec![put, delete(name, dead)]).await.map(drop)
+    write(bus, name, dead, Some(put)).await
 }
 
 /// Forgets a dead letter.
@@ -100,11 +109,27 @@ pub async fn retry(bus: &Bus, name: &AlertName, dead: &Dead, now: Timestamp) -> 
 /// # Errors
 /// As [`retry`].
 pub async fn discard(bus: &Bus, name: &AlertName, dead: &Dead) -> Result<(), Error> {
-    bus.write(Bucket::Alerts, delete(name, dead)).await.map(drop)
+    write(bus, name, dead, None).await
 }
 
-fn delete(name: &AlertName, dead: &Dead) -> Write {
-    Write::delete(AlertKey::Dead(dead.id).of(name)).expect(dead.seq).ttl(TOMBSTONE.as_secs())
+/// Deletes a dead letter, together with what is put in its place. Whoever works at the rules writes
+/// it once more, when its event is stored; after that it is tried again.
+async fn write(bus: &Bus, name: &AlertName, dead: &Dead, put: Option<Write>) -> Result<(), Error> {
+    let (key, mut seq) = (AlertKey::Dead(dead.id).of(name), dead.seq);
+    let mut left = WRITES_MAX;
+    loop {
+        let delete = Write::delete(key.clone()).expect(seq).ttl(TOMBSTONE.as_secs());
+        let writes = put.clone().into_iter().chain([delete]).collect();
+        left -= 1;
+        match bus.batch(Bucket::Alerts, writes).await {
+            Err(Error::LostRace { current }) if left > 0 => {
+                let entry = bus.get(Bucket::Alerts, &key).await?;
+                let there = entry.filter(|entry| matches!(entry.value, Value::Put(_)));
+                seq = there.ok_or(Error::LostRace { current })?.seq;
+            }
+            written => return written.map(drop),
+        }
+    }
 }
 
 /// A letter that only tries whether letters arrive, about something that did not happen. `None`

@@ -15,8 +15,8 @@ use crate::queue::{Next, Queue};
 use crate::send::{Fate, Sender};
 use crate::{backoff, clock};
 
-/// Letters that may be given to one target at once: those that wait, and as many that people try
-/// again by hand.
+/// Letters that may be given to one recipient of a target at once: those that wait, and as many that
+/// people try again by hand.
 const GIVEN_MAX: usize = 2 * LETTERS_MAX;
 /// Outcomes that are not written yet; then no further letter is tried, since what became of it
 /// could not be kept either.
@@ -60,7 +60,7 @@ impl Posts {
         let permit = watch::Sender::new(Permit::Until(until));
         let (mut lines, mut tasks) = (BTreeMap::new(), JoinSet::new());
         for sender in senders {
-            let (line, letters) = mpsc::channel(GIVEN_MAX);
+            let (line, letters) = mpsc::channel(GIVEN_MAX * sender.target().recipients().len());
             lines.insert(sender.target().name.clone(), line);
             let line = Line { sender: sender.clone(), letters, outcomes: told.clone() };
             tasks.spawn(line.run(permit.subscribe()));

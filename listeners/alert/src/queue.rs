@@ -41,14 +41,14 @@ impl Queue {
         self.letters.insert(place, Queued { id, letter, due });
     }
 
-    /// The letter that is due for the longest time. Of the letters about one group only the first
-    /// is looked at, so that nobody hears that all is well before hearing that something was not;
+    /// The letter that is due for the longest time. Of the letters about one group to one recipient
+    /// only the first is looked at, so that nobody hears that all is well before hearing that something was not;
     /// other groups do not wait for it.
     pub(crate) fn next(&self, now: Instant) -> Next {
         let mut groups = BTreeSet::new();
         let first = self.letters.iter().filter(|queued| {
-            let news = &queued.letter.news;
-            groups.insert((&news.rule, &news.labels))
+            let Letter { to, news, .. } = &queued.letter;
+            groups.insert((to, &news.rule, &news.labels))
         });
         match first.min_by_key(|queued| queued.due) {
             Some(queued) if queued.due <= now => Next::Try(queued.id),

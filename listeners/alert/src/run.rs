@@ -1,6 +1,7 @@
 //! The daemon: it stands by until the lease is free, and then works until the lease is gone.
 
 mod lead;
+mod tell;
 
 use std::sync::Arc;
 
@@ -90,7 +91,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             loop {
                 tokio::select! {
                     lease = &mut taking => break lease?,
-                    Some(spec) = changes.recv() => ready = Ready::make(bus.fleet(), spec)?,
+                    Some(spec) = changes.recv() => match Ready::make(bus.fleet(), spec) {
+                        Ok(made) => ready = made,
+                        Err(e) => tracing::error!("the rules stay as they are: {e}"),
+                    },
                     () = &mut shutdown => return Ok(()),
                 }
             }

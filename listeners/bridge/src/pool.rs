@@ -153,6 +153,12 @@ impl<K> Pool<K> {
         self.members.get(run.member)?.alive().filter(|alive| alive.run == run)?.has.as_ref()
     }
 
+    /// Whether nothing that this listener says means anything any more.
+    pub fn is_deaf(&self, run: Run) -> bool {
+        let alive = self.members.get(run.member).and_then(Member::alive);
+        alive.is_none_or(|alive| alive.run != run || alive.protocol.is_unknown())
+    }
+
     /// A new event.
     pub fn offer(
         &mut self,

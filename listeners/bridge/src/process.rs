@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -52,6 +53,8 @@ pub(crate) struct Process {
     stdin: Arc<pipe::Sender>,
     signals: mpsc::Sender<Send>,
     notes: mpsc::Sender<Note>,
+    /// Nothing that it says is read any more.
+    ignored: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -88,8 +91,17 @@ impl Process {
         let stdin = Arc::new(pipe::Sender::from_owned_fd(stdin.into_owned_fd()?)?);
         let stdout = pipe::Receiver::from_owned_fd(stdout.into_owned_fd()?)?;
         let (signals, wanted) = mpsc::channel(SIGNALS_MAX);
-        tokio::spawn(Watcher { run, child, stdout, notes: notes.clone() }.watch(wanted));
-        Ok(Process { run, stdin, signals, notes: notes.clone() })
+        let ignored = Arc::new(AtomicBool::new(false));
+        let watcher =
+            Watcher { run, child, stdout, notes: notes.clone(), ignored: Arc::clone(&ignored) };
+        tokio::spawn(watcher.watch(wanted));
+        Ok(Process { run, stdin, signals, notes: notes.clone(), ignored })
+    }
+
+    /// Reads nothing more of what it says, but for what is on its way. Its pipe stays open, so that
+    /// it can end in its own way; one that floods it waits there.
+    pub(crate) fn ignore(&self) {
+        self.ignored.store(true, Ordering::Relaxed);
     }
 
     /// Writes an event; in the background what does not fit into the pipe.
@@ -138,6 +150,7 @@ struct Watcher {
     child: Child,
     stdout: pipe::Receiver,
     notes: mpsc::Sender<Note>,
+    ignored: Arc<AtomicBool>,
 }
 
 impl Watcher {
@@ -145,19 +158,21 @@ impl Watcher {
         let mut chunk = [0; CHUNK];
         let (mut speaks, mut heeded) = (true, true);
         let status = loop {
+            speaks &= !self.ignored.load(Ordering::Relaxed);
             tokio::select! {
                 biased;
+                // First, since the output of one that floods it is never read to its end.
+                send = signals.recv(), if heeded => match send {
+                    Some(send) => self.send(&send),
+                    // The bridge is done with it.
+                    None => heeded = false,
+                },
                 readable = self.stdout.readable(), if speaks => {
                     speaks = readable.is_ok() && self.pass_on(&mut chunk).await;
                     if !speaks && self.tell(Note::Silent(self.run)).await.is_err() {
                         break None;
                     }
                 }
-                send = signals.recv(), if heeded => match send {
-                    Some(send) => self.send(&send),
-                    // The bridge is done with it.
-                    None => heeded = false,
-                },
                 status = self.child.wait() => break status.ok(),
             }
         };

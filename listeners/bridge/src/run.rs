@@ -110,6 +110,8 @@ pub async fn run<S: Source>(
         let room = bridge.end.is_none() && bridge.pool.held() < bridge.window;
         tokio::select! {
             biased;
+            // First: whoever ends a bridge waits for no listener.
+            Some(control) = control.recv() => bridge.told(control, &mut effects),
             Some(note) = happened.recv() => {
                 let mut note = Some(note);
                 for _ in 0..NOTES_AT_ONCE {
@@ -118,7 +120,6 @@ pub async fn run<S: Source>(
                     note = happened.try_recv().ok();
                 }
             }
-            Some(control) = control.recv() => bridge.told(control, &mut effects),
             incoming = source.next(), if room => match incoming {
                 Ok(first) => bridge.take(first, &mut source, &mut effects),
                 Err(why) => bridge.finish(End::Refused(why), &mut effects),
@@ -222,7 +223,12 @@ impl<K: Incoming> Bridge<K> {
     fn noted(&mut self, note: Note, effects: &mut Vec<Effect<K>>) {
         let now = self.now();
         match note {
-            Note::Said(run, bytes) => self.pool.heard(run, &bytes, now, effects),
+            Note::Said(run, bytes) => {
+                self.pool.heard(run, &bytes, now, effects);
+                if let (true, Some(process)) = (self.pool.is_deaf(run), self.processes.get(&run)) {
+                    process.ignore();
+                }
+            }
             Note::Silent(run) => self.pool.silent(run, now),
             Note::Broken(run) => self.pool.broken(run, now, effects),
             Note::Ended(run, how) => {

@@ -19,6 +19,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// What became of events, by their sequence.
@@ -209,6 +210,50 @@ async fn whoever_leaves_the_protocol_is_replaced() {
     let record = desk.until("it is done", |r| r.done == [1]).await;
     assert_eq!(record.told, [ListenerChange::Unknown]);
     desk.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_floods_its_output_is_replaced_and_does_not_keep_a_bridge_from_ending() {
+    let directory = || tempfile::tempdir().unwrap();
+    let desk = Desk::of(directory(), 1, true, &["yes"]);
+    let unknown = |r: &Record| r.told.iter().filter(|c| **c == ListenerChange::Unknown).count();
+    desk.until("it is ended, and its successor, too", |r| unknown(r) >= 3).await;
+    let (end, _) = timeout(DEADLINE, desk.stop()).await.expect("a stop ends it");
+    assert_eq!(end, End::Stopped);
+
+    // One that does not heed the request is not read any more, and is killed; others of its pool work
+    // meanwhile.
+    let script = "import os, select, signal, sys
+first, listener, *words = sys.argv[1:]
+try: os.mkdir(first)
+except FileExistsError: os.execvp('python3', ['python3', listener, *words])
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.set_blocking(1, False)
+left, found = 64 << 20, 'all of it was read'
+while left > 0:
+    if not select.select([], [1], [], 2)[1]:
+        found = 'nobody reads it'
+        break
+    left -= os.write(1, b'y\\n' * 2048)
+os.mkdir(first + '/' + found)
+signal.pause()";
+    let place = directory();
+    let (first, heard) = (place.path().join("first"), place.path().join("heard"));
+    let listener = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/listener.py");
+    let words = [first.to_str().unwrap(), listener, heard.to_str().unwrap(), "ok"];
+    let argv = [&["python3", "-c", script][..], &words].concat();
+    let desk = Desk::of(place, 2, true, &argv);
+    desk.until("it has left", |r| unknown(r) == 1).await;
+    desk.emit(1, "x");
+    desk.until("the other one takes it", |r| r.done == [1]).await;
+    let found = wait_for_async("what it finds", DEADLINE, async || {
+        std::fs::read_dir(&first).unwrap().next().map(|entry| entry.unwrap().file_name())
+    })
+    .await;
+    assert_eq!(found, "nobody reads it");
+    desk.control.send(Control::Stop(Signal::SIGTERM)).await.unwrap();
+    let (end, _) = timeout(DEADLINE, desk.stop()).await.expect("a second stop kills it");
+    assert_eq!(end, End::Stopped);
 }
 
 #[tokio::test]

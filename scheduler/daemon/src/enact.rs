@@ -5,8 +5,9 @@ use dsbus_client::{Bus, Entry, Error, Item, Value, Write};
 use dsbus_planner::Action;
 use dsbus_schema::goal::Goal;
 use dsbus_schema::ids::{InstanceId, ProgramId, ProgramName};
+use dsbus_schema::program::Program;
 use dsbus_schema::state::State;
-use dsbus_schema::storage::{Bucket, fleet_status_key, goal_key};
+use dsbus_schema::storage::{Bucket, fleet_status_key, goal_key, listener_consumer};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -75,20 +76,41 @@ impl Enactor<'_> {
         self.bus.write(Bucket::Goals, write).await.map(|_| ())
     }
 
-    /// Deletes what is left of a removed program: its goals, then itself. The goals are listed
-    /// before it is made sure that they are its own, and not those of a successor of its name.
+    /// Deletes what is left of a removed program: its goals, where it stands in the events if it is a
+    /// listener, then itself. The goals are listed before it is made sure that they are its own, and
+    /// not those of a successor of its name.
     async fn forget(&self, program: &ProgramName, guard: u64) -> Result<Vec<Folded>, Error> {
         let keys = format!("{program}.*");
         let listed = self.living(Bucket::Goals, &keys);
         let goals = tokio::time::timeout(LIST_WITHIN, listed).await.map_err(|_| Error::Timeout)?;
-        let now = self.bus.get(Bucket::Programs, program.as_str()).await?.map_or(0, |e| e.seq);
+        let entry = self.bus.get(Bucket::Programs, program.as_str()).await?;
+        let now = entry.as_ref().map_or(0, |e| e.seq);
         if now != guard {
             return Err(Error::LostRace { current: Some(now) });
         }
         for goal in goals {
             self.bus.write(Bucket::Goals, Write::delete(goal.key).expect(goal.seq)).await?;
         }
+        if let Some(Program { id, .. }) = entry.and_then(|e| e.json().ok().flatten()) {
+            self.forget_place(program, id).await?;
+        }
         self.delete(Bucket::Programs, program.to_string(), guard).await
+    }
+
+    /// Of any program, since it may have been a listener earlier. A bus that does not answer is
+    /// asked again; one that refuses for good keeps no program from being removed.
+    async fn forget_place(&self, program: &ProgramName, id: ProgramId) -> Result<(), Error> {
+        let place = listener_consumer(program, id);
+        match self.bus.forget_durable(&place).await {
+            Ok(true) => tracing::info!("{program}: its place in the events is forgotten"),
+            // There are no events, and so nobody stands in them.
+            Ok(false) | Err(Error::NotProvisioned) => {}
+            Err(e @ (Error::Denied { .. } | Error::Api { .. })) => {
+                tracing::warn!("{program} is removed, but its consumer {place} stays: {e}");
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(())
     }
 
     async fn say(

@@ -48,7 +48,8 @@ impl Recorder {
     }
 
     /// A mail server. `answers` is a list of texts such as `250 OK`. With a certificate it wants
-    /// users to log in, as dsbus with the password secret.
+    /// users to log in, as dsbus with the password secret. Recipients that begin with `nobody@` are
+    /// refused.
     ///
     /// # Panics
     /// When it does not start: aiosmtpd may be missing.

@@ -37,7 +37,7 @@ pub enum ListenerChange {
     Accepted,
     /// Something could not be delivered, and is kept among the dead letters.
     DeadLetter,
-    /// Events had to be left out: its queue was full, or they had left the stream.
+    /// Events that it was to tell were left out: they belong to no rule any more.
     Dropped,
 }
 

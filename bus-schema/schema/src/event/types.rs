@@ -165,7 +165,10 @@ pub(super) const LISTENER: &[TypeInfo] = &[
     on("REJECTED", "It has rejected an event (`RESULT FAIL`) several times; it comes again."),
     on("ACCEPTED", "It has taken an event that it had rejected before."),
     on("DEAD_LETTER", "Something could not be delivered, and is kept among the dead letters."),
-    on("DROPPED", "Reserved: events were left out, because they had left the stream."),
+    on(
+        "DROPPED",
+        "Events that an alert was to tell belong to no rule any more, because its file has changed; `count` says how many.",
+    ),
 ];
 
 #[cfg(test)]

@@ -84,12 +84,6 @@ pub const UNRECORDED: &[Unrecorded] = &[
         why: "it needs a full hour to begin meanwhile",
         golden: "event-tick-hour",
     },
-    Unrecorded {
-        kind: Kind::Listener,
-        name: "DROPPED",
-        why: "it is reserved, and nobody tells it",
-        golden: "event-listener-dropped",
-    },
 ];
 
 impl Examples {

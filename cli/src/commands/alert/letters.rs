@@ -5,7 +5,7 @@ use dsbus_client::Error;
 use dsbus_schema::alert::{AlertName, DeadLetter, Letter, News, NewsKind};
 use serde_json::json;
 
-use crate::args::{AlertLetters, Format, Width};
+use crate::args::{AlertLetters, Data, Format, Width};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -38,11 +38,18 @@ pub(super) async fn run(config: &Config, args: &AlertLetters) -> Result<Code, Fa
         Ok(found) => found,
         Err(e) => return Err(connection.explain(e).await),
     };
+    for (key, why) in &found.unreadable {
+        output::warning(format_args!("the record {key} cannot be read, and is left alone: {why}"));
+    }
     let dead = named(&found.dead, &args.ids)?;
     if args.retry || args.drop {
         return act(&connection, args, &dead).await;
     }
     match args.output {
+        Format::Data(Data::Name) if args.ids.is_empty() => {
+            let all = all_json(&found);
+            output::data(Data::Name, &[&all["waiting"], &all["dead"]])?;
+        }
         Format::Data(data) if args.ids.is_empty() => output::data(data, &all_json(&found))?,
         Format::Data(data) => {
             output::data(data, &dead.iter().map(|dead| dead_json(dead)).collect::<Vec<_>>())?;
@@ -140,12 +147,20 @@ fn cells(id: &str, state: Text, letter: &Letter, why: Option<&str>) -> Vec<Text>
         id[..ID_SHOWN.min(id.len())].into(),
         state,
         letter.news.rule.as_str().into(),
-        letter.target.as_str().into(),
+        target(letter).into(),
         describe::age(letter.posted, clock::now()).into(),
         letter.tries.to_string().into(),
         about(&letter.news).into(),
         why.unwrap_or_default().into(),
     ]
+}
+
+/// Where it goes, and to whom there.
+fn target(letter: &Letter) -> String {
+    match &letter.to {
+        Some(to) => format!("{}: {to}", letter.target),
+        None => letter.target.to_string(),
+    }
 }
 
 /// What a letter tells, in few words.
@@ -165,12 +180,12 @@ fn about(news: &News) -> String {
 }
 
 fn details(dead: &Dead) -> Result<(), Failure> {
-    let DeadLetter { died, why, letter } = &dead.letter;
+    let DeadLetter { died, why, letter, .. } = &dead.letter;
     let news = &letter.news;
     output::list(&[
         ("id", dead.id.to_string().into()),
         ("rule", news.rule.as_str().into()),
-        ("target", letter.target.as_str().into()),
+        ("target", target(letter).into()),
         ("posted", letter.posted.to_string().into()),
         ("died", died.to_string().into()),
         ("tries", letter.tries.to_string().into()),
@@ -198,10 +213,11 @@ fn all_json(found: &Letters) -> serde_json::Value {
         "waiting": waiting,
         "dead": found.dead.iter().map(dead_json).collect::<Vec<_>>(),
         "lost": found.lost,
+        "unreadable": found.unreadable,
     })
 }
 
 fn dead_json(dead: &Dead) -> serde_json::Value {
-    let DeadLetter { died, why, letter } = &dead.letter;
+    let DeadLetter { died, why, letter, .. } = &dead.letter;
     json!({ "id": dead.id, "died": died, "why": why, "letter": letter })
 }

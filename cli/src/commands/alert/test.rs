@@ -30,28 +30,38 @@ pub(super) async fn run(config: &Config, args: &AlertTest) -> Result<Code, Failu
     let made = made.ok_or_else(|| Failure::failed("no event can be made up"))?;
     let mut code = Code::Done;
     for target in wanted(&spec.targets, rule, &args.targets)? {
-        let letter = Letter { target: target.name.clone(), ..made.clone() };
         let sender = Sender::new(&config.fleet, &spec, &texts, target)
             .map_err(|why| Failure::failed(format!("target.{}: {why}", target.name)))?;
+        let to = |to| Letter { target: target.name.clone(), to, ..made.clone() };
         if args.print {
-            print(&sender, &letter)?;
+            print(&sender, &to(None))?;
             continue;
         }
-        match sender.send(&letter, clock::now()).await {
-            Fate::Delivered => output::line(format_args!("{}: told", target.name))?,
-            Fate::Later { why, .. } => {
+        for recipient in target.recipients() {
+            if !send(&sender, &to(recipient)).await? {
                 code = Code::Failed;
-                output::failure(&Failure::failed(format!("{}: {why}", target.name)));
-            }
-            Fate::Never { why } => {
-                code = Code::Failed;
-                let said = format!("{}: {why}", target.name);
-                let hint = "it would be a dead letter: trying it again is in vain";
-                output::failure(&Failure::failed(said).hint(hint));
             }
         }
     }
     Ok(code)
+}
+
+/// Whether it arrived.
+async fn send(sender: &Sender, letter: &Letter) -> Result<bool, Failure> {
+    let to = letter.to.as_ref().map_or(String::new(), |to| format!(" ({to})"));
+    let name = format!("{}{to}", letter.target);
+    match sender.send(letter, clock::now()).await {
+        Fate::Delivered => {
+            output::line(format_args!("{name}: told"))?;
+            return Ok(true);
+        }
+        Fate::Later { why, .. } => output::failure(&Failure::failed(format!("{name}: {why}"))),
+        Fate::Never { why } => {
+            let hint = "it would be a dead letter: trying it again is in vain";
+            output::failure(&Failure::failed(format!("{name}: {why}")).hint(hint));
+        }
+    }
+    Ok(false)
 }
 
 /// The targets of the rule; those of them that are named.

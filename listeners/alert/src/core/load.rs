@@ -8,21 +8,31 @@ use dsbus_schema::alert::{
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::AlertKey;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::Core;
 use crate::group;
-use crate::spec::Spec;
+use crate::spec::{Spec, Target};
 
 impl Core {
     /// Takes in what stands under a key; `None` when it was deleted or has expired.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read. Nothing is written over it then, as long as it stands there.
     pub(crate) fn fold(
         &mut self,
         key: &AlertKey,
         body: Option<&[u8]>,
     ) -> Result<(), serde_json::Error> {
+        let folded = self.fold_one(key, body);
+        match &folded {
+            Ok(()) => self.sealed.remove(key),
+            Err(_) => self.sealed.insert(key.clone()),
+        };
+        folded
+    }
+
+    fn fold_one(&mut self, key: &AlertKey, body: Option<&[u8]>) -> Result<(), serde_json::Error> {
         match key {
             AlertKey::Lease => {}
             AlertKey::Group(rule, id) => {
@@ -44,12 +54,17 @@ impl Core {
                 self.remove_letter(*id);
                 if let Some(letter) = read::<Letter>(body)? {
                     self.add_letter(*id, letter);
+                    self.split(*id);
                 }
             }
             AlertKey::Dead(id) => {
                 self.dead.retain(|(_, other)| other != id);
+                self.untold.remove(id);
                 if let Some(dead) = read::<DeadLetter>(body)? {
                     self.dead.insert((dead.died, *id));
+                    if !dead.told {
+                        self.note_death(*id, &dead);
+                    }
                 }
             }
             AlertKey::Lost => {
@@ -88,13 +103,45 @@ impl Core {
         let lost: Vec<_> = self
             .letters
             .iter()
-            .filter(|(_, letter)| self.spec.target(&letter.target).is_none())
-            .map(|(id, letter)| (*id, format!("the file has no target {} any more", letter.target)))
+            .filter_map(|(id, letter)| Some((*id, self.undeliverable(letter)?)))
             .collect();
         for (id, why) in lost {
             self.died(id, why, false, now);
         }
+        let ids: Vec<_> = self.letters.keys().copied().collect();
+        for id in ids {
+            self.split(id);
+        }
         dropped
+    }
+
+    /// A letter that was posted when its target had one recipient, or by a version that sent one to
+    /// all: now each has one of its own.
+    fn split(&mut self, id: Uuid) {
+        let whole = self.letters.get(&id).filter(|letter| letter.to.is_none());
+        let target = whole.and_then(|letter| self.spec.target(&letter.target));
+        let recipients: Vec<_> =
+            target.map_or_else(Vec::new, Target::recipients).into_iter().flatten().collect();
+        if recipients.is_empty() {
+            return;
+        }
+        let Some(letter) = self.remove_letter(id) else { return };
+        self.dirty.insert(AlertKey::Letter(id));
+        for to in recipients {
+            let id = Uuid::new_v5(&id, to.as_bytes());
+            self.dirty.insert(AlertKey::Letter(id));
+            self.add_letter(id, Letter { to: Some(to), ..letter.clone() });
+        }
+    }
+
+    /// Why a letter has nowhere to go.
+    fn undeliverable(&self, letter: &Letter) -> Option<String> {
+        let name = &letter.target;
+        let Some(target) = self.spec.target(name) else {
+            return Some(format!("the file has no target {name} any more"));
+        };
+        let to = letter.to.as_ref().filter(|to| !target.reaches(to))?;
+        Some(format!("target.{name} of the file has no recipient {to} any more"))
     }
 }
 

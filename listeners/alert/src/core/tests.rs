@@ -1,6 +1,7 @@
 //! Rules on a clock of the test's own, and a bus that is a table.
 
 mod random;
+mod records;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -309,7 +310,8 @@ fn what_cannot_be_delivered_is_kept_within_limits() {
     }
     assert_eq!(desk.core.counts(), (LETTERS_MAX, 5), "those beyond are dead at once");
     let deaths = desk.core.take_deaths();
-    assert!(deaths[4].why.contains("1000 letters wait"), "{}", deaths[4].why);
+    let why = &deaths[4].1.why;
+    assert!(why.contains("1000 letters wait"), "{why}");
     let ids: Vec<Uuid> = desk.core.letters.keys().copied().collect();
     for id in ids {
         desk.core.died(id, "gone".to_owned(), true, at(5000));
@@ -341,7 +343,7 @@ fn a_changed_file_leaves_nothing_hanging() {
     changed.targets.retain(|target| target.name.as_str() == "ops");
     let dropped = desk.core.adopt(Arc::new(changed), at(1));
     assert_eq!(dropped, 1, "of the rule b");
-    let deaths: Vec<String> = desk.core.deaths.iter().map(|dead| dead.why.clone()).collect();
+    let deaths: Vec<String> = desk.core.deaths.iter().map(|(_, dead)| dead.why.clone()).collect();
     assert_eq!(deaths, ["the file has no target chat any more"]);
     desk.write();
     assert_eq!(desk.core.wakes(), Some(at(21)), "the rule c waits for no hour any more");

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use dsbus_client::{Begin, Bus, Durable, DurableOptions, Error as BusError, Heard, Share, Watch};
 use dsbus_schema::alert::{AlertName, DeadLetter};
-use dsbus_schema::event::{Event, Fact, ListenerChange, ListenerFact, Source};
 use dsbus_schema::filter::Filter;
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::storage::{AlertKey, Bucket};
@@ -18,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+use super::tell::{self, Teller};
 use super::{Error, Ready};
 use crate::clock;
 use crate::core::Core;
@@ -39,6 +39,8 @@ const WRITE_AGAIN: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(30);
 /// How long tries that are under way are waited for at the end.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// And then how long until the last events are stored; the next one tells what is left.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why working ended.
 pub(super) enum End {
@@ -60,11 +62,14 @@ struct Work {
     store: Store,
     core: Core,
     posts: Posts,
+    teller: Teller,
     durable: Durable,
     lease: Lease,
     watch: Watch,
     /// Events that are in the core, and not written yet.
     held: Vec<Heard>,
+    /// How many events belong to no rule any more, and nobody was told of that.
+    dropped: u64,
     /// No write before this.
     write_at: Instant,
 }
@@ -73,6 +78,8 @@ struct Work {
 enum Wake {
     Heard(Box<Result<Heard, BusError>>),
     Outcome(Outcome),
+    /// The event of this id, or about the dead letter of this id, is stored.
+    Told(Uuid),
     Foreign(Option<Foreign>),
     Renew,
     Time,
@@ -98,8 +105,10 @@ impl Lead<'_> {
         let begin = lease.taken().await.map_or(Begin::New, Begin::Time);
         let (posts, durable) =
             (Posts::start(&self.ready.senders, lease.until()), self.durable(begin));
-        let (held, write_at) = (Vec::new(), Instant::now());
-        let mut work = Work { store, core, posts, durable, lease, watch, held, write_at };
+        let teller = Teller::start(self.bus);
+        let (held, dropped, write_at) = (Vec::new(), 0, Instant::now());
+        let mut work =
+            Work { store, core, posts, teller, durable, lease, watch, held, dropped, write_at };
         self.adopt(&mut work);
         let (letters, dead) = work.core.counts();
         let rules = self.ready.spec.rules.len();
@@ -128,6 +137,7 @@ impl Lead<'_> {
             match work.wake(self.changes, shutdown.as_mut()).await {
                 Wake::Heard(heard) => work.hear((*heard)?),
                 Wake::Outcome(outcome) => work.come_of(outcome),
+                Wake::Told(id) => work.core.told(id),
                 Wake::Foreign(None) | Wake::Time => {}
                 Wake::Foreign(Some(foreign)) => {
                     if let Some(end) = work.foreign(foreign) {
@@ -173,6 +183,7 @@ impl Lead<'_> {
         if dropped > 0 {
             tracing::warn!(dropped, "events that belong to no rule any more are dropped");
         }
+        work.dropped = dropped;
     }
 
     /// Writes what changed; then what depends on it is done. `Some` when somebody else wrote.
@@ -200,36 +211,24 @@ impl Lead<'_> {
                 work.core.died(id, why, false, clock::wall());
             }
         }
-        for dead in work.core.take_deaths() {
-            self.tell_of(&dead).await;
+        if work.dropped > 0 && work.core.dirty().is_empty() {
+            let count = std::mem::take(&mut work.dropped);
+            let event = tell::dropped(self.bus.fleet(), self.name, count, clock::wall());
+            work.teller.tell(event.id, event);
+        }
+        for (id, dead) in work.core.take_deaths() {
+            self.tell_of(work, id, &dead);
         }
         Ok(None)
     }
 
-    /// A dead letter is an event, unless it was about one: else a rule about dead letters whose
-    /// target is away would never end.
-    async fn tell_of(&self, dead: &DeadLetter) {
-        let (letter, news) = (&dead.letter, &dead.letter.news);
-        tracing::error!(rule = %news.rule, target = %letter.target, "a letter is given up: {}", dead.why);
-        let dies = |event: &Event| match &event.data {
-            Fact::Listener(fact) => fact.change == ListenerChange::DeadLetter,
-            _ => false,
-        };
-        if news.bundle.events.iter().any(|of| dies(&of.event)) {
-            return;
-        }
-        let fact = Fact::Listener(ListenerFact {
-            listener: self.name.clone(),
-            change: ListenerChange::DeadLetter,
-            event: news.bundle.events.last().map(|of| of.event.id),
-            target: Some(letter.target.to_string()),
-            count: Some(u64::from(letter.tries)),
-            reason: format!("rule {}: {}", news.rule, dead.why),
-        });
-        let id = Uuid::new_v5(&news.id, format!("{} dead", letter.target).as_bytes());
-        let event = Event::new(self.bus.fleet(), &Source::Listener, id, dead.died, fact);
-        if let Err(e) = self.bus.publish_event(&Source::Listener, &event).await {
-            tracing::warn!("the event about a dead letter could not be published: {e}");
+    /// A dead letter is an event, unless it was about one.
+    fn tell_of(&self, work: &Work, id: Uuid, dead: &DeadLetter) {
+        let DeadLetter { why, letter, told, .. } = dead;
+        let (rule, to) = (&letter.news.rule, letter.to.as_deref());
+        tracing::error!(%rule, target = %letter.target, to, "a letter is given up: {why}");
+        if !told {
+            work.teller.tell(id, tell::event(self.bus.fleet(), self.name, id, dead));
         }
     }
 
@@ -241,6 +240,13 @@ impl Lead<'_> {
         }
         work.write_at = Instant::now();
         // Who cannot write now lets the next one find what is there.
+        if self.write(work).await?.is_some() {
+            return Ok(());
+        }
+        let teller = std::mem::replace(&mut work.teller, Teller::start(self.bus));
+        for id in teller.stop(TELL_WITHIN).await {
+            work.core.told(id);
+        }
         self.write(work).await.map(drop)
     }
 }
@@ -261,6 +267,7 @@ impl Work {
             Some(spec) = changes.recv() => Wake::Change(spec),
             item = self.watch.next() => Wake::Foreign(self.store.news(item)),
             outcome = self.posts.next() => Wake::Outcome(outcome),
+            id = self.teller.next() => Wake::Told(id),
             heard = self.durable.next(), if self.held.is_empty() => Wake::Heard(Box::new(heard)),
             () = sleep_until(time) => Wake::Time,
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use dsbus_schema::alert::Letter;
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::moment::Timestamp;
+use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls as Way, TlsParameters};
@@ -15,7 +16,8 @@ use super::{Fate, chain, mailbox, tls};
 use crate::spec::{MailTarget, Tls};
 use crate::texts::{Context, Said};
 
-/// Tries once. An answer of 500 to 599 is for ever; everything else may be better later.
+/// Tries once. An answer of 500 to 599 is for ever; everything else may be better later. Its header
+/// names all recipients of the target, wherever this letter goes.
 pub(super) async fn send(
     target: &MailTarget,
     fleet: &FleetName,
@@ -88,6 +90,11 @@ fn message(
         .header(ContentType::TEXT_PLAIN);
     for to in &target.to {
         builder = builder.to(mailbox(to)?);
+    }
+    if let Some(to) = &letter.to {
+        let (from, to) = (mailbox(&target.from)?, mailbox(to)?);
+        let envelope = Envelope::new(Some(from.email), vec![to.email]);
+        builder = builder.envelope(envelope.map_err(|e| chain(&e))?);
     }
     let mut message = builder.body(said.text.clone()).map_err(|e| chain(&e))?;
     for (name, text) in [

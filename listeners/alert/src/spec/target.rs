@@ -1,6 +1,6 @@
 //! Targets: where what is told goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::secret::Secret;
+use crate::send::mailbox;
 
 /// Where what is told goes.
 #[derive(Debug, Clone)]
@@ -21,6 +22,31 @@ pub struct Target {
     pub retry_for: Duration,
     /// How.
     pub kind: TargetKind,
+}
+
+impl Target {
+    /// To whom each message goes in a letter of its own; one `None` where all of it is one letter.
+    pub fn recipients(&self) -> Vec<Option<String>> {
+        match &self.kind {
+            TargetKind::Mail(mail) if mail.to.len() > 1 => {
+                let mut addresses = BTreeSet::new();
+                let new = |to: &&String| addresses.insert(address(to));
+                mail.to.iter().filter(new).cloned().map(Some).collect()
+            }
+            TargetKind::Mail(_) | TargetKind::Webhook(_) | TargetKind::Command(_) => vec![None],
+        }
+    }
+
+    /// Whether it still goes to this recipient, by whatever name beside the address.
+    pub fn reaches(&self, recipient: &str) -> bool {
+        let TargetKind::Mail(mail) = &self.kind else { return false };
+        mail.to.iter().any(|to| address(to) == address(recipient))
+    }
+}
+
+/// Without a name; nothing that is in a file is no address.
+fn address(text: &str) -> String {
+    mailbox(text).map_or_else(|_| text.to_owned(), |mailbox| mailbox.email.to_string())
 }
 
 /// How a target is reached.

@@ -134,5 +134,5 @@ pub(crate) fn sample_letter(fleet: &FleetName, rule: &RuleName, kind: NewsKind) 
         held_events: 0,
     };
     let target = TargetName::parse("sample").ok()?;
-    Some(Letter { target, posted: time, tries: 0, why: None, news })
+    Some(Letter { target, to: None, posted: time, tries: 0, why: None, news })
 }

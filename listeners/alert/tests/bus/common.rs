@@ -26,31 +26,36 @@ pub(crate) fn spec(server: &Recorder, rule: &Value) -> Spec {
 }
 
 /// The same, with several hooks.
-pub(crate) fn spec_of(rule: &Value, hooks: &[(&str, &Recorder, Value)]) -> Spec {
-    let table = |value: &Value, more: &Value| -> Map<String, Value> {
-        let mut table = value.as_object().unwrap().clone();
-        table.extend(more.as_object().unwrap().clone());
-        table
+pub(crate) fn spec_of(rule: &Value, hooks: &[(&'static str, &Recorder, Value)]) -> Spec {
+    let target = |(name, server, more): &(&'static str, &Recorder, Value)| {
+        let url = format!("http://127.0.0.1:{}/", server.port());
+        (*name, and(&json!({ "type": "webhook", "url": url, "timeout": "5s" }), more))
     };
-    let names: Vec<&str> = hooks.iter().map(|(name, _, _)| *name).collect();
+    spec_to(rule, &hooks.iter().map(target).collect::<Vec<_>>())
+}
+
+fn and(value: &Value, more: &Value) -> Value {
+    let mut table = value.as_object().unwrap().clone();
+    table.extend(more.as_object().unwrap().clone());
+    Value::Object(table)
+}
+
+/// The same, with targets of any kind.
+pub(crate) fn spec_to(rule: &Value, targets: &[(&str, Value)]) -> Spec {
+    let table = |value: &Value| -> Map<String, Value> { value.as_object().unwrap().clone() };
+    let names: Vec<&str> = targets.iter().map(|(name, _)| *name).collect();
     let keys = json!({
         "name": "r", "events": "worker.LOST", "group_by": "worker", "group_wait": 0, "quiet": 0,
         "send": names,
     });
-    let target = |server: &Recorder| {
-        let url = format!("http://127.0.0.1:{}/", server.port());
-        json!({ "type": "webhook", "url": url, "timeout": "5s" })
-    };
-    let targets: Vec<_> = hooks
-        .iter()
-        .map(|(name, server, more)| ((*name).to_owned(), table(&target(server), more)))
-        .collect();
+    let targets: Vec<_> =
+        targets.iter().map(|(name, target)| ((*name).to_owned(), table(target))).collect();
     let around = Around {
         variable: &|_| None,
         path: &|text| Ok(PathBuf::from(text)),
         host: "here".to_owned(),
     };
-    let Found { spec, problems, .. } = read(&[table(&keys, rule)], &targets, &around);
+    let Found { spec, problems, .. } = read(&[table(&and(&keys, rule))], &targets, &around);
     assert_eq!(problems, []);
     spec
 }

@@ -4,4 +4,6 @@
 
 mod common;
 mod letters;
+mod mail;
+mod records;
 mod survives;

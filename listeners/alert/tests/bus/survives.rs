@@ -3,7 +3,7 @@
 use dsbus_harness::{NatsServer, Recorder};
 use serde_json::json;
 
-use crate::common::{Daemon, hears, letters, lose, ready, spec, told, workers};
+use crate::common::{Daemon, hears, letters, lose, ready, spec, spec_of, told, workers};
 
 #[tokio::test]
 async fn what_is_not_delivered_yet_survives_a_crash() {
@@ -99,4 +99,28 @@ async fn a_changed_file_is_gone_on_with() {
     told(&other, &["w2"]).await;
     assert_eq!(workers(&server), [""; 0], "the rule before was about another worker");
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_stands_by_keeps_its_rules_when_the_changed_ones_cannot_be_used() {
+    let (nats, server) = (NatsServer::start(), Recorder::http(&json!([{}]), None));
+    let bus = ready(&nats).await;
+    let first = Daemon::start(&nats.url(), spec(&server, &json!({})));
+    hears(&bus, &server).await;
+    let second = Daemon::start(&nats.url(), spec(&server, &json!({})));
+    let directory = tempfile::tempdir().unwrap();
+    let authority = directory.path().join("ca.pem");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&authority, made.cert.pem()).unwrap();
+    let changed = spec_of(&json!({}), &[("hook", &server, json!({ "ca_file": authority }))]);
+    // It is gone just after it was looked at.
+    drop(directory);
+    // When there is room for a third one, the first was looked at.
+    for daemon in [&first, &second, &first, &second, &first, &second] {
+        daemon.changes.send(changed.clone()).await.unwrap();
+    }
+    first.crash().await;
+    lose(&bus, "w1").await;
+    told(&server, &["w1"]).await;
+    second.stop().await;
 }

@@ -5,7 +5,7 @@ smtp.py ANSWERS LOG WAY [CERTIFICATE KEY]
 ANSWERS is a file: a JSON list of answers to the mails, such as "250 OK" or "550 No such user"; the first
 mail gets the first one, and the last one is for all that follow. When the file changes, it begins
 anew. WAY is "none", "starttls" or "tls"; with a certificate, users must log in as dsbus, with the
-password secret. Each mail is a JSON object on a line of LOG, written before it is answered.
+password secret. The recipient nobody is refused. Each mail is a JSON object on a line of LOG, written before it is answered.
 """
 
 import asyncio
@@ -33,6 +33,12 @@ def next_answer():
 
 
 class Handler:
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("nobody@"):
+            return "550 nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
     async def handle_DATA(self, server, session, envelope):
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         mail = {
