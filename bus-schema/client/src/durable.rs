@@ -101,7 +101,7 @@ impl Bus {
         let call = format!("CONSUMER.DELETE.{}.{name}", events_stream(self.fleet()));
         match self.api(&call, &Value::Null, crate::wire::ANSWER_MAX).await {
             Ok(_) => Ok(true),
-            Err(Error::Api { code: opening::NO_CONSUMER, .. }) => Ok(false),
+            Err(Error::Api { code: NO_CONSUMER, .. }) => Ok(false),
             Err(other) => Err(other),
         }
     }

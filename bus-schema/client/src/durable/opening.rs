@@ -10,12 +10,11 @@ use super::Share;
 use super::config::{Adapt, adapt, subjects};
 use super::reader::Reader;
 use crate::Error;
+use crate::ack::NO_CONSUMER;
 use crate::consumer::API_MAX;
 use crate::stream::StreamInfo;
 use crate::tail::{Kinship, judge};
 
-/// `err_code` of a consumer that is not there.
-pub(super) const NO_CONSUMER: u64 = 10014;
 /// How often it is asked how far all readers are: a consumer that is made anew begins there.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// And how often while it is to be adapted, once no other reader has it.
