@@ -20,6 +20,7 @@ use dsbus_schema::storage::events_stream;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::ack::NO_CONSUMER;
 use crate::{Bus, Error};
 use book::{Arrival, Book};
 use reader::Reader;
