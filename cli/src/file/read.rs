@@ -141,14 +141,10 @@ impl<'a> Reader<'a> {
 
     fn read(&mut self, path: &Path, defaults: Option<usize>, depth: usize) {
         let (name, number) = (path.display().to_string(), self.files.len());
-        let text = super::text_of(path);
         let whole = |why: String| (number, Diagnostic::whole(&name, why));
-        let text = match text {
+        let text = match super::text_of(path) {
             Ok(text) => text,
-            Err(why) => {
-                self.diagnostics.push(whole(why));
-                String::new()
-            }
+            Err(why) => return self.diagnostics.push(whole(why)),
         };
         self.files.push(File { name: name.clone(), text: text.clone() });
         if import::is_one(&text) {
