@@ -199,11 +199,14 @@ async fn what_another_reader_had_comes_again_from_a_consumer_that_is_made_anew()
     drop(dying);
     let mut reader = bus.durable(share);
     tell(&bus, 5..=6).await;
-    assert_eq!(seqs(&mut reader, 2).await, [5, 6]);
+    // On a slow machine some of the first are free again by then, and come before the last.
+    let mut heard: std::collections::BTreeSet<u64> =
+        seqs(&mut reader, 2).await.into_iter().collect();
     assert_eq!(bus.forget_durable("t").await, Ok(true));
-    let mut again = seqs(&mut reader, 4).await;
-    again.sort_unstable();
-    assert_eq!(again, [1, 2, 3, 4]);
+    while heard.len() < 6 {
+        heard.extend(seqs(&mut reader, 1).await);
+    }
+    assert!(heard.iter().eq(&[1, 2, 3, 4, 5, 6]), "{heard:?}");
 }
 
 /// How many pulls wait.
