@@ -7,17 +7,22 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use crate::pool::{Ended, Run};
 
 /// Bytes that are read at once. An answer has a dozen.
 const CHUNK: usize = 4 * 1024;
+/// How long one looks for the next word of a listener before one sleeps: one that answers at once is
+/// heard sooner than a core that sleeps is woken.
+const AWAKE: Duration = Duration::from_micros(50);
 /// Most that is still read of one that has ended: what a pipe holds.
 const LAST_WORDS_MAX: usize = 64 * 1024;
 /// Signals that may wait until a process is seen to; more say nothing more.
@@ -157,6 +162,7 @@ impl Watcher {
     async fn watch(mut self, mut signals: mpsc::Receiver<Send>) {
         let mut chunk = [0; CHUNK];
         let (mut speaks, mut heeded) = (true, true);
+        let mut awake_until = Instant::now();
         let status = loop {
             speaks &= !self.ignored.load(Ordering::Relaxed);
             tokio::select! {
@@ -169,11 +175,13 @@ impl Watcher {
                 },
                 readable = self.stdout.readable(), if speaks => {
                     speaks = readable.is_ok() && self.pass_on(&mut chunk).await;
+                    awake_until = Instant::now() + AWAKE;
                     if !speaks && self.tell(Note::Silent(self.run)).await.is_err() {
                         break None;
                     }
                 }
                 status = self.child.wait() => break status.ok(),
+                () = yield_now(), if speaks && Instant::now() < awake_until => {}
             }
         };
         // What it said last was said before it ended.
