@@ -16,7 +16,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use args::{Alert, Args, Verb};
+use args::{Alert, Args, Listen, Verb};
 use config::{Config, Surroundings};
 use exit_code::Code;
 use failure::Failure;
@@ -50,7 +50,9 @@ fn run(args: Args) -> Result<Code, Failure> {
         // Its file says where it logs.
         Verb::Worker(_) => {}
         Verb::Agent(agent) => logging::agent(around.daemon_log(agent.log.as_deref())),
-        Verb::Scheduler(_) | Verb::Listen(_) => logging::daemon(around.daemon_log(None)),
+        Verb::Scheduler(_) | Verb::Listen(Listen { list: false, forget: None, .. }) => {
+            logging::daemon(around.daemon_log(None));
+        }
         Verb::Alert(Alert { verb: None, .. }) => logging::daemon(around.daemon_log(None)),
         Verb::Init(_)
         | Verb::Apply(_)
@@ -84,6 +86,7 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Events(_)
         | Verb::Emit(_)
         | Verb::Alert(_)
+        | Verb::Listen(_)
         | Verb::Completion(_)
         | Verb::Man(_)
         | Verb::Other(_)
