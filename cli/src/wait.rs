@@ -57,7 +57,7 @@ pub(crate) struct Outcome {
 type Standing = (State, Option<Timestamp>, Instant);
 
 /// Waits until everything wanted is done or has failed, or the time is up; tells each outcome as
-/// it is known, and returns all.
+/// it is known, and returns all by name.
 ///
 /// # Errors
 /// When `tell` cannot tell.
@@ -104,6 +104,7 @@ pub(crate) async fn wait(
         }
         left = undecided;
         if left.is_empty() {
+            outcomes.sort_by(|a: &Outcome, b| a.name.cmp(&b.name));
             return Ok(outcomes);
         }
         pause(&mut feed, deadline).await;
