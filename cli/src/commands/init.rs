@@ -26,7 +26,7 @@ const FILES: [(&str, &str, &str); 2] = [
 /// Writes files to begin with. What is there is left alone, unless it is to be overwritten.
 ///
 /// # Errors
-/// When one is there, or cannot be written; then the others are not written either.
+/// When one is there, and then none is written; or when one cannot be written.
 pub(super) fn run(args: &args::Init) -> Result<Code, Failure> {
     let directory = &args.directory;
     let there = FILES.iter().map(|(name, ..)| directory.join(name)).find(|path| path.exists());

@@ -203,7 +203,6 @@ impl<'a> Convert<'a> {
     /// What is wrong with the declaration as a whole.
     fn judge(&mut self, one: &One<'_>, kept: Kept) {
         for problem in kept.problems(&one.keys) {
-            let told = self.diagnostics.len();
             let key = one.section.key(&problem.key);
             let message = match key {
                 Some(_) => problem.message,
@@ -211,12 +210,12 @@ impl<'a> Convert<'a> {
                 None => format!("{}: {}", problem.key, problem.message),
             };
             // A value that could not be read is missing here, and told already.
-            let read = key.is_none_or(|key| one.keys.contains_key(&key.name));
-            if read {
-                self.wrong(one.section, key, message);
+            if key.is_some_and(|key| !one.keys.contains_key(&key.name)) {
+                continue;
             }
-            if let Some(last) = self.diagnostics.get_mut(told) {
-                *last = last.clone().hint(problem.hint);
+            self.wrong(one.section, key, message);
+            if let Some(told) = self.diagnostics.pop() {
+                self.diagnostics.push(told.hint(problem.hint));
             }
         }
     }
@@ -296,7 +295,8 @@ impl<'a> Convert<'a> {
                 }
                 return Ok(None);
             }
-            Kind::Later => later(&text)?.replace('\n', " ").into(),
+            // Lines stay lines: between quotes they are a part of a word.
+            Kind::Later => later(&text)?.into(),
             Kind::Path => self.whole(&later(&text)?, one, key).into(),
             Kind::Log => match text.to_lowercase().as_str() {
                 "auto" => return Ok(None),
