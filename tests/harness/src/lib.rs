@@ -10,6 +10,7 @@ mod cluster;
 mod port;
 mod server;
 mod servers;
+mod terminal;
 mod wait;
 
 pub use binary::nats_server;
@@ -17,4 +18,5 @@ pub use cluster::Cluster;
 pub use port::Port;
 pub use server::NatsServer;
 pub use servers::{Pair, Recorder, SmtpWay};
+pub use terminal::Terminal;
 pub use wait::{DEADLINE, wait_for, wait_for_async, wait_until};

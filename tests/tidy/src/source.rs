@@ -33,6 +33,10 @@ const LEFTOVERS: &[(&str, &str)] = &[
 /// Where `unsafe` may be, and for what.
 const UNSAFE: &[(&str, &str)] = &[
     ("worker/supervisor/src/", "fork, exec and the timers of the kernel"),
+    (
+        "tests/harness/src/terminal.rs",
+        "a terminal becomes the controlling one between fork and exec",
+    ),
     ("cli/src/", "the socket that the supervisor hands to the agent is a number"),
 ];
 
