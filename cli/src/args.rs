@@ -13,12 +13,14 @@ mod moment;
 mod tools;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
+
+use crate::settings::{Color, Key, Layer};
 
 pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
@@ -55,19 +57,71 @@ Try it: dsbus dev examples/hello.toml";
 /// What `remove` takes: an instance has no declaration of its own.
 const REMOVED: &str = "Programs, not single instances; all is every program";
 
-/// Which fleet, on which bus, as whom.
+/// What every verb has: which fleet, on which bus, as whom, and how it speaks.
 #[derive(Debug, Clone, Default, Group)]
 pub(crate) struct Globals {
-    /// The bus; several servers with commas. Else `NATS_URL`, else `.dsbus/url` here or in a
-    /// parent directory (`dsbus dev` writes it), else `nats://127.0.0.1:4222`
-    #[arg(long, global = true, value_name = "URL")]
+    /// The bus; several servers with commas. `nats://127.0.0.1:4222` where
+    /// nothing says it; `dsbus config` shows what holds, and where it is said
+    #[arg(long, global = true, value_name = "URL", help_heading = GLOBALS)]
     pub(crate) nats: Option<String>,
-    /// The fleet; else `DSBUS_FLEET`, else "default"
-    #[arg(long, global = true, value_name = "NAME")]
+    /// A context of the nats tool, which has a bus and credentials
+    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBALS, conflicts_with = "nats")]
+    pub(crate) context: Option<String>,
+    /// The fleet
+    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBALS)]
     pub(crate) fleet: Option<FleetName>,
-    /// Who asks; else "anonymous"
-    #[arg(long = "as", id = "as", global = true, value_name = "NAME")]
+    /// Who asks; "anonymous" where nothing says it
+    #[arg(long = "as", id = "as", global = true, value_name = "NAME", help_heading = GLOBALS)]
     pub(crate) user: Option<UserName>,
+    /// Credentials, as nsc writes them
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
+    pub(crate) creds: Option<String>,
+    /// The seed of an nkey
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
+    pub(crate) nkey: Option<String>,
+    /// Who vouches for the servers; what this machine trusts, unless set
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
+    pub(crate) tls_ca: Option<String>,
+    /// Our certificate
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
+    pub(crate) tls_cert: Option<String>,
+    /// Its key
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
+    pub(crate) tls_key: Option<String>,
+    /// When there are colours; auto is on a terminal, unless `NO_COLOR` or TERM=dumb say otherwise
+    #[arg(long, global = true, value_name = "WHEN", help_heading = GLOBALS, hide_possible_values = true)]
+    pub(crate) color: Option<Color>,
+    /// Only errors, and what was asked for
+    #[arg(short, long, global = true, help_heading = GLOBALS)]
+    pub(crate) quiet: bool,
+}
+
+const GLOBALS: &str = "Global options";
+
+impl Globals {
+    /// As the nearest place where something is said; paths are relative to `directory`.
+    pub(crate) fn layer(&self, directory: &Path) -> Layer {
+        let mut layer = Layer::default();
+        let fleet = self.fleet.as_ref().map(FleetName::as_str);
+        let user = self.user.as_ref().map(UserName::as_str);
+        let color = self.color.as_ref().and_then(ValueEnum::to_possible_value);
+        for (key, flag, text) in [
+            (Key::Nats, "--nats", self.nats.as_deref()),
+            (Key::Context, "--context", self.context.as_deref()),
+            (Key::Fleet, "--fleet", fleet),
+            (Key::User, "--as", user),
+            (Key::Creds, "--creds", self.creds.as_deref()),
+            (Key::Nkey, "--nkey", self.nkey.as_deref()),
+            (Key::TlsCa, "--tls-ca", self.tls_ca.as_deref()),
+            (Key::TlsCert, "--tls-cert", self.tls_cert.as_deref()),
+            (Key::TlsKey, "--tls-key", self.tls_key.as_deref()),
+            (Key::Color, "--color", color.as_ref().map(|value| value.get_name())),
+            (Key::Quiet, "--quiet", self.quiet.then_some("true")),
+        ] {
+            layer.flag(key, flag, text, directory);
+        }
+        layer
+    }
 }
 
 /// What to do.
@@ -308,7 +362,31 @@ pub(crate) enum DevVerb {
 pub(crate) fn parse(
     words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<Args, clap::Error> {
-    let matches = command().try_get_matches_from(words)?;
+    parse_with(words, None, None)
+}
+
+/// As [`parse`], with other defaults of `--output` and `--timeout`, where verbs have those of all.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_with(
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    output: Option<String>,
+    timeout: Option<String>,
+) -> Result<Args, clap::Error> {
+    let defaults = [("output", "table", output), ("timeout", "60s", timeout)];
+    let command = command().mut_subcommands(|verb| {
+        verb.mut_args(|arg| {
+            let new = defaults.iter().find(|(id, old, _)| {
+                arg.get_id() == id && arg.get_default_values().iter().any(|value| value == old)
+            });
+            match new {
+                Some((.., Some(new))) => arg.default_value(new.clone()),
+                Some((.., None)) | None => arg,
+            }
+        })
+    });
+    let matches = command.try_get_matches_from(words)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Verb::Create(create), Some(("create", given))) = (&mut args.verb, matches.subcommand())
     {

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::args::{Data, Width};
 use crate::failure::Failure;
 use crate::file::Diagnostic;
+use crate::settings::Color;
 use crate::table::{self, Column, Text};
 
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -36,6 +37,32 @@ const WIDTH: usize = 80;
 
 /// There is a line on the terminal that the next one replaces.
 static PASSING: AtomicBool = AtomicBool::new(false);
+
+/// Only errors, and what was asked for.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Says once how everything is printed.
+pub(crate) fn speak(color: Color, quiet: bool) {
+    match color {
+        Color::Auto => {}
+        Color::Always => ColorChoice::Always.write_global(),
+        Color::Never => ColorChoice::Never.write_global(),
+    }
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether only errors are told, and what was asked for.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// A line that says that something was done, which the exit code says, too.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn success(text: impl Display) -> io::Result<()> {
+    if is_quiet() { Ok(()) } else { line(text) }
+}
 
 /// Whether a person sees standard output, rather than a program.
 pub(crate) fn is_terminal() -> bool {
@@ -167,7 +194,7 @@ pub(crate) fn table(wide: Width, columns: &[Column], rows: &[Vec<Text>]) -> io::
 /// How far something is, on a line that the next line replaces; only where a person watches. An
 /// empty text takes the line away.
 pub(crate) fn passing(text: &str) {
-    if !is_watched() {
+    if !is_watched() || is_quiet() {
         return;
     }
     wipe();
@@ -207,6 +234,13 @@ pub(crate) fn list(pairs: &[(&str, Text)]) -> io::Result<()> {
 
 /// Something to know that is no part of the answer. Lost if nobody reads standard error.
 pub(crate) fn note(text: impl Display) {
+    if !is_quiet() {
+        tell(text);
+    }
+}
+
+/// The same, also where only errors are told.
+fn tell(text: impl Display) {
     wipe();
     let _ = writeln!(anstream::stderr(), "{text}");
 }
@@ -219,24 +253,24 @@ pub(crate) fn warning(text: impl Display) {
 /// A failure, and what to do about it.
 pub(crate) fn failure(failure: &Failure) {
     if !failure.message.is_empty() {
-        note(format_args!("{RED}error:{RED:#} {}", failure.message));
+        tell(format_args!("{RED}error:{RED:#} {}", failure.message));
         hint(failure);
     }
 }
 
 fn hint(failure: &Failure) {
     if let Some(hint) = &failure.hint {
-        note(format_args!("  {GREEN}{hint}{GREEN:#}"));
+        tell(format_args!("  {GREEN}{hint}{GREEN:#}"));
     }
 }
 
 /// Everything that is wrong with files, then how much that is, and what did not happen because of it.
 pub(crate) fn diagnostics(found: &[Diagnostic], so: &str) {
     for diagnostic in found {
-        note(diagnostic);
+        tell(diagnostic);
     }
     let count = if found.len() == 1 { "1 error" } else { &format!("{} errors", found.len()) };
-    note(format_args!("{RED}{count}; {so}{RED:#}"));
+    tell(format_args!("{RED}{count}; {so}{RED:#}"));
 }
 
 /// What the parser of the command line says: help, the version, or what is wrong with it.

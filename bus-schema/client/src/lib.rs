@@ -4,6 +4,7 @@
 //! disconnected, a denied publish is an error of its call, both error codes of a lost
 //! compare-and-set are one, and a [`Watch`] survives the death of a stream's leader.
 
+mod access;
 mod ack;
 mod calls;
 mod connect;
@@ -24,6 +25,7 @@ mod tail;
 mod watch;
 mod wire;
 
+pub use access::{Access, Credentials, Secret, Tls};
 pub use ack::STORING_ALREADY;
 pub use calls::{Call, Calls};
 pub use connect::{Bus, ConnectOptions};

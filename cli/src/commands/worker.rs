@@ -14,10 +14,10 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use dsbus_supervisor::{Bridge, LogFile, Rotation};
+use dsbus_supervisor::{AgentCommand, Bridge, LogFile, Rotation};
 
 use crate::args;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::worker::Keys;
@@ -91,10 +91,10 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     if let Some(path) = &file.path {
         tracing::info!("configuration: {}", path.display());
     }
-    let mut agent: Vec<OsString> = vec![binary.clone().into()];
-    agent.extend(config.as_arguments());
-    agent.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
-    agent.extend(["--log", keys.loglevel.filter()].map(OsString::from));
+    let mut argv: Vec<OsString> = vec![binary.clone().into()];
+    argv.extend(config.as_arguments());
+    argv.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
+    argv.extend(["--log", keys.loglevel.filter()].map(OsString::from));
     let bridge = bridge(config, &binary);
     let fixed = Fixed { binary, nofile, account, bridge };
     let settings = fixed.settings(&args, keys);
@@ -104,7 +104,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
         worker,
         fleet: config.fleet.clone(),
         directory,
-        agent,
+        agent: AgentCommand { argv, environment: config.as_environment() },
         settings,
         owner: Box::new(standing),
         log,
@@ -128,8 +128,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
 fn bridge(config: &Config, binary: &Path) -> Option<Bridge> {
     let binary = binary.to_str()?;
     let command = [binary, "--as", config.user.as_str(), "listen"].map(str::to_owned).to_vec();
-    let environment = vec![(config::WORKER_URL.to_owned(), config.urls.join(","))];
-    Some(Bridge { command, environment })
+    Some(Bridge { command, environment: config.as_environment() })
 }
 
 /// Opens the worker's own log. That it cannot be is told now, and not in the log.

@@ -76,6 +76,7 @@ impl Options {
             urls: self.urls.clone(),
             fleet: self.fleet.clone(),
             user: UserName::default(),
+            access: dsbus_client::Access::default(),
             label: self.name.clone(),
             wait: true,
         }
