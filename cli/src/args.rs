@@ -32,7 +32,7 @@ pub(crate) use fleet::{
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::completed;
-pub(crate) use tools::{Completion, Import, Init, Man, Shell};
+pub(crate) use tools::{Completion, Doctor, Import, Init, Man, Settings, Shell, Version};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
 #[derive(Debug, Parser)]
@@ -195,6 +195,14 @@ pub(crate) enum Verb {
     Listen(Listen),
     /// Tell people about events, by mail, webhook or command (a daemon)
     Alert(Alert),
+    /// Print the settings that hold, and where each is said
+    #[command(after_help = tools::CONFIG)]
+    Config(Settings),
+    /// Print the versions of this dsbus, of the server, and of the fleet
+    Version(Version),
+    /// Look for what is wrong with the bus, the fleet and this machine, and say what to do about it
+    #[command(after_help = tools::DOCTOR)]
+    Doctor(Doctor),
     /// Run a whole private fleet in this terminal
     Dev(Dev),
     /// Run a scheduler (a daemon)

@@ -6,9 +6,11 @@ mod alert;
 mod apply;
 mod clear;
 mod completion;
+mod config;
 mod create;
 mod dev;
 mod disable;
+mod doctor;
 mod drain;
 mod emit;
 mod enable;
@@ -37,6 +39,7 @@ mod status;
 mod steer;
 mod stop;
 mod tied;
+mod version;
 mod wait;
 mod worker;
 mod workers;
@@ -114,6 +117,9 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Emit(args) => connection::run(emit::run(config, &args)),
         Verb::Listen(args) => listen::run(config, args),
         Verb::Alert(args) => alert::run(config, args),
+        Verb::Config(args) => config::run(config, &args),
+        Verb::Version(args) => connection::run(version::run(config, &args)),
+        Verb::Doctor(args) => connection::run(doctor::run(config, &args)),
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),
         Verb::Worker(args) => worker::run(config, args),

@@ -136,12 +136,13 @@ impl Config {
 
     /// What is said, and goes with another bus than this one, in one sentence.
     pub(crate) fn unused(&self) -> Option<String> {
-        let places: Vec<String> = self.settled.unused.iter().map(|u| u.origin.place()).collect();
+        let unused = self.rows.iter().filter(|row| !row.used);
+        let places: Vec<&str> = unused.map(|row| row.from.as_str()).collect();
         let (origin, are) = (&self.origin, if places.len() == 1 { "is" } else { "are" });
         (!places.is_empty()).then(|| {
             format!(
-                "{} {are} not used: the bus is {origin}, and credentials go only to the bus that is \
-                 named beside or below them",
+                "{} {are} not used: the bus is {origin}, and credentials go only to the bus beside \
+                 which they are named, or to one that is farther away",
                 places.join(", ")
             )
         })

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
+mod access;
 mod alert;
 mod bridge;
 mod bus;

@@ -13,6 +13,7 @@ mod durable;
 mod entry;
 mod error;
 mod events;
+mod health;
 mod past;
 mod places;
 mod provision;
@@ -33,6 +34,7 @@ pub use durable::{ACK_WAIT, Begin, Durable, DurableOptions, Heard, STAND_BY, Sha
 pub use entry::{Entry, Value};
 pub use error::Error;
 pub use events::EventFeed;
+pub use health::{Account, Permissions, Server, ServiceInfo, Stream, Subjects, User};
 pub use past::Kept;
 pub use places::Place;
 pub use serve::{Refusal, Request, Served, WorkerRequest};

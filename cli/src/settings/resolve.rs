@@ -38,8 +38,6 @@ pub(crate) struct Settled {
     pub(crate) timeout: Option<String>,
     /// Everything, for people.
     pub(crate) rows: Vec<Row>,
-    /// What was said of another bus than the one that holds, and is therefore not used.
-    pub(crate) unused: Vec<Unused>,
 }
 
 /// A setting for people, and for programs: without what is secret.
@@ -51,15 +49,8 @@ pub(crate) struct Row {
     pub(crate) value: String,
     /// Where it is from.
     pub(crate) from: String,
-}
-
-/// Said, and not used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unused {
-    /// Which setting.
-    pub(crate) key: Key,
-    /// Where it is said.
-    pub(crate) origin: Origin,
+    /// `false` of what was said of another bus than the one that holds.
+    pub(crate) used: bool,
 }
 
 /// The bus, as far as it is settled.
@@ -89,7 +80,8 @@ pub(super) fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Settled
     let (near, far) = layers.split_at(bus.layers.min(layers.len()));
     let access = access(near, bus.access)?;
     let unused = far.iter().flat_map(|layer| &layer.values).filter(|(key, _)| key.is_access());
-    let unused = unused.map(|(key, (_, origin))| Unused { key: *key, origin: origin.clone() });
+    let unused = unused.map(|(key, (text, origin))| Row { used: false, ..row(*key, text, origin) });
+    let unused: Vec<Row> = unused.collect();
 
     let mut rows = vec![row(Key::Nats, &bus.urls, &bus.origin)];
     rows.extend(access_rows(near, &access, &bus.origin));
@@ -104,6 +96,7 @@ pub(super) fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Settled
     let color = clap::ValueEnum::from_str(&settle(Key::Color, "auto"), false);
     let quiet = key::truth(&settle(Key::Quiet, "false"));
     settle(Key::Timeout, TIMEOUT_DEFAULT);
+    rows.extend(unused);
     let given = |key: Key| nearest(key).map(|(text, _)| text.clone());
     Ok(Settled {
         urls: key::servers(&bus.urls),
@@ -116,12 +109,11 @@ pub(super) fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Settled
         output: given(Key::Output),
         timeout: given(Key::Timeout),
         rows,
-        unused: unused.collect(),
     })
 }
 
 fn row(key: Key, text: &str, origin: &Origin) -> Row {
-    Row { key: key.name(), value: key.shown(text), from: origin.place() }
+    Row { key: key.name(), value: key.shown(text), from: origin.place(), used: true }
 }
 
 /// The bus that the nearest layer names that names one.
@@ -250,7 +242,7 @@ fn access_rows(layers: &[Layer], access: &Access, bus: &Origin) -> Vec<Row> {
             vec![row(Key::NatsUser, user, &from(&who)), row(Key::NatsPassword, "", &from(&who))]
         }
         Credentials::Jwt { .. } => {
-            vec![Row { key: "user_jwt", value: "...".to_owned(), from: bus.place() }]
+            vec![Row { key: "user_jwt", value: "...".to_owned(), from: bus.place(), used: true }]
         }
     };
     if let Some(ca) = &access.tls.ca {

@@ -137,8 +137,8 @@ fn credentials_go_only_to_the_bus_beside_which_they_were_named() {
     let place = place.flag(Key::Nats, "--nats", "nats://elsewhere:1");
     let settled = place.settled();
     assert_eq!(settled.access.credentials, Credentials::Address);
-    assert_eq!(settled.unused.len(), 1);
-    assert_eq!(settled.unused[0].key, Key::Creds);
+    let unused: Vec<_> = settled.rows.iter().filter(|row| !row.used).map(|row| row.key).collect();
+    assert_eq!(unused, ["creds"]);
 
     let place = place.flag(Key::Nkey, "--nkey", "ann.nk");
     let given = Credentials::Nkey("/here/ann.nk".into());
