@@ -139,8 +139,7 @@ impl Drop for Place {
 
 #[test]
 fn users_with_passwords() {
-    let mut place =
-        Place::new(&format!("authorization {{ user: ann, password: \"{SECRET}\" }}"));
+    let mut place = Place::new(&format!("authorization {{ user: ann, password: \"{SECRET}\" }}"));
     let url = place.nats.url();
     let said = place.is_refused(&["--nats", &url, "status"]);
     assert!(said.to_lowercase().contains("authorization violation"), "{said}");
@@ -290,9 +289,8 @@ fn a_user_who_may_hear_answers_of_his_own_only() {
 #[test]
 fn credentials_that_were_replaced_hold_from_the_next_connection_on() {
     let (old, new) = (KeyPair::new_user(), KeyPair::new_user());
-    let allowed = |pair: &KeyPair| {
-        format!("authorization {{ users: [{{ nkey: {} }}] }}", pair.public_key())
-    };
+    let allowed =
+        |pair: &KeyPair| format!("authorization {{ users: [{{ nkey: {} }}] }}", pair.public_key());
     let mut place = Place::new(&allowed(&old));
     let (url, seed) = (place.nats.url(), place.file("ann.nk", &old.seed().unwrap()));
     let options = ["--nats", &url, "--nkey", &seed];

@@ -12,6 +12,7 @@ mod daemon;
 mod declare;
 mod declared;
 mod dev;
+mod doctor;
 mod drain;
 mod durable;
 mod events;

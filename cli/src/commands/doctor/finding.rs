@@ -82,7 +82,11 @@ impl Finding {
         let mut lines = Vec::new();
         for (number, text) in fold(&self.text).into_iter().enumerate() {
             lines.push(match number {
-                0 => format!("{style}{sign}{style:#} {:<width$}{text}", self.check, width = INDENT - 2),
+                0 => format!(
+                    "{style}{sign}{style:#} {:<width$}{text}",
+                    self.check,
+                    width = INDENT - 2
+                ),
                 _ => format!("{:INDENT$}{text}", ""),
             });
         }

@@ -26,7 +26,12 @@ pub(super) async fn gather(config: &Config) -> Facts {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).ok();
     Facts {
         version: OWN,
-        settings: format!("the bus is {} ({}); fleet {}", config.shown(), config.origin, config.fleet),
+        settings: format!(
+            "the bus is {} ({}); fleet {}",
+            config.shown(),
+            config.origin,
+            config.fleet
+        ),
         unused: config.unused(),
         open_files: secrets_of_all(config),
         open_files_max: limit.map(|(soft, _)| soft),

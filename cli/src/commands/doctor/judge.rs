@@ -45,7 +45,11 @@ fn here(facts: &Facts) -> Vec<Finding> {
     }
     if let Some(most) = facts.open_files_max.filter(|most| *most < OPEN_FILES_MIN) {
         let text = format!("processes that are started here may have {most} files open");
-        found.push(Finding::warning("limits", text, "raise it: ulimit -n 65536, or LimitNOFILE= in a unit"));
+        found.push(Finding::warning(
+            "limits",
+            text,
+            "raise it: ulimit -n 65536, or LimitNOFILE= in a unit",
+        ));
     }
     found
 }

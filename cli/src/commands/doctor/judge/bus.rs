@@ -29,10 +29,7 @@ pub(super) fn server(bus: &Bus) -> Vec<Finding> {
         }
     };
     let millis = server.round_trip.as_secs_f64() * 1e3;
-    let text = format!(
-        "nats-server {} at {} answers in {millis:.1} ms",
-        server.version, bus.url
-    );
+    let text = format!("nats-server {} at {} answers in {millis:.1} ms", server.version, bus.url);
     let mut found = vec![if server.round_trip > ROUND_TRIP_MAX {
         let fix = "connect to a server nearby: leases are renewed over this line every second";
         Finding::warning("bus", text, fix)

@@ -24,9 +24,10 @@ const AHEAD_MAX: Duration = Duration::from_secs(2);
 
 pub(super) fn judge(facts: &Facts, bus: &Bus) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (bucket, error) in &bus.unread {
-        // Of one that is missing the streams tell.
-        if !matches!(error, Error::NotProvisioned | Error::NoResponders) {
+    // Where there is no JetStream, that was said; and of a bucket that is missing the streams tell.
+    let stored = matches!(bus.account, Ok(_) | Err(Error::Denied { .. }));
+    for (bucket, error) in bus.unread.iter().filter(|_| stored) {
+        if *error != Error::NotProvisioned {
             let text = format!("{} cannot be read: {error}", bucket.name(&facts.fleet));
             let fix = "look at the server, and at what these credentials may do";
             found.push(Finding::wrong("streams", text, fix));
@@ -86,16 +87,19 @@ fn workers(bus: &Bus) -> Vec<Finding> {
     for worker in lost {
         let (name, host) = (&worker.name, &worker.host);
         let text = format!("{name} on {host} is lost: it no longer touches");
-        let fix = format!("start it there: dsbus worker; if it is gone for good: dsbus forget {name}");
+        let fix =
+            format!("start it there: dsbus worker; if it is gone for good: dsbus forget {name}");
         found.push(Finding::wrong(CHECK, text, fix));
     }
     for (worker, written) in there {
         found.extend(clock(worker, *written));
         found.extend(worker.facts.disks.iter().filter_map(|disk| full(worker, disk)));
     }
-    let bare = bus.workers.iter().filter(touched).filter(|(worker, _)| {
-        !worker.facilities.iter().any(|facility| facility == CGROUP)
-    });
+    let bare = bus
+        .workers
+        .iter()
+        .filter(touched)
+        .filter(|(worker, _)| !worker.facilities.iter().any(|facility| facility == CGROUP));
     let bare: Vec<_> = bare.map(|(worker, _)| &worker.name).collect();
     if !bare.is_empty() {
         found.push(Finding::warning(
@@ -137,8 +141,7 @@ fn full(worker: &Worker, disk: &Disk) -> Option<Finding> {
 fn versions(facts: &Facts, bus: &Bus) -> Option<Finding> {
     let all = answering(bus, SERVICE).chain(answering(bus, SERVICE_WORKER));
     let other = all.filter(|info| info.version != facts.version);
-    let other: Vec<String> =
-        other.map(|info| format!("{} ({})", info.id, info.version)).collect();
+    let other: Vec<String> = other.map(|info| format!("{} ({})", info.id, info.version)).collect();
     (!other.is_empty()).then(|| {
         let text = format!("this dsbus is {}; others are {}", facts.version, names(other));
         let fix = "upgrade schedulers first, then workers, then what people use";

@@ -22,9 +22,8 @@ pub(super) fn judge(bus: &Bus) -> Vec<Finding> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    let gone = |(_, instance): &&(WorkerName, InstanceId)| {
-        !bus.programs.contains_key(&instance.program)
-    };
+    let gone =
+        |(_, instance): &&(WorkerName, InstanceId)| !bus.programs.contains_key(&instance.program);
     let told = |(worker, instance): &(WorkerName, InstanceId)| format!("{instance} on {worker}");
     let left: Vec<String> = bus.placements.iter().filter(gone).map(told).collect();
     if !left.is_empty() {

@@ -42,7 +42,8 @@ fn denied(facts: &Facts, publish: &Subjects) -> Vec<String> {
     let may = |subject: &str| publish.permit(subject);
     let (fleet, asks) = (&facts.fleet, &facts.user);
     let refused = |verb: &Verb| {
-        !may(&subject::command(fleet, asks, *verb)) || !may(&subject::command_all(fleet, asks, *verb))
+        !may(&subject::command(fleet, asks, *verb))
+            || !may(&subject::command_all(fleet, asks, *verb))
     };
     let verbs: Vec<&str> = Verb::ALL.into_iter().filter(refused).map(Verb::name).collect();
     let mut denied = Vec::new();
