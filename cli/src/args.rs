@@ -15,6 +15,7 @@ mod tools;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValue;
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
@@ -115,7 +116,7 @@ impl Globals {
             (Key::TlsCa, "--tls-ca", self.tls_ca.as_deref()),
             (Key::TlsCert, "--tls-cert", self.tls_cert.as_deref()),
             (Key::TlsKey, "--tls-key", self.tls_key.as_deref()),
-            (Key::Color, "--color", color.as_ref().map(|value| value.get_name())),
+            (Key::Color, "--color", color.as_ref().map(PossibleValue::get_name)),
             (Key::Quiet, "--quiet", self.quiet.then_some("true")),
         ] {
             layer.flag(key, flag, text, directory);

@@ -99,6 +99,11 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Tied(_)
         | Verb::Gzip => logging::verb(&around),
     }
+    run_with(args, around)
+}
+
+/// Runs a verb with the settings that hold.
+fn run_with(args: Args, around: Surroundings) -> Result<Code, Failure> {
     let config = match Config::resolve(&args.globals, around) {
         Ok(config) => config,
         Err(Wrong::Other(failure)) => return Err(failure),

@@ -1,6 +1,7 @@
 //! A server that asks who one is: verbs and whole fleets are let in by every kind of credentials, and
 //! no secret stands where everybody can read it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -49,7 +50,7 @@ impl Place {
     }
 
     /// A verb or daemon that knows nothing but what was said here.
-    fn dsbus(&self, args: &[&str]) -> Command {
+    fn dsbus(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(DSBUS);
         command
             .args(args)
@@ -63,11 +64,11 @@ impl Place {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    fn run(&self, args: &[impl AsRef<OsStr>]) -> Output {
         self.dsbus(args).output().unwrap()
     }
 
-    fn start(&mut self, args: &[&str]) {
+    fn start(&mut self, args: &[impl AsRef<OsStr>]) {
         let name = format!("log{}", self.children.len());
         let log = fs::File::create(self.path(&name)).unwrap();
         let mut daemon = self.dsbus(args);
@@ -77,22 +78,13 @@ impl Place {
 
     /// Starts a fleet, lets it run a program, and looks at what can be seen of its processes.
     fn fleet_works(&mut self, options: &[&str]) {
-        let with = |more: &[&'static str]| -> Vec<String> {
+        let with = |more: &[&str]| -> Vec<String> {
             options.iter().chain(more).map(|word| (*word).to_owned()).collect()
         };
-        let words = |all: &'_ [String]| -> Vec<String> { all.to_vec() };
-        let start = |place: &mut Place, all: Vec<String>| {
-            let all = words(&all);
-            place.start(&all.iter().map(String::as_str).collect::<Vec<_>>());
-        };
-        start(self, with(&["scheduler", "--id", "s1"]));
-        let mut worker = with(&["worker", "--name", "w1", "--dir"]);
-        worker.push(self.path("w1").to_str().unwrap().to_owned());
-        start(self, worker);
-        let verb = |place: &Place, more: &[&'static str]| {
-            let all = with(more);
-            place.run(&all.iter().map(String::as_str).collect::<Vec<_>>())
-        };
+        let directory = self.path("w1").to_str().unwrap().to_owned();
+        self.start(&with(&["scheduler", "--id", "s1"]));
+        self.start(&with(&["worker", "--name", "w1", "--dir", &directory]));
+        let verb = |place: &Place, more: &[&str]| place.run(&with(more));
         let row: Value = wait_until("the worker to be ready", DEADLINE, || {
             let output = verb(self, &["workers", "-o", "json"]);
             let rows: Value = serde_json::from_slice(&output.stdout).map_err(|_| said(&output))?;
@@ -172,7 +164,7 @@ fn an_nkey_by_an_option() {
 }
 
 /// A token as NATS takes them, signed by `issuer`.
-fn jwt(issuer: &KeyPair, subject: &str, name: &str, nats: Value) -> String {
+fn jwt(issuer: &KeyPair, subject: &str, name: &str, nats: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = part(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
     let claims = part(&json!({
@@ -193,7 +185,7 @@ fn a_context_with_credentials_of_an_operator() {
         &operator,
         &operator.public_key(),
         "O",
-        json!({ "type": "operator", "version": 2, "system_account": system.public_key() }),
+        &json!({ "type": "operator", "version": 2, "system_account": system.public_key() }),
     );
     let of_account = |pair: &KeyPair, name: &str, storage: i64| {
         let limits = json!({
@@ -202,7 +194,7 @@ fn a_context_with_credentials_of_an_operator() {
             "streams": storage, "consumer": storage,
         });
         let nats = json!({ "type": "account", "version": 2, "limits": limits });
-        jwt(&operator, &pair.public_key(), name, nats)
+        jwt(&operator, &pair.public_key(), name, &nats)
     };
     let mut place = Place::new(&format!(
         "operator: {of_operator}\nresolver: MEMORY\nresolver_preload: {{\n{}: {}\n{}: {}\n}}",
@@ -215,7 +207,7 @@ fn a_context_with_credentials_of_an_operator() {
         &account,
         &user.public_key(),
         "ann",
-        json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 }),
+        &json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 }),
     );
     let seed = user.seed().unwrap();
     place.file(

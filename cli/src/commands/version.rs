@@ -91,9 +91,10 @@ async fn of_fleet(bus: &Bus, versions: &mut Versions) -> Result<(), Error> {
 
 fn rows(versions: &Versions) -> Vec<Vec<Text>> {
     let row = |what: &str, name: &str, version: &str| -> Vec<Text> {
-        let note = match version == OWN || what == "nats-server" {
-            true => "",
-            false => "not the version of this dsbus",
+        let note = if version == OWN || what == "nats-server" {
+            ""
+        } else {
+            "not the version of this dsbus"
         };
         vec![what.into(), name.into(), version.into(), note.into()]
     };

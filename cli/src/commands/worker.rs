@@ -91,10 +91,10 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     if let Some(path) = &file.path {
         tracing::info!("configuration: {}", path.display());
     }
-    let mut argv: Vec<OsString> = vec![binary.clone().into()];
-    argv.extend(config.as_arguments());
-    argv.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
-    argv.extend(["--log", keys.loglevel.filter()].map(OsString::from));
+    let mut command: Vec<OsString> = vec![binary.clone().into()];
+    command.extend(config.as_arguments());
+    command.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
+    command.extend(["--log", keys.loglevel.filter()].map(OsString::from));
     let bridge = bridge(config, &binary);
     let fixed = Fixed { binary, nofile, account, bridge };
     let settings = fixed.settings(&args, keys);
@@ -104,7 +104,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
         worker,
         fleet: config.fleet.clone(),
         directory,
-        agent: AgentCommand { argv, environment: config.as_environment() },
+        agent: AgentCommand { argv: command, environment: config.as_environment() },
         settings,
         owner: Box::new(standing),
         log,

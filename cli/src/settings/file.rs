@@ -141,9 +141,10 @@ pub(super) fn parse(
         match text {
             Err(why) => wrong.push(Diagnostic::at(source, at, why).key(name)),
             Ok(text) => {
-                let text = match key.is_path() {
-                    true => whole(text.as_ref(), here, around).display().to_string(),
-                    false => text,
+                let text = if key.is_path() {
+                    whole(text.as_ref(), here, around).display().to_string()
+                } else {
+                    text
                 };
                 let line = source.place(at).line;
                 layer.say(key, text, Origin::File(path.to_owned(), line));

@@ -12,6 +12,7 @@ const SCHEMES: [&str; 2] = ["nats", "tls"];
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// A setting.
+#[expect(clippy::enum_variant_names, reason = "one of them is the key of a certificate")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     /// Servers of the bus, with commas.
@@ -198,7 +199,7 @@ impl Key {
             }
             Key::Color => Color::from_str(text, false).map(drop).map_err(|_| one_of::<Color>(text)),
             Key::Quiet | Key::TlsFirst => truth(text).map(drop),
-            Key::Timeout => text.parse::<Span>().map(drop).map_err(|e| e.to_string()),
+            Key::Timeout => text.parse::<Span>().map(drop),
             Key::InboxPrefix if text.contains(['*', '>', ' ']) || text.ends_with('.') => {
                 Err(format!("{text:?} is no beginning of a subject, such as _INBOX_ann"))
             }

@@ -9,6 +9,7 @@ use super::file::ours;
 use super::resolve::URL_DEFAULT;
 use super::{Key, Layer, Origin, Settled, Wrong, settle};
 use crate::config::{PARENT_ACCESS, PARENT_URL, Surroundings, URL_FILE};
+use crate::file::Diagnostic;
 
 /// A home, and a directory two levels below another one.
 struct Place {
@@ -61,7 +62,9 @@ impl Place {
     fn wrong(&self) -> String {
         match settle(self.given.clone(), &self.around()).unwrap_err() {
             Wrong::Other(failure) => format!("{} {:?}", failure.message, failure.hint),
-            Wrong::File(found) => found.iter().map(|d| d.one_line()).collect::<Vec<_>>().join("\n"),
+            Wrong::File(found) => {
+                found.iter().map(Diagnostic::one_line).collect::<Vec<_>>().join("\n")
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Looks at everything, and changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 
 use dsbus_client::{Credentials, Entry};
@@ -75,8 +76,8 @@ async fn of_bus(connection: &Connection) -> Bus {
         now,
         services,
         workers: Vec::new(),
-        touched: Default::default(),
-        programs: Default::default(),
+        touched: BTreeSet::new(),
+        programs: BTreeMap::new(),
         placements: Vec::new(),
         statuses: Vec::new(),
         places: places.unwrap_or_default(),
