@@ -25,7 +25,7 @@ pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
     About, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus,
-    RolloutStep, Scale, WaitFor, WaitUntil, WorkerAct,
+    RolloutStep, Scale, Start, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use listen::{Len, Listen};
@@ -84,7 +84,7 @@ pub(crate) enum Verb {
     /// Declare one new program without a file; prints its UUID
     Create(Create),
     /// Start programs or instances
-    Start(Act),
+    Start(Start),
     /// Stop programs or instances
     Stop(Act),
     /// Stop and start programs or instances
@@ -208,7 +208,7 @@ pub(crate) struct Create {
     pub(crate) keys: Map<String, Value>,
 }
 
-/// `dsbus start`, `stop`, `restart`, `reload`, `remove`, `disable`.
+/// `dsbus stop`, `reload`, `remove`, `disable`.
 #[derive(Debug, Group)]
 pub(crate) struct Act {
     /// Programs, groups or instances; all is every program

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
 mod alert;
+mod arguments;
 mod bridge;
 mod bus;
 mod children;

@@ -13,7 +13,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "create",
         "dsbus create hello -- sleep 1000\ndsbus create web --numprocs 3 --environment MODE=live -- /usr/bin/web --port 8080",
     ),
-    ("start", "dsbus start web\ndsbus start web:0 api --no-wait\ndsbus start all"),
+    (
+        "start",
+        "dsbus start web\ndsbus start web:0 api --no-wait\ndsbus start all\ndsbus start import -- --all --since 2026-01-01",
+    ),
     ("stop", "dsbus stop web\ndsbus stop web:0 web:1 --timeout 2m"),
     ("restart", "dsbus restart web\ndsbus restart --rolling web"),
     ("reload", "dsbus reload web"),

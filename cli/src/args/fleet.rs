@@ -6,6 +6,16 @@ use dsbus_schema::lenient::Span;
 
 use super::{Act, Format, Wait};
 
+/// `dsbus start`.
+#[derive(Debug, Group)]
+pub(crate) struct Start {
+    #[command(flatten)]
+    pub(crate) act: Act,
+    /// Words after those of the command, for this start only
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<String>,
+}
+
 /// `dsbus restart`.
 #[derive(Debug, Group)]
 pub(crate) struct Restart {
@@ -14,6 +24,9 @@ pub(crate) struct Restart {
     /// One after the other, as the programs' `update` says
     #[arg(long)]
     pub(crate) rolling: bool,
+    /// Words after those of the command, for this start only
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// `dsbus scale`.

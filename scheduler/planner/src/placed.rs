@@ -282,7 +282,8 @@ fn keep(
     } else {
         (wanted, next)
     };
-    if placed.wanted == wanted && placed.revision == revision {
+    let arguments = arguments(scene, held, wanted);
+    if placed.wanted == wanted && placed.revision == revision && placed.arguments == arguments {
         if wanted.run {
             look_after(scene, held, rolling, draft);
         }
@@ -300,8 +301,20 @@ fn keep(
         placement.epoch = next_epoch(entry, held.name.index);
     }
     (placement.wanted, placement.revision) = (wanted, revision);
+    placement.arguments = arguments.to_vec();
     placement.spec = ProgramSpec::clone(&spec);
     draft.actions.push(update(held, placement));
+}
+
+/// The arguments that belong to what an instance is told to do: those of a start that waits for its
+/// turn wait as well.
+fn arguments<'a>(scene: &Scene<'a>, held: Held<'a>, told: Wanted) -> &'a [String] {
+    let asked = |wanted: Wanted| (wanted.starts, wanted.restarts);
+    if asked(scene.entry.wanted(scene.program, held.name.index)) == asked(told) {
+        scene.entry.goals.arguments(held.name.index)
+    } else {
+        &held.placed.arguments
+    }
 }
 
 /// What an instance that should run, and was to run before, is told now: what would end its child

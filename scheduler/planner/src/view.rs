@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dsbus_schema::event::GroupFact;
-use dsbus_schema::goal::{Goal, Wanted, wanted};
+use dsbus_schema::goal::{Goal, Wanted, arguments, wanted};
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::{Placement, Rest};
@@ -73,6 +73,8 @@ pub struct Placed {
     pub reason: Option<String>,
     /// It has ended for good, or was given up.
     pub rest: Option<Rest>,
+    /// Words after those of the command, given with the last start.
+    pub arguments: Vec<String>,
 }
 
 impl Placed {
@@ -83,8 +85,22 @@ impl Placed {
         placement: Placement,
         spec: Arc<ProgramSpec>,
     ) -> Placed {
-        let Placement { id, revision, epoch, wanted, from, reason, rest, .. } = placement;
-        Placed { worker, host, seq, id, revision, epoch, wanted, spec, from, reason, rest }
+        let Placement { id, revision, epoch, wanted, from, reason, rest, arguments, .. } =
+            placement;
+        Placed {
+            worker,
+            host,
+            seq,
+            id,
+            revision,
+            epoch,
+            wanted,
+            spec,
+            from,
+            reason,
+            rest,
+            arguments,
+        }
     }
 
     /// The same as it is written to the bus.
@@ -93,6 +109,7 @@ impl Placed {
             from: self.from.clone(),
             reason: self.reason.clone(),
             rest: self.rest.clone(),
+            arguments: self.arguments.clone(),
             ..Placement::new(
                 self.id,
                 self.revision,
@@ -120,6 +137,10 @@ impl Goals {
         // What has a schedule is first started when that says so.
         wanted.run &= program.spec.schedule.is_none() || wanted.starts > 0;
         wanted
+    }
+
+    pub(crate) fn arguments(&self, index: u32) -> &[String] {
+        arguments(self.all.as_ref(), self.each.get(&index))
     }
 
     fn is_disabled(&self, index: u32) -> bool {
@@ -223,6 +244,11 @@ impl View {
     pub fn wanted(&self, program: &Program, index: u32) -> Wanted {
         let none = Goals::default();
         self.goals(&program.name).unwrap_or(&none).wanted(program, index)
+    }
+
+    /// Words after those of its command, given with the last start.
+    pub(crate) fn arguments(&self, name: &InstanceId) -> Vec<String> {
+        self.goals(&name.program).map_or(Vec::new(), |goals| goals.arguments(name.index).to_vec())
     }
 
     /// Whether it refuses to be started.
