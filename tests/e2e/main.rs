@@ -25,6 +25,7 @@ mod jobs;
 mod listen;
 mod listeners;
 mod logs;
+mod looks;
 mod output;
 mod peer;
 mod places;

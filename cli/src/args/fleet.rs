@@ -124,6 +124,20 @@ pub(crate) struct About {
     pub(crate) output: Format,
 }
 
+/// `dsbus describe`.
+#[derive(Debug, Group)]
+pub(crate) struct Describe {
+    /// Programs, groups or instances; all is every program
+    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
+    /// How many events of each are shown
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub(crate) events: u32,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
 /// `dsbus groups`.
 #[derive(Debug, Group)]
 pub(crate) struct Groups {

@@ -12,7 +12,7 @@ use dsbus_schema::status::Status;
 use crate::action::Action;
 use crate::fit::Ask;
 use crate::leave::{self, Leave};
-use crate::moves::{Held, relocate, remove, rest, stop, update};
+use crate::moves::{Held, arguments, relocate, remove, rest, stop, update};
 use crate::order;
 use crate::place;
 use crate::plan::{Draft, Scene, next_epoch};
@@ -304,17 +304,6 @@ fn keep(
     placement.arguments = arguments.to_vec();
     placement.spec = ProgramSpec::clone(&spec);
     draft.actions.push(update(held, placement));
-}
-
-/// The arguments that belong to what an instance is told to do: those of a start that waits for its
-/// turn wait as well.
-fn arguments<'a>(scene: &Scene<'a>, held: Held<'a>, told: Wanted) -> &'a [String] {
-    let asked = |wanted: Wanted| (wanted.starts, wanted.restarts);
-    if asked(scene.entry.wanted(scene.program, held.name.index)) == asked(told) {
-        scene.entry.goals.arguments(held.name.index)
-    } else {
-        &held.placed.arguments
-    }
 }
 
 /// What an instance that should run, and was to run before, is told now: what would end its child

@@ -7,6 +7,7 @@
 
 mod entry;
 mod fold;
+mod goals;
 pub(crate) mod host;
 mod index;
 mod reset;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dsbus_schema::event::GroupFact;
-use dsbus_schema::goal::{Goal, Wanted, arguments, wanted};
+use dsbus_schema::goal::{Goal, Wanted};
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::{Placement, Rest};
@@ -25,6 +26,8 @@ use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
+
+pub use goals::Goals;
 
 pub(crate) use entry::{Entry, Instance, Well};
 pub(crate) use host::{Host, Slot};
@@ -118,34 +121,6 @@ impl Placed {
                 ProgramSpec::clone(&self.spec),
             )
         }
-    }
-}
-
-/// Goals of a program.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Goals {
-    /// For all of its instances.
-    pub all: Option<Goal>,
-    /// For single ones.
-    pub each: BTreeMap<u32, Goal>,
-}
-
-impl Goals {
-    pub(crate) fn wanted(&self, program: &Program, index: u32) -> Wanted {
-        let mut wanted = wanted(self.all.as_ref(), self.each.get(&index), program.spec.autostart);
-        wanted.run &= !self.is_disabled(index);
-        // What has a schedule is first started when that says so.
-        wanted.run &= program.spec.schedule.is_none() || wanted.starts > 0;
-        wanted
-    }
-
-    pub(crate) fn arguments(&self, index: u32) -> &[String] {
-        arguments(self.all.as_ref(), self.each.get(&index))
-    }
-
-    fn is_disabled(&self, index: u32) -> bool {
-        let disabled = |goal: Option<&Goal>| goal.is_some_and(|goal| goal.disabled);
-        disabled(self.all.as_ref()) || disabled(self.each.get(&index))
     }
 }
 

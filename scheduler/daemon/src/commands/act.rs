@@ -1,13 +1,16 @@
 //! `start`, `stop`, `restart`, `reload`, `enable`, `disable` and `remove`: they write goals, and
 //! nothing but goals.
 
+mod refusal;
+
 use dsbus_client::{Error, Refusal, Write};
-use dsbus_schema::command::{ARGUMENTS_BYTES_MAX, Act, Acted, ActedInstance, Verb, code};
+use dsbus_schema::command::{Act, Acted, ActedInstance, Verb, code};
 use dsbus_schema::goal::{Arguments, Goal, Sender};
 use dsbus_schema::ids::{InstanceId, UserName};
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
+use self::refusal::{refusal, refuse_arguments, refuse_two_copies, starts};
 use super::{Commander, Meant, RACES_MAX, id, unavailable};
 
 /// What is to be done to goals, and by which command.
@@ -236,65 +239,6 @@ impl Commander {
     }
 }
 
-fn starts(verb: Verb) -> bool {
-    matches!(verb, Verb::Start | Verb::Restart)
-}
-
-/// Arguments are for a start, and are words that a process can be given.
-fn refuse_arguments(order: Order<'_>) -> Result<(), Refusal> {
-    let Order { verb, arguments, .. } = order;
-    let bytes: usize = arguments.iter().map(|word| word.len() + 1).sum();
-    let text = match verb {
-        _ if arguments.is_empty() => return Ok(()),
-        Verb::Start | Verb::Restart if bytes > ARGUMENTS_BYTES_MAX => {
-            format!("arguments have {bytes} bytes; a start takes {ARGUMENTS_BYTES_MAX}")
-        }
-        Verb::Start | Verb::Restart if arguments.iter().any(|word| word.contains('\0')) => {
-            "arguments hold a NUL byte".to_owned()
-        }
-        Verb::Start | Verb::Restart => return Ok(()),
-        _ => {
-            let verb = verb.name();
-            format!("arguments mean something for start and restart only, not for {verb}")
-        }
-    };
-    Err(Refusal::new(code::BAD_REQUEST, text))
-}
-
-/// Why a command cannot act on this.
-fn refusal(meant: &Meant, order: Order<'_>, goals: &Decisive) -> Option<Refusal> {
-    let is = |goal: &Option<Goal>| goal.as_ref().is_some_and(|goal| goal.disabled);
-    let again = |goal: &Option<Goal>| {
-        goal.as_ref().is_some_and(|goal| goal.commands.has_acted(order.command))
-    };
-    // Enabling one of a program that is disabled would change nothing.
-    let asks = starts(order.verb) || (order.verb == Verb::Enable && is(&goals.all));
-    if !asks || again(&goals.own) {
-        return None;
-    }
-    let program = &meant.program.name;
-    let name = match meant.index {
-        _ if is(&goals.all) => program.to_string(),
-        Some(index) if is(&goals.own) => format!("{program}:{index}"),
-        None if is(&goals.own) => program.to_string(),
-        _ => return None,
-    };
-    let text = format!("{name} is disabled: dsbus enable {name} lets it be started again");
-    Some(Refusal::new(code::CONFLICT, text))
-}
-
-/// A reload without a signal runs two children for a moment, which an exclusive instance never has.
-fn refuse_two_copies(meant: &[Meant]) -> Result<(), Refusal> {
-    let two = |m: &&Meant| m.program.spec.exclusive && m.program.spec.reload_signal.is_none();
-    let Some(Meant { program, .. }) = meant.iter().find(two) else { return Ok(()) };
-    let name = &program.name;
-    let text = format!(
-        "{name} is exclusive, and a reload would run two copies of it for a moment: \
-         set reload_signal, or restart {name}"
-    );
-    Err(Refusal::new(code::CONFLICT, text))
-}
-
 /// The goal after a command; of an instance's, `above` is how many starts and restarts its program's
 /// goal has asked for. Pure; the simulation's commands write it, too.
 pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64, above: u64) -> Goal {
@@ -333,6 +277,7 @@ pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64, above: u64) -> Goal
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dsbus_schema::command::ARGUMENTS_BYTES_MAX;
     use dsbus_schema::ids::{ProgramId, ProgramName};
     use dsbus_schema::program::{Program, ProgramSpec};
 
