@@ -6,33 +6,34 @@ mod events;
 mod examples;
 mod fleet;
 mod format;
+mod globals;
 mod keys;
 mod listen;
 mod live;
+mod look;
 mod moment;
 mod tools;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::builder::PossibleValue;
-use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
-
-use crate::settings::{Color, Key, Layer};
 
 pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
-    About, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus,
-    RolloutStep, Scale, WaitFor, WaitUntil, WorkerAct,
+    About, Describe, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames,
+    RolloutStatus, RolloutStep, Scale, Start, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
+pub(crate) use globals::Globals;
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::completed;
+pub(crate) use look::{Clear, Logs, Status, Workers};
 pub(crate) use tools::{Completion, Doctor, Import, Init, Man, Settings, Shell, Version};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
@@ -58,73 +59,6 @@ Try it: dsbus dev examples/hello.toml";
 /// What `remove` takes: an instance has no declaration of its own.
 const REMOVED: &str = "Programs, not single instances; all is every program";
 
-/// What every verb has: which fleet, on which bus, as whom, and how it speaks.
-#[derive(Debug, Clone, Default, Group)]
-pub(crate) struct Globals {
-    /// The bus; several servers with commas. `nats://127.0.0.1:4222` where
-    /// nothing says it; `dsbus config` shows what holds, and where it is said
-    #[arg(long, global = true, value_name = "URL", help_heading = GLOBALS)]
-    pub(crate) nats: Option<String>,
-    /// A context of the nats tool, which has a bus and credentials
-    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBALS, conflicts_with = "nats")]
-    pub(crate) context: Option<String>,
-    /// The fleet
-    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBALS)]
-    pub(crate) fleet: Option<FleetName>,
-    /// Who asks; "anonymous" where nothing says it
-    #[arg(long = "as", id = "as", global = true, value_name = "NAME", help_heading = GLOBALS)]
-    pub(crate) user: Option<UserName>,
-    /// Credentials, as nsc writes them
-    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
-    pub(crate) creds: Option<String>,
-    /// The seed of an nkey
-    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
-    pub(crate) nkey: Option<String>,
-    /// Who vouches for the servers; what this machine trusts, unless set
-    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
-    pub(crate) tls_ca: Option<String>,
-    /// Our certificate
-    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
-    pub(crate) tls_cert: Option<String>,
-    /// Its key
-    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
-    pub(crate) tls_key: Option<String>,
-    /// When there are colours; auto is on a terminal, unless `NO_COLOR` or TERM=dumb say otherwise
-    #[arg(long, global = true, value_name = "WHEN", help_heading = GLOBALS, hide_possible_values = true)]
-    pub(crate) color: Option<Color>,
-    /// Only errors, and what was asked for
-    #[arg(short, long, global = true, help_heading = GLOBALS)]
-    pub(crate) quiet: bool,
-}
-
-const GLOBALS: &str = "Global options";
-
-impl Globals {
-    /// As the nearest place where something is said; paths are relative to `directory`.
-    pub(crate) fn layer(&self, directory: &Path) -> Layer {
-        let mut layer = Layer::default();
-        let fleet = self.fleet.as_ref().map(FleetName::as_str);
-        let user = self.user.as_ref().map(UserName::as_str);
-        let color = self.color.as_ref().and_then(ValueEnum::to_possible_value);
-        for (key, flag, text) in [
-            (Key::Nats, "--nats", self.nats.as_deref()),
-            (Key::Context, "--context", self.context.as_deref()),
-            (Key::Fleet, "--fleet", fleet),
-            (Key::User, "--as", user),
-            (Key::Creds, "--creds", self.creds.as_deref()),
-            (Key::Nkey, "--nkey", self.nkey.as_deref()),
-            (Key::TlsCa, "--tls-ca", self.tls_ca.as_deref()),
-            (Key::TlsCert, "--tls-cert", self.tls_cert.as_deref()),
-            (Key::TlsKey, "--tls-key", self.tls_key.as_deref()),
-            (Key::Color, "--color", color.as_ref().map(PossibleValue::get_name)),
-            (Key::Quiet, "--quiet", self.quiet.then_some("true")),
-        ] {
-            layer.flag(key, flag, text, directory);
-        }
-        layer
-    }
-}
-
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -139,7 +73,7 @@ pub(crate) enum Verb {
     /// Declare one new program without a file; prints its UUID
     Create(Create),
     /// Start programs or instances
-    Start(Act),
+    Start(Start),
     /// Stop programs or instances
     Stop(Act),
     /// Stop and start programs or instances
@@ -161,6 +95,9 @@ pub(crate) enum Verb {
     History(About),
     /// Show what runs, and where; exits 3 when something that should run does not
     Status(Status),
+    /// Show everything about programs or instances: what is declared, how it is, and why, what was
+    /// changed, and what happened
+    Describe(Describe),
     /// Print the process ids of instances; exits 3 when one has none
     Pid(About),
     /// Wait until instances run, have stopped, or are gone
@@ -271,7 +208,7 @@ pub(crate) struct Create {
     pub(crate) keys: Map<String, Value>,
 }
 
-/// `dsbus start`, `stop`, `restart`, `reload`, `remove`, `disable`.
+/// `dsbus stop`, `reload`, `remove`, `disable`.
 #[derive(Debug, Group)]
 pub(crate) struct Act {
     /// Programs, groups or instances; all is every program
@@ -282,53 +219,6 @@ pub(crate) struct Act {
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
-}
-
-/// `dsbus status`.
-#[derive(Debug, Group)]
-pub(crate) struct Status {
-    /// Programs or instances; everything without one
-    #[arg(value_name = "NAME", value_parser = Target::parse)]
-    pub(crate) names: Vec<Target>,
-    /// How to print the answer
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
-}
-
-/// `dsbus workers`.
-#[derive(Debug, Group)]
-pub(crate) struct Workers {
-    /// Everything about these workers; a line for each of all without one
-    #[arg(value_name = "WORKER")]
-    pub(crate) names: Vec<WorkerName>,
-    /// How to print the answer
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
-}
-
-/// `dsbus logs`.
-#[derive(Debug, Group)]
-pub(crate) struct Logs {
-    /// Programs or instances
-    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
-    pub(crate) names: Vec<Target>,
-    /// How many lines to begin with
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-    pub(crate) lines: u32,
-    /// Go on with what comes, also after a move to another worker
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// Standard error instead of standard output
-    #[arg(long)]
-    pub(crate) stderr: bool,
-}
-
-/// `dsbus clear`.
-#[derive(Debug, Group)]
-pub(crate) struct Clear {
-    /// Programs or instances; all is every program
-    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
-    pub(crate) names: Vec<Target>,
 }
 
 /// `dsbus dev`. With `--nats` it uses that bus and starts no server.

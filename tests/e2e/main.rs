@@ -5,6 +5,7 @@
 
 mod access;
 mod alert;
+mod arguments;
 mod bridge;
 mod bus;
 mod children;
@@ -26,6 +27,7 @@ mod jobs;
 mod listen;
 mod listeners;
 mod logs;
+mod looks;
 mod output;
 mod peer;
 mod places;

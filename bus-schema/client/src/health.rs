@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use dsbus_schema::ids::FleetName;
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::Bucket;
 use futures::StreamExt;
@@ -86,6 +87,24 @@ pub struct Subjects {
     pub allow: Vec<String>,
     /// Denied.
     pub deny: Vec<String>,
+}
+
+impl Permissions {
+    /// Whether keys of a bucket may be read.
+    pub fn read(&self, fleet: &FleetName, bucket: Bucket) -> bool {
+        self.publish.permit(&format!("$JS.API.STREAM.MSG.GET.{}", bucket.stream(fleet)))
+    }
+
+    /// Whether keys of a bucket may be written; of one that is permitted in part only, a key that
+    /// nobody has.
+    pub fn write(&self, fleet: &FleetName, bucket: Bucket) -> bool {
+        self.publish.permit(&bucket.subject(fleet, "x"))
+    }
+
+    /// Whether streams may be made.
+    pub fn make_streams(&self) -> bool {
+        self.publish.permit("$JS.API.STREAM.CREATE.x")
+    }
 }
 
 impl Subjects {

@@ -13,7 +13,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "create",
         "dsbus create hello -- sleep 1000\ndsbus create web --numprocs 3 --environment MODE=live -- /usr/bin/web --port 8080",
     ),
-    ("start", "dsbus start web\ndsbus start web:0 api --no-wait\ndsbus start all"),
+    (
+        "start",
+        "dsbus start web\ndsbus start web:0 api --no-wait\ndsbus start all\ndsbus start import -- --all --since 2026-01-01",
+    ),
     ("stop", "dsbus stop web\ndsbus stop web:0 web:1 --timeout 2m"),
     ("restart", "dsbus restart web\ndsbus restart --rolling web"),
     ("reload", "dsbus reload web"),
@@ -23,7 +26,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("scale", "dsbus scale web=5\ndsbus scale web=5 worker=20"),
     ("rollout", "dsbus rollout status\ndsbus rollout pause web\ndsbus rollout undo web"),
     ("history", "dsbus history web"),
-    ("status", "dsbus status\ndsbus status web:0 api -o json"),
+    ("status", "dsbus status\ndsbus status web:0 api -o json\ndsbus status -w"),
+    ("describe", "dsbus describe web\ndsbus describe web:0 -n 50"),
     ("explain", "dsbus explain web:0"),
     ("pid", "dsbus pid web:0"),
     ("wait", "dsbus wait web\ndsbus wait web:0 --for stopped --timeout 5m"),
@@ -35,7 +39,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("uncordon", "dsbus uncordon w1"),
     ("forget", "dsbus forget w9"),
     ("rebalance", "dsbus rebalance --dry-run\ndsbus rebalance"),
-    ("logs", "dsbus logs web:0\ndsbus logs -f -n 100 web api\ndsbus logs --stderr web:0"),
+    (
+        "logs",
+        "dsbus logs web:0\ndsbus logs -f -n 100 web api\ndsbus logs --stderr web:0\ndsbus logs --daemon w1",
+    ),
     ("clear", "dsbus clear web:0"),
     (
         "events",

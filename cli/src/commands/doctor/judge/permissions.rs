@@ -1,6 +1,6 @@
 //! What one may do there.
 
-use dsbus_client::{Subjects, User};
+use dsbus_client::{Permissions, User};
 use dsbus_schema::command::Verb;
 use dsbus_schema::storage::Bucket;
 use dsbus_schema::subject;
@@ -19,7 +19,7 @@ pub(super) fn judge(facts: &Facts, bus: &Bus) -> Finding {
         return Finding::warning(CHECK, text, fix);
     };
     let who = who(user);
-    let denied = user.permissions.as_ref().map(|all| denied(facts, &all.publish));
+    let denied = user.permissions.as_ref().map(|permissions| denied(facts, permissions));
     let denied = denied.unwrap_or_default();
     if denied.is_empty() {
         return Finding::good(CHECK, format!("{who}: everything is permitted"));
@@ -38,8 +38,8 @@ fn who(user: &User) -> String {
 }
 
 /// What of dsbus may not be published.
-fn denied(facts: &Facts, publish: &Subjects) -> Vec<String> {
-    let may = |subject: &str| publish.permit(subject);
+fn denied(facts: &Facts, permissions: &Permissions) -> Vec<String> {
+    let may = |subject: &str| permissions.publish.permit(subject);
     let (fleet, asks) = (&facts.fleet, &facts.user);
     let refused = |verb: &Verb| {
         !may(&subject::command(fleet, asks, *verb))
@@ -55,16 +55,15 @@ fn denied(facts: &Facts, publish: &Subjects) -> Vec<String> {
     let buckets = |refused: &dyn Fn(&Bucket) -> bool| -> Vec<String> {
         Bucket::ALL.into_iter().filter(refused).map(|bucket| bucket.name(fleet)).collect()
     };
-    let reading =
-        buckets(&|bucket| !may(&format!("$JS.API.STREAM.MSG.GET.{}", bucket.stream(fleet))));
+    let reading = buckets(&|bucket| !permissions.read(fleet, *bucket));
     if !reading.is_empty() {
         denied.push(format!("reading {}", names(reading)));
     }
-    let writing = buckets(&|bucket| !may(&bucket.subject(fleet, "x")));
+    let writing = buckets(&|bucket| !permissions.write(fleet, *bucket));
     if !writing.is_empty() {
         denied.push(format!("writing {} (daemons do)", names(writing)));
     }
-    if !may("$JS.API.STREAM.CREATE.x") {
+    if !permissions.make_streams() {
         denied.push("making streams (the first daemon does)".to_owned());
     }
     denied
