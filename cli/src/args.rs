@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
-use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
+use dsbus_schema::ids::{ProgramName, Target, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
 
@@ -280,8 +280,8 @@ pub(crate) fn parse_with(
                 arg.get_id() == id && arg.get_default_values().iter().any(|value| value == old)
             });
             match new {
-                Some((.., Some(new))) => arg.default_value(new.clone()),
-                Some((.., None)) | None => arg,
+                Some((.., Some(new))) if takes(&arg, new) => arg.default_value(new.clone()),
+                Some(_) | None => arg,
             }
         })
     });
@@ -300,6 +300,12 @@ pub(crate) fn parse_with(
         }
     }
     Ok(args)
+}
+
+/// Whether an option can have this value; of one that names no values any.
+fn takes(arg: &clap::Arg, value: &str) -> bool {
+    let possible = arg.get_possible_values();
+    possible.is_empty() || possible.iter().any(|name| name.matches(value, false))
 }
 
 /// The whole command line, with what its types do not say.
@@ -342,6 +348,26 @@ mod tests {
             create("dsbus create web --autostart false -- x").unwrap().0["autostart"],
             "false"
         );
+    }
+
+    #[test]
+    fn settings_are_defaults_of_options() {
+        let read = |words: &str| {
+            let (output, timeout) = (Some("yaml".to_owned()), Some("5m".to_owned()));
+            parse_with(words.split(' '), output, timeout).map(|args| args.verb)
+        };
+        let Ok(Verb::Stop(stop)) = read("dsbus stop web") else { panic!("stop") };
+        assert_eq!(
+            (stop.output, stop.wait.timeout),
+            (Format::Data(Data::Yaml), Span::from_secs(300))
+        );
+        let Ok(Verb::Stop(stop)) = read("dsbus stop web -o wide --timeout 1s") else {
+            panic!("options win")
+        };
+        assert_eq!(stop.output, Format::Text(Width::Whole));
+        assert_eq!(stop.wait.timeout, Span::from_secs(1));
+        read("dsbus events web").expect("it has no yaml, and keeps its own");
+        let Ok(Verb::Drain(_)) = read("dsbus drain w1") else { panic!("another time limit") };
     }
 
     #[test]

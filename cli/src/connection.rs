@@ -14,6 +14,10 @@ use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::settings::Origin;
 
+/// What to do where a server asks who one is.
+const WHO: &str = "say who you are: --creds, --nkey, --context, or NATS_USER and NATS_PASSWORD \
+                   beside NATS_URL";
+
 /// A connected verb.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -194,12 +198,22 @@ fn unreachable_bus(config: &Config, e: Error) -> Failure {
     let hint = config.unused().unwrap_or_else(|| hint.to_owned());
     match e {
         Error::NoBus { why, .. } => {
+            let hint = if config.unused().is_none() && why.contains("authorization") {
+                WHO.to_owned()
+            } else {
+                hint
+            };
             let said = format!("cannot reach the bus at {url} ({origin}): {why}");
             Failure::new(Code::Unreachable, said).hint(hint)
         }
         other => {
+            let hint = if matches!(other, Error::ServerTooOld { .. }) {
+                "install a newer one: https://nats.io/download"
+            } else {
+                "dsbus config shows the settings that hold, and where each is said"
+            };
             let said = format!("cannot use the bus at {url} ({origin}): {other}");
-            Failure::new(Code::Unreachable, said)
+            Failure::new(Code::Unreachable, said).hint(hint)
         }
     }
 }

@@ -14,8 +14,10 @@ const GLOBALS: &str = "Global options";
 /// What every verb has: which fleet, on which bus, as whom, and how it speaks.
 #[derive(Debug, Clone, Default, Group)]
 pub(crate) struct Globals {
-    /// The bus; several servers with commas. `nats://127.0.0.1:4222` where
-    /// nothing says it; `dsbus config` shows what holds, and where it is said
+    /// The bus; several servers with commas
+    ///
+    /// `nats://127.0.0.1:4222` where nothing says it; `dsbus config` shows what holds, and where it
+    /// is said.
     #[arg(long, global = true, value_name = "URL", help_heading = GLOBALS)]
     pub(crate) nats: Option<String>,
     /// A context of the nats tool, which has a bus and credentials
@@ -42,7 +44,9 @@ pub(crate) struct Globals {
     /// Its key
     #[arg(long, global = true, value_name = "FILE", help_heading = GLOBALS, hide_short_help = true)]
     pub(crate) tls_key: Option<String>,
-    /// When there are colours; auto is on a terminal, unless `NO_COLOR` or TERM=dumb say otherwise
+    /// When there are colours: auto, always or never
+    ///
+    /// auto is on a terminal, unless `NO_COLOR` or TERM=dumb say otherwise.
     #[arg(long, global = true, value_name = "WHEN", help_heading = GLOBALS, hide_possible_values = true)]
     pub(crate) color: Option<Color>,
     /// Only errors, and what was asked for

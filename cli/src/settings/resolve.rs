@@ -133,6 +133,8 @@ fn bus(layers: &[Layer], around: &Surroundings) -> Result<Bus, Failure> {
                     Some(Ok(access)) => access.clone(),
                     Some(Err(why)) => return Err(Failure::usage(why.clone())),
                 };
+                // A private fleet asks nobody who he is: only options are meant for it.
+                let layers = if let Origin::Dev(_) = origin { 1 } else { layers };
                 let (urls, origin) = (urls.clone(), origin.clone());
                 return Ok(Bus { urls, origin, access, layers });
             }

@@ -149,6 +149,18 @@ fn credentials_go_only_to_the_bus_beside_which_they_were_named() {
 }
 
 #[test]
+fn the_fleet_of_dev_gets_the_credentials_of_options_only() {
+    let place = Place::new()
+        .file(URL_FILE, "nats://dev:1")
+        .set("NATS_CREDS", "/ann.creds")
+        .set("NATS_CA", "/ca.pem");
+    assert_eq!(place.settled().access, dsbus_client::Access::default());
+    let place = place.flag(Key::Creds, "--creds", "/bob.creds");
+    assert_eq!(place.settled().access.credentials, Credentials::File("/bob.creds".into()));
+    assert_eq!(place.settled().access.tls.ca, None);
+}
+
+#[test]
 fn what_is_nearer_than_the_bus_is_for_it() {
     let place = Place::new()
         .file("dsbus.toml", "nats = \"tls://n1:1\"\ntls_ca = \"ca.pem\"\ncreds = \"ann.creds\"\n")
