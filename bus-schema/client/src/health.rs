@@ -178,7 +178,7 @@ impl Bus {
             version: info.version,
             payload_max: info.max_payload,
             too_narrow: too_narrow(info.max_payload),
-            servers: info.connect_urls.len().max(1),
+            servers: info.cluster.map_or(1, |_| info.connect_urls.len().max(1)),
             round_trip,
         })
     }
