@@ -32,6 +32,7 @@ mod places;
 mod process;
 mod proxy;
 mod rollouts;
+mod said;
 mod shell;
 mod steering;
 mod superlance;
