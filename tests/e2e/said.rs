@@ -82,9 +82,9 @@ fn settled(text: &str) -> String {
     };
     let lines: Vec<&str> = text.lines().collect();
     let mut settled = String::new();
-    for part in lines.chunk_by(|a, b| is_instance(&a) == is_instance(&b)) {
+    for part in lines.chunk_by(|a, b| is_instance(a) == is_instance(b)) {
         let mut part = part.to_vec();
-        if part.first().is_some_and(|line| is_instance(&line)) {
+        if part.first().is_some_and(is_instance) {
             part.sort_unstable();
         }
         for line in part {
