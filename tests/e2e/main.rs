@@ -34,6 +34,8 @@ mod places;
 mod process;
 mod proxy;
 mod rollouts;
+mod said;
+mod shapes;
 mod shell;
 mod steering;
 mod superlance;
