@@ -6,6 +6,7 @@ mod events;
 mod examples;
 mod fleet;
 mod format;
+mod hands;
 mod keys;
 mod listen;
 mod live;
@@ -28,6 +29,7 @@ pub(crate) use fleet::{
     RolloutStep, Scale, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
+pub(crate) use hands::{Attach, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::completed;
 pub(crate) use tools::{Completion, Import, Init, Man, Shell};
@@ -94,6 +96,8 @@ pub(crate) enum Verb {
     Reload(Act),
     /// Stop programs, and forget them
     Remove(Act),
+    /// Send a signal to the processes of instances, once
+    Signal(SendSignal),
     /// Let what was disabled be started again
     Enable(About),
     /// Stop programs or instances, and let nobody start them until they are enabled
@@ -130,6 +134,9 @@ pub(crate) enum Verb {
     Rebalance(Rebalance),
     /// Show what instances print
     Logs(Logs),
+    /// Write to the standard input of an instance
+    #[command(after_help = hands::STDIN)]
+    Stdin(Stdin),
     /// Empty the log files of instances, and remove the rotated ones
     Clear(Clear),
     /// Show what happened

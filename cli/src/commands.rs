@@ -17,6 +17,7 @@ mod explain;
 mod export;
 mod groups;
 mod gzip;
+mod hands;
 mod history;
 mod import;
 mod init;
@@ -32,8 +33,10 @@ mod restart;
 mod rollout;
 mod scale;
 mod scheduler;
+mod signal;
 mod start;
 mod status;
+mod stdin;
 mod steer;
 mod stop;
 mod tied;
@@ -86,6 +89,8 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Status(args) => connection::run(status::run(config, &args)),
         Verb::Workers(args) => connection::run(workers::run(config, &args)),
         Verb::Logs(args) => connection::run(logs::run(config, &args)),
+        Verb::Signal(args) => connection::run(signal::run(config, &args)),
+        Verb::Stdin(args) => connection::run(stdin::run(config, &args)),
         Verb::Clear(args) => connection::run(clear::run(config, &args)),
         Verb::Events(args) => connection::run(events::run(config, &args)),
         Verb::Emit(args) => connection::run(emit::run(config, &args)),

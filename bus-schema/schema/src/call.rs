@@ -1,5 +1,6 @@
 //! Calls to a worker: `dsbus.NS.worker.<worker>.<verb>`.
 
+mod hands;
 mod log;
 
 use schemars::JsonSchema;
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Incarnation, InstanceId};
 
+pub use hands::{STDIN_BYTES_MAX, STDIN_PAUSE_MAX, SignalAsk, SignalSent, StdinAsk, StdinTaken};
 pub use log::{
     Channel, LOG_BULK_BYTES_MAX, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_WAIT_MAX, LogAsk, LogFrom,
     LogPart, LogPlace, output_bytes_max,
@@ -25,15 +27,31 @@ pub enum WorkerVerb {
     LogBulk,
     /// [`Clear`] -> [`Cleared`], when the logs are empty.
     Clear,
+    /// [`SignalAsk`] -> [`SignalSent`], when it is sent.
+    Signal,
+    /// [`StdinAsk`] -> [`StdinTaken`], at once.
+    Stdin,
 }
 
 impl WorkerVerb {
     /// All of them.
-    pub const ALL: [WorkerVerb; 4] =
-        [WorkerVerb::Ping, WorkerVerb::Log, WorkerVerb::LogBulk, WorkerVerb::Clear];
+    pub const ALL: [WorkerVerb; 6] = [
+        WorkerVerb::Ping,
+        WorkerVerb::Log,
+        WorkerVerb::LogBulk,
+        WorkerVerb::Clear,
+        WorkerVerb::Signal,
+        WorkerVerb::Stdin,
+    ];
 
     /// Those that are answered whenever the worker is on the bus.
-    pub const ALWAYS: [WorkerVerb; 3] = [WorkerVerb::Ping, WorkerVerb::Log, WorkerVerb::Clear];
+    pub const ALWAYS: [WorkerVerb; 5] = [
+        WorkerVerb::Ping,
+        WorkerVerb::Log,
+        WorkerVerb::Clear,
+        WorkerVerb::Signal,
+        WorkerVerb::Stdin,
+    ];
 
     /// The token in a subject.
     pub fn name(self) -> &'static str {
@@ -42,6 +60,8 @@ impl WorkerVerb {
             WorkerVerb::Log => "log",
             WorkerVerb::LogBulk => "log-bulk",
             WorkerVerb::Clear => "clear",
+            WorkerVerb::Signal => "signal",
+            WorkerVerb::Stdin => "stdin",
         }
     }
 }

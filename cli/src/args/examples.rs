@@ -37,6 +37,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("rebalance", "dsbus rebalance --dry-run\ndsbus rebalance"),
     ("logs", "dsbus logs web:0\ndsbus logs -f -n 100 web api\ndsbus logs --stderr web:0"),
     ("clear", "dsbus clear web:0"),
+    ("signal", "dsbus signal HUP web\ndsbus signal 10 web:0 web:1\ndsbus signal SIGUSR1 all"),
+    ("stdin", "dsbus stdin web:0 reload now\ndsbus stdin --eof web:0 < commands.txt"),
     (
         "events",
         "dsbus events web --since 2h\ndsbus events -f --type FATAL,worker.LOST\ndsbus events --worker w1 -o json",

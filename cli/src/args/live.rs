@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::Str;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use dsbus_schema::command::{Ask, GroupRow, Verb};
+use dsbus_schema::program::Signal;
 use dsbus_schema::status::WorkerRow;
 
 use super::Globals;
@@ -28,6 +29,7 @@ pub(crate) fn completed() -> clap::Command {
             let word = arg.get_value_names().unwrap_or_default().to_vec();
             match word.first().map(Str::as_str) {
                 Some("NAME") if arg.is_positional() => arg.add(ArgValueCompleter::new(names)),
+                Some("SIGNAL") => arg.add(ArgValueCompleter::new(signals)),
                 Some("WORKER") => arg.add(ArgValueCompleter::new(workers)),
                 Some("LISTENER") => arg.add(ArgValueCompleter::new(listeners)),
                 _ => arg,
@@ -51,6 +53,11 @@ fn names(current: &OsStr) -> Vec<CompletionCandidate> {
         names.extend([row.program.to_string(), row.name.to_string()]);
     }
     offered(names, current)
+}
+
+/// Signals.
+fn signals(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(Signal::names().map(str::to_owned), current)
 }
 
 /// Workers.

@@ -107,9 +107,11 @@ impl Member {
             async move {
                 match request.verb {
                     WorkerVerb::Ping => Ok(pong),
-                    WorkerVerb::Log | WorkerVerb::LogBulk | WorkerVerb::Clear => {
-                        Err(Refusal::silent())
-                    }
+                    WorkerVerb::Log
+                    | WorkerVerb::LogBulk
+                    | WorkerVerb::Clear
+                    | WorkerVerb::Signal
+                    | WorkerVerb::Stdin => Err(Refusal::silent()),
                 }
             }
         });

@@ -3,6 +3,7 @@
 mod agent_side;
 mod deaths;
 mod effects;
+mod hands;
 mod orders;
 mod signals;
 mod start;

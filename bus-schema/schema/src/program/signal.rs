@@ -54,6 +54,11 @@ impl Signal {
     /// SIGTERM.
     pub const TERM: Signal = Signal { name: "TERM", number: 15 };
 
+    /// The names of all, without `SIG`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SIGNALS.iter().map(|(name, _)| *name)
+    }
+
     /// The name without `SIG`.
     pub fn name(self) -> &'static str {
         self.name

@@ -142,6 +142,14 @@ impl Driver {
                 let trouble = self.clear_logs(&name).err();
                 self.agent.send(&ToAgent::Cleared { number, trouble });
             }
+            ToSupervisor::Signal { number, ask } => {
+                let outcome = self.signal_child(ask, now);
+                self.agent.send(&ToAgent::Handed { number, outcome });
+            }
+            ToSupervisor::Stdin { number, ask } => {
+                let outcome = self.write_stdin(ask, now);
+                self.agent.send(&ToAgent::Handed { number, outcome });
+            }
             ToSupervisor::NameTaken { by } => self.name_taken(&by),
             ToSupervisor::Unusable { why } => self.give_up(&why, false),
             ToSupervisor::Drained => {
