@@ -85,6 +85,9 @@ pub(crate) enum Verb {
     Export(Export),
     /// Declare one new program without a file; prints its UUID
     Create(Create),
+    /// Run a command once on the fleet, with its output, input and exit code here
+    #[command(after_help = hands::RUN)]
+    Run(Run),
     /// Start programs or instances
     Start(Act),
     /// Stop programs or instances
@@ -134,6 +137,9 @@ pub(crate) enum Verb {
     Rebalance(Rebalance),
     /// Show what instances print
     Logs(Logs),
+    /// Show what an instance says from now on, and give it what you type
+    #[command(after_help = hands::ATTACH)]
+    Attach(Attach),
     /// Write to the standard input of an instance
     #[command(after_help = hands::STDIN)]
     Stdin(Stdin),
@@ -317,17 +323,13 @@ pub(crate) fn parse(
 ) -> Result<Args, clap::Error> {
     let matches = command().try_get_matches_from(words)?;
     let mut args = Args::from_arg_matches(&matches)?;
-    if let (Verb::Create(create), Some(("create", given))) = (&mut args.verb, matches.subcommand())
-    {
-        for key in keys::all() {
-            let Ok(Some(values)) = given.try_get_many::<String>(&key) else { continue };
-            let texts: Vec<&str> = values.map(String::as_str).collect();
-            let value = keys::value(&key, &texts).map_err(|why| {
-                let said = format!("--{key}: {why}\n");
-                clap::Error::raw(clap::error::ErrorKind::ValueValidation, said)
-            })?;
-            create.keys.insert(key, value);
-        }
+    let keys = match &mut args.verb {
+        Verb::Create(create) => Some(&mut create.keys),
+        Verb::Run(run) => Some(&mut run.keys),
+        _ => None,
+    };
+    if let (Some(keys), Some((_, given))) = (keys, matches.subcommand()) {
+        *keys = keys::given(given)?;
     }
     Ok(args)
 }
@@ -336,66 +338,10 @@ pub(crate) fn parse(
 pub(crate) fn command() -> clap::Command {
     Args::command()
         .mut_subcommand("create", keys::add)
+        .mut_subcommand("run", keys::add)
         .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
         .mut_subcommands(examples::add)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn create(words: &str) -> Result<(Map<String, Value>, Vec<String>), String> {
-        match parse(words.split(' ')).map_err(|e| e.to_string())?.verb {
-            Verb::Create(create) => Ok((create.keys, create.command)),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_sound() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn keys_of_create_are_options() {
-        let (keys, command) = create(
-            "dsbus create web --numprocs=3 --exclusive --touch-timeout 20s \
-             --environment A=1 --environment B=2 -- sleep --numprocs 5",
-        )
-        .unwrap();
-        let text = |key: &str| keys[key].as_str().unwrap();
-        assert_eq!((text("numprocs"), text("exclusive")), ("3", "true"));
-        assert_eq!((text("touch_timeout"), text("environment")), ("20s", "A=1,B=2"));
-        assert_eq!(keys.len(), 4, "nothing that was not given: {keys:?}");
-        assert_eq!(command, ["sleep", "--numprocs", "5"]);
-        assert_eq!(
-            create("dsbus create web --autostart false -- x").unwrap().0["autostart"],
-            "false"
-        );
-    }
-
-    #[test]
-    fn slips_of_create_are_answered() {
-        let said = create("dsbus create web --numproc 3 -- x").unwrap_err();
-        assert!(said.contains("numprocs"), "{said}");
-        assert!(create("dsbus create web --numprocs 3").unwrap_err().contains("CMD"));
-        assert!(create("dsbus create a.b -- x").unwrap_err().contains("may hold only"));
-    }
-
-    #[test]
-    fn the_user_of_a_program_is_not_who_asks() {
-        let (keys, _) = create("dsbus create web --user nobody --as alice -- x").unwrap();
-        assert_eq!(keys["user"], "nobody");
-        assert_eq!(keys.len(), 1, "{keys:?}");
-    }
-
-    #[test]
-    fn dev_has_files_and_a_verb() {
-        let dev = |words: &str| match parse(words.split(' ')).unwrap().verb {
-            Verb::Dev(dev) => dev,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(dev("dsbus dev --workers 2 a.toml b.toml").files.len(), 2);
-        assert!(matches!(dev("dsbus dev kill w1").verb, Some(DevVerb::Kill { .. })));
-    }
-}
+mod tests;

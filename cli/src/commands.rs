@@ -4,6 +4,7 @@ mod act;
 mod agent;
 mod alert;
 mod apply;
+mod attach;
 mod clear;
 mod completion;
 mod create;
@@ -31,6 +32,7 @@ mod reload;
 mod remove;
 mod restart;
 mod rollout;
+mod run;
 mod scale;
 mod scheduler;
 mod signal;
@@ -89,6 +91,8 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Status(args) => connection::run(status::run(config, &args)),
         Verb::Workers(args) => connection::run(workers::run(config, &args)),
         Verb::Logs(args) => connection::run(logs::run(config, &args)),
+        Verb::Run(args) => connection::run(run::run(config, args)),
+        Verb::Attach(args) => connection::run(attach::run(config, &args)),
         Verb::Signal(args) => connection::run(signal::run(config, &args)),
         Verb::Stdin(args) => connection::run(stdin::run(config, &args)),
         Verb::Clear(args) => connection::run(clear::run(config, &args)),

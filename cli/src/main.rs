@@ -83,6 +83,8 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Rebalance(_)
         | Verb::Logs(_)
         | Verb::Clear(_)
+        | Verb::Run(_)
+        | Verb::Attach(_)
         | Verb::Signal(_)
         | Verb::Stdin(_)
         | Verb::Events(_)

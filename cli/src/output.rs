@@ -105,6 +105,15 @@ pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
+/// The same, for what a child says on standard error.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn error_bytes(bytes: &[u8]) -> io::Result<()> {
+    wipe();
+    io::stderr().lock().write_all(bytes)
+}
+
 /// What stands before a line of output of the `number`th of several: a name, in a colour of its own
 /// where colours are wanted, whatever colour the line before has left behind.
 pub(crate) fn prefix(name: &str, width: usize, number: usize) -> Vec<u8> {

@@ -13,6 +13,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "create",
         "dsbus create hello -- sleep 1000\ndsbus create web --numprocs 3 --environment MODE=live -- /usr/bin/web --port 8080",
     ),
+    (
+        "run",
+        "dsbus run -- date\ncat big.csv | dsbus run --labels disk=ssd -- sha256sum\ndsbus run --detach --name nightly -- /usr/bin/report",
+    ),
     ("start", "dsbus start web\ndsbus start web:0 api --no-wait\ndsbus start all"),
     ("stop", "dsbus stop web\ndsbus stop web:0 web:1 --timeout 2m"),
     ("restart", "dsbus restart web\ndsbus restart --rolling web"),
@@ -37,6 +41,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("rebalance", "dsbus rebalance --dry-run\ndsbus rebalance"),
     ("logs", "dsbus logs web:0\ndsbus logs -f -n 100 web api\ndsbus logs --stderr web:0"),
     ("clear", "dsbus clear web:0"),
+    ("attach", "dsbus attach web:0\ndsbus attach -n 100 web:0"),
     ("signal", "dsbus signal HUP web\ndsbus signal 10 web:0 web:1\ndsbus signal SIGUSR1 all"),
     ("stdin", "dsbus stdin web:0 reload now\ndsbus stdin --eof web:0 < commands.txt"),
     (

@@ -1,4 +1,4 @@
-//! Keys of a program as options of `create`.
+//! Keys of a program as options of `create` and `run`.
 
 use clap::ArgAction;
 use dsbus_schema::program::ProgramSpec;
@@ -72,11 +72,29 @@ fn may_be_table(key: &str) -> bool {
         )
 }
 
+/// The keys that are among the options.
+///
+/// # Errors
+/// What is wrong with one.
+pub(super) fn given(matches: &clap::ArgMatches) -> Result<Map<String, Value>, clap::Error> {
+    let mut keys = Map::new();
+    for key in all() {
+        let Ok(Some(values)) = matches.try_get_many::<String>(&key) else { continue };
+        let texts: Vec<&str> = values.map(String::as_str).collect();
+        let value = value(&key, &texts).map_err(|why| {
+            let said = format!("--{key}: {why}\n");
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, said)
+        })?;
+        keys.insert(key, value);
+    }
+    Ok(keys)
+}
+
 /// The value of an option that was given once or several times.
 ///
 /// # Errors
 /// When it must be a table, and is none.
-pub(super) fn value(key: &str, texts: &[&str]) -> Result<Value, String> {
+fn value(key: &str, texts: &[&str]) -> Result<Value, String> {
     let braced = |text: &&str| text.trim_start().starts_with('{');
     if !(is_table(key) || may_be_table(key) && texts.iter().any(braced)) {
         return Ok(Value::String(texts.join(",")));

@@ -4,7 +4,9 @@ mod asking;
 mod course;
 mod follow;
 mod lines;
+mod live;
 mod printer;
+mod reader;
 
 use dsbus_client::Error;
 use dsbus_schema::call::{Channel, LOG_LINES_MAX, LogAsk, LogFrom};
@@ -13,6 +15,7 @@ use dsbus_schema::status::InstanceRow;
 
 use self::asking::Asking;
 use self::lines::Lines;
+pub(super) use self::live::{Begin, Live, event, watch_one};
 use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;

@@ -113,7 +113,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
         pidfile.remove();
     }
     match ended {
-        Ok(code) => Ok(Code::of_worker(code)),
+        Ok(code) => Ok(Code::program(code)),
         Err(e) => {
             if has_log {
                 tracing::error!("the worker ends: {e}");
