@@ -20,6 +20,7 @@ mod facts;
 mod failover;
 mod faults;
 mod fleet;
+mod hands;
 mod jobs;
 mod listen;
 mod listeners;

@@ -86,6 +86,10 @@ pub struct Pong {
 pub struct Clear {
     /// Whose.
     pub name: InstanceId,
+    /// Nothing now: its directory on the worker, with the logs in it, is removed when it is taken away from
+    /// there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forget: bool,
 }
 
 /// The log files are empty.

@@ -42,6 +42,7 @@ const KINDS: &[(&str, Again)] = &[
     ("apply", again::<Apply>),
     ("ask", again::<Ask>),
     ("clear", again::<Clear>),
+    ("clear-forget", again::<Clear>),
     ("cleared", again::<Cleared>),
     ("create", again::<Create>),
     ("event-placement", again::<Event>),

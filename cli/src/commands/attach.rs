@@ -177,36 +177,34 @@ impl Feeding {
         Some(Feeder::new(child, None))
     }
 
-    /// What a child did not take before it ended is not for its successor: it may be half a line.
+    /// Gives a piece to the child that there is. One that ended before it took any of it leaves it to its
+    /// successor; the rest of what it took a part of is for nobody: it may be half a line.
     async fn give(&mut self, feeder: &mut Feeder, piece: &[u8], eof: bool) -> Result<(), Fed> {
-        let before = feeder.written;
-        let known = feeder.child.clone();
-        let mut news = self.child.clone();
-        let another = |child: &Option<Child>| child.as_ref().is_some_and(|child| *child != known);
-        let fed = tokio::select! {
-            fed = feeder.feed(&self.bus, piece, eof) => fed,
-            _ = news.wait_for(another) => Err(Unwritten::Gone(String::new())),
-        };
-        match fed {
-            Ok(_) => Ok(()),
-            Err(Unwritten::Refused(why)) => {
-                output::note(format_args!("-- from now on only its output is shown: {why} --"));
-                Err(self.only_watched().await)
+        loop {
+            let before = feeder.written;
+            let known = feeder.child.clone();
+            let mut news = self.child.clone();
+            let another =
+                |child: &Option<Child>| child.as_ref().is_some_and(|child| *child != known);
+            let fed = tokio::select! {
+                fed = feeder.feed(&self.bus, piece, eof) => fed,
+                _ = news.wait_for(another) => Err(Unwritten::Gone(String::new())),
+            };
+            match fed {
+                Ok(_) => return Ok(()),
+                Err(Unwritten::Refused(why)) => {
+                    output::note(format_args!("-- from now on only its output is shown: {why} --"));
+                    return Err(self.only_watched().await);
+                }
+                Err(Unwritten::Gone(_) | Unwritten::Silent(_)) => {}
             }
-            Err(Unwritten::Gone(_) | Unwritten::Silent(_)) => {
-                let lost = piece.len() as u64 - (feeder.written - before).min(piece.len() as u64);
-                if lost > 0 {
-                    output::note(format_args!(
-                        "-- {lost} bytes of input were not taken: process {} ended --",
-                        known.pid
-                    ));
-                }
-                *feeder = self.next(Some(&known)).await.ok_or(Fed::Shown)?;
-                // The end of the input is for whoever reads it now.
-                if eof {
-                    drop(feeder.feed(&self.bus, &[], true).await);
-                }
-                Ok(())
+            let taken = feeder.written - before;
+            *feeder = self.next(Some(&known)).await.ok_or(Fed::Shown)?;
+            if taken > 0 {
+                let lost = (piece.len() as u64).saturating_sub(taken);
+                let pid = known.pid;
+                output::note(format_args!("-- process {pid} ended before it took {lost} bytes --"));
+                return Ok(());
             }
         }
     }

@@ -6,7 +6,7 @@ mod input;
 use std::time::Duration;
 
 use dsbus_client::{Error, Watch};
-use dsbus_schema::call::Channel;
+use dsbus_schema::call::{Channel, Clear, Cleared, WorkerVerb};
 use dsbus_schema::command::{Act, Acted, Applied, Create, Verb, code};
 use dsbus_schema::ids::{InstanceId, ProgramName, Target};
 use dsbus_schema::program::{Kind, Problem, ProgramSpec, Signal};
@@ -135,6 +135,16 @@ async fn must_be_new(connection: &Connection, name: &ProgramName) -> Result<(), 
 
 /// Removes the program, with what its worker keeps of it.
 async fn forget(connection: &Connection, name: &ProgramName) {
+    let target = Target::Program(name.clone());
+    let rows = timeout(HURRY_MAX, connection.rows(&[target])).await;
+    for row in rows.ok().into_iter().flat_map(Result::unwrap_or_default) {
+        let Some(worker) = &row.worker else { continue };
+        let ask = Clear { name: row.name, forget: true };
+        let asked =
+            connection.bus.call_worker::<_, Cleared>(worker, WorkerVerb::Clear, &ask, HURRY_MAX);
+        // It is a directory with two files, and nothing more.
+        drop(asked.await);
+    }
     let request = Act {
         envelope: act::envelope(),
         names: vec![Target::Program(name.clone())],

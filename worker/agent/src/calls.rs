@@ -115,8 +115,9 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
         // It is answered elsewhere, if at all.
         WorkerVerb::LogBulk => Err(Refusal::silent()),
         WorkerVerb::Clear => {
-            let Clear { name } = read(&request)?;
-            granted(&desk, Wish::Clear(name.clone())).await?;
+            let ask: Clear = read(&request)?;
+            let name = ask.name.clone();
+            granted(&desk, Wish::Clear(ask)).await?;
             shown(&Cleared { name })
         }
         WorkerVerb::Signal => {

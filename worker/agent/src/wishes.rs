@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dsbus_schema::call::{SignalAsk, StdinAsk};
-use dsbus_schema::ids::InstanceId;
+use dsbus_schema::call::{Clear, SignalAsk, StdinAsk};
 use dsbus_supervisor::protocol::{Handed, NotHanded, ToSupervisor};
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,7 +18,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum Wish {
     /// Empty the logs.
-    Clear(InstanceId),
+    Clear(Clear),
     /// Send a signal.
     Signal(SignalAsk),
     /// Write to a standard input.
@@ -91,7 +90,7 @@ impl Wishes {
         let number = self.last;
         self.waiting.insert(number, call.answer);
         Some(match call.wish {
-            Wish::Clear(name) => ToSupervisor::ClearLogs { number, name },
+            Wish::Clear(Clear { name, forget }) => ToSupervisor::ClearLogs { number, name, forget },
             Wish::Signal(ask) => ToSupervisor::Signal { number, ask },
             Wish::Stdin(ask) => ToSupervisor::Stdin { number, ask },
         })
@@ -126,7 +125,8 @@ mod tests {
 
     fn call() -> (Call, oneshot::Receiver<Answer>) {
         let (answer, answered) = oneshot::channel();
-        (Call { wish: Wish::Clear("web:0".parse().unwrap()), answer }, answered)
+        let clear = Clear { name: "web:0".parse().unwrap(), forget: false };
+        (Call { wish: Wish::Clear(clear), answer }, answered)
     }
 
     fn number(said: Option<ToSupervisor>) -> u64 {

@@ -284,6 +284,9 @@ pub enum ToSupervisor {
         number: u64,
         /// The instance.
         name: InstanceId,
+        /// Nothing now: its directory is removed when it is taken away.
+        #[serde(default)]
+        forget: bool,
     },
     /// Send a signal to a child; answered by [`ToAgent::Handed`].
     Signal {

@@ -16,7 +16,7 @@ use super::course::{Course, Stay};
 use super::follow::{STAYS_MAX, WATCH_MAX};
 use super::lines::Lines;
 use super::printer;
-use super::reader::Reader;
+use super::reader::{Noted, Reader};
 
 /// What is shown of an instance.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ impl Live {
     ) -> Live {
         let over = watch::Sender::new(false);
         let (mut stays, mut readers, mut printed) = (Vec::new(), JoinSet::new(), JoinSet::new());
+        let noted = Noted::default();
         for channel in channels {
             let (stay, lines) = match begin {
                 Begin::LastLines(lines, epoch, worker) => {
@@ -62,6 +63,7 @@ impl Live {
                 print,
                 // It is the same for both.
                 announces: *channel == Channel::Stdout && matches!(begin, Begin::LastLines(..)),
+                noted: Noted::clone(&noted),
             };
             stays.push(sender);
             readers.spawn(reader.run_until(news, over.subscribe()));

@@ -1,5 +1,6 @@
 //! Reads the output of one instance, wherever it is, and has it printed.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error};
@@ -25,7 +26,12 @@ pub(super) struct Reader {
     pub(super) print: mpsc::Sender<Piece>,
     /// Says where the instance goes.
     pub(super) announces: bool,
+    /// What was noted last, by this one or by that of the other output.
+    pub(super) noted: Noted,
 }
+
+/// A note that two readers have in common.
+pub(super) type Noted = Arc<Mutex<Option<String>>>;
 
 impl Reader {
     /// Ends when nobody prints any more.
@@ -89,12 +95,19 @@ impl Reader {
         }
     }
 
+    /// Whether it was not the last thing that was noted.
+    fn is_news(&self, note: &str) -> bool {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.replace(note.to_owned()).as_deref() != Some(note)
+    }
+
     async fn show(&mut self, shown: Vec<Show>) -> Result<(), mpsc::error::SendError<Piece>> {
         for show in shown {
             let piece = match show {
                 Show::Output(output) => Piece::Output(self.lines.add(output)),
                 Show::EndOfStay => Piece::Output(self.lines.end()),
                 Show::Moved(_) if !self.announces => continue,
+                Show::Note(note) if !self.is_news(&note) => continue,
                 Show::Note(note) | Show::Moved(note) => Piece::Note(note),
             };
             if !matches!(&piece, Piece::Output(bytes) if bytes.is_empty()) {
