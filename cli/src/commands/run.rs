@@ -378,10 +378,11 @@ mod tests {
     fn it_runs_once_unless_it_is_said_otherwise() {
         let plain = spec(json!({})).unwrap();
         assert!(plain.stdin && plain.kind == Kind::Oneshot && plain.max_fail_count == 1);
-        assert_eq!(plain.stopsignal.to_string(), "INT");
+        assert_eq!(json!(plain.stopsignal), json!("INT"));
         let said = spec(json!({"stdin": "false", "max_fail_count": "3", "stopsignal": "TERM"}));
         let said = said.unwrap();
-        assert!(!said.stdin && said.max_fail_count == 3 && said.stopsignal.to_string() == "TERM");
+        assert!(!said.stdin && said.max_fail_count == 3);
+        assert_eq!(json!(said.stopsignal), json!("TERM"));
         for (keys, what) in [
             (json!({"numprocs": "2"}), "--numprocs: must be 1"),
             (json!({"kind": "service"}), "--kind: must be oneshot"),

@@ -19,7 +19,7 @@ use super::Manner;
 use super::course::{Course, Stay};
 use super::lines::Lines;
 use super::printer::{self, Piece};
-use super::reader::{Noted, Reader};
+use super::reader::Reader;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
@@ -154,7 +154,7 @@ impl Following<'_> {
             lines: Lines::new(self.manner.prefix(&row.name, self.news.len())),
             print: self.print.clone(),
             announces: true,
-            noted: Noted::default(),
+            noted: None,
         };
         self.news.insert(row.name.clone(), sender);
         self.readers.spawn(reader.run(news));

@@ -63,7 +63,7 @@ impl Live {
                 print,
                 // It is the same for both.
                 announces: *channel == Channel::Stdout && matches!(begin, Begin::LastLines(..)),
-                noted: Noted::clone(&noted),
+                noted: Some(Noted::clone(&noted)),
             };
             stays.push(sender);
             readers.spawn(reader.run_until(news, over.subscribe()));

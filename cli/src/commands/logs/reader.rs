@@ -26,8 +26,8 @@ pub(super) struct Reader {
     pub(super) print: mpsc::Sender<Piece>,
     /// Says where the instance goes.
     pub(super) announces: bool,
-    /// What was noted last, by this one or by that of the other output.
-    pub(super) noted: Noted,
+    /// What was noted last, by this one or by that of the other output, where there is one.
+    pub(super) noted: Option<Noted>,
 }
 
 /// A note that two readers have in common.
@@ -97,7 +97,8 @@ impl Reader {
 
     /// Whether it was not the last thing that was noted.
     fn is_news(&self, note: &str) -> bool {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(noted) = &self.noted else { return true };
+        let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
         noted.replace(note.to_owned()).as_deref() != Some(note)
     }
 

@@ -147,6 +147,9 @@ const LISTENER: &[(&str, Kind)] = &[
 /// Keys of `[supervisord]` that every program is given, unless it has its own.
 pub(in crate::file) const INHERITED: &[&str] = &["environment", "umask", "strip_ansi"];
 
+/// What every program of Supervisor has without saying so.
+pub(in crate::file) const STDIN: &str = "stdin";
+
 /// Keys of `[supervisord]` that a worker has, too.
 pub(super) const WORKER: &[&str] = &[
     "logfile",
