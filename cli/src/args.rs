@@ -10,6 +10,7 @@ mod hands;
 mod keys;
 mod listen;
 mod live;
+mod look;
 mod moment;
 mod tools;
 
@@ -25,13 +26,14 @@ pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
-    About, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames, RolloutStatus,
-    RolloutStep, Scale, WaitFor, WaitUntil, WorkerAct,
+    About, Describe, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames,
+    RolloutStatus, RolloutStep, Scale, Start, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use hands::{Attach, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::completed;
+pub(crate) use look::{Clear, Logs, Status, Workers};
 pub(crate) use tools::{Completion, Import, Init, Man, Shell};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
@@ -89,7 +91,7 @@ pub(crate) enum Verb {
     #[command(after_help = hands::RUN)]
     Run(Run),
     /// Start programs or instances
-    Start(Act),
+    Start(Start),
     /// Stop programs or instances
     Stop(Act),
     /// Stop and start programs or instances
@@ -113,6 +115,9 @@ pub(crate) enum Verb {
     History(About),
     /// Show what runs, and where; exits 3 when something that should run does not
     Status(Status),
+    /// Show everything about programs or instances: what is declared, how it is, and why, what was
+    /// changed, and what happened
+    Describe(Describe),
     /// Print the process ids of instances; exits 3 when one has none
     Pid(About),
     /// Wait until instances run, have stopped, or are gone
@@ -221,7 +226,7 @@ pub(crate) struct Create {
     pub(crate) keys: Map<String, Value>,
 }
 
-/// `dsbus start`, `stop`, `restart`, `reload`, `remove`, `disable`.
+/// `dsbus stop`, `reload`, `remove`, `disable`.
 #[derive(Debug, Group)]
 pub(crate) struct Act {
     /// Programs, groups or instances; all is every program
@@ -232,53 +237,6 @@ pub(crate) struct Act {
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
-}
-
-/// `dsbus status`.
-#[derive(Debug, Group)]
-pub(crate) struct Status {
-    /// Programs or instances; everything without one
-    #[arg(value_name = "NAME", value_parser = Target::parse)]
-    pub(crate) names: Vec<Target>,
-    /// How to print the answer
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
-}
-
-/// `dsbus workers`.
-#[derive(Debug, Group)]
-pub(crate) struct Workers {
-    /// Everything about these workers; a line for each of all without one
-    #[arg(value_name = "WORKER")]
-    pub(crate) names: Vec<WorkerName>,
-    /// How to print the answer
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
-}
-
-/// `dsbus logs`.
-#[derive(Debug, Group)]
-pub(crate) struct Logs {
-    /// Programs or instances
-    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
-    pub(crate) names: Vec<Target>,
-    /// How many lines to begin with
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-    pub(crate) lines: u32,
-    /// Go on with what comes, also after a move to another worker
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// Standard error instead of standard output
-    #[arg(long)]
-    pub(crate) stderr: bool,
-}
-
-/// `dsbus clear`.
-#[derive(Debug, Group)]
-pub(crate) struct Clear {
-    /// Programs or instances; all is every program
-    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
-    pub(crate) names: Vec<Target>,
 }
 
 /// `dsbus dev`. With `--nats` it uses that bus and starts no server.

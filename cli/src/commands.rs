@@ -8,6 +8,7 @@ mod attach;
 mod clear;
 mod completion;
 mod create;
+mod describe;
 mod dev;
 mod disable;
 mod drain;
@@ -78,6 +79,7 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Scale(args) => connection::run(scale::run(config, &args)),
         Verb::Rollout(args) => connection::run(rollout::run(config, &args)),
         Verb::History(args) => connection::run(history::run(config, &args)),
+        Verb::Describe(args) => connection::run(describe::run(config, &args)),
         Verb::Pid(args) => connection::run(pid::run(config, &args)),
         Verb::Wait(args) => connection::run(wait::run(config, &args)),
         Verb::Explain(args) => connection::run(explain::run(config, &args)),

@@ -100,6 +100,18 @@ pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     length(u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX))
 }
 
+/// How long ago, and when: `2h 3m ago (2026-11-26 21:00:05 UTC)`.
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago ({})", age(at, now), exact(at))
+}
+
+/// A time as people read it, to the second.
+pub(crate) fn exact(at: Timestamp) -> String {
+    let text = at.to_string();
+    let to_the_second = text.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{} UTC", to_the_second.replace('T', " "))
+}
+
 /// A length of time: its two greatest units.
 pub(crate) fn length(seconds: u64) -> String {
     match seconds {

@@ -75,32 +75,44 @@ impl fmt::Debug for Level {
     }
 }
 
-/// Turns logging on for a worker: to its log if it has one, else to standard error; with `copy` to
-/// both.
-pub(crate) fn worker(filter: &str, log: Option<Arc<Mutex<LogFile>>>, copy: bool) -> Level {
+/// Turns logging on for a worker: into its log, and with `copy` to standard error as well, there in
+/// `colour` where that is wanted at all.
+pub(crate) fn worker(
+    filter: &str,
+    log: Option<Arc<Mutex<LogFile>>>,
+    copy: bool,
+    colour: bool,
+) -> Level {
     let (filter, handle) = reload::Layer::new(EnvFilter::builder().parse_lossy(filter));
-    let colour = log.is_none() && colourful();
-    let writer = Writer { log, copy };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(colour)
-        .with_writer(writer)
-        .log_internal_errors(false);
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let copy = copy || log.is_none();
+    let shown = copy.then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_ansi(colour && colourful())
+            .with_writer(io::stderr)
+            .log_internal_errors(false)
+    });
+    let kept = log.map(|log| {
+        tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(Writer { log, copy })
+            .log_internal_errors(false)
+    });
+    let _ = tracing_subscriber::registry().with(filter).with(shown).with(kept).try_init();
     Level(handle)
 }
 
-/// Where a worker's lines go.
+/// Where a worker's lines are kept.
 #[derive(Debug, Clone)]
 struct Writer {
-    log: Option<Arc<Mutex<LogFile>>>,
+    log: Arc<Mutex<LogFile>>,
+    /// They are on standard error already.
     copy: bool,
 }
 
 impl Write for Writer {
     /// One whole line at a time, as the subscriber gives it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let Some(log) = &self.log else { return io::stderr().write(line) };
-        let logged = match log.try_lock() {
+        let logged = match self.log.try_lock() {
             Ok(mut log) => {
                 log.write(line);
                 true
@@ -112,8 +124,8 @@ impl Write for Writer {
             // The log itself says, while it is being written, that it cannot be.
             Err(TryLockError::WouldBlock) => false,
         };
-        if self.copy || !logged {
-            // The log has it; whoever watches may have gone away.
+        if !(self.copy || logged) {
+            // Nothing can be done about it where nobody watches.
             let _ = io::stderr().write_all(line);
         }
         Ok(line.len())
@@ -141,7 +153,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let log = Arc::new(Mutex::new(LogFile::open(path.clone(), Rotation::default())));
-        let mut writer = Writer { log: Some(log.clone()), copy: false };
+        let mut writer = Writer { log: log.clone(), copy: false };
         writer.write_all(b"one\n").unwrap();
         let writing = log.lock().unwrap();
         writer.write_all(b"to standard error\n").unwrap();

@@ -70,6 +70,7 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Rollout(_)
         | Verb::History(_)
         | Verb::Status(_)
+        | Verb::Describe(_)
         | Verb::Pid(_)
         | Verb::Wait(_)
         | Verb::Explain(_)

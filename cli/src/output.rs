@@ -19,6 +19,7 @@ use crate::table::{self, Column, Text};
 
 const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const BOLD: Style = Style::new().bold();
 const GREEN: Style = AnsiColor::Green.on_default();
 
 /// Colours of the names before lines of output. Red is for errors.
@@ -30,6 +31,11 @@ const PREFIXES: [AnsiColor; 6] = [
     AnsiColor::Blue,
     AnsiColor::BrightCyan,
 ];
+
+/// Where a screen begins; clears the rest of a line; clears what is below.
+const HOME: &str = "\x1b[H";
+const LINE_END: &str = "\x1b[K";
+const REST: &str = "\x1b[J";
 
 /// Width that is assumed of a terminal that does not tell its own.
 const WIDTH: usize = 80;
@@ -56,6 +62,14 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
+}
+
+/// What the following lines of the answer are about.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn title(text: &str) -> io::Result<()> {
+    line(format_args!("{BOLD}{text}{BOLD:#}"))
 }
 
 /// A line of the answer that is broken between words where the terminal ends.
@@ -171,6 +185,33 @@ pub(crate) fn table(wide: Width, columns: &[Column], rows: &[Vec<Text>]) -> io::
         line(text)?;
     }
     Ok(())
+}
+
+/// A table that takes the place of the last one that was shown so, on a terminal; what does not fit
+/// into its height is counted.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn screen(
+    title: &str,
+    wide: Width,
+    columns: &[Column],
+    rows: &[Vec<Text>],
+) -> io::Result<()> {
+    let (width, height) = ratatui::crossterm::terminal::size().unwrap_or((80, 24));
+    let lines = table::render(columns, rows, (wide == Width::Fitted).then_some(width));
+    // One line for the title, and one for what is left out.
+    let room = usize::from(height).saturating_sub(3);
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{HOME}{BOLD}{title}{BOLD:#}{LINE_END}")?;
+    for line in lines.iter().take(room) {
+        writeln!(out, "{line}{LINE_END}")?;
+    }
+    if let left @ 1.. = lines.len().saturating_sub(room) {
+        writeln!(out, "... and {left} more lines: name some, or use a higher terminal{LINE_END}")?;
+    }
+    write!(out, "{REST}")?;
+    out.flush()
 }
 
 /// How far something is, on a line that the next line replaces; only where a person watches. An

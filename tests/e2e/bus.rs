@@ -26,11 +26,7 @@ async fn a_command_sent_again_with_its_id_acts_once() {
     fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
     let bus = connect(&fleet).await;
     let id = Some(uuid::Uuid::now_v7());
-    let act = Act {
-        envelope: Envelope { id, version: None },
-        names: vec![Target::parse("web").unwrap()],
-        rolling: false,
-    };
+    let act = Act::new(Envelope { id, version: None }, vec![Target::parse("web").unwrap()]);
     // Ten times, to whichever scheduler gets it.
     for _ in 0..10 {
         let acted: Acted = bus.command(Verb::Restart, &act).await.unwrap();

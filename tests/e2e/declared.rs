@@ -86,7 +86,7 @@ async fn fifty_starts_stops_and_scales_at_once_end_as_the_last_of_each_says() {
         let bus = connect(&fleet).await;
         let names = vec![Target::Program(web.clone())];
         for round in 0..5 {
-            let act = Act { envelope: envelope(), names: names.clone(), rolling: false };
+            let act = Act::new(envelope(), names.clone());
             match (n + round) % 3 {
                 0 => drop(bus.command::<_, Acted>(Verb::Start, &act).await.unwrap()),
                 1 => drop(bus.command::<_, Acted>(Verb::Stop, &act).await.unwrap()),

@@ -65,7 +65,7 @@ fn signals_reach_the_child_that_is_meant_once() {
         let shown = fleet.ok(&["--as", "ann", "signal", name, "trap:0"]);
         assert_eq!(shown, format!("trap:0: USR1 sent to pid {pid} on w1\n"));
         let count = 1 + ["USR1", "sigusr1", "10"].iter().position(|n| *n == name).unwrap();
-        let got: String = (1..=count).map(|n| format!("got {n}\n")).collect();
+        let got = (1..=count).map(|n| format!("got {n}\n")).collect::<Vec<_>>().concat();
         wait_for_file(&fleet, "w1", "trap.0/stdout.log", format!("up\n{got}").as_bytes());
     }
     let rows = fleet.json(&["signal", "USR1", "trap", "-o", "json"]);

@@ -3,6 +3,7 @@
 //! A talker prints numbered lines, each under its epoch and process, and its log rotates many times
 //! a second. What was followed is compared with the files that it left on the workers.
 
+mod daemon;
 mod manner;
 mod moves;
 mod quiet;
@@ -66,6 +67,22 @@ impl Follower {
     /// What it said about that.
     fn said(&self) -> String {
         fs::read_to_string(&self.said).unwrap()
+    }
+
+    /// Waits until it has shown this text, among others.
+    fn wait_shown(&self, text: &str) {
+        wait_until(text, DEADLINE, || {
+            let shown = self.shown();
+            if shown.contains(text) { Ok(()) } else { Err((shown, self.said())) }
+        });
+    }
+
+    /// Waits until it has said this about what it shows.
+    fn wait_said(&self, text: &str) {
+        wait_until(text, DEADLINE, || {
+            let said = self.said();
+            if said.contains(text) { Ok(()) } else { Err(said) }
+        });
     }
 
     /// Waits until it has shown so many more lines than now.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
 mod alert;
+mod arguments;
 mod bridge;
 mod bus;
 mod children;
@@ -25,6 +26,7 @@ mod jobs;
 mod listen;
 mod listeners;
 mod logs;
+mod looks;
 mod output;
 mod peer;
 mod places;

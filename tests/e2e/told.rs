@@ -234,11 +234,10 @@ async fn killed(schedulers: usize) {
         })
         .await;
         accepted.insert(id.to_string());
-        let act = Act {
-            envelope: Envelope { id: Some(Uuid::now_v7()), version: None },
-            names: vec![Target::parse("web").unwrap()],
-            rolling: false,
-        };
+        let act = Act::new(
+            Envelope { id: Some(Uuid::now_v7()), version: None },
+            vec![Target::parse("web").unwrap()],
+        );
         wait_for_async("an answer", DEADLINE, async || {
             bus.command::<_, Acted>(Verb::Restart, &act).await.ok()
         })

@@ -33,6 +33,9 @@ pub const STATUS_ROWS_MAX: usize = 400;
 /// holds 1 MiB. Whoever wants all of them asks again after the last row, until an answer is empty.
 pub const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
+/// Most bytes of the arguments of a start: a goal and each placement carry them.
+pub const ARGUMENTS_BYTES_MAX: usize = 16 * 1024;
+
 /// A verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
@@ -242,6 +245,16 @@ pub struct Act {
     /// For `restart`: one after the other, as the programs' `update` says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rolling: bool,
+    /// For `start` and `restart`: words after those of the declared command, for this start only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+}
+
+impl Act {
+    /// A request without particulars.
+    pub fn new(envelope: Envelope, names: Vec<Target>) -> Act {
+        Act { envelope, names, rolling: false, arguments: Vec::new() }
+    }
 }
 
 /// One instance of an [`Acted`]: what is wanted of it now. The command is done when the instance's

@@ -56,6 +56,16 @@ pub struct Sender<'a> {
     pub at: i64,
 }
 
+/// Arguments that were given with a start, after those of the declaration.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Arguments {
+    /// The words.
+    pub words: Vec<String>,
+    /// Of which start: how many starts and restarts had been asked for, with this one. Of an
+    /// instance's goal those of its program's goal are counted in.
+    pub of: u64,
+}
+
 /// Goal of a program (key `<program>._all`) or of one instance (key `<program>.<index>`). Of the
 /// two, the one with the greater stamp says whether the instance runs; the counters add up.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -96,12 +106,22 @@ pub struct Goal {
     /// It is to leave the place that it has under this epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub leave: Epoch,
+    /// What the last start or restart was given besides the declared command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Arguments>,
     /// Of a program with a schedule: the due time of the last run that was fired or skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_due: Option<Timestamp>,
     /// The commands that acted on this goal.
     #[serde(default)]
     pub commands: Commands,
+}
+
+impl Goal {
+    /// How many starts and restarts it has asked for.
+    pub fn asked(&self) -> u64 {
+        self.starts + self.restarts
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -153,14 +173,9 @@ impl Commands {
 /// What one instance should do, from its program's goal and its own; `autostart` decides when
 /// nobody has commanded anything yet.
 pub fn wanted(all: Option<&Goal>, one: Option<&Goal>, autostart: bool) -> Wanted {
-    // A goal with stamp 0 only counts failures: nobody has commanded anything by it.
-    let commanded = |goal: &&Goal| goal.stamp > 0;
-    let run = match (all.filter(commanded), one.filter(commanded)) {
-        (None, None) => autostart,
-        (Some(all), None) => all.run,
-        (None, Some(one)) => one.run,
-        (Some(all), Some(one)) if all.stamp > one.stamp => all.run,
-        (Some(_), Some(one)) => one.run,
+    let run = match decisive(all, one) {
+        None => autostart,
+        Some((goal, _)) => goal.run,
     };
     let disabled = all.into_iter().chain(one).any(|goal| goal.disabled);
     let sum = |f: fn(&Goal) -> u64| all.map_or(0, f) + one.map_or(0, f);
@@ -170,6 +185,27 @@ pub fn wanted(all: Option<&Goal>, one: Option<&Goal>, autostart: bool) -> Wanted
         restarts: sum(|g| g.restarts),
         reloads: sum(|g| g.reloads),
     }
+}
+
+/// The goal of the last command, and how many starts and restarts the other one adds to it.
+fn decisive<'a>(all: Option<&'a Goal>, one: Option<&'a Goal>) -> Option<(&'a Goal, u64)> {
+    // A goal with stamp 0 only counts failures: nobody has commanded anything by it.
+    let commanded = |goal: &&Goal| goal.stamp > 0;
+    match (all.filter(commanded), one.filter(commanded)) {
+        (None, None) => None,
+        (Some(all), Some(one)) if all.stamp <= one.stamp => Some((one, all.asked())),
+        (Some(all), _) => Some((all, 0)),
+        (None, Some(one)) => Some((one, all.map_or(0, Goal::asked))),
+    }
+}
+
+/// The arguments that an instance was started with, besides those of its declaration. They are gone
+/// with the next start that has none, also with one that a schedule asks for.
+pub fn arguments<'a>(all: Option<&'a Goal>, one: Option<&'a Goal>) -> &'a [String] {
+    let given = decisive(all, one).and_then(|(goal, others)| {
+        goal.arguments.as_ref().filter(|given| given.of == goal.asked() + others)
+    });
+    given.map_or(&[], |given| &given.words)
 }
 
 #[cfg(test)]
@@ -199,6 +235,27 @@ mod tests {
         assert!(!wanted(Some(&off(2)), Some(&late), true).run);
         assert!(!wanted(Some(&late), Some(&off(2)), true).run, "a start of all leaves it out");
         assert!(wanted(Some(&late), Some(&on), true).run);
+    }
+
+    #[test]
+    fn arguments_are_those_of_the_last_start() {
+        let given = |words: &str, of, goal: Goal| {
+            let words = vec![words.to_owned()];
+            Goal { arguments: Some(Arguments { words, of }), ..goal }
+        };
+        let said = |all: Option<&Goal>, one: Option<&Goal>| arguments(all, one).join(" ");
+        let (all, one) = (given("-a", 2, goal(true, 5, 1, 1)), given("-o", 5, goal(true, 6, 3, 0)));
+        assert_eq!(said(None, None), "");
+        assert_eq!(said(Some(&all), None), "-a");
+        assert_eq!(said(Some(&all), Some(&one)), "-o", "3 and those 2 of the program");
+        assert_eq!(said(Some(&all), Some(&goal(false, 0, 9, 0))), "-a", "nobody commanded by it");
+        // A schedule fires: no new stamp, one more start.
+        let fired = Goal { starts: 2, ..all.clone() };
+        assert_eq!(said(Some(&fired), None), "");
+        assert_eq!(said(Some(&fired), Some(&one)), "");
+        // A plain start of all is the last word.
+        let plain = Goal { arguments: None, stamp: 7, starts: 2, ..all };
+        assert_eq!(said(Some(&plain), Some(&one)), "");
     }
 
     #[test]

@@ -131,6 +131,9 @@ pub struct Placement {
     /// It has ended for good, or was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<Rest>,
+    /// Words after those of the command, given with the last start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
     /// Public key of the scheduler that signed; reserved until fleets have authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,
@@ -149,7 +152,8 @@ impl Placement {
         spec: ProgramSpec,
     ) -> Placement {
         let (from, reason, rest, signer, sig) = (None, None, None, None, None);
-        Placement { id, revision, epoch, wanted, spec, from, reason, rest, signer, sig }
+        let arguments = Vec::new();
+        Placement { id, revision, epoch, wanted, spec, from, reason, rest, arguments, signer, sig }
     }
 }
 

@@ -122,6 +122,9 @@ pub struct InstanceRow {
     pub stdout_logfile: Option<String>,
     /// File of standard error, on the worker.
     pub stderr_logfile: Option<String>,
+    /// Words after those of the command, given with its last start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
     /// What people want of it.
     pub wanted: Wanted,
     /// What was last acted on, by its worker or by schedulers.

@@ -48,6 +48,26 @@ pub(crate) struct Events {
     pub(crate) output: Shape,
 }
 
+impl Events {
+    /// The last `lines` events about one thing.
+    ///
+    /// # Errors
+    /// When the name is none.
+    pub(crate) fn about(name: &str, lines: u32) -> Result<Events, FilterError> {
+        Ok(Events {
+            names: vec![name.parse()?],
+            types: Vec::new(),
+            workers: Vec::new(),
+            since: None,
+            until: None,
+            from_seq: None,
+            lines: Some(lines),
+            follow: false,
+            output: Shape::Table,
+        })
+    }
+}
+
 /// How events are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shape {

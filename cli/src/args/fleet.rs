@@ -6,6 +6,16 @@ use dsbus_schema::lenient::Span;
 
 use super::{Act, Format, Wait};
 
+/// `dsbus start`.
+#[derive(Debug, Group)]
+pub(crate) struct Start {
+    #[command(flatten)]
+    pub(crate) act: Act,
+    /// Words after those of the command, for this start only
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<String>,
+}
+
 /// `dsbus restart`.
 #[derive(Debug, Group)]
 pub(crate) struct Restart {
@@ -14,6 +24,9 @@ pub(crate) struct Restart {
     /// One after the other, as the programs' `update` says
     #[arg(long)]
     pub(crate) rolling: bool,
+    /// Words after those of the command, for this start only
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// `dsbus scale`.
@@ -106,6 +119,20 @@ pub(crate) struct About {
     /// Programs, groups or instances
     #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// `dsbus describe`.
+#[derive(Debug, Group)]
+pub(crate) struct Describe {
+    /// Programs, groups or instances; all is every program
+    #[arg(required = true, value_name = "NAME", value_parser = Target::parse)]
+    pub(crate) names: Vec<Target>,
+    /// How many events of each are shown
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub(crate) events: u32,
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,

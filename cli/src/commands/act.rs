@@ -17,15 +17,28 @@ use crate::wait::{self, Goal, Outcome, Verdict, Want};
 
 /// How one of the verbs differs from the others.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct Manner<'a> {
     /// What is sent.
     pub(super) verb: Verb,
     /// What to wait for.
     pub(super) goal: fn(Wanted) -> Goal,
     /// For a restart: one after the other.
     pub(super) rolling: bool,
+    /// For a start: words after those of the command.
+    pub(super) arguments: &'a [String],
     /// What to say when it is done, from what was known before and after.
     pub(super) done: fn(Option<&InstanceRow>, Option<&InstanceRow>) -> String,
+}
+
+impl<'a> Manner<'a> {
+    /// A verb without particulars.
+    pub(super) fn new(
+        verb: Verb,
+        goal: fn(Wanted) -> Goal,
+        done: fn(Option<&InstanceRow>, Option<&InstanceRow>) -> String,
+    ) -> Manner<'a> {
+        Manner { verb, goal, rolling: false, arguments: &[], done }
+    }
 }
 
 /// Sends the verb, and waits.
@@ -35,7 +48,7 @@ pub(super) struct Manner {
 pub(super) async fn run(
     config: &Config,
     args: &args::Act,
-    manner: Manner,
+    manner: Manner<'_>,
 ) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
     let verb = manner.verb.name();
@@ -46,8 +59,9 @@ pub(super) async fn run(
         .into_iter()
         .map(|row| (row.name.clone(), row))
         .collect();
-    let rolling = manner.rolling;
-    let request = Act { envelope: envelope(), names: args.names.clone(), rolling };
+    let (names, rolling) = (args.names.clone(), manner.rolling);
+    let arguments = manner.arguments.to_vec();
+    let request = Act { envelope: envelope(), names, rolling, arguments };
     let acted: Acted = connection.command(manner.verb, &request).await?;
     let data = args.output.data();
     let table = data.is_none();

@@ -15,7 +15,7 @@ use crate::wait::Goal;
 /// # Errors
 /// See [`act::run`].
 pub(super) async fn run(config: &Config, args: &Act) -> Result<Code, Failure> {
-    let manner = Manner { verb: Verb::Disable, goal: Goal::Stops, rolling: false, done };
+    let manner = Manner::new(Verb::Disable, Goal::Stops, done);
     act::run(config, args, manner).await
 }
 

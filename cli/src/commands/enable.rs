@@ -16,7 +16,7 @@ use crate::output;
 /// When it is refused, or nobody answers.
 pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
-    let request = Act { envelope: act::envelope(), names: args.names.clone(), rolling: false };
+    let request = Act::new(act::envelope(), args.names.clone());
     let acted: Acted = connection.command(Verb::Enable, &request).await?;
     if let Format::Data(data) = args.output {
         output::data(data, &acted.instances)?;

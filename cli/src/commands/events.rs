@@ -78,6 +78,38 @@ pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Fa
     follow(&connection, &choice.filter, span.end, seen, printer).await
 }
 
+/// The last `n` events about a program or an instance, oldest first, each with its sequence.
+///
+/// # Errors
+/// When the bus does not answer.
+pub(super) async fn last_about(
+    connection: &Connection,
+    name: &str,
+    n: u32,
+) -> Result<VecDeque<(u64, Event)>, Failure> {
+    let args = args::Events::about(name, n).map_err(|e| Failure::failed(e.message))?;
+    let choice = Choice::make(connection, &args).await?;
+    match Span::find(&connection.bus, &args, clock::now()).await {
+        Ok(span) => last(connection, &choice.filter, &span, n as usize).await,
+        Err(e) => Err(connection.explain(e).await),
+    }
+}
+
+/// Shows events as `dsbus events` does.
+///
+/// # Errors
+/// When nobody reads it.
+pub(super) fn print<'a>(
+    events: impl IntoIterator<Item = &'a (u64, Event)>,
+    shape: args::Shape,
+) -> Result<(), Failure> {
+    let mut printer = Printer::new(shape, false);
+    for (seq, event) in events {
+        printer.show(*seq, event)?;
+    }
+    printer.end()
+}
+
 /// Shows what happens from `start` on, for ever.
 async fn follow(
     connection: &Connection,

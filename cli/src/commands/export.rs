@@ -27,8 +27,25 @@ pub(super) async fn run(config: &Config, args: &args::Export) -> Result<Code, Fa
     let connection = Connection::open(config).await?;
     let rows = connection.status(&args.names).await?;
     let names: BTreeSet<ProgramName> = rows.into_iter().map(|row| row.program).collect();
-    let connection = &connection;
-    let specs: Vec<_> = stream::iter(names)
+    let declared = declared(&connection, names).await?.into_iter();
+    let programs: BTreeMap<_, _> = declared.map(|program| (program.name, program.spec)).collect();
+    if programs.is_empty() {
+        output::note("no programs");
+        return Ok(Code::Done);
+    }
+    output::line(file::as_toml(&programs).trim_end())?;
+    Ok(Code::Done)
+}
+
+/// The records of programs; of one that is being removed there is none.
+///
+/// # Errors
+/// When nobody answers, or they may not be read.
+pub(super) async fn declared(
+    connection: &Connection,
+    names: BTreeSet<ProgramName>,
+) -> Result<Vec<Program>, Failure> {
+    let found: Vec<_> = stream::iter(names)
         .map(|name| async move {
             let entry = connection.bus.get(Bucket::Programs, name.as_str()).await;
             let entry = match entry {
@@ -42,12 +59,5 @@ pub(super) async fn run(config: &Config, args: &args::Export) -> Result<Code, Fa
         .buffered(ASKED_AT_ONCE)
         .try_collect()
         .await?;
-    let programs: BTreeMap<_, _> =
-        specs.into_iter().flatten().map(|program| (program.name, program.spec)).collect();
-    if programs.is_empty() {
-        output::note("no programs");
-        return Ok(Code::Done);
-    }
-    output::line(file::as_toml(&programs).trim_end())?;
-    Ok(Code::Done)
+    Ok(found.into_iter().flatten().collect())
 }

@@ -4,7 +4,7 @@ use dsbus_schema::command::{RevisionRow, Verb};
 use dsbus_schema::ids::{InstanceId, UserName};
 use dsbus_schema::moment::Timestamp;
 
-use crate::args::{About, Format};
+use crate::args::{About, Format, Width};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -30,14 +30,20 @@ pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> 
     let rows = connection.all(Verb::History, &args.names, last).await?;
     match args.output {
         Format::Data(data) => output::data(data, &rows)?,
-        Format::Text(wide) => {
-            let several = rows.first().is_some_and(|first| rows.iter().any(|r| r.id != first.id));
-            let now = clock::now();
-            let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, several, now)).collect();
-            output::table(wide, &COLUMNS, &cells)?;
-        }
+        Format::Text(wide) => table(&rows, wide)?,
     }
     Ok(Code::Done)
+}
+
+/// Prints revisions as a table.
+///
+/// # Errors
+/// When nobody reads it.
+pub(super) fn table(rows: &[RevisionRow], wide: Width) -> Result<(), Failure> {
+    let several = rows.first().is_some_and(|first| rows.iter().any(|r| r.id != first.id));
+    let now = clock::now();
+    let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, several, now)).collect();
+    Ok(output::table(wide, &COLUMNS, &cells)?)
 }
 
 fn cells(row: &RevisionRow, several: bool, now: Timestamp) -> Vec<Text> {

@@ -2,6 +2,7 @@
 
 mod asking;
 mod course;
+mod daemon;
 mod follow;
 mod lines;
 mod live;
@@ -45,6 +46,12 @@ impl Manner {
 /// When a name does not exist, or nobody answers.
 pub(super) async fn run(config: &Config, args: &args::Logs) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
+    if args.lines > LOG_LINES_MAX {
+        output::note(format_args!("-- only the last {LOG_LINES_MAX} lines --"));
+    }
+    if let Some(worker) = &args.daemon {
+        return daemon::run(&connection, worker, args).await;
+    }
     let rows = connection.status(&args.names).await?;
     let width = rows.iter().map(|row| row.name.to_string().len()).max().unwrap_or(0);
     let manner = Manner {
@@ -52,9 +59,6 @@ pub(super) async fn run(config: &Config, args: &args::Logs) -> Result<Code, Fail
         lines: args.lines,
         width: (rows.len() > 1).then_some(width),
     };
-    if args.lines > LOG_LINES_MAX {
-        output::note(format_args!("-- only the last {LOG_LINES_MAX} lines --"));
-    }
     if args.follow {
         return follow::run(&connection, args, rows, &manner).await;
     }

@@ -17,8 +17,7 @@ use crate::wait::Goal;
 /// # Errors
 /// See [`act::run`].
 pub(super) async fn run(config: &Config, args: &Act) -> Result<Code, Failure> {
-    act::run(config, args, Manner { verb: Verb::Reload, goal: Goal::Reloads, rolling: false, done })
-        .await
+    act::run(config, args, Manner::new(Verb::Reload, Goal::Reloads, done)).await
 }
 
 fn done(before: Option<&InstanceRow>, after: Option<&InstanceRow>) -> String {

@@ -14,11 +14,6 @@ use crate::wait::Goal;
 /// # Errors
 /// See [`act::run`].
 pub(super) async fn run(config: &Config, args: &Act) -> Result<Code, Failure> {
-    let manner = Manner {
-        verb: Verb::Remove,
-        goal: |_| Goal::Gone,
-        rolling: false,
-        done: |_, _| "removed".to_owned(),
-    };
+    let manner = Manner::new(Verb::Remove, |_| Goal::Gone, |_, _| "removed".to_owned());
     act::run(config, args, manner).await
 }

@@ -1,4 +1,4 @@
-//! `dsbus restart NAME...`
+//! `dsbus restart NAME... [-- ARGUMENT...]`
 
 use dsbus_schema::command::Verb;
 use dsbus_schema::state::State;
@@ -17,8 +17,8 @@ use crate::wait::Goal;
 /// # Errors
 /// See [`act::run`].
 pub(super) async fn run(config: &Config, args: &Restart) -> Result<Code, Failure> {
-    let rolling = args.rolling;
-    let manner = Manner { verb: Verb::Restart, goal: Goal::Runs, rolling, done };
+    let (rolling, arguments) = (args.rolling, &args.arguments);
+    let manner = Manner { rolling, arguments, ..Manner::new(Verb::Restart, Goal::Runs, done) };
     act::run(config, &args.act, manner).await
 }
 

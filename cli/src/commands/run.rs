@@ -145,17 +145,18 @@ async fn forget(connection: &Connection, name: &ProgramName) {
         // It is a directory with two files, and nothing more.
         drop(asked.await);
     }
-    let request = Act {
-        envelope: act::envelope(),
-        names: vec![Target::Program(name.clone())],
-        rolling: false,
-    };
+    let request = ask(vec![Target::Program(name.clone())]);
     let asked = connection.bus.command::<_, Acted>(Verb::Remove, &request);
     match timeout(HURRY_MAX, asked).await {
-        Ok(Ok(_)) | Ok(Err(Error::Refused { code: code::NOT_FOUND, .. })) => {}
+        Ok(Ok(_) | Err(Error::Refused { code: code::NOT_FOUND, .. })) => {}
         Ok(Err(e)) => output::warning(format_args!("{name} is still declared: {e}")),
         Err(_) => output::warning(format_args!("{name} is still declared: dsbus remove {name}")),
     }
+}
+
+/// What is asked about it.
+fn ask(names: Vec<Target>) -> Act {
+    Act::new(act::envelope(), names)
 }
 
 /// A run that goes on.
@@ -180,10 +181,8 @@ impl<'a> Running<'a> {
         watch: Watch,
         once: bool,
     ) -> Running<'a> {
-        let channels: &[Channel] = match spec.redirect_stderr {
-            true => &[Channel::Stdout],
-            false => &[Channel::Stdout, Channel::Stderr],
-        };
+        let both = [Channel::Stdout, Channel::Stderr];
+        let channels = if spec.redirect_stderr { &both[..1] } else { &both };
         let live = Live::begin(&connection.bus, &name, channels, &Begin::FirstWord);
         let child = watch::Sender::new(None);
         let (say, fed) = mpsc::channel(1);
@@ -288,7 +287,7 @@ impl<'a> Running<'a> {
     fn ask_to_stop(&self) {
         let (bus, names) = (self.connection.bus.clone(), self.target());
         tokio::spawn(async move {
-            let request = Act { envelope: act::envelope(), names, rolling: false };
+            let request = ask(names);
             if let Err(e) = bus.command::<_, Acted>(Verb::Stop, &request).await {
                 output::note(format_args!("-- it could not be asked to stop: {e} --"));
             }
@@ -302,7 +301,7 @@ impl<'a> Running<'a> {
     /// Ends it, one way or another: it is also stopped, so that nobody starts it again.
     async fn stop(&self, with: Signal) {
         let (connection, names) = (self.connection, self.target());
-        let request = Act { envelope: act::envelope(), names: names.clone(), rolling: false };
+        let request = ask(names.clone());
         let ending = async {
             let rows = connection.rows(&names).await.unwrap_or_default();
             for row in &rows {

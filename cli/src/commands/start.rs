@@ -1,11 +1,11 @@
-//! `dsbus start NAME...`
+//! `dsbus start NAME... [-- ARGUMENT...]`
 
 use dsbus_schema::command::Verb;
 use dsbus_schema::state::State;
 use dsbus_schema::status::InstanceRow;
 
 use super::act::{self, Manner};
-use crate::args::Act;
+use crate::args::Start;
 use crate::config::Config;
 use crate::describe;
 use crate::exit_code::Code;
@@ -16,9 +16,10 @@ use crate::wait::Goal;
 ///
 /// # Errors
 /// See [`act::run`].
-pub(super) async fn run(config: &Config, args: &Act) -> Result<Code, Failure> {
-    act::run(config, args, Manner { verb: Verb::Start, goal: Goal::Runs, rolling: false, done })
-        .await
+pub(super) async fn run(config: &Config, args: &Start) -> Result<Code, Failure> {
+    let arguments = &args.arguments;
+    let manner = Manner { arguments, ..Manner::new(Verb::Start, Goal::Runs, done) };
+    act::run(config, &args.act, manner).await
 }
 
 fn done(before: Option<&InstanceRow>, after: Option<&InstanceRow>) -> String {

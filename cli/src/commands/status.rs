@@ -1,5 +1,7 @@
 //! `dsbus status [NAME...]`
 
+mod watch;
+
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::status::InstanceRow;
 
@@ -28,6 +30,9 @@ const COLUMNS: [Column; 8] = [
 /// When a name does not exist, or nobody answers.
 pub(super) async fn run(config: &Config, args: &args::Status) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
+    if args.watch {
+        return watch::run(&connection, args).await;
+    }
     let rows = connection.status(&args.names).await?;
     match args.output {
         Format::Data(data) => output::data(data, &rows)?,
@@ -44,9 +49,12 @@ pub(super) async fn run(config: &Config, args: &args::Status) -> Result<Code, Fa
 /// # Errors
 /// When nobody reads it.
 pub(super) fn table(rows: &[InstanceRow], wide: Width) -> Result<(), Failure> {
+    Ok(output::table(wide, &COLUMNS, &all_cells(rows))?)
+}
+
+fn all_cells(rows: &[InstanceRow]) -> Vec<Vec<Text>> {
     let (now, terminal) = (clock::now(), output::is_terminal());
-    let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, now, terminal)).collect();
-    Ok(output::table(wide, &COLUMNS, &cells)?)
+    rows.iter().map(|row| cells(row, now, terminal)).collect()
 }
 
 fn cells(row: &InstanceRow, now: Timestamp, terminal: bool) -> Vec<Text> {

@@ -15,8 +15,7 @@ use crate::wait::Goal;
 /// # Errors
 /// See [`act::run`].
 pub(super) async fn run(config: &Config, args: &Act) -> Result<Code, Failure> {
-    act::run(config, args, Manner { verb: Verb::Stop, goal: Goal::Stops, rolling: false, done })
-        .await
+    act::run(config, args, Manner::new(Verb::Stop, Goal::Stops, done)).await
 }
 
 fn done(before: Option<&InstanceRow>, after: Option<&InstanceRow>) -> String {

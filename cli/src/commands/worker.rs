@@ -10,11 +10,12 @@ mod pidfile;
 mod user;
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use dsbus_supervisor::{Bridge, LogFile, Rotation};
+use dsbus_supervisor::{Bridge, LogFile, Rotation, WORKER_LOG};
 
 use crate::args;
 use crate::config::{self, Config};
@@ -25,6 +26,12 @@ use crate::{logging, output};
 use background::Side;
 use choice::Choice;
 use owner::{Fixed, Standing};
+
+/// What a worker keeps of its own log where no file is named: some days of an ordinary one.
+const OWN_LOG: Rotation =
+    Rotation { bytes_max: 1 << 20, backups: 1, compress: false, max_age: None };
+/// It is nobody else's business.
+const OWN_LOG_MODE: u32 = 0o640;
 
 /// Runs a worker until it is told to stop.
 ///
@@ -83,9 +90,11 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
             Failure::failed(format!("failed to enter {}: {e}", directory.display()))
         })?;
     }
-    let log = open_log(keys)?;
+    let log = open_log(keys, &directory)?;
+    let named = keys.logfile.is_some();
     let filter = config.around.daemon_log(Some(keys.loglevel.filter()));
-    let level = logging::worker(filter, log.clone(), keys.nodaemon && !keys.silent);
+    let copy = keys.nodaemon && !(named && keys.silent);
+    let level = logging::worker(filter, log.clone(), copy, !named);
     let binary = std::env::current_exe()?;
     let pidfile = keys.pidfile.as_deref().map(pidfile::PidFile::write).transpose()?;
     if let Some(path) = &file.path {
@@ -98,8 +107,8 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     let bridge = bridge(config, &binary);
     let fixed = Fixed { binary, nofile, account, bridge };
     let settings = fixed.settings(&args, keys);
-    let has_log = log.is_some();
-    let standing = Standing::new(&config.around, args, file, fixed, level, log.clone());
+    let own = log.clone().filter(|_| named);
+    let standing = Standing::new(&config.around, args, file, fixed, level, own);
     let ended = dsbus_supervisor::run(dsbus_supervisor::Config {
         worker,
         fleet: config.fleet.clone(),
@@ -108,6 +117,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
         settings,
         owner: Box::new(standing),
         log,
+        copy,
     });
     if let Some(pidfile) = pidfile {
         pidfile.remove();
@@ -115,7 +125,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     match ended {
         Ok(code) => Ok(Code::program(code)),
         Err(e) => {
-            if has_log {
+            if named {
                 tracing::error!("the worker ends: {e}");
             }
             Err(Failure::failed(format!("the worker ends: {e}")))
@@ -132,14 +142,42 @@ fn bridge(config: &Config, binary: &Path) -> Option<Bridge> {
     Some(Bridge { command, environment })
 }
 
-/// Opens the worker's own log. That it cannot be is told now, and not in the log.
-fn open_log(keys: &Keys) -> Result<Option<Arc<Mutex<LogFile>>>, Failure> {
-    let Some(path) = &keys.logfile else { return Ok(None) };
+/// Opens the worker's own log, which can be read over the bus: the file that is named, by a link in
+/// the worker's directory, or else a small one there. That a named one cannot be opened is told now,
+/// and not in the log.
+fn open_log(keys: &Keys, directory: &Path) -> Result<Option<Arc<Mutex<LogFile>>>, Failure> {
+    let here = directory.join(WORKER_LOG);
+    let Some(path) = &keys.logfile else {
+        if here.is_symlink() {
+            // Its target was named before, and is not any more.
+            let _ = fs::remove_file(&here);
+        }
+        // What is wrong with the directory is told by whoever needs it.
+        if fs::create_dir_all(directory).is_err() {
+            return Ok(None);
+        }
+        let opened = OpenOptions::new().create(true).append(true).mode(OWN_LOG_MODE).open(&here);
+        return Ok(opened.ok().map(|_| Arc::new(Mutex::new(LogFile::open(here, OWN_LOG)))));
+    };
     OpenOptions::new().create(true).append(true).open(path).map_err(|e| {
         let who = keys.user.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
         Failure::failed(format!("failed to open the logfile {}{who}: {e}", path.display()))
     })?;
+    link_log(path, &here);
     Ok(Some(Arc::new(Mutex::new(LogFile::open(path.clone(), rotation(keys, path))))))
+}
+
+/// Lets the log that is named be read over the bus. Best effort: the log itself is what matters.
+fn link_log(path: &Path, here: &Path) {
+    let Ok(target) = std::path::absolute(path) else { return };
+    if target == here || fs::read_link(here).is_ok_and(|known| known == target) {
+        return;
+    }
+    let _ = here.parent().map(fs::create_dir_all);
+    let _ = fs::remove_file(here);
+    if let Err(e) = std::os::unix::fs::symlink(&target, here) {
+        tracing::warn!("dsbus logs --daemon cannot show {}: {e}", target.display());
+    }
 }
 
 /// When the worker's own log is rotated. What is no plain file, such as `/dev/stdout`, never is.

@@ -75,6 +75,15 @@ pub(super) async fn all(connection: &Connection) -> Result<Vec<WorkerRow>, Failu
     connection.command(Verb::Workers, &Ask::default()).await
 }
 
+/// Refuses a worker that does not exist. Without schedulers nobody knows.
+///
+/// # Errors
+/// Which worker may have been meant.
+pub(super) async fn must_exist(connection: &Connection, name: &WorkerName) -> Result<(), Failure> {
+    let Ok(rows) = all(connection).await else { return Ok(()) };
+    named(rows, std::slice::from_ref(name)).map(drop)
+}
+
 /// Those that are named, in that order; all without names.
 fn named(rows: Vec<WorkerRow>, names: &[WorkerName]) -> Result<Vec<WorkerRow>, Failure> {
     if names.is_empty() {

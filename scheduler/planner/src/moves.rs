@@ -109,6 +109,17 @@ pub(crate) fn rest(
     Rest::kept(&held.placed.placement(), wanted, *revision, spec)
 }
 
+/// The arguments that belong to what an instance is told to do: those of a start that waits for its
+/// turn wait as well.
+pub(crate) fn arguments<'a>(scene: &Scene<'a>, held: Held<'a>, told: Wanted) -> &'a [String] {
+    let asked = |wanted: Wanted| (wanted.starts, wanted.restarts);
+    if asked(scene.entry.wanted(scene.program, held.name.index)) == asked(told) {
+        scene.entry.goals.arguments(held.name.index)
+    } else {
+        &held.placed.arguments
+    }
+}
+
 /// Takes a placement away.
 pub(crate) fn remove(view: &View, held: Held<'_>, reason: &str) -> Action {
     Action::Remove {

@@ -119,7 +119,10 @@ pub(crate) fn placement(
     spec: &Arc<ProgramSpec>,
 ) -> Placement {
     let wanted = scene.entry.wanted(scene.program, index);
-    Placement::new(scene.program.id, revision, epoch, wanted, ProgramSpec::clone(spec))
+    Placement {
+        arguments: scene.entry.goals.arguments(index).to_vec(),
+        ..Placement::new(scene.program.id, revision, epoch, wanted, ProgramSpec::clone(spec))
+    }
 }
 
 /// Where it ended FATAL since a person last asked for something new.

@@ -12,7 +12,7 @@ use dsbus_schema::status::Status;
 use crate::action::Action;
 use crate::fit::Ask;
 use crate::leave::{self, Leave};
-use crate::moves::{Held, relocate, remove, rest, stop, update};
+use crate::moves::{Held, arguments, relocate, remove, rest, stop, update};
 use crate::order;
 use crate::place;
 use crate::plan::{Draft, Scene, next_epoch};
@@ -282,7 +282,8 @@ fn keep(
     } else {
         (wanted, next)
     };
-    if placed.wanted == wanted && placed.revision == revision {
+    let arguments = arguments(scene, held, wanted);
+    if placed.wanted == wanted && placed.revision == revision && placed.arguments == arguments {
         if wanted.run {
             look_after(scene, held, rolling, draft);
         }
@@ -300,6 +301,7 @@ fn keep(
         placement.epoch = next_epoch(entry, held.name.index);
     }
     (placement.wanted, placement.revision) = (wanted, revision);
+    placement.arguments = arguments.to_vec();
     placement.spec = ProgramSpec::clone(&spec);
     draft.actions.push(update(held, placement));
 }

@@ -49,6 +49,7 @@ pub fn instance(view: &View, name: &InstanceId) -> Option<InstanceRow> {
     if row.state == State::Stopped && view.is_disabled(&name.program, name.index) {
         row.reason = Some(DISABLED.to_owned());
     }
+    row.arguments = view.arguments(name);
     row.wanted = wanted;
     row.ok = !wanted.run || fine(program, &row);
     Some(row)
@@ -94,6 +95,7 @@ fn blank(program: &Program, name: &InstanceId, state: State) -> InstanceRow {
         stderr_line: None,
         stdout_logfile: None,
         stderr_logfile: None,
+        arguments: Vec::new(),
         wanted: Wanted::default(),
         acted: Wanted::default(),
         ok: false,

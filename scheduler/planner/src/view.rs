@@ -7,6 +7,7 @@
 
 mod entry;
 mod fold;
+mod goals;
 pub(crate) mod host;
 mod index;
 mod reset;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dsbus_schema::event::GroupFact;
-use dsbus_schema::goal::{Goal, Wanted, wanted};
+use dsbus_schema::goal::{Goal, Wanted};
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::placement::{Placement, Rest};
@@ -25,6 +26,8 @@ use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
+
+pub use goals::Goals;
 
 pub(crate) use entry::{Entry, Instance, Well};
 pub(crate) use host::{Host, Slot};
@@ -73,6 +76,8 @@ pub struct Placed {
     pub reason: Option<String>,
     /// It has ended for good, or was given up.
     pub rest: Option<Rest>,
+    /// Words after those of the command, given with the last start.
+    pub arguments: Vec<String>,
 }
 
 impl Placed {
@@ -83,8 +88,22 @@ impl Placed {
         placement: Placement,
         spec: Arc<ProgramSpec>,
     ) -> Placed {
-        let Placement { id, revision, epoch, wanted, from, reason, rest, .. } = placement;
-        Placed { worker, host, seq, id, revision, epoch, wanted, spec, from, reason, rest }
+        let Placement { id, revision, epoch, wanted, from, reason, rest, arguments, .. } =
+            placement;
+        Placed {
+            worker,
+            host,
+            seq,
+            id,
+            revision,
+            epoch,
+            wanted,
+            spec,
+            from,
+            reason,
+            rest,
+            arguments,
+        }
     }
 
     /// The same as it is written to the bus.
@@ -93,6 +112,7 @@ impl Placed {
             from: self.from.clone(),
             reason: self.reason.clone(),
             rest: self.rest.clone(),
+            arguments: self.arguments.clone(),
             ..Placement::new(
                 self.id,
                 self.revision,
@@ -101,30 +121,6 @@ impl Placed {
                 ProgramSpec::clone(&self.spec),
             )
         }
-    }
-}
-
-/// Goals of a program.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Goals {
-    /// For all of its instances.
-    pub all: Option<Goal>,
-    /// For single ones.
-    pub each: BTreeMap<u32, Goal>,
-}
-
-impl Goals {
-    pub(crate) fn wanted(&self, program: &Program, index: u32) -> Wanted {
-        let mut wanted = wanted(self.all.as_ref(), self.each.get(&index), program.spec.autostart);
-        wanted.run &= !self.is_disabled(index);
-        // What has a schedule is first started when that says so.
-        wanted.run &= program.spec.schedule.is_none() || wanted.starts > 0;
-        wanted
-    }
-
-    fn is_disabled(&self, index: u32) -> bool {
-        let disabled = |goal: Option<&Goal>| goal.is_some_and(|goal| goal.disabled);
-        disabled(self.all.as_ref()) || disabled(self.each.get(&index))
     }
 }
 
@@ -223,6 +219,11 @@ impl View {
     pub fn wanted(&self, program: &Program, index: u32) -> Wanted {
         let none = Goals::default();
         self.goals(&program.name).unwrap_or(&none).wanted(program, index)
+    }
+
+    /// Words after those of its command, given with the last start.
+    pub(crate) fn arguments(&self, name: &InstanceId) -> Vec<String> {
+        self.goals(&name.program).map_or(Vec::new(), |goals| goals.arguments(name.index).to_vec())
     }
 
     /// Whether it refuses to be started.

@@ -211,7 +211,7 @@ impl Client {
         }
         let Ok(target) = Target::parse(&program) else { return Err(Error::Disconnected) };
         let envelope = Envelope { id: Some(id), version: None };
-        let act = Act { envelope, names: vec![target], rolling: false };
+        let act = Act::new(envelope, vec![target]);
         self.bus.command::<_, Acted>(verb, &act).await.map(drop)
     }
 

@@ -300,13 +300,9 @@ impl Commanded {
                     return Err(Ok(Answer::Done));
                 }
                 let by = UserName::default();
-                let order = Order {
-                    verb: *verb,
-                    command: self.command.id,
-                    sender: Some(Sender { by: &by, at: wall.unix_seconds() }),
-                    rolling: false,
-                };
-                let goal = changed(goal, order, last + 1);
+                let sender = Some(Sender { by: &by, at: wall.unix_seconds() });
+                let order = Order::new(*verb, self.command.id, sender);
+                let goal = changed(goal, order, last + 1, 0);
                 let put = Write::put(goal_key(&program, *index), &goal);
                 write(Bucket::Goals, put.map(|w| w.guard(&pattern(&program), last)))
             }

@@ -25,8 +25,7 @@ use std::path::{Path, PathBuf};
 use dsbus_client::Refusal;
 use dsbus_schema::call::{LOG_LINES_MAX, LogAsk, LogFrom, LogPart, LogPlace};
 use dsbus_schema::command::code;
-use dsbus_schema::ids::InstanceId;
-use dsbus_supervisor::marks;
+use dsbus_supervisor::{WORKER_LOG, marks};
 
 use self::chain::Chain;
 use self::gather::{Position, Seen, gather, locate};
@@ -48,7 +47,7 @@ pub(crate) enum Found {
 
 /// Reads what was asked for, at most `most` bytes of it. May take as long as the file system.
 pub(crate) fn read(directory: &Path, ask: &LogAsk, most: usize, held: &Held) -> io::Result<Found> {
-    let instance = home(directory, &ask.name);
+    let instance = home(directory, ask);
     let log = log(&instance, ask);
     let awaited = matches!(ask.from, LogFrom::Epoch(_));
     if !instance.is_dir() {
@@ -125,7 +124,11 @@ fn part(chain: &mut Chain, start: Position, scope: &Scope, most: usize) -> io::R
 
 /// What is said of [`Found::NotBegun`] and [`Found::Nothing`].
 pub(crate) fn no_log(ask: &LogAsk) -> Refusal {
-    Refusal::new(code::NOT_FOUND, format!("{} has no log on this worker", ask.name))
+    let text = match &ask.name {
+        Some(name) => format!("{name} has no log on this worker"),
+        None => "this worker keeps no log of its own in a file".to_owned(),
+    };
+    Refusal::new(code::NOT_FOUND, text)
 }
 
 fn place_of(ask: &LogAsk) -> LogPlace {
@@ -135,12 +138,19 @@ fn place_of(ask: &LogAsk) -> LogPlace {
     }
 }
 
-fn home(directory: &Path, name: &InstanceId) -> PathBuf {
-    directory.join("instances").join(format!("{}.{}", name.program, name.index))
+/// Where the log is: the directory of the instance, or of the worker.
+fn home(directory: &Path, ask: &LogAsk) -> PathBuf {
+    match &ask.name {
+        Some(name) => directory.join("instances").join(format!("{}.{}", name.program, name.index)),
+        None => directory.to_owned(),
+    }
 }
 
-fn log(instance: &Path, ask: &LogAsk) -> PathBuf {
-    instance.join(format!("{}.log", ask.channel.name()))
+fn log(home: &Path, ask: &LogAsk) -> PathBuf {
+    match ask.name {
+        Some(_) => home.join(format!("{}.log", ask.channel.name())),
+        None => home.join(WORKER_LOG),
+    }
 }
 
 /// Where the files are: rotated ones are beside the log itself, not beside the link to it.
@@ -161,7 +171,7 @@ pub(crate) struct Glance {
 impl Glance {
     /// Looks.
     pub(crate) fn at(directory: &Path, ask: &LogAsk) -> Glance {
-        let instance = home(directory, &ask.name);
+        let instance = home(directory, ask);
         let state = |path: &Path| {
             let found: Metadata = fs::metadata(path).ok()?;
             Some((found.ino(), found.len()))

@@ -53,6 +53,8 @@ pub(crate) struct AgentLink {
     argv: Vec<OsString>,
     /// Where its words go; without it, it has the worker's standard error.
     log: Option<Arc<Mutex<LogFile>>>,
+    /// And to standard error as well.
+    copy: bool,
     generation: u64,
     agent: Option<Agent>,
     pause: Duration,
@@ -111,8 +113,13 @@ pub(crate) enum Change {
 }
 
 impl AgentLink {
-    pub(crate) fn new(argv: Vec<OsString>, log: Option<Arc<Mutex<LogFile>>>) -> AgentLink {
-        AgentLink { argv, log, generation: 0, agent: None, pause: PAUSE_MIN, start_at: BootTime(0) }
+    pub(crate) fn new(
+        argv: Vec<OsString>,
+        log: Option<Arc<Mutex<LogFile>>>,
+        copy: bool,
+    ) -> AgentLink {
+        let start_at = BootTime(0);
+        AgentLink { argv, log, copy, generation: 0, agent: None, pause: PAUSE_MIN, start_at }
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -146,6 +153,10 @@ impl AgentLink {
             Ok(0) => agent.words = None,
             Ok(n) => {
                 log.lock().unwrap_or_else(PoisonError::into_inner).write(&chunk[..n]);
+                if self.copy {
+                    // The log has it; whoever watches may have gone away.
+                    let _ = io::stderr().write_all(&chunk[..n]);
+                }
                 return n;
             }
             // There is nothing to read, or nothing that can be read.

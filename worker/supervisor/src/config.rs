@@ -30,6 +30,8 @@ pub struct Config {
     /// The worker's own log file, which the agent's words are written to as well; without one the
     /// agent has the worker's standard error.
     pub log: Option<Arc<Mutex<LogFile>>>,
+    /// What is written there goes to standard error, too.
+    pub copy: bool,
 }
 
 /// What only whoever runs the worker can do: it read the configuration, and opened the log.

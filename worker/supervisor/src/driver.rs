@@ -132,7 +132,7 @@ pub fn run(config: Config) -> Result<u8, Fatal> {
     clean_up(&config);
     let mut driver = Driver {
         table: Table::new(config.worker.clone(), incarnation),
-        agent: AgentLink::new(config.agent.clone(), config.log.clone()),
+        agent: AgentLink::new(config.agent.clone(), config.log.clone(), config.copy),
         streams: Streams::new(Outputs::new(&config.settings).within(home.path())),
         config,
         incarnation,

@@ -11,6 +11,9 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::process::leftovers;
 use crate::{Fatal, fatal};
 
+/// The worker's own log in its directory, or a link to it.
+pub const WORKER_LOG: &str = "worker.log";
+
 /// The file that names the run of the worker: its children have that in their environment.
 const RUN: &str = "run";
 

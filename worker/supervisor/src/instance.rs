@@ -159,6 +159,11 @@ impl Instance {
         &self.placed.spec
     }
 
+    /// Words after those of the command, for its next child.
+    pub(crate) fn arguments(&self) -> &[String] {
+        &self.placed.arguments
+    }
+
     /// Identity of the program, epoch and file facts that its events carry.
     pub fn program_id(&self) -> dsbus_schema::ids::ProgramId {
         self.placed.id

@@ -39,6 +39,7 @@ mod users;
 pub use config::{Bridge, CapacityChoice, CgroupChoice, Config, Owner, Settings};
 pub use driver::run;
 pub use files::open_trusted;
+pub use home::WORKER_LOG;
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;
 

@@ -78,8 +78,9 @@ pub struct LogPlace {
 /// Ask for output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogAsk {
-    /// Whose.
-    pub name: InstanceId,
+    /// Whose; nobody's is the worker's own log, of which there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<InstanceId>,
     /// Which.
     #[serde(default)]
     pub channel: Channel,
@@ -121,7 +122,12 @@ pub struct LogPart {
 impl LogAsk {
     /// Asks for standard output, whatever the epoch, without waiting.
     pub fn new(name: InstanceId, from: LogFrom) -> LogAsk {
-        LogAsk { name, channel: Channel::Stdout, from, epoch: None, wait_ms: 0 }
+        LogAsk { name: Some(name), channel: Channel::Stdout, from, epoch: None, wait_ms: 0 }
+    }
+
+    /// Asks for the worker's own log, without waiting.
+    pub fn of_worker(from: LogFrom) -> LogAsk {
+        LogAsk { name: None, channel: Channel::Stdout, from, epoch: None, wait_ms: 0 }
     }
 }
 

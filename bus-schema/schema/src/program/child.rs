@@ -1,6 +1,8 @@
 //! What of a declaration its child is made of.
 
-use super::{Hook, HookPoint, LogTarget, ProgramSpec};
+use std::borrow::Cow;
+
+use super::{Command, Hook, HookPoint, LogTarget, ProgramSpec};
 use crate::ids::{InstanceId, ProgramName, WorkerName};
 use crate::program::expand::Variables;
 
@@ -20,6 +22,27 @@ impl ProgramSpec {
     /// When the command is empty or its quotes do not match.
     pub fn argv(&self) -> Result<Vec<String>, String> {
         self.command.argv(self.shell)
+    }
+
+    /// The same with words after those of its command. They are taken as they are: nothing in them is
+    /// expanded, and a shell sees them quoted.
+    ///
+    /// # Errors
+    /// As [`ProgramSpec::argv`].
+    pub fn with_arguments(&self, arguments: &[String]) -> Result<Cow<'_, ProgramSpec>, String> {
+        if arguments.is_empty() {
+            return Ok(Cow::Borrowed(self));
+        }
+        let as_they_are = |text: &str| text.replace("%(", "%%(");
+        let mut words = self.argv()?;
+        match words.last_mut() {
+            Some(line) if self.shell => {
+                *line = format!("{line} {}", as_they_are(&shell_words::join(arguments)));
+            }
+            _ => words.extend(arguments.iter().map(|word| as_they_are(word))),
+        }
+        let command = Command::Words(words);
+        Ok(Cow::Owned(ProgramSpec { command, shell: false, ..self.clone() }))
     }
 
     /// How long its worker may be silent before it runs elsewhere, in whole seconds.

@@ -287,3 +287,16 @@ fn every_key_is_known_and_described() {
         assert!(described.is_some_and(|text| !text.is_empty()), "{key} has no description");
     }
 }
+
+#[test]
+fn arguments_come_after_the_command_as_they_are() {
+    let words = |spec: &ProgramSpec, arguments: &[&str]| {
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        spec.with_arguments(&arguments).unwrap().argv().unwrap()
+    };
+    let plain = ProgramSpec { command: Command::Line("web -a".to_owned()), ..Default::default() };
+    assert_eq!(words(&plain, &[]), ["web", "-a"]);
+    assert_eq!(words(&plain, &["b c", "%(worker)s"]), ["web", "-a", "b c", "%%(worker)s"]);
+    let shell = ProgramSpec { shell: true, ..plain };
+    assert_eq!(words(&shell, &["b c", "$X", ""]), ["/bin/sh", "-c", "web -a 'b c' '$X' ''"]);
+}

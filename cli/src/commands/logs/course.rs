@@ -107,7 +107,7 @@ impl Course {
         }
         let wait = if leaving { WAIT_LEAVING } else { WAIT };
         let ask = LogAsk {
-            name: self.name.clone(),
+            name: Some(self.name.clone()),
             channel: self.channel,
             from: self.from,
             epoch: match self.from {

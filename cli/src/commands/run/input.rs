@@ -34,31 +34,15 @@ pub(super) async fn feed(bus: &Bus, mut children: watch::Receiver<Option<Child>>
                 Err(_) => return Fed::Enough,
             },
         };
-        match ended {
-            Some(Given::All) if used == 0 => {
-                // Another child, should there be one, is told of the end, too.
-                if children.wait_for(another).await.is_err() {
-                    return Fed::Enough;
-                }
-            }
-            Some(Given::All | Given::Unwanted) => {
-                // It may be lost before it has read what is on its way.
-                return match children.wait_for(another).await {
-                    Ok(_) if used > 0 => lost(used),
-                    Ok(_) | Err(_) => Fed::Enough,
-                };
-            }
-            Some(Given::Broken(why)) => return Fed::Lost(format!("standard input: {why}")),
-            Some(Given::Gone) => {
-                if children.wait_for(another).await.is_err() {
-                    return Fed::Enough;
-                }
-                if used > 0 {
-                    return lost(used);
-                }
-            }
-            None if used > 0 => return lost(used),
-            None => {}
+        if let Some(Given::Broken(why)) = ended {
+            return Fed::Lost(format!("standard input: {why}"));
+        }
+        // It may be lost before it has read what is on its way.
+        if ended.is_some() && children.wait_for(another).await.is_err() {
+            return Fed::Enough;
+        }
+        if used > 0 {
+            return lost(used);
         }
     }
 }

@@ -1,13 +1,16 @@
 //! `start`, `stop`, `restart`, `reload`, `enable`, `disable` and `remove`: they write goals, and
 //! nothing but goals.
 
+mod refusal;
+
 use dsbus_client::{Error, Refusal, Write};
 use dsbus_schema::command::{Act, Acted, ActedInstance, Verb, code};
-use dsbus_schema::goal::{Goal, Sender};
+use dsbus_schema::goal::{Arguments, Goal, Sender};
 use dsbus_schema::ids::{InstanceId, UserName};
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
+use self::refusal::{refusal, refuse_arguments, refuse_two_copies, starts};
 use super::{Commander, Meant, RACES_MAX, id, unavailable};
 
 /// What is to be done to goals, and by which command.
@@ -21,6 +24,15 @@ pub struct Order<'a> {
     pub sender: Option<Sender<'a>>,
     /// A restart goes from instance to instance.
     pub rolling: bool,
+    /// Words after those of the command, for this start.
+    pub arguments: &'a [String],
+}
+
+impl<'a> Order<'a> {
+    /// An order without particulars.
+    pub fn new(verb: Verb, command: Uuid, sender: Option<Sender<'a>>) -> Order<'a> {
+        Order { verb, command, sender, rolling: false, arguments: &[] }
+    }
 }
 
 /// The goals that decide about what a command means: its program's, and its own.
@@ -36,13 +48,14 @@ impl Commander {
     /// Starts, stops, restarts, reloads, enables or disables what is named. Each program's goal is
     /// one write; sent again with the same id, those that were written are left alone.
     pub(super) async fn act(&self, verb: Verb, by: &UserName, act: Act) -> Result<Acted, Refusal> {
-        let (command, rolling) = (id(&act.envelope), act.rolling);
-        let sender = Some(self.sender(by));
-        let order = Order { verb, command, sender, rolling };
+        let (command, sender) = (id(&act.envelope), Some(self.sender(by)));
+        let (rolling, arguments) = (act.rolling, &act.arguments[..]);
+        let order = Order { rolling, arguments, ..Order::new(verb, command, sender) };
         if act.rolling && verb != Verb::Restart {
             let text = format!("rolling means something for restart only, not for {}", verb.name());
             return Err(Refusal::new(code::BAD_REQUEST, text));
         }
+        refuse_arguments(order)?;
         let mut meant = self.named(&act).await?;
         if let Some(gone) = meant.iter().find(|m| m.program.removing) {
             let text = format!("{} is being removed", gone.program.name);
@@ -54,7 +67,9 @@ impl Commander {
         // Refusals come before the first write, so that a refused command has done nothing.
         let mut kept = Vec::new();
         for meant in meant.drain(..) {
-            match refusal(&meant, order, &self.goals(&meant).await?) {
+            let goals = self.goals(&meant).await?;
+            let refused = refusal(&meant, order, &goals);
+            match refused.or_else(|| self.already_runs(&meant, order, &goals)) {
                 Some(refusal) if meant.named => return Err(refusal),
                 // One of all, or of a group, that is disabled is left out.
                 Some(_) => {}
@@ -76,7 +91,7 @@ impl Commander {
     pub(super) async fn remove(&self, by: &UserName, act: Act) -> Result<Acted, Refusal> {
         let command = id(&act.envelope);
         let sender = Some(self.sender(by));
-        let order = Order { verb: Verb::Remove, command, sender, rolling: false };
+        let order = Order::new(Verb::Remove, command, sender);
         let meant = self.named(&act).await?;
         if let Some(Meant { program, index: Some(index), .. }) =
             meant.iter().find(|m| m.index.is_some())
@@ -140,7 +155,8 @@ impl Commander {
             {
                 return Ok(Decisive { own: Some(goal), ..goals });
             }
-            let goal = changed(goal, order, last + 1);
+            let above = goals.all.as_ref().map_or(0, Goal::asked);
+            let goal = changed(goal, order, last + 1, above);
             let write = Write::put(key.clone(), &goal).map_err(unavailable)?.guard(&pattern, last);
             match self.write_goal(write).await {
                 Ok(_) => return Ok(Decisive { own: Some(goal), ..goals }),
@@ -150,6 +166,23 @@ impl Commander {
         }
         let text = format!("{} is being changed by too many at once", meant.program.name);
         Err(Refusal::new(code::CONFLICT, text))
+    }
+
+    /// A start changes nothing of what runs, so it cannot give it arguments.
+    fn already_runs(&self, meant: &Meant, order: Order<'_>, goals: &Decisive) -> Option<Refusal> {
+        let again = goals.own.as_ref().is_some_and(|goal| goal.commands.has_acted(order.command));
+        if order.verb != Verb::Start || order.arguments.is_empty() || again {
+            return None;
+        }
+        let core = self.shared.lock();
+        let rows = meant.instances(&core.view).into_iter();
+        let mut rows = rows.filter_map(|name| dsbus_planner::rows::instance(&core.view, &name));
+        let row = rows.find(|row| row.state.may_have_child())?;
+        let text = format!(
+            "{0} is {1}, and keeps the arguments that it has: dsbus restart {0} -- ... gives it others",
+            row.name, row.state
+        );
+        Some(Refusal::new(code::CONFLICT, text))
     }
 
     /// Enables those instances of a program that are disabled by themselves.
@@ -206,46 +239,9 @@ impl Commander {
     }
 }
 
-fn starts(verb: Verb) -> bool {
-    matches!(verb, Verb::Start | Verb::Restart)
-}
-
-/// Why a command cannot act on this.
-fn refusal(meant: &Meant, order: Order<'_>, goals: &Decisive) -> Option<Refusal> {
-    let is = |goal: &Option<Goal>| goal.as_ref().is_some_and(|goal| goal.disabled);
-    let again = |goal: &Option<Goal>| {
-        goal.as_ref().is_some_and(|goal| goal.commands.has_acted(order.command))
-    };
-    // Enabling one of a program that is disabled would change nothing.
-    let asks = starts(order.verb) || (order.verb == Verb::Enable && is(&goals.all));
-    if !asks || again(&goals.own) {
-        return None;
-    }
-    let program = &meant.program.name;
-    let name = match meant.index {
-        _ if is(&goals.all) => program.to_string(),
-        Some(index) if is(&goals.own) => format!("{program}:{index}"),
-        None if is(&goals.own) => program.to_string(),
-        _ => return None,
-    };
-    let text = format!("{name} is disabled: dsbus enable {name} lets it be started again");
-    Some(Refusal::new(code::CONFLICT, text))
-}
-
-/// A reload without a signal runs two children for a moment, which an exclusive instance never has.
-fn refuse_two_copies(meant: &[Meant]) -> Result<(), Refusal> {
-    let two = |m: &&Meant| m.program.spec.exclusive && m.program.spec.reload_signal.is_none();
-    let Some(Meant { program, .. }) = meant.iter().find(two) else { return Ok(()) };
-    let name = &program.name;
-    let text = format!(
-        "{name} is exclusive, and a reload would run two copies of it for a moment: \
-         set reload_signal, or restart {name}"
-    );
-    Err(Refusal::new(code::CONFLICT, text))
-}
-
-/// The goal after a command. Pure; the simulation's commands write it, too.
-pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64) -> Goal {
+/// The goal after a command; of an instance's, `above` is how many starts and restarts its program's
+/// goal has asked for. Pure; the simulation's commands write it, too.
+pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64, above: u64) -> Goal {
     goal.commands.remember(order.command, order.verb.name(), order.sender);
     match order.verb {
         // These say nothing of whether the instance is to run.
@@ -273,12 +269,15 @@ pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64) -> Goal {
         _ => goal.run = false,
     }
     goal.stamp = stamp;
+    let (words, of) = (order.arguments.to_vec(), goal.asked() + above);
+    goal.arguments = (!words.is_empty()).then_some(Arguments { words, of });
     goal
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dsbus_schema::command::ARGUMENTS_BYTES_MAX;
     use dsbus_schema::ids::{ProgramId, ProgramName};
     use dsbus_schema::program::{Program, ProgramSpec};
 
@@ -289,12 +288,12 @@ mod tests {
     }
 
     fn order(verb: Verb, rolling: bool) -> Order<'static> {
-        Order { verb, command: Uuid::from_u128(7), sender: None, rolling }
+        Order { rolling, ..Order::new(verb, Uuid::from_u128(7), None) }
     }
 
     #[test]
     fn commands_change_a_goal() {
-        let goal = |verb| changed(Goal::default(), order(verb, false), 5);
+        let goal = |verb| changed(Goal::default(), order(verb, false), 5, 0);
         for (verb, run, stamp) in [
             (Verb::Start, true, 5),
             (Verb::Restart, true, 5),
@@ -305,14 +304,41 @@ mod tests {
         ] {
             assert_eq!((goal(verb).run, goal(verb).stamp), (run, stamp), "{verb:?}");
         }
-        let rolling = changed(Goal::default(), order(Verb::Restart, true), 5);
+        let rolling = changed(Goal::default(), order(Verb::Restart, true), 5, 0);
         assert!(rolling.rolling);
-        assert!(!changed(rolling.clone(), order(Verb::Restart, false), 6).rolling);
-        assert!(changed(rolling, order(Verb::Start, false), 6).rolling, "it goes on");
+        assert!(!changed(rolling.clone(), order(Verb::Restart, false), 6, 0).rolling);
+        assert!(changed(rolling, order(Verb::Start, false), 6, 0).rolling, "it goes on");
         let disabled = goal(Verb::Disable);
         assert!(disabled.disabled);
-        let enabled = changed(disabled, order(Verb::Enable, false), 6);
+        let enabled = changed(disabled, order(Verb::Enable, false), 6, 0);
         assert!(!enabled.disabled && !enabled.run);
+    }
+
+    #[test]
+    fn arguments_are_of_one_start() {
+        let words = ["--port".to_owned(), "1".to_owned()];
+        let with = |verb| Order { arguments: &words, ..order(verb, false) };
+        let goal = changed(Goal::default(), with(Verb::Start), 5, 3);
+        let given = goal.arguments.clone().unwrap();
+        assert_eq!(
+            (given.words.as_slice(), given.of),
+            (&words[..], 4),
+            "3 of the program, and this"
+        );
+        for verb in [Verb::Start, Verb::Restart, Verb::Stop, Verb::Disable] {
+            assert_eq!(changed(goal.clone(), order(verb, false), 6, 3).arguments, None, "{verb:?}");
+        }
+        let reloaded = changed(goal.clone(), order(Verb::Reload, false), 6, 3);
+        assert_eq!(reloaded.arguments, goal.arguments, "the new child has them as well");
+        for (verb, words, why) in [
+            (Verb::Stop, vec!["x".to_owned()], "for start and restart only"),
+            (Verb::Start, vec!["x".repeat(ARGUMENTS_BYTES_MAX)], "a start takes 16384"),
+            (Verb::Restart, vec!["a\0b".to_owned()], "NUL"),
+        ] {
+            let said = refuse_arguments(Order { arguments: &words, ..order(verb, false) });
+            let said = said.unwrap_err().text;
+            assert!(said.contains(why), "{said}");
+        }
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl Commander {
         let replaced = program.revision > 1;
         if replaced && program.spec.autostart && !program.removing {
             let sender = program.by.as_ref().map(|by| self.sender(by));
-            let order = Order { verb: Verb::Start, command, sender, rolling: false };
+            let order = Order::new(Verb::Start, command, sender);
             self.set_goal(&Meant::whole(program.clone()), order).await?;
         }
         let new = Revised {

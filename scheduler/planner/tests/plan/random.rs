@@ -3,6 +3,7 @@
 use dsbus_planner::rebalance::rebalance;
 use dsbus_planner::rows;
 use dsbus_planner::view::Life;
+use dsbus_schema::goal::Arguments;
 use dsbus_schema::lenient::Span;
 use dsbus_schema::program::{
     Condition, Kind, MissedRun, OnWorkerLoss, ProgramSpec, Schedule, Strategy as Choice,
@@ -229,6 +230,8 @@ fn happen(w: &mut World, happening: &Happening) {
                     g.starts += u64::from(g.run);
                     g.restarts += u64::from(g.run && restart);
                     g.rolling = restart;
+                    let given = Arguments { words: vec![id.to_string()], of: g.asked() };
+                    g.arguments = (g.run && restart).then_some(given);
                     g.commands.remember(id, "tell", None);
                 });
             }

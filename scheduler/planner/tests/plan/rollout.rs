@@ -1,7 +1,7 @@
 //! How changes reach the instances of a program.
 
 use dsbus_planner::rows;
-use dsbus_schema::goal::Goal;
+use dsbus_schema::goal::{Arguments, Goal};
 use dsbus_schema::lenient::Span;
 use dsbus_schema::program::{Kind, ProgramSpec};
 use dsbus_schema::rollout::RolloutState;
@@ -326,11 +326,18 @@ fn a_rolling_restart_goes_one_by_one_and_another_one_everywhere_at_once() {
         w.settle();
         w.command("web", |g: &mut Goal| {
             (g.run, g.restarts, g.rolling) = (true, 1, rolling);
+            g.arguments = Some(Arguments { words: vec!["-v".to_owned()], of: 1 });
         });
+        let told = |w: &World| {
+            let placed = (0..3).map(|i| w.placed(&format!("web:{i}")).unwrap());
+            placed.filter(|placed| placed.arguments == ["-v"]).count()
+        };
         assert_eq!(w.step().len(), at_once);
+        assert_eq!(told(&w), at_once, "arguments come with their restart, and not before");
         assert_eq!(w.step(), nothing());
         w.settle();
         assert!((0..3).all(|i| w.placed(&format!("web:{i}")).unwrap().wanted.restarts == 1));
+        assert_eq!(told(&w), 3);
     }
 }
 

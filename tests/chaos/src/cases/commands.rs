@@ -89,7 +89,7 @@ async fn send_once(
         return programs::apply(client, id, vec![("web".to_owned(), keys)]).await.map(drop);
     }
     let names = Target::parse("web").into_iter().collect();
-    let act = Act { envelope: Envelope { id: Some(id), version: None }, names, rolling: false };
+    let act = Act::new(Envelope { id: Some(id), version: None }, names);
     client.command::<_, Acted>(verb, &act).await.map(drop)
 }
 

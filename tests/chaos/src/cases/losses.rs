@@ -77,11 +77,7 @@ pub(super) async fn all_at_once(stage: &Stage, short: bool) -> Outcome<Vec<Strin
         ])
         .await?;
     let envelope = Envelope { id: Some(Uuid::now_v7()), version: None };
-    let act = Act {
-        envelope,
-        names: vec![Target::parse("stopped")?, Target::parse("web:1")?],
-        rolling: false,
-    };
+    let act = Act::new(envelope, vec![Target::parse("stopped")?, Target::parse("web:1")?]);
     stage.bus.command::<_, Acted>(Verb::Stop, &act).await?;
     let before = stage.all_run().await?;
     let mut rng = fastrand::Rng::new();

@@ -14,8 +14,8 @@ const ASKED_WITHIN: Duration = Duration::from_secs(4);
 /// Most logs that are kept in mind: each has a follower.
 const LOGS_MAX: usize = 512;
 
-/// A log.
-type Log = (InstanceId, Channel);
+/// A log; nobody's is the worker's own.
+type Log = (Option<InstanceId>, Channel);
 
 /// The logs that are followed.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn who_follows_and_was_not_told_all_is_waited_for() {
         let at = |seconds| BootTime(0) + Duration::from_secs(seconds);
-        let log = |index: u32| (format!("web:{index}").parse().unwrap(), Channel::Stdout);
+        let log = |index: u32| (Some(format!("web:{index}").parse().unwrap()), Channel::Stdout);
         let mut readers = Readers::default();
         assert!(readers.know_all(at(0)));
         readers.told(log(0), false, at(0));

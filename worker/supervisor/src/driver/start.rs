@@ -1,5 +1,6 @@
 //! Starting children, and commands beside them.
 
+use std::borrow::Cow;
 use std::io::{self, PipeReader};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -152,7 +153,12 @@ impl Driver {
         let make = |root| Cgroup::make(root, name, run, self.starts, &spec.limits);
         let cgroup = root.map(make).transpose()?;
         let who = self.who(name, &home, notify.as_ref().map(NotifySocket::name));
-        match spawn::child(spec, &who, &variables, &self.sockets, cgroup.as_ref()) {
+        let arguments = self.table.get(name).map_or(&[][..], |instance| instance.arguments());
+        let given = spec.with_arguments(arguments).map_err(|why| format!("command {why}"));
+        let start = |given: Cow<'_, ProgramSpec>| {
+            spawn::child(&given, &who, &variables, &self.sockets, cgroup.as_ref())
+        };
+        match given.and_then(start) {
             Ok(spawned) => Ok(Birth { spawned, cgroup, notify, pidfile, variables }),
             Err(why) => {
                 if let Some(cgroup) = cgroup {

@@ -20,13 +20,15 @@ pub struct Placed {
     pub wanted: Wanted,
     /// It has ended for good, or was given up.
     pub rest: Option<Rest>,
+    /// Words after those of the command, for the next child.
+    pub arguments: Vec<String>,
     /// The spec.
     pub spec: Arc<ProgramSpec>,
 }
 
 impl From<Placement> for Placed {
     fn from(placement: Placement) -> Placed {
-        let Placement { id, revision, epoch, wanted, spec, rest, .. } = placement;
-        Placed { id, revision, epoch, wanted, rest, spec: Arc::new(spec) }
+        let Placement { id, revision, epoch, wanted, spec, rest, arguments, .. } = placement;
+        Placed { id, revision, epoch, wanted, rest, arguments, spec: Arc::new(spec) }
     }
 }

@@ -1,0 +1,45 @@
+//! What a worker itself says is read like any log.
+
+use super::*;
+
+#[test]
+fn a_worker_s_own_log_is_followed_over_its_restart() {
+    let mut fleet = Fleet::start(1, 2);
+    let shown = fleet.ok(&["logs", "--daemon", "w1"]);
+    assert!(shown.contains("worker w1 starts in"), "the supervisor: {shown}");
+    assert!(shown.contains("ready worker=w1"), "and its agent: {shown}");
+    assert!(!shown.contains('\u{1b}'), "no colours in a file: {shown}");
+    assert_eq!(fleet.ok(&["logs", "--daemon", "w1", "-n", "1"]).lines().count(), 1);
+    let told = fleet.fails(1, &["logs", "--daemon", "w7"]);
+    assert!(told.contains("no worker w7"), "{told}");
+
+    let follower = Follower::start(&fleet, &["--daemon", "w1", "-n", "2"]);
+    follower.wait_shown("ready worker=w1");
+    fleet.kill_worker("w1");
+    follower.wait_said("w1 does not answer; still following");
+    fleet.worker("w1");
+    follower.wait_shown("worker w1 starts in");
+    follower.wait_said("w1 answers again");
+}
+
+#[test]
+fn a_log_that_is_named_is_shown_and_links_do_not_outlive_their_names() {
+    let mut fleet = Fleet::bare();
+    fleet.scheduler("s1");
+    let named = fleet.path().join("logs/here.log");
+    fs::create_dir(named.parent().unwrap()).unwrap();
+    let config = fleet.file("worker.toml", &format!("logfile = {named:?}\nsilent = true\n"));
+    fleet.worker_with("w1", &["--config", &config]);
+    fleet.wait_ready(1);
+    let shown = fleet.ok(&["logs", "--daemon", "w1"]);
+    assert!(shown.contains("worker w1 starts in"), "{shown}");
+    assert_eq!(shown, fs::read_to_string(&named).unwrap());
+    fleet.signal("w1", Signal::SIGTERM);
+    fleet.wait_exit("w1");
+    fleet.worker("w1");
+    fleet.wait_ready(1);
+    let shown = fleet.ok(&["logs", "--daemon", "w1"]);
+    let kept = fs::read_to_string(&named).unwrap();
+    assert!(shown.contains("worker w1 starts in") && !kept.ends_with(&shown), "{shown}");
+    assert!(!fleet.worker_directory("w1").join("worker.log").is_symlink());
+}

@@ -1,0 +1,106 @@
+//! What people look at: `describe`, and `status -w`.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use dsbus_harness::Terminal;
+
+use crate::fleet::Fleet;
+
+const SHOP: &str = r#"
+[program.web]
+command = "sleep 1000"
+numprocs = 2
+startsecs = 0
+group = "shop"
+environment = { TOKEN = "not-for-everybody" }
+
+[program.bad]
+command = "echo cannot work >&2; exit 7"
+shell = true
+startretries = 0
+max_fail_count = 1
+"#;
+
+#[test]
+fn a_program_is_described_without_its_secrets() {
+    let fleet = Fleet::start(1, 2);
+    let file = fleet.file("shop.toml", SHOP);
+    fleet.fails(1, &["apply", &file, "--as", "ann"]);
+    let shown = fleet.ok(&["describe", "web"]);
+    for part in [
+        "web\nstate     2 instances, 2 as it should be",
+        "ago (20",
+        " UTC) by ann",
+        "  command = \"sleep 1000\"",
+        "TOKEN = \"...\"",
+        "web:1  RUNNING",
+        "1 (now)",
+        "placement.PLACED",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("not-for-everybody"), "{shown}");
+    let one = fleet.ok(&["describe", "web:1", "-n", "1"]);
+    assert!(one.contains("web:1\nstate     RUNNING") && one.contains("because   "), "{one}");
+    assert!(!one.contains("Declaration") && !one.contains("web:0"), "{one}");
+    assert!(one.contains("stdout    /"), "{one}");
+    let bad = fleet.ok(&["describe", "bad"]);
+    assert!(bad.contains("last exit   exit code 7") && bad.contains("cannot work"), "{bad}");
+
+    let all = fleet.json(&["describe", "all", "-o", "json"]);
+    let web = all.as_array().unwrap().iter().find(|about| about["name"] == "web").unwrap();
+    assert_eq!(web["program"]["spec"]["environment"]["TOKEN"], "...");
+    assert_eq!(web["instances"].as_array().unwrap().len(), 2);
+    assert!(web["instances"][0]["because"].is_string(), "{web}");
+    assert!(!all.to_string().contains("not-for-everybody"));
+    let told = fleet.fails(1, &["describe", "wev"]);
+    assert!(told.contains("did you mean web"), "{told}");
+}
+
+#[test]
+fn a_watched_status_tells_each_change() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    let mut watching = fleet
+        .command()
+        .args(["status", "-w", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut until = |what: &str, is: &dyn Fn(&serde_json::Value) -> bool| {
+        for line in lines.by_ref() {
+            if is(&serde_json::from_str(&line.unwrap()).unwrap()) {
+                return;
+            }
+        }
+        panic!("{what} was not told");
+    };
+    until("the state before", &|row| row["name"] == "web:0" && row["state"] == "RUNNING");
+    fleet.ok(&["stop", "web"]);
+    until("the stop", &|row| row["state"] == "STOPPED");
+    fleet.ok(&["create", "new", "--startsecs", "0", "--", "sleep", "1000"]);
+    until("what is new", &|row| row["name"] == "new:0" && row["state"] == "RUNNING");
+    fleet.ok(&["remove", "new"]);
+    until("what is gone", &|row| row["name"] == "new:0" && row["gone"] == true);
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
+
+#[test]
+fn a_watched_status_stays_current_on_a_terminal() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 30\nstartsecs = 0\n");
+    let mut command = fleet.command();
+    command.args(["status", "-w"]);
+    let mut terminal = Terminal::start(command, 80, 24);
+    let shown = terminal.wait_for("30 of 30 as they should be");
+    assert!(shown.contains("● RUNNING") && shown.contains("more lines"), "{shown}");
+    fleet.ok(&["stop", "web:0"]);
+    let shown = terminal.wait_for("○ STOPPED");
+    assert!(shown.starts_with("default: "), "nothing has scrolled: {shown}");
+    terminal.press("\x03");
+    terminal.ended();
+}
