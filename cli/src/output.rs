@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -36,12 +36,16 @@ const PREFIXES: [AnsiColor; 6] = [
 const HOME: &str = "\x1b[H";
 const LINE_END: &str = "\x1b[K";
 const REST: &str = "\x1b[J";
+/// To the line above, and clears it.
+const UP: &str = "\x1b[1A\x1b[K";
 
 /// Width that is assumed of a terminal that does not tell its own.
 const WIDTH: usize = 80;
+/// The same of its height.
+const HEIGHT: usize = 24;
 
-/// There is a line on the terminal that the next one replaces.
-static PASSING: AtomicBool = AtomicBool::new(false);
+/// How many lines on the terminal the next ones replace.
+static PASSING: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether a person sees standard output, rather than a program.
 pub(crate) fn is_terminal() -> bool {
@@ -214,32 +218,38 @@ pub(crate) fn screen(
     out.flush()
 }
 
-/// How far something is, on a line that the next line replaces; only where a person watches. An
-/// empty text takes the line away.
-pub(crate) fn passing(text: &str) {
+/// How far something is, on lines that the next ones replace; only where a person watches. No lines
+/// take them away.
+pub(crate) fn passing(lines: &[String]) {
     if !is_watched() {
         return;
     }
     wipe();
-    if text.is_empty() {
-        return;
-    }
-    let width = comfy_table::Table::new().width().map_or(WIDTH, usize::from);
-    // The last column stays free: some terminals break the line when it is written to.
-    let shown: String = match text.char_indices().nth(width.saturating_sub(1)) {
-        Some(_) => text.chars().take(width.saturating_sub(2)).chain(['…']).collect(),
-        None => text.to_owned(),
-    };
+    let (width, height) = ratatui::crossterm::terminal::size()
+        .map_or((WIDTH, HEIGHT), |(w, h)| (usize::from(w), usize::from(h)));
+    // What has scrolled away could not be replaced.
+    let lines = &lines[..lines.len().min(height.saturating_sub(1))];
+    let shown: Vec<String> = lines.iter().map(|line| cut(line, width)).collect();
     let mut err = io::stderr();
-    let _ = write!(err, "{shown}");
+    let _ = write!(err, "{}", shown.join("\n"));
     let _ = err.flush();
-    PASSING.store(true, Ordering::Relaxed);
+    PASSING.store(lines.len(), Ordering::Relaxed);
 }
 
-/// Takes away the line that is to be replaced, if there is one.
+/// What fits into a line. The last column stays free: some terminals break the line when it is
+/// written to.
+fn cut(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width.saturating_sub(1)) {
+        Some(_) => text.chars().take(width.saturating_sub(2)).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
+
+/// Takes away the lines that are to be replaced, if there are any.
 fn wipe() {
-    if PASSING.swap(false, Ordering::Relaxed) {
-        let _ = write!(io::stderr(), "\r\x1b[K");
+    let lines = PASSING.swap(0, Ordering::Relaxed);
+    if lines > 0 {
+        let _ = write!(io::stderr(), "\r{LINE_END}{}", UP.repeat(lines - 1));
     }
 }
 

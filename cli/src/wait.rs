@@ -1,6 +1,7 @@
 //! Waiting until what was asked for is the case.
 
 mod judge;
+mod live;
 mod progress;
 pub(crate) mod rollout;
 

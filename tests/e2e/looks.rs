@@ -1,4 +1,4 @@
-//! What people look at: `describe`, and `status -w`.
+//! What people look at: `describe`, `status -w`, and a rollout while it goes on.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -103,4 +103,46 @@ fn a_watched_status_stays_current_on_a_terminal() {
     assert!(shown.starts_with("default: "), "nothing has scrolled: {shown}");
     terminal.press("\x03");
     terminal.ended();
+}
+
+#[test]
+fn a_rollout_is_shown_live_and_goes_on_when_one_leaves() {
+    let fleet = Fleet::start(1, 2);
+    let file = |command: &str| {
+        let text = format!(
+            "[program.web]\ncommand = \"{command}\"\nshell = true\nnumprocs = 3\nstartsecs = 0\n\
+             stopwaitsecs = 1\n[program.web.update]\nmin_healthy = \"1s\"\n"
+        );
+        fleet.file("web.toml", &text)
+    };
+    fleet.ok(&["apply", &file("exec sleep 1000")]);
+    let gate = fleet.path().join("gate");
+    // None of the new ones is ready before the test lets it.
+    let readiness =
+        format!("readiness = {{ exec = \"test -e {}\", interval = \"200ms\" }}\n", gate.display());
+    let text = std::fs::read_to_string(file("exec sleep 999")).unwrap();
+    let text = text.replace("stopwaitsecs = 1\n", &format!("stopwaitsecs = 1\n{readiness}"));
+    let changed = fleet.file("changed.toml", &text);
+    let mut command = fleet.command();
+    command.args(["apply", &changed]);
+    let mut terminal = Terminal::start(command, 100, 24);
+    let shown = terminal.wait_for("0 of 3 changed");
+    assert!(
+        shown.contains("web: changed (3 instances): command, readiness; it is rolled out"),
+        "{shown}"
+    );
+    terminal.wait_until("what is changed now, and what is to come", |shown| {
+        shown.contains("  changing  web:")
+            && shown.contains("STARTING")
+            && shown.contains("to come")
+    });
+    terminal.press("\x03");
+    terminal.ended();
+    std::fs::write(&gate, "").unwrap();
+    let mut command = fleet.command();
+    command.args(["rollout", "status", "-w", "web"]);
+    let mut terminal = Terminal::start(command, 100, 24);
+    let shown = terminal.wait_for("web: rolled out (revision 2)");
+    assert!(!shown.contains("Ctrl-C"), "what was passing is gone: {shown}");
+    assert_eq!(terminal.ended().code(), Some(0));
 }

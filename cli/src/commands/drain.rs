@@ -133,11 +133,11 @@ pub(super) async fn run(config: &Config, args: &args::Drain) -> Result<Code, Fai
             ask_why(&connection, &names, &mut drain, table).await;
         }
         if table {
-            output::passing(&passing(&drain, &names));
+            output::passing(&[passing(&drain, &names)]);
         }
         pause(&mut feed, deadline).await;
     };
-    output::passing("");
+    output::passing(&[]);
     let timed_out = over && !left.is_empty();
     if timed_out {
         ask_why(&connection, &left, &mut drain, false).await;

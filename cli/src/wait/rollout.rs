@@ -9,7 +9,7 @@ use dsbus_schema::ids::{InstanceId, ProgramName, Target};
 use dsbus_schema::rollout::RolloutState;
 use tokio::time::Instant;
 
-use super::{feed, pause};
+use super::{feed, live, pause};
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
@@ -180,7 +180,8 @@ pub(crate) async fn wait(
     timeout: Duration,
     quiet: bool,
 ) -> Result<Vec<Ended>, Failure> {
-    let deadline = Instant::now() + timeout;
+    let began = Instant::now();
+    let deadline = began + timeout;
     let mut feed = feed(connection).await;
     let mut left: Vec<&Wanted> = wanted.iter().collect();
     let mut told = Told::default();
@@ -202,7 +203,7 @@ pub(crate) async fn wait(
                 (None, Some(row)) if over => End::Late(format!("is at {}", progress(row))),
                 (None, None) if over => End::Late("is not known: nobody answers".to_owned()),
                 (None, row) => {
-                    passing.extend(row.map(|row| format!("{name}: {}", progress(row))));
+                    passing.extend(row.cloned());
                     going.push(want);
                     continue;
                 }
@@ -215,11 +216,13 @@ pub(crate) async fn wait(
         }
         left = going;
         if !left.is_empty() {
-            output::passing(if quiet { String::new() } else { passing.join("; ") }.as_str());
+            if !quiet {
+                live::show(connection, &passing, began).await;
+            }
             pause(&mut feed, deadline).await;
         }
     }
-    output::passing("");
+    output::passing(&[]);
     Ok(ended)
 }
 

@@ -31,6 +31,7 @@ mod queue;
 mod report;
 mod restart;
 mod spawn;
+mod status;
 mod supervisor;
 mod teller;
 mod told;
@@ -85,6 +86,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "told", title: "a child's end to its event", run: told::run },
     Bench { name: "boot", title: "the events of a boot, told to a listener", run: listen::boot },
     Bench { name: "drain", title: "a listener that was away", run: listen::drain },
+    Bench { name: "status", title: "dsbus status", run: status::run },
     Bench { name: "bus", title: "messages while nothing happens", run: bus::instances },
     Bench { name: "crew", title: "1,000 workers on one server", run: bus::workers },
 ];

@@ -32,6 +32,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
                 settings: settings(&words),
                 owner: Box::new(Nobody(words)),
                 log,
+                copy: false,
             })?;
             Ok(ExitCode::from(code))
         }
