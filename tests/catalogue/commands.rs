@@ -109,6 +109,9 @@ async fn calls(fleet: &Fleet, bus: &Bus) {
                 json!({ "name": "web:0", "from": { "place": place }, "wait_ms": 100 })
             }
             WorkerVerb::Clear => json!({ "name": "web:0" }),
+            WorkerVerb::Usage => {
+                json!({ "instances": [{ "name": "web:0", "pid": fleet.row("web:0")["pid"] }] })
+            }
             WorkerVerb::Signal => {
                 json!({ "name": "web:0", "epoch": row["epoch"], "pid": row["pid"], "signal": "CONT", "by": "ann" })
             }

@@ -2,6 +2,7 @@
 
 mod hands;
 mod log;
+mod usage;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ pub use log::{
     Channel, LOG_BULK_BYTES_MAX, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_WAIT_MAX, LogAsk, LogFrom,
     LogPart, LogPlace, output_bytes_max,
 };
+
+pub use usage::{USAGE_INSTANCES_MAX, UsageAsk, UsageOf, Use, Using};
 
 /// A verb of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +30,8 @@ pub enum WorkerVerb {
     LogBulk,
     /// [`Clear`] -> [`Cleared`], when the logs are empty.
     Clear,
+    /// [`UsageAsk`] -> [`Using`], measured at once.
+    Usage,
     /// [`SignalAsk`] -> [`SignalSent`], when it is sent.
     Signal,
     /// [`StdinAsk`] -> [`StdinTaken`], at once.
@@ -35,20 +40,22 @@ pub enum WorkerVerb {
 
 impl WorkerVerb {
     /// All of them.
-    pub const ALL: [WorkerVerb; 6] = [
+    pub const ALL: [WorkerVerb; 7] = [
         WorkerVerb::Ping,
         WorkerVerb::Log,
         WorkerVerb::LogBulk,
         WorkerVerb::Clear,
+        WorkerVerb::Usage,
         WorkerVerb::Signal,
         WorkerVerb::Stdin,
     ];
 
     /// Those that are answered whenever the worker is on the bus.
-    pub const ALWAYS: [WorkerVerb; 5] = [
+    pub const ALWAYS: [WorkerVerb; 6] = [
         WorkerVerb::Ping,
         WorkerVerb::Log,
         WorkerVerb::Clear,
+        WorkerVerb::Usage,
         WorkerVerb::Signal,
         WorkerVerb::Stdin,
     ];
@@ -60,6 +67,7 @@ impl WorkerVerb {
             WorkerVerb::Log => "log",
             WorkerVerb::LogBulk => "log-bulk",
             WorkerVerb::Clear => "clear",
+            WorkerVerb::Usage => "usage",
             WorkerVerb::Signal => "signal",
             WorkerVerb::Stdin => "stdin",
         }

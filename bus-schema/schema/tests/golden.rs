@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use dsbus_schema::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use dsbus_schema::call::{
-    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
+    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
+    Using,
 };
 use dsbus_schema::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
@@ -44,6 +45,8 @@ const KINDS: &[(&str, Again)] = &[
     ("clear", again::<Clear>),
     ("clear-forget", again::<Clear>),
     ("cleared", again::<Cleared>),
+    ("usage-ask", again::<UsageAsk>),
+    ("using", again::<Using>),
     ("create", again::<Create>),
     ("event-placement", again::<Event>),
     ("event-notice", again::<Event>),

@@ -110,6 +110,7 @@ impl Member {
                     WorkerVerb::Log
                     | WorkerVerb::LogBulk
                     | WorkerVerb::Clear
+                    | WorkerVerb::Usage
                     | WorkerVerb::Signal
                     | WorkerVerb::Stdin => Err(Refusal::silent()),
                 }

@@ -1,4 +1,4 @@
-//! Calls to this worker: `ping`, `log`, `clear`, `signal` and `stdin`.
+//! Calls to this worker: `ping`, `log`, `clear`, `usage`, and what lays hands on a child.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Refusal, Served, WorkerRequest};
 use dsbus_schema::call::{
-    Clear, Cleared, LOG_BYTES_MAX, LogAsk, Pong, SignalAsk, StdinAsk, WorkerVerb, output_bytes_max,
+    Clear, Cleared, LOG_BYTES_MAX, LogAsk, Pong, SignalAsk, StdinAsk, USAGE_INSTANCES_MAX,
+    UsageAsk, WorkerVerb, output_bytes_max,
 };
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock;
 use crate::logs::{self, Bulk, Found, Held};
+use crate::usage;
 use crate::wishes::{self, Call, Denied, Granted, Wish};
 
 /// A ping is answered only if the supervisor answered one of ours within this time: the last one,
@@ -51,6 +53,7 @@ pub(crate) struct Desk {
     answered: AtomicU64,
     logs: Arc<Semaphore>,
     reading: Arc<Semaphore>,
+    measuring: Arc<Semaphore>,
     inputs: Arc<Semaphore>,
 }
 
@@ -67,7 +70,9 @@ impl Desk {
         let (logs, reading) = (Semaphore::new(LOGS_MAX), Semaphore::new(READING_MAX));
         let (logs, reading) = (Arc::new(logs), Arc::new(reading));
         let inputs = Arc::new(Semaphore::new(INPUTS_MAX));
-        Desk { pong, directory, asked, calls, bulk, answered, logs, reading, inputs }
+        // One after the other: each reads all of /proc.
+        let measuring = Arc::new(Semaphore::new(1));
+        Desk { pong, directory, asked, calls, bulk, answered, logs, reading, measuring, inputs }
     }
 
     /// The supervisor answered a ping that was sent at this moment.
@@ -114,6 +119,20 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
         }
         // It is answered elsewhere, if at all.
         WorkerVerb::LogBulk => Err(Refusal::silent()),
+        WorkerVerb::Usage => {
+            let UsageAsk { instances } = read(&request)?;
+            if instances.len() > USAGE_INSTANCES_MAX {
+                let said =
+                    format!("at most {USAGE_INSTANCES_MAX} instances can be asked for at once");
+                return Err(Refusal::new(code::BAD_REQUEST, said));
+            }
+            let turn = Arc::clone(&desk.measuring).acquire_owned().await.map_err(|e| failed(&e))?;
+            let read = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                usage::read(desk.pong.supervisor_pid, &instances)
+            });
+            shown(&read.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?)
+        }
         WorkerVerb::Clear => {
             let ask: Clear = read(&request)?;
             let name = ask.name.clone();

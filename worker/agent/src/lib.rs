@@ -32,6 +32,7 @@ mod retry;
 mod run;
 pub mod takeover;
 pub mod touch;
+mod usage;
 mod wishes;
 
 use std::io;

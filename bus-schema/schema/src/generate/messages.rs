@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use crate::call::{
-    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
+    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
+    Using,
 };
 use crate::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
@@ -73,6 +74,8 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<StdinAsk>("stdin-ask"),
     message::<StdinTaken>("stdin-taken"),
     message::<Touch>("touch"),
+    message::<UsageAsk>("usage-ask"),
+    message::<Using>("using"),
     message::<Worker>("worker"),
     message::<WorkerAct>("worker-act"),
     message::<Vec<WorkerActed>>("workers-acted"),

@@ -71,6 +71,7 @@ pub fn call_messages(verb: WorkerVerb) -> (Option<&'static str>, &'static str) {
         WorkerVerb::Ping => (None, "pong"),
         WorkerVerb::Log | WorkerVerb::LogBulk => (Some("log-ask"), "log-part"),
         WorkerVerb::Clear => (Some("clear"), "cleared"),
+        WorkerVerb::Usage => (Some("usage-ask"), "using"),
         WorkerVerb::Signal => (Some("signal-ask"), "signal-sent"),
         WorkerVerb::Stdin => (Some("stdin-ask"), "stdin-taken"),
     }
@@ -89,6 +90,9 @@ pub(super) fn call_about(verb: WorkerVerb) -> &'static str {
             "The same over a connection of its own, in larger parts; the answer may wait for output (`wait_ms`). Answered only for a while after a `log` that said it would be asked."
         }
         WorkerVerb::Clear => "Empties the log files of an instance, and removes the rotated ones.",
+        WorkerVerb::Usage => {
+            "What instances use now: processor time and memory, measured when it is asked for."
+        }
         WorkerVerb::Signal => {
             "Sends a signal to the main process of an instance, once, if the child that is meant still lives; told as `notice.SIGNALLED`."
         }
