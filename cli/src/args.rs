@@ -12,6 +12,7 @@ mod listen;
 mod live;
 mod look;
 mod moment;
+mod screens;
 mod tools;
 
 use std::ffi::OsString;
@@ -32,8 +33,9 @@ pub(crate) use fleet::{
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use hands::{Attach, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
-pub(crate) use live::completed;
+pub(crate) use live::{complete_for, completed};
 pub(crate) use look::{Clear, Logs, Status, Workers};
+pub(crate) use screens::{Supervisorctl, Top};
 pub(crate) use tools::{Completion, Import, Init, Man, Shell};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
@@ -154,6 +156,13 @@ pub(crate) enum Verb {
     Events(Events),
     /// Say something to whoever listens: an event of your own
     Emit(Emit),
+    /// Watch workers and instances on the whole terminal, and act on them
+    #[command(after_help = screens::TOP)]
+    Top(Top),
+    /// Type verbs, with completion and a history
+    Shell,
+    /// Print and exit as supervisorctl 4.3.0 does, for scripts that were made for it
+    Supervisorctl(Supervisorctl),
     /// Run an event listener of Supervisor's kind, unmodified, on the events of the fleet
     #[command(after_help = listen::LISTEN)]
     Listen(Listen),

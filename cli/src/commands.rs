@@ -36,13 +36,16 @@ mod rollout;
 mod run;
 mod scale;
 mod scheduler;
+mod shell;
 mod signal;
 mod start;
 mod status;
 mod stdin;
 mod steer;
 mod stop;
+mod supervisorctl;
 mod tied;
+mod top;
 mod wait;
 mod worker;
 mod workers;
@@ -100,6 +103,9 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Clear(args) => connection::run(clear::run(config, &args)),
         Verb::Events(args) => connection::run(events::run(config, &args)),
         Verb::Emit(args) => connection::run(emit::run(config, &args)),
+        Verb::Top(args) => top::run(config, args),
+        Verb::Shell => shell::run(config),
+        Verb::Supervisorctl(args) => supervisorctl::run(config, &args),
         Verb::Listen(args) => listen::run(config, args),
         Verb::Alert(args) => alert::run(config, args),
         Verb::Dev(args) => dev::run(config, args),

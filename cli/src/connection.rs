@@ -14,7 +14,7 @@ use crate::exit_code::Code;
 use crate::failure::Failure;
 
 /// A connected verb.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Connection {
     /// The bus.
     pub(crate) bus: Bus,

@@ -90,6 +90,9 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Stdin(_)
         | Verb::Events(_)
         | Verb::Emit(_)
+        | Verb::Top(_)
+        | Verb::Shell
+        | Verb::Supervisorctl(_)
         | Verb::Alert(_)
         | Verb::Listen(_)
         | Verb::Completion(_)

@@ -52,6 +52,11 @@ pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Whether colours are wanted on standard output.
+pub(crate) fn is_coloured() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
+}
+
 /// Whether a person sees standard error.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()

@@ -55,6 +55,12 @@ const EXAMPLES: &[(&str, &str)] = &[
         "events",
         "dsbus events web --since 2h\ndsbus events -f --type FATAL,worker.LOST\ndsbus events --worker w1 -o json",
     ),
+    ("top", "dsbus top\ndsbus top web shop"),
+    ("shell", "dsbus shell\necho 'restart web' | dsbus shell"),
+    (
+        "supervisorctl",
+        "dsbus supervisorctl status\ndsbus supervisorctl restart shop:*\ndsbus supervisorctl tail -f web stderr",
+    ),
     ("emit", "dsbus emit DEPLOYED v1.2.3"),
     ("listen", "dsbus listen -e PROCESS_STATE_EXITED -- crashmail -a -m ops@example.com"),
     ("alert", "dsbus alert alert.toml\ndsbus alert letters"),

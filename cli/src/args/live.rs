@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::builder::Str;
@@ -20,6 +21,15 @@ use crate::exit_code::Code;
 const ASK_MAX: Duration = Duration::from_millis(700);
 /// Most names that are offered.
 const OFFERED_MAX: usize = 1_000;
+
+/// The fleet of a shell of ours. Other shells tell nothing of the options that were typed before.
+static FLEET: OnceLock<Config> = OnceLock::new();
+
+/// From now on names are those of this fleet.
+pub(crate) fn complete_for(config: &Config) {
+    // The first one stays: a process has one shell.
+    let _ = FLEET.set(config.clone());
+}
 
 /// As [`command`](super::command), for a shell that completes: the values of NAME,
 /// WORKER and LISTENER are asked for.
@@ -82,7 +92,10 @@ fn offered(names: impl IntoIterator<Item = String>, current: &OsStr) -> Vec<Comp
 }
 
 fn ask<T>(question: impl AsyncFnOnce(Connection) -> Option<T>) -> Option<T> {
-    let config = Config::resolve(&Globals::default(), Surroundings::here()).ok()?;
+    let config = match FLEET.get() {
+        Some(config) => config.clone(),
+        None => Config::resolve(&Globals::default(), Surroundings::here()).ok()?,
+    };
     let mut answer = None;
     let asked = connection::run(async {
         let asked = async {

@@ -2,6 +2,7 @@
 //! instances are, by events as they happen, and by asking now and then in case one was missed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::Duration;
 
 use dsbus_client::{Bus, From, Item, Watch};
@@ -11,7 +12,7 @@ use dsbus_schema::status::InstanceRow;
 use dsbus_schema::subject;
 use futures::FutureExt;
 use futures::future::{join_all, select_all};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
@@ -59,10 +60,26 @@ pub(super) async fn run(
     rows: Vec<InstanceRow>,
     manner: &Manner,
 ) -> Result<Code, Failure> {
+    to(connection, args, rows, manner, printer::start()).await
+}
+
+/// Where output goes, and what ends it.
+pub(in crate::commands) type To = (mpsc::Sender<Piece>, oneshot::Receiver<io::Result<()>>);
+
+/// As [`run`], wherever the output goes.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn to(
+    connection: &Connection,
+    args: &args::Logs,
+    rows: Vec<InstanceRow>,
+    manner: &Manner,
+    (print, mut printed): To,
+) -> Result<Code, Failure> {
     let mut watches = watch(&connection.bus, &rows).await;
     // What happened since then is told by the watch.
     let rows = connection.status(&args.names).await?;
-    let (print, mut printed) = printer::start();
     let mut following = Following {
         bus: connection.bus.clone(),
         manner,

@@ -13,7 +13,7 @@ const WAITING_MAX: usize = 2;
 
 /// A piece.
 #[derive(Debug)]
-pub(super) enum Piece {
+pub(in crate::commands) enum Piece {
     /// As it is.
     Output(Vec<u8>),
     /// Something about it.
