@@ -110,7 +110,7 @@ fn tell(row: &InstanceRow, eof: bool) {
 }
 
 fn detached(name: &InstanceId) -> Code {
-    output::note(format_args!("\n-- detached; {name} goes on --"));
+    output::note_below(format_args!("detached; {name} goes on"));
     Code::Done
 }
 
