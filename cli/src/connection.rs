@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use dsbus_client::{Bus, Error};
-use dsbus_schema::command::{ANSWER_BYTES_MAX, Ask, STATUS_ROWS_MAX, Verb, code};
+use dsbus_schema::command::{ANSWER_BYTES_MAX, Ask, STATUS_ROWS_MIN, Verb, code};
 use dsbus_schema::ids::{InstanceId, Target};
 use dsbus_schema::status::InstanceRow;
 use serde::Serialize;
@@ -68,7 +68,7 @@ impl Connection {
         let mut rows: Vec<InstanceRow> = Vec::new();
         loop {
             let page: Vec<InstanceRow> = self.bus.command(Verb::Status, &ask).await?;
-            let full = page.len() >= STATUS_ROWS_MAX;
+            let full = page.len() >= STATUS_ROWS_MIN;
             rows.extend(page);
             ask.after = rows.last().map(|row| row.name.clone());
             if !full {

@@ -33,6 +33,7 @@ mod places;
 mod process;
 mod proxy;
 mod rollouts;
+mod said;
 mod shell;
 mod steering;
 mod superlance;

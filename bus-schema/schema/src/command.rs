@@ -25,9 +25,10 @@ pub use rollout::{RevisionRow, RolloutAct, RolloutRow, RolloutStep, Scale};
 /// 1,000 (ADR-50).
 pub const APPLY_PROGRAMS_MAX: usize = 500;
 
-/// Most rows in one answer to `status`: a NATS message holds 1 MiB, and a row with a long reason
-/// 2 KiB.
-pub const STATUS_ROWS_MAX: usize = 400;
+/// An answer to `status` that has fewer rows is the last one; one that has more to follow has at least
+/// so many, and more while they are short. So many of the longest rows (2 KiB) fit into a NATS message
+/// (1 MiB).
+pub const STATUS_ROWS_MIN: usize = 400;
 
 /// Most bytes of rows in one answer to `rollouts`, `history`, `explain` and `groups`: a NATS message
 /// holds 1 MiB. Whoever wants all of them asks again after the last row, until an answer is empty.
@@ -285,9 +286,9 @@ pub struct Ask {
     /// About what; everything when empty.
     #[serde(default)]
     pub names: Vec<Target>,
-    /// Only rows after this instance, or of programs (and groups) after its program. An answer to
-    /// `status` holds at most [`STATUS_ROWS_MAX`] rows, others [`ANSWER_BYTES_MAX`]; ask again after
-    /// the last of a full one.
+    /// Only rows after this instance, or of programs (and groups) after its program. Ask again after
+    /// the last row of an answer, as long as one to `status` has at least [`STATUS_ROWS_MIN`] rows;
+    /// others hold at most [`ANSWER_BYTES_MAX`], and the last one is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<InstanceId>,
 }

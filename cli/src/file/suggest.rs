@@ -13,10 +13,16 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let word = word.to_ascii_lowercase().replace('-', "_");
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&word, candidate), candidate))
+        .map(|candidate| (likeness(&word, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// Of 1. Two letters that changed places are one slip, which short words show little of otherwise.
+fn likeness(word: &str, candidate: &str) -> f64 {
+    let slip = candidate.len() > 2 && strsim::osa_distance(word, candidate) == 1;
+    strsim::jaro_winkler(word, candidate).max(if slip { LIKENESS_MIN } else { 0.0 })
 }
 
 #[cfg(test)]
@@ -34,6 +40,7 @@ mod tests {
             ("auto-restart", Some("autorestart")),
             ("ENVIRONMENT", Some("environment")),
             ("touchtimeout", Some("touch_timeout")),
+            ("knid", Some("kind")),
             ("colour", None),
             ("zzz", None),
         ] {

@@ -1,6 +1,7 @@
 //! What people see of the view.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName};
@@ -15,15 +16,36 @@ pub use crate::groups::{groups, rollout};
 
 /// Every instance that is declared or placed, by name.
 pub fn instances(view: &View) -> Vec<InstanceRow> {
-    view.programs.keys().flat_map(|name| of_program(view, name)).collect()
+    instances_after(view, None).collect()
+}
+
+/// The same, from after one on; each is made when it is asked for.
+pub fn instances_after<'a>(
+    view: &'a View,
+    after: Option<&'a InstanceId>,
+) -> impl Iterator<Item = InstanceRow> + 'a {
+    let from = after.map_or(Bound::Unbounded, |after| Bound::Included(&after.program));
+    let names = view.programs.range((from, Bound::Unbounded)).map(|(name, _)| name);
+    names.flat_map(move |name| of_program_after(view, name, after))
 }
 
 /// Every instance of one program, by index.
 pub fn of_program(view: &View, program: &ProgramName) -> Vec<InstanceRow> {
-    indexes(view, program)
+    of_program_after(view, program, None).collect()
+}
+
+/// Those of one program that come after an instance; each is made when it is asked for.
+pub fn of_program_after<'a>(
+    view: &'a View,
+    program: &ProgramName,
+    after: Option<&'a InstanceId>,
+) -> impl Iterator<Item = InstanceRow> + 'a {
+    let program = program.clone();
+    indexes(view, &program)
         .into_iter()
-        .filter_map(|index| instance(view, &InstanceId::new(program.clone(), index)))
-        .collect()
+        .map(move |index| InstanceId::new(program.clone(), index))
+        .filter(move |name| after.is_none_or(|after| name > after))
+        .filter_map(|name| instance(view, &name))
 }
 
 /// The copies of a program that there should be, or are.

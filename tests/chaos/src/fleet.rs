@@ -269,7 +269,7 @@ pub(crate) async fn instances(bus: &Bus) -> Result<Vec<InstanceRow>, String> {
         let ask = Ask { after, ..Ask::default() };
         let rows: Vec<InstanceRow> =
             bus.command(Verb::Status, &ask).await.map_err(|e| e.to_string())?;
-        let full = rows.len() >= dsbus_schema::command::STATUS_ROWS_MAX;
+        let full = rows.len() >= dsbus_schema::command::STATUS_ROWS_MIN;
         all.extend(rows);
         if !full {
             return Ok(all);

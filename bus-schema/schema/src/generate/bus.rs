@@ -8,7 +8,7 @@ use super::channels::{Channel, Usage, channels};
 use super::examples::{Examples, Exchange};
 use super::{verbs, wrap};
 use crate::call::{LOG_BULK_BYTES_MAX, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_WAIT_MAX, WorkerVerb};
-use crate::command::{ANSWER_BYTES_MAX, APPLY_PROGRAMS_MAX, STATUS_ROWS_MAX, Verb, code};
+use crate::command::{ANSWER_BYTES_MAX, APPLY_PROGRAMS_MAX, STATUS_ROWS_MIN, Verb, code};
 use crate::event::{COMMAND_NAMES_MAX, GROUP_FAILED_MAX, OUTPUT_BYTES_MAX, USER_TEXT_MAX};
 use crate::filter::SUBJECTS_MAX;
 use crate::ids::{FleetName, NAME_LEN_MAX, UserName};
@@ -213,8 +213,8 @@ fn limits(text: &mut String) {
         ),
         ("programs in one `apply`", APPLY_PROGRAMS_MAX.to_string()),
         (
-            "rows in one answer to `status`; ask again after the last of a full one (`after`)",
-            STATUS_ROWS_MAX.to_string(),
+            "rows in one answer to `status` that more may follow, at least; ask again after the last (`after`)",
+            STATUS_ROWS_MIN.to_string(),
         ),
         (
             "rows in one answer to `rollouts`, `history`, `explain` and `groups`",

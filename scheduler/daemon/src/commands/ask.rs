@@ -7,14 +7,19 @@ use dsbus_planner::explain::explain;
 use dsbus_planner::groups;
 use dsbus_planner::rows;
 use dsbus_schema::command::{
-    ANSWER_BYTES_MAX, Ask, Explanation, GroupRow, RolloutRow, STATUS_ROWS_MAX, code,
+    ANSWER_BYTES_MAX, Ask, Explanation, GroupRow, RolloutRow, STATUS_ROWS_MIN, code,
 };
 use dsbus_schema::ids::{InstanceId, ProgramName, Target};
 use dsbus_schema::status::{InstanceRow, WorkerRow};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Commander, Meant, did_you_mean};
 use crate::clock;
+
+/// A row without its texts, as JSON; and what a byte of a text takes more when it is escaped.
+const BARE_ROW: usize = 700;
+const ESCAPE: usize = 5;
 
 /// As many rows as an answer holds, and at least one.
 pub(super) fn fitting<T: Serialize>(rows: impl Iterator<Item = T>) -> Vec<T> {
@@ -30,6 +35,34 @@ pub(super) fn fitting<T: Serialize>(rows: impl Iterator<Item = T>) -> Vec<T> {
     fit
 }
 
+/// The rows of one answer: [`STATUS_ROWS_MIN`] of them, and more while they are short.
+fn page(rows: impl Iterator<Item = InstanceRow>) -> Vec<InstanceRow> {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        bytes += weight(&row);
+        page.push(row);
+        if page.len() >= STATUS_ROWS_MIN && bytes > ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    page
+}
+
+/// No less than a row takes as JSON, without making that.
+fn weight(row: &InstanceRow) -> usize {
+    let escaped = |text: &str| {
+        let long = |byte: &&u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
+        text.len() + text.as_bytes().iter().filter(long).count() * ESCAPE
+    };
+    let InstanceRow { note, reason, spawnerr, stderr_line, stdout_logfile, stderr_logfile, .. } =
+        row;
+    let texts = [note, reason, spawnerr, stderr_line, stdout_logfile, stderr_logfile];
+    let texts = texts.into_iter().flatten().chain(&row.arguments).map(|text| escaped(text));
+    let meta: usize =
+        if row.meta.is_empty() { 0 } else { escaped(&Value::from(row.meta.clone()).to_string()) };
+    BARE_ROW + texts.sum::<usize>() + meta
+}
+
 /// Whether a program or group comes after those that were answered already.
 pub(super) fn is_after(name: &ProgramName, ask: &Ask) -> bool {
     ask.after.as_ref().is_none_or(|after| *name > after.program)
@@ -38,23 +71,26 @@ pub(super) fn is_after(name: &ProgramName, ask: &Ask) -> bool {
 impl Commander {
     /// Instances by name and index, as many as an answer holds.
     pub(super) async fn status(&self, ask: Ask) -> Result<Vec<InstanceRow>, Refusal> {
-        let rows = if ask.names.is_empty() {
+        let after = ask.after.as_ref();
+        if ask.names.is_empty() {
             self.fresh().await?;
-            rows::instances(&self.shared.lock().view)
-        } else {
-            let meant = self.resolve(&ask.names).await?;
             let core = self.shared.lock();
-            let of = |meant: &Meant| match meant.index {
-                None => rows::of_program(&core.view, &meant.program.name),
+            return Ok(page(rows::instances_after(&core.view, after)));
+        }
+        let meant = self.resolve(&ask.names).await?;
+        let core = self.shared.lock();
+        let of = |meant: &Meant| -> Box<dyn Iterator<Item = InstanceRow>> {
+            let program = &meant.program.name;
+            match meant.index {
+                None => Box::new(rows::of_program_after(&core.view, program, after)),
                 Some(index) => {
-                    let name = InstanceId::new(meant.program.name.clone(), index);
-                    rows::instance(&core.view, &name).into_iter().collect()
+                    let name = InstanceId::new(program.clone(), index);
+                    let comes = after.is_none_or(|after| name > *after);
+                    Box::new(comes.then(|| rows::instance(&core.view, &name)).flatten().into_iter())
                 }
-            };
-            meant.iter().flat_map(of).collect()
+            }
         };
-        let rest = rows.into_iter().filter(|row| ask.after.as_ref().is_none_or(|a| row.name > *a));
-        Ok(rest.take(STATUS_ROWS_MAX).collect())
+        Ok(page(meant.iter().flat_map(of)))
     }
 
     /// Workers by name.
@@ -128,7 +164,46 @@ impl Commander {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    /// Most bytes of a message unless a server is told otherwise.
+    const PAYLOAD_MAX: usize = 1 << 20;
+
+    fn row(text: &str) -> InstanceRow {
+        serde_json::from_value(json!({
+            "name": "a-name-of-some-length:4999", "id": "01890a5d-ac96-774b-bcce-b302099a8057",
+            "program": "a-name-of-some-length", "index": 4999, "state": "BACKOFF", "statecode": 30,
+            "worker": "a-worker-of-some-length", "pid": 4_194_303, "epoch": 1_000_000, "revision": 64,
+            "since": "2026-05-01T12:00:00.123Z", "restarts": 1_000,
+            "exit": { "code": null, "signal": 11, "core": true },
+            "usage": { "cpu_ms": 1_000_000_000, "memory_peak": 1_000_000_000_000_u64 },
+            "reason": text, "spawnerr": null, "stderr_line": null, "stdout_logfile": null,
+            "stderr_logfile": null, "ok": false,
+            "wanted": { "run": true, "starts": 1_000, "restarts": 1_000, "reloads": 1_000 },
+            "acted": { "run": true, "starts": 1_000, "restarts": 1_000, "reloads": 1_000 },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_answer_to_status_fits_into_a_message_and_holds_many_rows() {
+        for (text, least, most) in [
+            ("", 700, 1_000),
+            (&*"x".repeat(1_300), STATUS_ROWS_MIN, STATUS_ROWS_MIN),
+            (&*"\u{1}".repeat(240), STATUS_ROWS_MIN, STATUS_ROWS_MIN),
+        ] {
+            let row = row(text);
+            let bytes = serde_json::to_vec(&row).unwrap().len();
+            assert!(weight(&row) >= bytes, "{} < {bytes}", weight(&row));
+            let page = page(std::iter::repeat_n(row, 10_000));
+            assert!((least..=most).contains(&page.len()), "{} rows", page.len());
+            let bytes = serde_json::to_vec(&page).unwrap().len();
+            assert!(bytes < PAYLOAD_MAX, "{bytes} bytes");
+        }
+        assert_eq!(page(std::iter::repeat_n(row(""), 10)).len(), 10);
+    }
 
     #[test]
     fn an_answer_holds_some_rows_and_at_least_one() {

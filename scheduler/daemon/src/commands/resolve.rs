@@ -184,8 +184,14 @@ pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>)
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     known
-        .map(|known| (strsim::jaro_winkler(&name, &known.to_lowercase()), known))
+        .map(|known| (likeness(&name, &known.to_lowercase()), known))
         .filter(|(likeness, _)| *likeness >= SIMILARITY_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)
+}
+
+/// Of 1. Two letters that changed places are one slip, which short names show little of otherwise.
+fn likeness(name: &str, known: &str) -> f64 {
+    let slip = known.len() > 2 && strsim::osa_distance(name, known) == 1;
+    strsim::jaro_winkler(name, known).max(if slip { SIMILARITY_MIN } else { 0.0 })
 }
