@@ -31,7 +31,7 @@ pub(crate) use fleet::{
     RolloutStatus, RolloutStep, Scale, Start, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
-pub(crate) use hands::{Attach, Run, SendSignal, Stdin};
+pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::{complete_for, completed};
 pub(crate) use look::{Clear, Logs, Status, Workers};
@@ -301,11 +301,17 @@ pub(crate) fn parse(
     Ok(args)
 }
 
+/// Whether a command line that cannot be read is one of `run`.
+pub(crate) fn is_run(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> bool {
+    let read = command().ignore_errors(true).try_get_matches_from(words);
+    read.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
+}
+
 /// The whole command line, with what its types do not say.
 pub(crate) fn command() -> clap::Command {
     Args::command()
-        .mut_subcommand("create", keys::add)
-        .mut_subcommand("run", keys::add)
+        .mut_subcommand("create", |create| keys::add(create, &[]))
+        .mut_subcommand("run", |run| keys::add(run, &RUN_DEFAULTS))
         .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
         .mut_subcommands(examples::add)
 }

@@ -28,7 +28,12 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(e) => {
             output::command_line(&e);
-            return if e.use_stderr() { Code::Usage.into() } else { Code::Done.into() };
+            return match e.use_stderr() {
+                // Its command may end with 2, too.
+                true if args::is_run(std::env::args_os()) => Code::NotRun.into(),
+                true => Code::Usage.into(),
+                false => Code::Done.into(),
+            };
         }
     };
     match run(args) {

@@ -276,6 +276,12 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Something to know for whoever has just pressed Ctrl-C: the terminal shows that as `^C`.
+pub(crate) fn note_below(text: impl Display) {
+    let newline = if is_watched() { "\n" } else { "" };
+    note(format_args!("{newline}-- {text} --"));
+}
+
 /// Something that is allowed, and likely not meant.
 pub(crate) fn warning(text: impl Display) {
     note(format_args!("{YELLOW}warning:{YELLOW:#} {text}"));

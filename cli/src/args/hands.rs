@@ -18,13 +18,14 @@ without TEXT in a terminal, what you type is sent until Ctrl-D; `dsbus stdin --e
 /// Below the help of `attach`.
 pub(super) const ATTACH: &str = "\
 Ctrl-C detaches, and the instance goes on; so does Ctrl-D, but with --eof it closes the
-instance's input. `dsbus signal INT web:0` is a Ctrl-C for the instance.";
+instance's input. The end of a file or of a pipe changes nothing.
+`dsbus signal INT web:0` is a Ctrl-C for the instance.";
 
 /// Below the help of `run`.
 pub(super) const RUN: &str = "\
 It runs once, on one worker, with its output and input here, and is forgotten afterwards.
 If its worker is lost it runs again on another one, unless some of its input was used up.
-Ctrl-C asks it to stop (--stopsignal, INT unless set), a second one kills it. Everything
+Ctrl-C asks it to stop (by --stopsignal), a second one kills it. Everything
 that comes on standard input is read: in a loop of a shell, give </dev/null.
 
 With --detach it stays, and is read later: dsbus wait --for stopped NAME, dsbus status
@@ -33,6 +34,18 @@ NAME -o json (exit), dsbus logs NAME; then dsbus remove NAME.
 Exit codes: the command's own; 128 + N when signal N ended it; 127 when there is no such
 command on the worker, 126 when it cannot be executed, 125 when dsbus itself failed: no
 bus, no worker that may take it within --timeout, a name that is taken.";
+
+/// What is so for `run` unless it is said otherwise: it runs once, and stops as by Ctrl-C in a terminal, which
+/// everything in the foreground hears. `stdin` is so without --detach.
+pub(crate) const RUN_DEFAULTS: [(&str, &str); 7] = [
+    ("autorestart", "false"),
+    ("kind", "oneshot"),
+    ("max_fail_count", "1"),
+    ("startretries", "0"),
+    ("stdin", "true"),
+    ("stopasgroup", "true"),
+    ("stopsignal", "INT"),
+];
 
 /// `dsbus signal`.
 #[derive(Debug, Group)]

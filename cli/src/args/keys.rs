@@ -12,17 +12,23 @@ pub(super) fn all() -> impl Iterator<Item = String> {
 }
 
 /// Adds every key of a program as an option, so that a slip is answered as one.
-pub(super) fn add(create: clap::Command) -> clap::Command {
+/// Some have another default than in a file.
+pub(super) fn add(verb: clap::Command, others: &[(&str, &str)]) -> clap::Command {
     let default = serde_json::to_value(ProgramSpec::default()).unwrap_or_default();
     // The descriptions are those of the type, so that they are written once.
     let schema = schemars::schema_for!(ProgramSpec).to_value();
-    create.args(all().map(|key| {
+    verb.args(all().map(|key| {
+        let other = others.iter().find(|(known, _)| *known == key);
+        let shown = match other {
+            Some((_, text)) => format!(" [default: {text}]"),
+            None => shown_default(&default[&key]),
+        };
         let described = schema["properties"][&key]["description"].as_str().unwrap_or_default();
         let option = clap::Arg::new(key.clone())
             .long(key.clone())
             .alias(key.replace('_', "-"))
             .value_name(if is_table(&key) { "TABLE" } else { "VALUE" })
-            .help(format!("{described}{}", shown_default(&default[&key])).replace('\n', " "))
+            .help(format!("{described}{shown}").replace('\n', " "))
             .help_heading("Keys of the program, as in a file; a TABLE is 'key = value, ...'")
             // `--environment A=1 --environment B=2` is `--environment A=1,B=2`.
             .action(ArgAction::Append);

@@ -30,6 +30,19 @@ fn keys_of_create_are_options() {
 }
 
 #[test]
+fn a_slip_of_run_is_known_as_one() {
+    for (words, run) in [
+        ("dsbus --as ann run --numproc 3 -- true", true),
+        ("dsbus run", true),
+        ("dsbus --as run status --nonsense", false),
+        ("dsbus nonsense --run", false),
+    ] {
+        assert!(parse(words.split(' ')).is_err() || !run, "{words}");
+        assert_eq!(is_run(words.split(' ')), run, "{words}");
+    }
+}
+
+#[test]
 fn slips_of_create_are_answered() {
     let said = create("dsbus create web --numproc 3 -- x").unwrap_err();
     assert!(said.contains("numprocs"), "{said}");

@@ -45,8 +45,11 @@ pub(super) async fn run(config: &Config, args: &args::Attach) -> Result<Code, Fa
         Some(worker) => Begin::LastLines(args.lines, row.epoch, worker.clone()),
         None => Begin::FirstWord,
     };
-    tell(&row, args.eof);
     let mut live = Live::begin(&connection.bus, &name, &channels(&row), &begin);
+    if row.worker.is_some() {
+        live.begun().await;
+    }
+    tell(&row, args.eof);
     let child = watch::Sender::new(Child::of(&row));
     let (say, mut said) = mpsc::channel(1);
     let (bus, eof) = (connection.bus.clone(), args.eof);
@@ -107,7 +110,7 @@ fn tell(row: &InstanceRow, eof: bool) {
 }
 
 fn detached(name: &InstanceId) -> Code {
-    output::note(format_args!("\n-- detached; {name} goes on --"));
+    output::note_below(format_args!("detached; {name} goes on"));
     Code::Done
 }
 

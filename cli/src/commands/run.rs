@@ -10,7 +10,7 @@ use dsbus_schema::call::{Channel, Clear, Cleared, WorkerVerb};
 use dsbus_schema::command::{Act, Acted, Applied, Create, Verb, code};
 use dsbus_schema::ids::{InstanceId, ProgramName, Target};
 use dsbus_schema::program::{Kind, Problem, ProgramSpec, Signal};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -82,15 +82,9 @@ async fn ran(config: &Config, args: args::Run) -> Result<Code, Failure> {
 
 /// A program that runs once, unless it is said otherwise.
 fn defaults(mut keys: Map<String, Value>, detach: bool) -> Map<String, Value> {
-    for (key, value) in [
-        ("kind", json!("oneshot")),
-        ("autorestart", json!(false)),
-        ("startretries", json!(0)),
-        ("max_fail_count", json!(1)),
-        ("stopsignal", json!("INT")),
-        ("stdin", json!(!detach)),
-    ] {
-        keys.entry(key).or_insert(value);
+    for (key, value) in args::RUN_DEFAULTS {
+        let value = if key == "stdin" && detach { "false" } else { value };
+        keys.entry(key).or_insert(value.into());
     }
     keys
 }
@@ -232,7 +226,7 @@ impl<'a> Running<'a> {
                         return Ok(Code::signal(signal.number()));
                     }
                     self.asked = Some(signal);
-                    output::note(format_args!("-- {} is asked to stop; once more kills it --", self.name));
+                    output::note_below(format_args!("{} is asked to stop; once more kills it", self.name));
                     self.ask_to_stop();
                 }
                 () = sleep_until(late), if !self.course.has_begun() && self.asked.is_none() => {
@@ -364,6 +358,7 @@ impl Interrupts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn spec(keys: Value) -> Result<ProgramSpec, Failure> {
         let Value::Object(keys) = keys else { panic!("{keys}") };

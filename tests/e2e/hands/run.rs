@@ -50,6 +50,7 @@ fn its_exit_code_and_output_are_ours() {
         (126, &["--", "/etc/passwd"], "/etc/passwd is not executable"),
         (125, &["--directory", "/no/such", "--", "true"], "/no/such does not exist"),
         (125, &["--numprocs", "2", "--", "true"], "--numprocs: must be 1"),
+        (125, &["--numproc", "2", "--", "true"], "--numprocs"),
         (
             125,
             &["--labels", "zone = mars", "--timeout", "500ms", "--", "true"],
@@ -115,7 +116,8 @@ fn control_c_asks_it_to_stop_and_a_second_one_kills_it() {
     polite.wait_for("bye");
     assert_eq!(polite.ended().code(), Some(3));
 
-    let mut plain = run("echo up; exec sleep 1000");
+    // As in a terminal, the whole of it hears Ctrl-C: a shell waits for what it runs.
+    let mut plain = run("echo up; sleep 1000; echo no");
     plain.wait_for("up");
     plain.press("\x03");
     assert_eq!(plain.ended().code(), Some(130));

@@ -171,6 +171,7 @@ impl Following<'_> {
             lines: Lines::new(self.manner.prefix(&row.name, self.news.len())),
             print: self.print.clone(),
             announces: true,
+            begins: None,
             noted: None,
         };
         self.news.insert(row.name.clone(), sender);

@@ -23,6 +23,7 @@ use super::reader::{Noted, Reader};
 pub(in crate::commands) struct Live {
     stays: Vec<mpsc::Sender<Stay>>,
     over: watch::Sender<bool>,
+    begins: mpsc::Receiver<()>,
     readers: JoinSet<()>,
     printed: JoinSet<io::Result<()>>,
 }
@@ -47,6 +48,7 @@ impl Live {
         let over = watch::Sender::new(false);
         let (mut stays, mut readers, mut printed) = (Vec::new(), JoinSet::new(), JoinSet::new());
         let noted = Noted::default();
+        let (begin_of_one, begins) = mpsc::channel(1);
         for channel in channels {
             let (stay, lines) = match begin {
                 Begin::LastLines(lines, epoch, worker) => {
@@ -63,13 +65,19 @@ impl Live {
                 print,
                 // It is the same for both.
                 announces: *channel == Channel::Stdout && matches!(begin, Begin::LastLines(..)),
+                begins: Some(begin_of_one.clone()),
                 noted: Some(Noted::clone(&noted)),
             };
             stays.push(sender);
             readers.spawn(reader.run_until(news, over.subscribe()));
             printed.spawn(outcome(ended));
         }
-        Live { stays, over, readers, printed }
+        Live { stays, over, begins, readers, printed }
+    }
+
+    /// Waits until what is said from now on is shown; a worker that does not answer is not waited for.
+    pub(in crate::commands) async fn begun(&mut self) {
+        drop(timeout(WATCH_MAX, self.begins.recv()).await);
     }
 
     /// The instance is or was there.

@@ -26,6 +26,8 @@ pub(super) struct Reader {
     pub(super) print: mpsc::Sender<Piece>,
     /// Says where the instance goes.
     pub(super) announces: bool,
+    /// Dropped when the first answer has come: what is said from then on is shown.
+    pub(super) begins: Option<mpsc::Sender<()>>,
     /// What was noted last, by this one or by that of the other output, where there is one.
     pub(super) noted: Option<Noted>,
 }
@@ -83,6 +85,7 @@ impl Reader {
                 Ok(()) = over.changed(), if over_since.is_none() => continue,
                 answer = asking.ask(&self.bus, &worker, &ask) => answer,
             };
+            self.begins = None;
             // What was asked for before that may not be all.
             let last = over_since.is_some_and(|since| is_last(&answer, since.elapsed()));
             let shown = match answer {

@@ -11,7 +11,7 @@ use super::super::section::Section as Kept;
 use super::super::suggest;
 use super::groups::Group;
 use super::ini::{Ini, Key, Place, Section};
-use super::keys::{self, Kind, STDIN, Sort};
+use super::keys::{self, Kind, Sort};
 use super::{Declared, Imported, Note, pairs, percent};
 use crate::config::Surroundings;
 
@@ -186,10 +186,7 @@ impl<'a> Convert<'a> {
             one.keys.entry("process_name").or_insert_with(own);
         }
         self.inherit(&mut one);
-        if let Sort::Program = sort {
-            // Supervisor gives every child a pipe, whether anybody writes to it or not.
-            one.keys.insert(STDIN.to_owned(), true.into());
-        }
+        one.keys.extend(sort.unsaid());
         let kept = match sort {
             Sort::Listener => Kept::EventListener,
             Sort::Program | Sort::Fcgi => Kept::Program,

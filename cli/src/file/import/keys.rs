@@ -15,6 +15,15 @@ pub(super) enum Sort {
 }
 
 impl Sort {
+    /// What Supervisor gives without being told: every child has a pipe, whether anybody writes to it or not,
+    /// unless that is where its socket or its events are.
+    pub(super) fn unsaid(self) -> Option<(String, Value)> {
+        match self {
+            Sort::Program => Some((STDIN.to_owned(), true.into())),
+            Sort::Fcgi | Sort::Listener => None,
+        }
+    }
+
     /// The sort and the name of a section.
     pub(super) fn of(section: &str) -> Option<(Sort, &str)> {
         let (sort, name) = section.split_once(':')?;
