@@ -34,6 +34,7 @@ mod process;
 mod proxy;
 mod rollouts;
 mod said;
+mod shapes;
 mod shell;
 mod steering;
 mod superlance;
