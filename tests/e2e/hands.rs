@@ -71,7 +71,7 @@ fn signals_reach_the_child_that_is_meant_once() {
     let rows = fleet.json(&["signal", "USR1", "trap", "-o", "json"]);
     assert_eq!(
         (rows[1]["name"].as_str(), rows[1]["result"].as_str()),
-        (Some("trap:1"), Some("sent"))
+        (Some("trap:1"), Some("done"))
     );
     wait_for_file(&fleet, "w1", "trap.1/stdout.log", b"up\ngot 1\n");
     let event = fleet.wait_event("SIGNALLED", |e| e["data"]["change"] == "SIGNALLED");

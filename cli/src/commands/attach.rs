@@ -124,7 +124,7 @@ fn channels(row: &InstanceRow) -> Vec<Channel> {
 }
 
 /// Where an instance is, as an event tells it.
-pub(super) fn stay(fact: &Fact) -> Option<(Epoch, WorkerName)> {
+fn stay(fact: &Fact) -> Option<(Epoch, WorkerName)> {
     match fact {
         Fact::Process(fact) => Some((fact.epoch, fact.worker.clone()?)),
         Fact::Placement(fact) => Some((fact.epoch, fact.to.clone()?)),

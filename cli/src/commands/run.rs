@@ -2,16 +2,18 @@
 
 mod course;
 mod input;
+mod interrupts;
 
 use std::time::Duration;
 
 use dsbus_client::{Error, Watch};
 use dsbus_schema::call::{Channel, Clear, Cleared, WorkerVerb};
 use dsbus_schema::command::{Act, Acted, Applied, Create, Verb, code};
-use dsbus_schema::ids::{InstanceId, ProgramName, Target};
+use dsbus_schema::event::Fact;
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, Target, WorkerName};
 use dsbus_schema::program::{Kind, Problem, ProgramSpec, Signal};
+use dsbus_schema::state::Exit;
 use serde_json::{Map, Value};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -19,8 +21,9 @@ use uuid::Uuid;
 
 use self::course::{Course, End, News};
 use self::input::Fed;
+use self::interrupts::Interrupts;
 use super::logs::{Begin, Live, event, watch_one};
-use super::{act, apply, attach, create};
+use super::{act, apply, create};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -202,8 +205,8 @@ impl<'a> Running<'a> {
             tokio::select! {
                 item = self.watch.next() => {
                     let Some(event) = event(&item) else { continue };
-                    if let Some((epoch, worker)) = attach::stay(&event.data) {
-                        self.live.hear(epoch, &worker);
+                    if let Fact::Process(fact) = &event.data {
+                        self.has_said(fact.worker.as_ref(), fact.epoch, fact.pid, fact.exit);
                     }
                     let news = self.course.hear(&event.data);
                     self.act_on(news);
@@ -241,6 +244,19 @@ impl<'a> Running<'a> {
         told
     }
 
+    /// It may have said something there. Where nothing was started yet, nobody is asked for its output.
+    fn has_said(
+        &self,
+        worker: Option<&WorkerName>,
+        epoch: Epoch,
+        pid: Option<i32>,
+        exit: Option<Exit>,
+    ) {
+        if let Some(worker) = worker.filter(|_| pid.is_some() || exit.is_some()) {
+            self.live.hear(epoch, worker);
+        }
+    }
+
     fn act_on(&mut self, news: Option<News>) {
         match news {
             None => {}
@@ -261,9 +277,7 @@ impl<'a> Running<'a> {
         match self.connection.rows(&[target]).await {
             Ok(rows) => {
                 if let Some(row) = rows.iter().find(|row| row.name == self.name) {
-                    if let Some(worker) = &row.worker {
-                        self.live.hear(row.epoch, worker);
-                    }
+                    self.has_said(row.worker.as_ref(), row.epoch, row.pid, row.exit);
                     let news = self.course.look(row);
                     self.act_on(news);
                 }
@@ -326,31 +340,6 @@ impl<'a> Running<'a> {
                 Some(signal) => Ok(Code::signal(signal.number())),
                 None => Err(Failure::failed(format!("{} was stopped before it ran", self.name))),
             },
-        }
-    }
-}
-
-/// Signals that ask us to end.
-struct Interrupts {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-}
-
-impl Interrupts {
-    fn new() -> Result<Interrupts, Failure> {
-        Ok(Interrupts {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
         }
     }
 }

@@ -87,7 +87,7 @@ pub(super) async fn send(
 /// One outcome for programs.
 fn as_json(row: &InstanceRow, signal: Signal, answer: &Result<Child, Failure>) -> Value {
     let (result, detail) = match answer {
-        Ok(_) => ("sent", None),
+        Ok(_) => ("done", None),
         Err(failure) => ("failed", Some(&failure.message)),
     };
     json!({
