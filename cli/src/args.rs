@@ -7,11 +7,13 @@ mod examples;
 mod fleet;
 mod format;
 mod globals;
+mod hands;
 mod keys;
 mod listen;
 mod live;
 mod look;
 mod moment;
+mod screens;
 mod tools;
 
 use std::ffi::OsString;
@@ -31,9 +33,11 @@ pub(crate) use fleet::{
 };
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use globals::Globals;
+pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
-pub(crate) use live::completed;
+pub(crate) use live::{complete_for, completed};
 pub(crate) use look::{Clear, Logs, Status, Workers};
+pub(crate) use screens::{Supervisorctl, Top};
 pub(crate) use tools::{Completion, Doctor, Import, Init, Man, Settings, Shell, Version};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
@@ -72,6 +76,9 @@ pub(crate) enum Verb {
     Export(Export),
     /// Declare one new program without a file; prints its UUID
     Create(Create),
+    /// Run a command once on the fleet, with its output, input and exit code here
+    #[command(after_help = hands::RUN)]
+    Run(Run),
     /// Start programs or instances
     Start(Start),
     /// Stop programs or instances
@@ -83,6 +90,8 @@ pub(crate) enum Verb {
     Reload(Act),
     /// Stop programs, and forget them
     Remove(Act),
+    /// Send a signal to the processes of instances, once
+    Signal(SendSignal),
     /// Let what was disabled be started again
     Enable(About),
     /// Stop programs or instances, and let nobody start them until they are enabled
@@ -122,12 +131,25 @@ pub(crate) enum Verb {
     Rebalance(Rebalance),
     /// Show what instances print
     Logs(Logs),
+    /// Show what an instance says from now on, and give it what you type
+    #[command(after_help = hands::ATTACH)]
+    Attach(Attach),
+    /// Write to the standard input of an instance
+    #[command(after_help = hands::STDIN)]
+    Stdin(Stdin),
     /// Empty the log files of instances, and remove the rotated ones
     Clear(Clear),
     /// Show what happened
     Events(Events),
     /// Say something to whoever listens: an event of your own
     Emit(Emit),
+    /// Watch workers and instances on the whole terminal, and act on them
+    #[command(after_help = screens::TOP)]
+    Top(Top),
+    /// Type verbs, with completion and a history
+    Shell,
+    /// Print and exit as supervisorctl 4.3.0 does, for scripts that were made for it
+    Supervisorctl(Supervisorctl),
     /// Run an event listener of Supervisor's kind, unmodified, on the events of the fleet
     #[command(after_help = listen::LISTEN)]
     Listen(Listen),
@@ -273,31 +295,31 @@ pub(crate) fn parse_with(
     output: Option<String>,
     timeout: Option<String>,
 ) -> Result<Args, clap::Error> {
-    let defaults = [("output", "table", output), ("timeout", "60s", timeout)];
-    let command = command().mut_subcommands(|verb| {
-        verb.mut_args(|arg| {
-            let new = defaults.iter().find(|(id, old, _)| {
-                arg.get_id() == id && arg.get_default_values().iter().any(|value| value == old)
-            });
-            match new {
-                Some((.., Some(new))) if takes(&arg, new) => arg.default_value(new.clone()),
-                Some(_) | None => arg,
-            }
-        })
-    });
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    let mut command = enough_for(&words);
+    if output.is_some() || timeout.is_some() {
+        let defaults = [("output", "table", output), ("timeout", "60s", timeout)];
+        command = command.mut_subcommands(|verb| {
+            verb.mut_args(|arg| {
+                let new = defaults.iter().find(|(id, old, _)| {
+                    arg.get_id() == id && arg.get_default_values().iter().any(|value| value == old)
+                });
+                match new {
+                    Some((.., Some(new))) if takes(&arg, new) => arg.default_value(new.clone()),
+                    Some(_) | None => arg,
+                }
+            })
+        });
+    }
     let matches = command.try_get_matches_from(words)?;
     let mut args = Args::from_arg_matches(&matches)?;
-    if let (Verb::Create(create), Some(("create", given))) = (&mut args.verb, matches.subcommand())
-    {
-        for key in keys::all() {
-            let Ok(Some(values)) = given.try_get_many::<String>(&key) else { continue };
-            let texts: Vec<&str> = values.map(String::as_str).collect();
-            let value = keys::value(&key, &texts).map_err(|why| {
-                let said = format!("--{key}: {why}\n");
-                clap::Error::raw(clap::error::ErrorKind::ValueValidation, said)
-            })?;
-            create.keys.insert(key, value);
-        }
+    let keys = match &mut args.verb {
+        Verb::Create(create) => Some(&mut create.keys),
+        Verb::Run(run) => Some(&mut run.keys),
+        _ => None,
+    };
+    if let (Some(keys), Some((_, given))) = (keys, matches.subcommand()) {
+        *keys = keys::given(given)?;
     }
     Ok(args)
 }
@@ -308,90 +330,39 @@ fn takes(arg: &clap::Arg, value: &str) -> bool {
     possible.is_empty() || possible.iter().any(|name| name.matches(value, false))
 }
 
+/// Whether a command line that cannot be read is one of `run`.
+pub(crate) fn is_run(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> bool {
+    let read = command().ignore_errors(true).try_get_matches_from(words);
+    read.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
+}
+
 /// The whole command line, with what its types do not say.
 pub(crate) fn command() -> clap::Command {
-    Args::command()
-        .mut_subcommand("create", keys::add)
+    with_help(with_keys(Args::command()))
+}
+
+/// As much of it as these words may need: making all of it takes longer than asking a scheduler.
+fn enough_for(words: &[OsString]) -> clap::Command {
+    let have = |any: &[&str]| words.iter().any(|word| any.iter().any(|known| word == known));
+    let (helps, keys) = (have(&["help", "--help", "-h"]), have(&["create", "run"]));
+    let mut command = Args::command();
+    if helps || keys {
+        command = with_keys(command);
+    }
+    if helps { with_help(command) } else { command }
+}
+
+fn with_keys(command: clap::Command) -> clap::Command {
+    command
+        .mut_subcommand("create", |create| keys::add(create, &[]))
+        .mut_subcommand("run", |run| keys::add(run, &RUN_DEFAULTS))
+}
+
+fn with_help(command: clap::Command) -> clap::Command {
+    command
         .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
         .mut_subcommands(examples::add)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn create(words: &str) -> Result<(Map<String, Value>, Vec<String>), String> {
-        match parse(words.split(' ')).map_err(|e| e.to_string())?.verb {
-            Verb::Create(create) => Ok((create.keys, create.command)),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_sound() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn keys_of_create_are_options() {
-        let (keys, command) = create(
-            "dsbus create web --numprocs=3 --exclusive --touch-timeout 20s \
-             --environment A=1 --environment B=2 -- sleep --numprocs 5",
-        )
-        .unwrap();
-        let text = |key: &str| keys[key].as_str().unwrap();
-        assert_eq!((text("numprocs"), text("exclusive")), ("3", "true"));
-        assert_eq!((text("touch_timeout"), text("environment")), ("20s", "A=1,B=2"));
-        assert_eq!(keys.len(), 4, "nothing that was not given: {keys:?}");
-        assert_eq!(command, ["sleep", "--numprocs", "5"]);
-        assert_eq!(
-            create("dsbus create web --autostart false -- x").unwrap().0["autostart"],
-            "false"
-        );
-    }
-
-    #[test]
-    fn settings_are_defaults_of_options() {
-        let read = |words: &str| {
-            let (output, timeout) = (Some("yaml".to_owned()), Some("5m".to_owned()));
-            parse_with(words.split(' '), output, timeout).map(|args| args.verb)
-        };
-        let Ok(Verb::Stop(stop)) = read("dsbus stop web") else { panic!("stop") };
-        assert_eq!(
-            (stop.output, stop.wait.timeout),
-            (Format::Data(Data::Yaml), Span::from_secs(300))
-        );
-        let Ok(Verb::Stop(stop)) = read("dsbus stop web -o wide --timeout 1s") else {
-            panic!("options win")
-        };
-        assert_eq!(stop.output, Format::Text(Width::Whole));
-        assert_eq!(stop.wait.timeout, Span::from_secs(1));
-        read("dsbus events web").expect("it has no yaml, and keeps its own");
-        let Ok(Verb::Drain(_)) = read("dsbus drain w1") else { panic!("another time limit") };
-    }
-
-    #[test]
-    fn slips_of_create_are_answered() {
-        let said = create("dsbus create web --numproc 3 -- x").unwrap_err();
-        assert!(said.contains("numprocs"), "{said}");
-        assert!(create("dsbus create web --numprocs 3").unwrap_err().contains("CMD"));
-        assert!(create("dsbus create a.b -- x").unwrap_err().contains("may hold only"));
-    }
-
-    #[test]
-    fn the_user_of_a_program_is_not_who_asks() {
-        let (keys, _) = create("dsbus create web --user nobody --as alice -- x").unwrap();
-        assert_eq!(keys["user"], "nobody");
-        assert_eq!(keys.len(), 1, "{keys:?}");
-    }
-
-    #[test]
-    fn dev_has_files_and_a_verb() {
-        let dev = |words: &str| match parse(words.split(' ')).unwrap().verb {
-            Verb::Dev(dev) => dev,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(dev("dsbus dev --workers 2 a.toml b.toml").files.len(), 2);
-        assert!(matches!(dev("dsbus dev kill w1").verb, Some(DevVerb::Kill { .. })));
-    }
-}
+mod tests;

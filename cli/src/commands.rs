@@ -4,6 +4,7 @@ mod act;
 mod agent;
 mod alert;
 mod apply;
+mod attach;
 mod clear;
 mod completion;
 mod config;
@@ -20,6 +21,7 @@ mod explain;
 mod export;
 mod groups;
 mod gzip;
+mod hands;
 mod history;
 mod import;
 mod init;
@@ -33,13 +35,19 @@ mod reload;
 mod remove;
 mod restart;
 mod rollout;
+mod run;
 mod scale;
 mod scheduler;
+mod shell;
+mod signal;
 mod start;
 mod status;
+mod stdin;
 mod steer;
 mod stop;
+mod supervisorctl;
 mod tied;
+mod top;
 mod version;
 mod wait;
 mod worker;
@@ -114,9 +122,16 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Status(args) => connection::run(status::run(config, &args)),
         Verb::Workers(args) => connection::run(workers::run(config, &args)),
         Verb::Logs(args) => connection::run(logs::run(config, &args)),
+        Verb::Run(args) => connection::run(run::run(config, args)),
+        Verb::Attach(args) => connection::run(attach::run(config, &args)),
+        Verb::Signal(args) => connection::run(signal::run(config, &args)),
+        Verb::Stdin(args) => connection::run(stdin::run(config, &args)),
         Verb::Clear(args) => connection::run(clear::run(config, &args)),
         Verb::Events(args) => connection::run(events::run(config, &args)),
         Verb::Emit(args) => connection::run(emit::run(config, &args)),
+        Verb::Top(args) => top::run(config, args),
+        Verb::Shell => shell::run(config),
+        Verb::Supervisorctl(args) => supervisorctl::run(config, &args),
         Verb::Listen(args) => listen::run(config, args),
         Verb::Alert(args) => alert::run(config, args),
         Verb::Config(args) => config::run(config, &args),

@@ -19,7 +19,7 @@ const WHO: &str = "say who you are: --creds, --nkey, --context, or NATS_USER and
                    beside NATS_URL";
 
 /// A connected verb.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Connection {
     /// The bus.
     pub(crate) bus: Bus,

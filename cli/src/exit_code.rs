@@ -18,13 +18,24 @@ pub(crate) enum Code {
     Unreachable,
     /// It was accepted, and was not the case in time; or it is a rollout that waits for a person.
     TimedOut,
-    /// `worker`: what the program ended with that ended the worker (`on_fatal = "exit"`).
+    /// `run`: dsbus itself failed, and not the command.
+    NotRun,
+    /// `run`: what the command ended with; `worker`: what the program ended with that ended the worker
+    /// (`on_fatal = "exit"`).
     Program(NonZeroU8),
 }
 
+/// A shell's rule for whoever was ended by a signal.
+const SIGNAL_CODE: i32 = 128;
+
 impl Code {
-    /// What a worker ended with.
-    pub(crate) fn of_worker(code: u8) -> Code {
+    /// What a signal ended.
+    pub(crate) fn signal(number: i32) -> Code {
+        Code::program(u8::try_from(SIGNAL_CODE + number).unwrap_or(u8::MAX))
+    }
+
+    /// What a program ended with.
+    pub(crate) fn program(code: u8) -> Code {
         NonZeroU8::new(code).map_or(Code::Done, Code::Program)
     }
 
@@ -37,6 +48,7 @@ impl Code {
             Code::NotRunning => 3,
             Code::Unreachable => 4,
             Code::TimedOut => 5,
+            Code::NotRun => 125,
             Code::Program(code) => code.get(),
         }
     }
@@ -53,10 +65,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ends_a_worker_is_passed_on() {
-        assert_eq!(Code::of_worker(0), Code::Done);
+    fn what_a_program_ends_with_is_passed_on() {
+        assert_eq!(Code::program(0), Code::Done);
         for code in 1..=u8::MAX {
-            assert_eq!(Code::of_worker(code).number(), code);
+            assert_eq!(Code::program(code).number(), code);
         }
     }
 
@@ -69,7 +81,9 @@ mod tests {
             Code::NotRunning,
             Code::Unreachable,
             Code::TimedOut,
+            Code::NotRun,
+            Code::signal(2),
         ];
-        assert_eq!(codes.map(Code::number), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(codes.map(Code::number), [0, 1, 2, 3, 4, 5, 125, 130]);
     }
 }

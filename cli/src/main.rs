@@ -30,7 +30,12 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(e) => {
             output::command_line(&e);
-            return if e.use_stderr() { Code::Usage.into() } else { Code::Done.into() };
+            return match e.use_stderr() {
+                // Its command may end with 2, too.
+                true if args::is_run(std::env::args_os()) => Code::NotRun.into(),
+                true => Code::Usage.into(),
+                false => Code::Done.into(),
+            };
         }
     };
     match run(args) {
@@ -86,8 +91,15 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Rebalance(_)
         | Verb::Logs(_)
         | Verb::Clear(_)
+        | Verb::Run(_)
+        | Verb::Attach(_)
+        | Verb::Signal(_)
+        | Verb::Stdin(_)
         | Verb::Events(_)
         | Verb::Emit(_)
+        | Verb::Top(_)
+        | Verb::Shell
+        | Verb::Supervisorctl(_)
         | Verb::Alert(_)
         | Verb::Listen(_)
         | Verb::Config(_)

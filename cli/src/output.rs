@@ -79,6 +79,11 @@ pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Whether colours are wanted on standard output.
+pub(crate) fn is_coloured() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
+}
+
 /// Whether a person sees standard error.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()
@@ -148,6 +153,15 @@ pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
+}
+
+/// The same, for what a child says on standard error.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn error_bytes(bytes: &[u8]) -> io::Result<()> {
+    wipe();
+    io::stderr().lock().write_all(bytes)
 }
 
 /// What stands before a line of output of the `number`th of several: a name, in a colour of its own
@@ -294,6 +308,12 @@ pub(crate) fn note(text: impl Display) {
 fn tell(text: impl Display) {
     wipe();
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Something to know for whoever has just pressed Ctrl-C: the terminal shows that as `^C`.
+pub(crate) fn note_below(text: impl Display) {
+    let newline = if is_watched() { "\n" } else { "" };
+    note(format_args!("{newline}-- {text} --"));
 }
 
 /// Something that is allowed, and likely not meant.

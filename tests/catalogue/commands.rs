@@ -2,12 +2,13 @@
 
 use dsbus_client::{Bus, Error, Value as Stands};
 use dsbus_harness::wait_for_async;
-use dsbus_schema::call::WorkerVerb;
+use dsbus_schema::call::{StdinAsk, WorkerVerb};
 use dsbus_schema::command::{Refused, Verb};
 use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::storage::{self, Bucket};
 use dsbus_schema::subject;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::book::{record, wait, write};
 use crate::fleet::{DEADLINE, Fleet};
@@ -31,7 +32,7 @@ async fn requests_and_answers() {
     let bus = connect(&fleet).await;
     let command = |verb, request| ask(&fleet, &bus, verb, request);
     let web = json!({
-        "command": "echo listening on port 8080; exec sleep 1000", "shell": true, "numprocs": 2, "startsecs": 0, "group": "shop",
+        "command": "echo listening on port 8080; exec sleep 1000", "shell": true, "numprocs": 2, "startsecs": 0, "group": "shop", "stdin": true,
         "update": { "canary": 1 },
     });
     let programs = json!({ "web": web });
@@ -46,7 +47,7 @@ async fn requests_and_answers() {
     let names = json!({ "names": ["hello"] });
     for verb in [Verb::Stop, Verb::Disable, Verb::Enable, Verb::Start, Verb::Restart, Verb::Reload]
     {
-        let id = uuid::Uuid::now_v7();
+        let id = Uuid::now_v7();
         command(verb, json!({ "id": id, "names": ["hello"] })).await;
     }
     command(Verb::Scale, json!({ "programs": { "hello": 2 } })).await;
@@ -108,6 +109,16 @@ async fn calls(fleet: &Fleet, bus: &Bus) {
                 json!({ "name": "web:0", "from": { "place": place }, "wait_ms": 100 })
             }
             WorkerVerb::Clear => json!({ "name": "web:0" }),
+            WorkerVerb::Usage => {
+                json!({ "instances": [{ "name": "web:0", "pid": fleet.row("web:0")["pid"] }] })
+            }
+            WorkerVerb::Signal => {
+                json!({ "name": "web:0", "epoch": row["epoch"], "pid": row["pid"], "signal": "CONT", "by": "ann" })
+            }
+            WorkerVerb::Stdin => json!({
+                "name": "web:0", "epoch": row["epoch"], "pid": row["pid"], "writer": Uuid::now_v7(),
+                "offset": 0, "base64": StdinAsk::encoded(b"reload\n"), "by": "ann",
+            }),
         };
         // It takes a moment until there is a connection for `log-bulk`.
         let answer: Value = wait_for_async("an answer", DEADLINE, async || {

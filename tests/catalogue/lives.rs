@@ -46,6 +46,11 @@ command = "sleep 1000"
 post_start = "false"
 pre_stop = { command = "sleep 100", timeout = "1s" }
 
+[program.reader]
+command = "cat; exec sleep 1000"
+shell = true
+stdin = true
+
 [program.asked]
 command = "sleep 1000"
 liveness = { exec = ["sh", "-c", "echo 'queue is stuck' >&2; exit 1"], interval = "500ms", failures = 1000 }
@@ -129,6 +134,8 @@ fn instances() {
     std::fs::copy("/bin/sleep", &tool).unwrap();
     std::fs::rename(&tool, fleet.path().join("tool")).unwrap();
     fleet.run(&["stop", "hooked", "--timeout", "20s"]);
+    fleet.ok(&["--as", "ann", "signal", "WINCH", "reader"]);
+    fleet.ok(&["--as", "ann", "stdin", "reader", "--eof", "a last word"]);
     fleet.ok(&["--as", "ann", "emit", "deployed", "{\"version\": \"1.4\"}"]);
     fleet.ok(&["--as", "ann", "stop", "web"]);
     fleet.ok(&["--as", "ann", "remove", "web"]);
@@ -142,6 +149,8 @@ fn instances() {
             "notice.RELOAD_FAILED",
             "notice.BINARY_CHANGED",
             "notice.HOOK_TIMED_OUT",
+            "notice.SIGNALLED",
+            "notice.STDIN_CLOSED",
             "placement.REMOVED",
             "program.REMOVED",
             "group.ADDED",

@@ -176,6 +176,34 @@ fn verbs_that_act() {
 }
 
 #[test]
+fn verbs_that_lay_hands_on_what_runs() {
+    let fleet = Fleet::start(1, 1);
+    let cat = "[program.cat]\ncommand = \"cat\"\nstdin = true\nstartsecs = 0\n";
+    fleet.apply(&format!("{SHOP}{cat}"));
+    Transcript::of(&fleet)
+        .run("signal WINCH shop:*")
+        .run("signal SIGWINCH cat -o json")
+        .run("signal WINSH web")
+        .run("signal HUP job")
+        .run("signal HUP nothing")
+        .run("signal HUP")
+        .run("stdin cat a word")
+        .run("stdin cat --eof")
+        .run("stdin web word")
+        .run("stdin web:0 word")
+        .run("attach web")
+        .run("attach nothing")
+        .run("run -- echo done")
+        .run("run -- false")
+        .run("run -- /no/such/command")
+        .run("run --name web -- true")
+        .run("run --numproc 2 -- true")
+        .run("run --kind service -- true")
+        .run("run")
+        .is("hands");
+}
+
+#[test]
 fn verbs_that_show() {
     let fleet = Fleet::start(1, 1);
     fleet.apply(SHOP);

@@ -47,6 +47,7 @@ fn every_documented_answer_has_its_shape() {
             "pid" | "explain" | "history" | "describe" | "start" | "events" => {
                 format!("{verb} web")
             }
+            "signal" => "signal WINCH web".to_owned(),
             "cordon" => format!("{verb} w1"),
             "emit" => format!("{verb} deployed"),
             _ => verb.clone(),

@@ -36,11 +36,13 @@ fn a_shell_completes_verbs_options_and_names_that_live() {
     );
     assert_eq!(completed(&fleet, &["sta"]), ["start", "status"]);
     assert_eq!(completed(&fleet, &["stop", "--no"]), ["--no-wait"]);
-    let live: [(&[&str], &[&str]); 4] = [
+    let live: [(&[&str], &[&str]); 6] = [
         (&["stop", "we"], &["web", "web:0", "web:1"]),
         (&["logs", "web:"], &["web:0", "web:1"]),
         (&["status", "s"], &["shop"]),
         (&["drain", "w"], &["w1"]),
+        (&["attach", "api"], &["api", "api:0"]),
+        (&["signal", "US"], &["USR1", "USR2"]),
     ];
     for (words, names) in live {
         // Whoever presses a key does not wait for a busy machine, and presses it again.

@@ -1,16 +1,21 @@
 //! Calls to a worker: `dsbus.NS.worker.<worker>.<verb>`.
 
+mod hands;
 mod log;
+mod usage;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Incarnation, InstanceId};
 
+pub use hands::{STDIN_BYTES_MAX, STDIN_PAUSE_MAX, SignalAsk, SignalSent, StdinAsk, StdinTaken};
 pub use log::{
     Channel, LOG_BULK_BYTES_MAX, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_WAIT_MAX, LogAsk, LogFrom,
     LogPart, LogPlace, output_bytes_max,
 };
+
+pub use usage::{USAGE_INSTANCES_MAX, UsageAsk, UsageOf, Use, Using};
 
 /// A verb of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,15 +30,35 @@ pub enum WorkerVerb {
     LogBulk,
     /// [`Clear`] -> [`Cleared`], when the logs are empty.
     Clear,
+    /// [`UsageAsk`] -> [`Using`], measured at once.
+    Usage,
+    /// [`SignalAsk`] -> [`SignalSent`], when it is sent.
+    Signal,
+    /// [`StdinAsk`] -> [`StdinTaken`], at once.
+    Stdin,
 }
 
 impl WorkerVerb {
     /// All of them.
-    pub const ALL: [WorkerVerb; 4] =
-        [WorkerVerb::Ping, WorkerVerb::Log, WorkerVerb::LogBulk, WorkerVerb::Clear];
+    pub const ALL: [WorkerVerb; 7] = [
+        WorkerVerb::Ping,
+        WorkerVerb::Log,
+        WorkerVerb::LogBulk,
+        WorkerVerb::Clear,
+        WorkerVerb::Usage,
+        WorkerVerb::Signal,
+        WorkerVerb::Stdin,
+    ];
 
     /// Those that are answered whenever the worker is on the bus.
-    pub const ALWAYS: [WorkerVerb; 3] = [WorkerVerb::Ping, WorkerVerb::Log, WorkerVerb::Clear];
+    pub const ALWAYS: [WorkerVerb; 6] = [
+        WorkerVerb::Ping,
+        WorkerVerb::Log,
+        WorkerVerb::Clear,
+        WorkerVerb::Usage,
+        WorkerVerb::Signal,
+        WorkerVerb::Stdin,
+    ];
 
     /// The token in a subject.
     pub fn name(self) -> &'static str {
@@ -42,6 +67,9 @@ impl WorkerVerb {
             WorkerVerb::Log => "log",
             WorkerVerb::LogBulk => "log-bulk",
             WorkerVerb::Clear => "clear",
+            WorkerVerb::Usage => "usage",
+            WorkerVerb::Signal => "signal",
+            WorkerVerb::Stdin => "stdin",
         }
     }
 }
@@ -66,6 +94,10 @@ pub struct Pong {
 pub struct Clear {
     /// Whose.
     pub name: InstanceId,
+    /// Nothing now: its directory on the worker, with the logs in it, is removed when it is taken away from
+    /// there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forget: bool,
 }
 
 /// The log files are empty.

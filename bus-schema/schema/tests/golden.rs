@@ -7,7 +7,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use dsbus_schema::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
-use dsbus_schema::call::{Clear, Cleared, LogAsk, LogPart, Pong};
+use dsbus_schema::call::{
+    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
+    Using,
+};
 use dsbus_schema::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
     Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
@@ -40,10 +43,14 @@ const KINDS: &[(&str, Again)] = &[
     ("apply", again::<Apply>),
     ("ask", again::<Ask>),
     ("clear", again::<Clear>),
+    ("clear-forget", again::<Clear>),
     ("cleared", again::<Cleared>),
+    ("usage-ask", again::<UsageAsk>),
+    ("using", again::<Using>),
     ("create", again::<Create>),
     ("event-placement", again::<Event>),
     ("event-notice", again::<Event>),
+    ("event-notice-signalled", again::<Event>),
     ("event-output", again::<Event>),
     ("event-process", again::<Event>),
     ("event-worker", again::<Event>),
@@ -56,6 +63,11 @@ const KINDS: &[(&str, Again)] = &[
     ("dead-letter-untold", again::<DeadLetter>),
     ("letter", again::<Letter>),
     ("letter-to", again::<Letter>),
+    ("program-stdin", again::<Program>),
+    ("signal-ask", again::<SignalAsk>),
+    ("signal-sent", again::<SignalSent>),
+    ("stdin-ask", again::<StdinAsk>),
+    ("stdin-taken", again::<StdinTaken>),
     ("log-ask", again::<LogAsk>),
     ("log-ask-place", again::<LogAsk>),
     ("log-ask-epoch", again::<LogAsk>),

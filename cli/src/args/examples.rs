@@ -14,6 +14,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "dsbus create hello -- sleep 1000\ndsbus create web --numprocs 3 --environment MODE=live -- /usr/bin/web --port 8080",
     ),
     (
+        "run",
+        "dsbus run -- date\ncat big.csv | dsbus run --labels disk=ssd -- sha256sum\ndsbus run --detach --name nightly -- /usr/bin/report",
+    ),
+    (
         "start",
         "dsbus start web\ndsbus start web:0 api --no-wait\ndsbus start all\ndsbus start import -- --all --since 2026-01-01",
     ),
@@ -44,9 +48,18 @@ const EXAMPLES: &[(&str, &str)] = &[
         "dsbus logs web:0\ndsbus logs -f -n 100 web api\ndsbus logs --stderr web:0\ndsbus logs --daemon w1",
     ),
     ("clear", "dsbus clear web:0"),
+    ("attach", "dsbus attach web:0\ndsbus attach -n 100 web:0"),
+    ("signal", "dsbus signal HUP web\ndsbus signal 10 web:0 web:1\ndsbus signal SIGUSR1 all"),
+    ("stdin", "dsbus stdin web:0 reload now\ndsbus stdin --eof web:0 < commands.txt"),
     (
         "events",
         "dsbus events web --since 2h\ndsbus events -f --type FATAL,worker.LOST\ndsbus events --worker w1 -o json",
+    ),
+    ("top", "dsbus top\ndsbus top web shop"),
+    ("shell", "dsbus shell\necho 'restart web' | dsbus shell"),
+    (
+        "supervisorctl",
+        "dsbus supervisorctl status\ndsbus supervisorctl restart shop:*\ndsbus supervisorctl tail -f web stderr",
     ),
     ("emit", "dsbus emit DEPLOYED v1.2.3"),
     ("listen", "dsbus listen -e PROCESS_STATE_EXITED -- crashmail -a -m ops@example.com"),

@@ -1,4 +1,4 @@
-//! Keys of a program as options of `create`.
+//! Keys of a program as options of `create` and `run`.
 
 use clap::ArgAction;
 use dsbus_schema::program::ProgramSpec;
@@ -12,17 +12,23 @@ pub(super) fn all() -> impl Iterator<Item = String> {
 }
 
 /// Adds every key of a program as an option, so that a slip is answered as one.
-pub(super) fn add(create: clap::Command) -> clap::Command {
+/// Some have another default than in a file.
+pub(super) fn add(verb: clap::Command, others: &[(&str, &str)]) -> clap::Command {
     let default = serde_json::to_value(ProgramSpec::default()).unwrap_or_default();
     // The descriptions are those of the type, so that they are written once.
     let schema = schemars::schema_for!(ProgramSpec).to_value();
-    create.args(all().map(|key| {
+    verb.args(all().map(|key| {
+        let other = others.iter().find(|(known, _)| *known == key);
+        let shown = match other {
+            Some((_, text)) => format!(" [default: {text}]"),
+            None => shown_default(&default[&key]),
+        };
         let described = schema["properties"][&key]["description"].as_str().unwrap_or_default();
         let option = clap::Arg::new(key.clone())
             .long(key.clone())
             .alias(key.replace('_', "-"))
             .value_name(if is_table(&key) { "TABLE" } else { "VALUE" })
-            .help(format!("{described}{}", shown_default(&default[&key])).replace('\n', " "))
+            .help(format!("{described}{shown}").replace('\n', " "))
             .help_heading("Keys of the program, as in a file; a TABLE is 'key = value, ...'")
             // `--environment A=1 --environment B=2` is `--environment A=1,B=2`.
             .action(ArgAction::Append);
@@ -72,11 +78,29 @@ fn may_be_table(key: &str) -> bool {
         )
 }
 
+/// The keys that are among the options.
+///
+/// # Errors
+/// What is wrong with one.
+pub(super) fn given(matches: &clap::ArgMatches) -> Result<Map<String, Value>, clap::Error> {
+    let mut keys = Map::new();
+    for key in all() {
+        let Ok(Some(values)) = matches.try_get_many::<String>(&key) else { continue };
+        let texts: Vec<&str> = values.map(String::as_str).collect();
+        let value = value(&key, &texts).map_err(|why| {
+            let said = format!("--{key}: {why}\n");
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, said)
+        })?;
+        keys.insert(key, value);
+    }
+    Ok(keys)
+}
+
 /// The value of an option that was given once or several times.
 ///
 /// # Errors
 /// When it must be a table, and is none.
-pub(super) fn value(key: &str, texts: &[&str]) -> Result<Value, String> {
+fn value(key: &str, texts: &[&str]) -> Result<Value, String> {
     let braced = |text: &&str| text.trim_start().starts_with('{');
     if !(is_table(key) || may_be_table(key) && texts.iter().any(braced)) {
         return Ok(Value::String(texts.join(",")));

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::builder::Str;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use dsbus_schema::command::{Ask, GroupRow, Verb};
+use dsbus_schema::program::Signal;
 use dsbus_schema::status::WorkerRow;
 
 use super::Globals;
@@ -20,6 +22,15 @@ const ASK_MAX: Duration = Duration::from_millis(700);
 /// Most names that are offered.
 const OFFERED_MAX: usize = 1_000;
 
+/// The fleet of a shell of ours. Other shells tell nothing of the options that were typed before.
+static FLEET: OnceLock<Config> = OnceLock::new();
+
+/// From now on names are those of this fleet.
+pub(crate) fn complete_for(config: &Config) {
+    // The first one stays: a process has one shell.
+    let _ = FLEET.set(config.clone());
+}
+
 /// As [`command`](super::command), for a shell that completes: the values of NAME,
 /// WORKER and LISTENER are asked for.
 pub(crate) fn completed() -> clap::Command {
@@ -28,6 +39,7 @@ pub(crate) fn completed() -> clap::Command {
             let word = arg.get_value_names().unwrap_or_default().to_vec();
             match word.first().map(Str::as_str) {
                 Some("NAME") if arg.is_positional() => arg.add(ArgValueCompleter::new(names)),
+                Some("SIGNAL") => arg.add(ArgValueCompleter::new(signals)),
                 Some("WORKER") => arg.add(ArgValueCompleter::new(workers)),
                 Some("LISTENER") => arg.add(ArgValueCompleter::new(listeners)),
                 _ => arg,
@@ -53,6 +65,11 @@ fn names(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(names, current)
 }
 
+/// Signals.
+fn signals(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(Signal::names().map(str::to_owned), current)
+}
+
 /// Workers.
 fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
     let rows = ask(async |connection| {
@@ -75,7 +92,10 @@ fn offered(names: impl IntoIterator<Item = String>, current: &OsStr) -> Vec<Comp
 }
 
 fn ask<T>(question: impl AsyncFnOnce(Connection) -> Option<T>) -> Option<T> {
-    let config = Config::resolve(&Globals::default(), Surroundings::here()).ok()?;
+    let config = match FLEET.get() {
+        Some(config) => config.clone(),
+        None => Config::resolve(&Globals::default(), Surroundings::here()).ok()?,
+    };
     let mut answer = None;
     let asked = connection::run(async {
         let asked = async {

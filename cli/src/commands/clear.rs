@@ -53,7 +53,7 @@ async fn clear<'a>(
     let Some(worker) = &row.worker else {
         return Err(Failure::failed(format!("{name} is on no worker: {}", describe::state(row))));
     };
-    let ask = Clear { name: name.clone() };
+    let ask = Clear { name: name.clone(), forget: false };
     let answer: Result<Cleared, Error> =
         connection.bus.call_worker(worker, WorkerVerb::Clear, &ask, ANSWER_MAX).await;
     match answer {

@@ -70,7 +70,7 @@ pub(super) async fn run(config: &Config, args: args::Create) -> Result<Code, Fai
 }
 
 /// The keys and the command as one declaration. With a shell, one word is the line for it.
-fn declaration(mut keys: Map<String, Value>, words: Vec<String>) -> Map<String, Value> {
+pub(super) fn declaration(mut keys: Map<String, Value>, words: Vec<String>) -> Map<String, Value> {
     let shell = keys.get("shell").is_some_and(|v| {
         let alone = Map::from_iter([("shell".to_owned(), v.clone())]);
         serde_json::from_value::<ProgramSpec>(Value::Object(alone)).is_ok_and(|spec| spec.shell)
@@ -85,7 +85,7 @@ fn declaration(mut keys: Map<String, Value>, words: Vec<String>) -> Map<String, 
 }
 
 /// Everything that is wrong with the declaration, as a file would be told.
-fn check(program: &Map<String, Value>) -> Result<(), Failure> {
+pub(super) fn check(program: &Map<String, Value>) -> Result<(), Failure> {
     let strange = ProgramSpec::strange_inside(program).into_iter().map(|(key, inside)| {
         let known = ProgramSpec::keys_inside(&key);
         let problem = Problem::new(&key, format!("{inside:?} is no key of it"));
@@ -99,7 +99,7 @@ fn check(program: &Map<String, Value>) -> Result<(), Failure> {
     if problems.is_empty() { Ok(()) } else { Err(wrong(&problems)) }
 }
 
-fn wrong(problems: &[Problem]) -> Failure {
+pub(super) fn wrong(problems: &[Problem]) -> Failure {
     let said: Vec<String> = problems
         .iter()
         .map(|problem| match problem.key.as_str() {

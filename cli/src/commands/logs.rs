@@ -5,15 +5,19 @@ mod course;
 mod daemon;
 mod follow;
 mod lines;
+mod live;
 mod printer;
+mod reader;
 
 use dsbus_client::Error;
 use dsbus_schema::call::{Channel, LOG_LINES_MAX, LogAsk, LogFrom};
-use dsbus_schema::ids::InstanceId;
+use dsbus_schema::ids::{InstanceId, Target};
 use dsbus_schema::status::InstanceRow;
 
-use self::asking::Asking;
+pub(super) use self::asking::Asking;
 use self::lines::Lines;
+pub(super) use self::live::{Begin, Live, event, watch_one};
+pub(super) use self::printer::Piece;
 use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;
@@ -67,6 +71,26 @@ pub(super) async fn run(config: &Config, args: &args::Logs) -> Result<Code, Fail
         }
     }
     Ok(code)
+}
+
+/// Goes on with what one instance prints, from its last lines on, piece by piece; `to` is where to,
+/// and what ends it.
+///
+/// # Errors
+/// When it does not exist, or not any more.
+pub(super) async fn follow(
+    connection: &Connection,
+    name: InstanceId,
+    channel: Channel,
+    lines: u32,
+    to: follow::To,
+) -> Result<(), Failure> {
+    let names = vec![Target::Instance(name)];
+    let rows = connection.status(&names).await?;
+    let stderr = channel == Channel::Stderr;
+    let args = args::Logs { names, daemon: None, lines, follow: true, stderr };
+    follow::to(connection, &args, rows, &Manner { channel, lines, width: None }, to).await?;
+    Ok(())
 }
 
 /// Shows the last lines of one instance. The outer error ends the verb, the inner one only says that

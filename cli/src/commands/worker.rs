@@ -123,7 +123,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
         pidfile.remove();
     }
     match ended {
-        Ok(code) => Ok(Code::of_worker(code)),
+        Ok(code) => Ok(Code::program(code)),
         Err(e) => {
             if named {
                 tracing::error!("the worker ends: {e}");

@@ -191,7 +191,11 @@ fn notice_colour(change: Notice) -> AnsiColor {
         | Notice::ReloadFailed
         | Notice::OutputLost
         | Notice::DoesNotDie => AnsiColor::Red,
-        Notice::ReloadStarted | Notice::BinaryChanged | Notice::Recycled => AnsiColor::Yellow,
+        Notice::ReloadStarted
+        | Notice::BinaryChanged
+        | Notice::Recycled
+        | Notice::Signalled
+        | Notice::StdinClosed => AnsiColor::Yellow,
         Notice::HookDone
         | Notice::Reloaded
         | Notice::ReloadSwitched

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use self::convert::Convert;
 use self::ini::{File, Ini};
-pub(super) use self::keys::{INHERITED, rank};
+pub(super) use self::keys::{INHERITED, STDIN, rank};
 use super::diagnostic::Diagnostic;
 use super::include::matching;
 use super::render;

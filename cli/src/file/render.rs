@@ -7,7 +7,8 @@ use dsbus_schema::program::ProgramSpec;
 use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table};
 
-use super::import::{INHERITED, Imported, rank};
+use super::import::{INHERITED, Imported, STDIN, rank};
+use super::read::DEFAULTS;
 use super::section::Section;
 
 /// Longest list or table that stands on one line.
@@ -16,8 +17,19 @@ const LINE_MAX: usize = 100;
 /// What was made of a configuration of Supervisor.
 pub(super) fn imported(imported: &Imported) -> String {
     let mut document = DocumentMut::new();
+    let has_input = |keys: &Map<String, Value>| keys.get(STDIN) == Some(&Value::Bool(true));
+    // What all of them have is said once.
+    let common =
+        imported.programs.len() > 1 && imported.programs.iter().all(|p| has_input(&p.keys));
+    if common {
+        document.insert(DEFAULTS, Item::Table(Table::from_iter([(STDIN, true)])));
+    }
     for program in &imported.programs {
-        add(&mut document, program.section, &program.name, &program.keys);
+        let mut keys = program.keys.clone();
+        if common {
+            keys.remove(STDIN);
+        }
+        add(&mut document, program.section, &program.name, &keys);
     }
     let mut text = format!("# Made from {} by dsbus import.\n\n", imported.name);
     text.push_str(&document.to_string());

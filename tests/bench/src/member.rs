@@ -107,9 +107,12 @@ impl Member {
             async move {
                 match request.verb {
                     WorkerVerb::Ping => Ok(pong),
-                    WorkerVerb::Log | WorkerVerb::LogBulk | WorkerVerb::Clear => {
-                        Err(Refusal::silent())
-                    }
+                    WorkerVerb::Log
+                    | WorkerVerb::LogBulk
+                    | WorkerVerb::Clear
+                    | WorkerVerb::Usage
+                    | WorkerVerb::Signal
+                    | WorkerVerb::Stdin => Err(Refusal::silent()),
                 }
             }
         });

@@ -201,6 +201,7 @@ impl World {
             ToAgent::Hello(_)
             | ToAgent::Probe { .. }
             | ToAgent::Cleared { .. }
+            | ToAgent::Handed { .. }
             | ToAgent::Drain => {}
         }
     }

@@ -179,7 +179,9 @@ impl World {
             ToSupervisor::Pong { .. }
             | ToSupervisor::Probed { .. }
             | ToSupervisor::Drained
-            | ToSupervisor::ClearLogs { .. } => Effects::new(),
+            | ToSupervisor::ClearLogs { .. }
+            | ToSupervisor::Signal { .. }
+            | ToSupervisor::Stdin { .. } => Effects::new(),
         };
         self.perform(n, run, effects, now);
     }

@@ -1,4 +1,4 @@
-//! Calls to this worker: `ping`, `log` and `clear`.
+//! Calls to this worker: `ping`, `log`, `clear`, `usage`, and what lays hands on a child.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Refusal, Served, WorkerRequest};
 use dsbus_schema::call::{
-    Clear, Cleared, LOG_BYTES_MAX, LogAsk, Pong, WorkerVerb, output_bytes_max,
+    Clear, Cleared, LOG_BYTES_MAX, LogAsk, Pong, SignalAsk, StdinAsk, USAGE_INSTANCES_MAX,
+    UsageAsk, WorkerVerb, output_bytes_max,
 };
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::moment::BootTime;
-use dsbus_supervisor::protocol::AGENT_PINGS;
+use dsbus_supervisor::protocol::{AGENT_PINGS, Handed};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::clearing::{self, Call};
 use crate::clock;
 use crate::logs::{self, Bulk, Found, Held};
+use crate::usage;
+use crate::wishes::{self, Call, Denied, Granted, Wish};
 
 /// A ping is answered only if the supervisor answered one of ours within this time: the last one,
 /// or the one before it when that is still on its way.
@@ -31,6 +33,10 @@ const LOGS_MAX: usize = 128;
 /// Logs that are read at once, each in a thread.
 const READING_MAX: usize = 8;
 
+/// Calls with input for children that are on their way to the supervisor at once; others wait for their
+/// turn. With so many of 64 KiB, 2 MB of JSON stand before a ping to the supervisor at most.
+const INPUTS_MAX: usize = 16;
+
 /// What answering needs to know.
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -40,13 +46,15 @@ pub(crate) struct Desk {
     pub(crate) directory: PathBuf,
     /// Tells the loop that somebody asked whether we live.
     pub(crate) asked: mpsc::Sender<()>,
-    /// Takes calls that empty logs to the loop.
-    pub(crate) clears: mpsc::Sender<Call>,
+    /// Takes calls that the supervisor acts on to the loop.
+    pub(crate) calls: mpsc::Sender<Call>,
     /// Serves those who follow logs.
     pub(crate) bulk: Bulk,
     answered: AtomicU64,
     logs: Arc<Semaphore>,
     reading: Arc<Semaphore>,
+    measuring: Arc<Semaphore>,
+    inputs: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -55,13 +63,16 @@ impl Desk {
         pong: Pong,
         directory: PathBuf,
         asked: mpsc::Sender<()>,
-        clears: mpsc::Sender<Call>,
+        calls: mpsc::Sender<Call>,
         bulk: Bulk,
     ) -> Desk {
         let answered = AtomicU64::new(0);
         let (logs, reading) = (Semaphore::new(LOGS_MAX), Semaphore::new(READING_MAX));
         let (logs, reading) = (Arc::new(logs), Arc::new(reading));
-        Desk { pong, directory, asked, clears, bulk, answered, logs, reading }
+        let inputs = Arc::new(Semaphore::new(INPUTS_MAX));
+        // One after the other: each reads all of /proc.
+        let measuring = Arc::new(Semaphore::new(1));
+        Desk { pong, directory, asked, calls, bulk, answered, logs, reading, measuring, inputs }
     }
 
     /// The supervisor answered a ping that was sent at this moment.
@@ -108,11 +119,48 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
         }
         // It is answered elsewhere, if at all.
         WorkerVerb::LogBulk => Err(Refusal::silent()),
+        WorkerVerb::Usage => {
+            let UsageAsk { instances } = read(&request)?;
+            if instances.len() > USAGE_INSTANCES_MAX {
+                let said =
+                    format!("at most {USAGE_INSTANCES_MAX} instances can be asked for at once");
+                return Err(Refusal::new(code::BAD_REQUEST, said));
+            }
+            let turn = Arc::clone(&desk.measuring).acquire_owned().await.map_err(|e| failed(&e))?;
+            let read = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                usage::read(desk.pong.supervisor_pid, &instances)
+            });
+            shown(&read.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?)
+        }
         WorkerVerb::Clear => {
-            let Clear { name } = read(&request)?;
-            clearing::clear(&desk.clears, name.clone()).await.map_err(|why| failed(&why))?;
+            let ask: Clear = read(&request)?;
+            let name = ask.name.clone();
+            granted(&desk, Wish::Clear(ask)).await?;
             shown(&Cleared { name })
         }
+        WorkerVerb::Signal => {
+            let ask: SignalAsk = read(&request)?;
+            granted(&desk, Wish::Signal(ask)).await
+        }
+        WorkerVerb::Stdin => {
+            let ask: StdinAsk = read(&request)?;
+            let inputs = Arc::clone(&desk.inputs);
+            let _turn = inputs.acquire_owned().await.map_err(|e| failed(&e))?;
+            granted(&desk, Wish::Stdin(ask)).await
+        }
+    }
+}
+
+/// What the supervisor did, as an answer.
+async fn granted(desk: &Desk, wish: Wish) -> Result<Value, Refusal> {
+    match wishes::wish(&desk.calls, wish).await {
+        Ok(Granted::Cleared) => Ok(Value::Null),
+        Ok(Granted::Handed(Handed::Sent(sent))) => shown(&sent),
+        Ok(Granted::Handed(Handed::Taken(taken))) => shown(&taken),
+        Err(Denied::Gone(why)) => Err(Refusal::new(code::NOT_FOUND, why)),
+        Err(Denied::Refused(why)) => Err(Refusal::new(code::CONFLICT, why)),
+        Err(Denied::Failed(why)) => Err(failed(&why)),
     }
 }
 

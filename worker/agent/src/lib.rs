@@ -10,7 +10,6 @@
 pub mod bus_side;
 mod calls;
 mod claim;
-mod clearing;
 mod clock;
 pub mod deadlines;
 mod deeds;
@@ -33,6 +32,8 @@ mod retry;
 mod run;
 pub mod takeover;
 pub mod touch;
+mod usage;
+mod wishes;
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -15,7 +15,6 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::bus_side::BusSide;
 use crate::calls::Desk;
-use crate::clearing::{CLEARS_MAX, Call, Clearing};
 use crate::clock::{self, Timer};
 use crate::deeds::Online;
 use crate::drain::{self, Drain};
@@ -29,6 +28,7 @@ use crate::logs::Bulk;
 use crate::pings::Pings;
 use crate::probe::Prober;
 use crate::publish::Publisher;
+use crate::wishes::{Call, WISHES_MAX, Wishes};
 use crate::{Config, Error};
 
 /// Messages of the supervisor that are taken at once; deadlines are looked at after so many.
@@ -54,8 +54,8 @@ enum Wake {
     Watched(Item),
     /// Somebody asks whether we live.
     Asked,
-    /// Somebody asks to empty a log.
-    Clear(Call),
+    /// Somebody asks for what the supervisor does.
+    Wish(Call),
 }
 
 /// The agent.
@@ -82,8 +82,8 @@ pub(crate) struct Agent {
     timer: Timer,
     pings: Pings,
     asked: mpsc::Receiver<()>,
-    clears: mpsc::Receiver<Call>,
-    clearing: Clearing,
+    calls: mpsc::Receiver<Call>,
+    wishes: Wishes,
     prober: Prober,
     /// The greatest number that the supervisor was told the bus has.
     done: u64,
@@ -107,12 +107,12 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (now, fleet) = (clock::now(), config.connect.fleet.clone());
     let me = Identity::read(&hello, now).map_err(system("find out which machine this is"))?;
     let (asking, asked) = mpsc::channel(1);
-    let (clear, clears) = mpsc::channel(CLEARS_MAX);
+    let (call, calls) = mpsc::channel(WISHES_MAX);
     let (pong, directory) = (me.pong(hello.supervisor_pid), PathBuf::from(&hello.directory));
     let user = drain::user(config.connect.user, &hello.worker);
     let connect = ConnectOptions { user, ..config.connect };
     let bulk = Bulk::new(connect.clone(), hello.worker.clone(), directory.clone());
-    let desk = Desk::new(pong, directory, asking, clear, bulk);
+    let desk = Desk::new(pong, directory, asking, call, bulk);
     desk.supervisor_answered(now);
     let mut errands = JoinSet::new();
     errands.spawn(errands::connect(connect));
@@ -135,8 +135,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
         timer,
         pings: Pings::default(),
         asked,
-        clears,
-        clearing: Clearing::default(),
+        calls,
+        wishes: Wishes::default(),
         prober: Prober::default(),
         done: 0,
         leaving: false,
@@ -187,7 +187,7 @@ impl Agent {
             Some(ended) = self.errands.join_next(), if !self.errands.is_empty() => ended_errand(ended),
             wake = online(&mut self.online) => Ok(wake),
             Some(()) = self.asked.recv() => Ok(Wake::Asked),
-            Some(call) = self.clears.recv() => Ok(Wake::Clear(call)),
+            Some(call) = self.calls.recv() => Ok(Wake::Wish(call)),
         }
     }
 
@@ -211,8 +211,8 @@ impl Agent {
             Wake::Connection => self.connection(now),
             Wake::Watched(item) => self.watched(item, now),
             Wake::Asked => self.hurry(now),
-            Wake::Clear(call) => {
-                if let Some(order) = self.clearing.begin(call) {
+            Wake::Wish(call) => {
+                if let Some(order) = self.wishes.begin(call) {
                     // One that is dropped is not answered, which the caller is told.
                     self.link.say(order);
                 }
@@ -241,7 +241,8 @@ impl Agent {
                 let asking = self.prober.ask(ask, Duration::from_millis(timeout_ms));
                 self.errands.spawn(async move { Done::Probed { number, trouble: asking.await } });
             }
-            ToAgent::Cleared { number, trouble } => self.clearing.ended(number, trouble),
+            ToAgent::Cleared { number, trouble } => self.wishes.cleared(number, trouble),
+            ToAgent::Handed { number, outcome } => self.wishes.handed(number, outcome),
             ToAgent::Described { labels, capacity } => self.described(labels, capacity),
             ToAgent::Drain => self.begin_drain(),
             ToAgent::Stopping { reason } => self.stopping(&reason),

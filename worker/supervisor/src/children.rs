@@ -15,6 +15,7 @@ use crate::cgroup::Cgroup;
 use crate::process;
 use crate::process::tree::{self, ChildIdentity};
 use crate::protocol::Child;
+use crate::stdin::Stdin;
 
 /// How long the oldest process of a daemon must have been the same before it is taken for the main
 /// one, or nothing of it have been seen before it has ended: a daemon that forks twice has one in
@@ -43,6 +44,8 @@ pub(crate) struct Living {
     /// What it had started when it was asked to stop, where there is no cgroup: with the time of
     /// their start, so that nobody else is meant who gets the same number.
     pub(crate) seen: Vec<(i32, u64)>,
+    /// The writing end of its standard input, where it has one.
+    pub(crate) stdin: Option<Stdin>,
     /// Sources of its output, and of what it says of itself.
     pub(crate) stdout: Option<u64>,
     pub(crate) stderr: Option<u64>,

@@ -3,6 +3,7 @@
 mod agent_side;
 mod deaths;
 mod effects;
+mod hands;
 mod orders;
 mod signals;
 mod start;
@@ -12,7 +13,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use dsbus_schema::event::WorkerChange;
-use dsbus_schema::ids::Incarnation;
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::BootTime;
 use uuid::Uuid;
 
@@ -93,6 +94,9 @@ struct Driver {
     orders: Orders,
     /// Children that are to be started: each instance asks for one at a time.
     wanted: VecDeque<Wanted>,
+    /// Instances whose directory is removed when they are taken away, with their epoch. Never more than
+    /// there are instances.
+    forgotten: HashMap<InstanceId, Epoch>,
     /// How many children were started.
     starts: u64,
     sources: HashMap<u64, Source>,
@@ -146,6 +150,7 @@ pub fn run(config: Config) -> Result<u8, Fatal> {
         bye_said: false,
         orders: Orders::default(),
         wanted: VecDeque::new(),
+        forgotten: HashMap::new(),
         starts: 0,
         sources: HashMap::new(),
         last_source: 0,

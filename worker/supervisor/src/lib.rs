@@ -31,6 +31,7 @@ mod questions;
 pub mod report;
 mod sockets;
 mod spawn;
+mod stdin;
 mod streams;
 pub mod table;
 mod users;

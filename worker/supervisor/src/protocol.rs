@@ -5,8 +5,11 @@
 //! reports are numbered, and kept until the agent says that the bus has them, so that an agent may
 //! die at any moment and its successor loses none. An agent is given [`REPORTS_WINDOW`] at a time.
 
+mod hands;
+
 use std::time::Duration;
 
+use dsbus_schema::call::{SignalAsk, StdinAsk};
 use dsbus_schema::event::{Fact, ProcessFact, WorkerFact};
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
@@ -17,6 +20,8 @@ use dsbus_schema::status::Status;
 use dsbus_schema::worker::{Capacity, Labels};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use hands::{Handed, NotHanded};
 
 /// Longest line, in bytes: a placement of the greatest allowed declaration, JSON-escaped, fits.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
@@ -73,6 +78,13 @@ pub enum ToAgent {
         number: u64,
         /// `None` when the logs are empty now, else why not.
         trouble: Option<String>,
+    },
+    /// Answer to [`ToSupervisor::Signal`] and [`ToSupervisor::Stdin`].
+    Handed {
+        /// The request's number.
+        number: u64,
+        /// What came of it.
+        outcome: Result<Handed, NotHanded>,
     },
     /// What its owner says of the worker has changed.
     Described {
@@ -272,6 +284,23 @@ pub enum ToSupervisor {
         number: u64,
         /// The instance.
         name: InstanceId,
+        /// Nothing now: its directory is removed when it is taken away.
+        #[serde(default)]
+        forget: bool,
+    },
+    /// Send a signal to a child; answered by [`ToAgent::Handed`].
+    Signal {
+        /// Number of the request.
+        number: u64,
+        /// What is asked.
+        ask: SignalAsk,
+    },
+    /// Write to the standard input of a child; answered by [`ToAgent::Handed`].
+    Stdin {
+        /// Number of the request.
+        number: u64,
+        /// What is asked.
+        ask: StdinAsk,
     },
     /// The bus has all reports up to this number.
     Done {

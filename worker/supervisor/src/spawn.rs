@@ -33,6 +33,7 @@ use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::facilities::Machine;
 use crate::sockets::Sockets;
+use crate::stdin::{self, Stdin};
 use crate::users::Account;
 use environment::{Environment, environment};
 use failure::About;
@@ -69,6 +70,8 @@ pub(crate) struct Who<'a> {
 #[derive(Debug)]
 pub(crate) struct Spawned {
     pub(crate) pid: i32,
+    /// `None` when it is /dev/null or a socket.
+    pub(crate) stdin: Option<Stdin>,
     pub(crate) stdout: PipeReader,
     /// `None` when it goes where standard output goes.
     pub(crate) stderr: Option<PipeReader>,
@@ -117,10 +120,11 @@ pub(crate) fn child(
     let bridged = draft.bridge()?;
     let (stdout, out) = pipe()?;
     let (stderr, err) = if spec.redirect_stderr { None } else { Some(pipe()?) }.unzip();
+    let (input, stdin) = if spec.stdin { Some(stdin::pipe()?) } else { None }.unzip();
     let (null, files) = (who.machine.reserve.null()?, draft.extra_files()?);
     let passed = sockets.passed(who.name);
     let names: Vec<&str> = passed.iter().map(|one| one.name.as_str()).collect();
-    let given = sockets.stdin(who.name).unwrap_or(null);
+    let given = sockets.stdin(who.name).or(input.as_ref().map(AsFd::as_fd)).unwrap_or(null);
     let err = err.as_ref().unwrap_or(&out);
     let mut sources = standard(given, &out, err);
     sources.extend(passed.iter().map(|one| (one.socket, format!("listen {}", one.name))));
@@ -139,7 +143,7 @@ pub(crate) fn child(
     }
     let (pid, executable) = draft.start(&sources, &variables, &pids, cgroup)?;
     let path = bridged.unwrap_or(executable.path);
-    Ok(Spawned { pid, stdout, stderr, executable: path, setid: executable.setid })
+    Ok(Spawned { pid, stdin, stdout, stderr, executable: path, setid: executable.setid })
 }
 
 /// Starts a command beside a child: as the same user, in the same directory and environment, with

@@ -182,7 +182,12 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
     let answer = |request: WorkerRequest| {
         let answer = match request.verb {
             WorkerVerb::Ping => Ok(json!("pong")),
-            WorkerVerb::Log | WorkerVerb::LogBulk | WorkerVerb::Clear => Err(Refusal::silent()),
+            WorkerVerb::Log
+            | WorkerVerb::LogBulk
+            | WorkerVerb::Clear
+            | WorkerVerb::Usage
+            | WorkerVerb::Signal
+            | WorkerVerb::Stdin => Err(Refusal::silent()),
         };
         std::future::ready(answer)
     };

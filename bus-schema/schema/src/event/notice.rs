@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Channel;
-use crate::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
-use crate::program::HookPoint;
+use crate::ids::{Epoch, InstanceId, ProgramId, ProgramName, UserName, WorkerName};
+use crate::program::{HookPoint, Signal};
 use crate::state::Exit;
 
 /// Most bytes of output in one event; more is several events.
@@ -43,6 +43,10 @@ pub enum Notice {
     OutputWrittenAgain,
     /// A process of it does not die of SIGKILL.
     DoesNotDie,
+    /// A person sent a signal to it.
+    Signalled,
+    /// A person closed its standard input.
+    StdinClosed,
 }
 
 impl Notice {
@@ -63,6 +67,8 @@ impl Notice {
             Notice::OutputLost => "OUTPUT_LOST",
             Notice::OutputWrittenAgain => "OUTPUT_WRITTEN_AGAIN",
             Notice::DoesNotDie => "DOES_NOT_DIE",
+            Notice::Signalled => "SIGNALLED",
+            Notice::StdinClosed => "STDIN_CLOSED",
         }
     }
 }
@@ -89,6 +95,12 @@ pub struct NoticeFact {
     /// How the process ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// Which signal, for `SIGNALLED`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
+    /// Who did it, as they named themselves, where a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<UserName>,
     /// Why, for people.
     pub reason: String,
 }

@@ -98,6 +98,8 @@ pub(super) const NOTICE: &[TypeInfo] = &[
         "Its output is written again; `reason` says how many bytes were lost.",
     ),
     on("DOES_NOT_DIE", "A process of it does not die of SIGKILL."),
+    on("SIGNALLED", "Somebody sent it a signal (`dsbus signal`): `signal` says which, `by` who."),
+    on("STDIN_CLOSED", "Somebody closed its standard input: `by` says who."),
 ];
 
 pub(super) const OUTPUT: &[TypeInfo] = &[

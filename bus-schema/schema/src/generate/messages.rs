@@ -5,7 +5,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
-use crate::call::{Clear, Cleared, LogAsk, LogPart, Pong};
+use crate::call::{
+    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
+    Using,
+};
 use crate::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
     Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
@@ -65,8 +68,14 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Vec<RolloutRow>>("rollout-rows"),
     message::<Scale>("scale"),
     message::<SchedulerTouch>("scheduler-touch"),
+    message::<SignalAsk>("signal-ask"),
+    message::<SignalSent>("signal-sent"),
     message::<Status>("status"),
+    message::<StdinAsk>("stdin-ask"),
+    message::<StdinTaken>("stdin-taken"),
     message::<Touch>("touch"),
+    message::<UsageAsk>("usage-ask"),
+    message::<Using>("using"),
     message::<Worker>("worker"),
     message::<WorkerAct>("worker-act"),
     message::<Vec<WorkerActed>>("workers-acted"),

@@ -71,6 +71,9 @@ pub fn call_messages(verb: WorkerVerb) -> (Option<&'static str>, &'static str) {
         WorkerVerb::Ping => (None, "pong"),
         WorkerVerb::Log | WorkerVerb::LogBulk => (Some("log-ask"), "log-part"),
         WorkerVerb::Clear => (Some("clear"), "cleared"),
+        WorkerVerb::Usage => (Some("usage-ask"), "using"),
+        WorkerVerb::Signal => (Some("signal-ask"), "signal-sent"),
+        WorkerVerb::Stdin => (Some("stdin-ask"), "stdin-taken"),
     }
 }
 
@@ -87,5 +90,14 @@ pub(super) fn call_about(verb: WorkerVerb) -> &'static str {
             "The same over a connection of its own, in larger parts; the answer may wait for output (`wait_ms`). Answered only for a while after a `log` that said it would be asked."
         }
         WorkerVerb::Clear => "Empties the log files of an instance, and removes the rotated ones.",
+        WorkerVerb::Usage => {
+            "What instances use now: processor time and memory, measured when it is asked for."
+        }
+        WorkerVerb::Signal => {
+            "Sends a signal to the main process of an instance, once, if the child that is meant still lives; told as `notice.SIGNALLED`."
+        }
+        WorkerVerb::Stdin => {
+            "Writes to the standard input of a child (`stdin = true`), as much as its pipe takes now, or closes it."
+        }
     }
 }

@@ -70,6 +70,10 @@ impl ProgramSpec {
         if self.max_fail_count == 0 {
             found.push(Problem::new("max_fail_count", "must be at least 1"));
         }
+        if self.stdin && self.socket.is_some() {
+            let message = "cannot be true beside a socket: that is its standard input";
+            found.push(Problem::new("stdin", message));
+        }
         found.extend(self.path_problems());
         found.extend(self.name_problem());
         found.extend(self.expansion_problems());

@@ -61,6 +61,7 @@ impl Default for ProgramSpec {
             post_start: None,
             pre_stop: None,
             post_stop: None,
+            stdin: false,
             redirect_stderr: false,
             stdout_logfile: LogTargets::default(),
             stdout_logfile_maxbytes: LOG_MAXBYTES,

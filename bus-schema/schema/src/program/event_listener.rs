@@ -68,6 +68,11 @@ impl ProgramSpec {
         );
         wrong(self.daemon, "daemon", "cannot be true for an event listener");
         wrong(
+            self.stdin,
+            "stdin",
+            "cannot be true for an event listener: its standard input is where events come from",
+        );
+        wrong(
             self.socket.is_some(),
             "socket",
             "cannot be given to an event listener: its standard input is where events come from",
@@ -140,6 +145,7 @@ mod tests {
             (json!({ "events": "EVENT", "buffer_size": 0 }), "numprocs", json!(1), "1 to 10000"),
             (good.clone(), "redirect_stderr", json!(true), "redirect_stderr"),
             (good.clone(), "socket", json!("tcp://:1"), "socket"),
+            (good.clone(), "stdin", json!(true), "stdin"),
             (good, "daemon", json!(true), "daemon"),
         ] {
             let wrong = read(&listener, key, value).unwrap_err();

@@ -51,8 +51,21 @@ const SIGNALS: &[(&str, i32)] = &[
 ];
 
 impl Signal {
+    /// SIGHUP.
+    pub const HUP: Signal = Signal { name: "HUP", number: 1 };
+    /// SIGINT.
+    pub const INT: Signal = Signal { name: "INT", number: 2 };
+    /// SIGKILL.
+    pub const KILL: Signal = Signal { name: "KILL", number: 9 };
+    /// SIGPIPE.
+    pub const PIPE: Signal = Signal { name: "PIPE", number: 13 };
     /// SIGTERM.
     pub const TERM: Signal = Signal { name: "TERM", number: 15 };
+
+    /// The names of all, without `SIG`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SIGNALS.iter().map(|(name, _)| *name)
+    }
 
     /// The name without `SIG`.
     pub fn name(self) -> &'static str {

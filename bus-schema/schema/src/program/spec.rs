@@ -150,6 +150,10 @@ pub struct ProgramSpec {
     /// Run after the child has ended, however it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_stop: Option<Hook>,
+    /// Its standard input is a pipe, which `dsbus stdin`, `attach` and `run` write to. Else it is `/dev/null`: what
+    /// reads from a pipe that nobody writes to would wait for ever, and each pipe takes a descriptor of its worker.
+    #[serde(deserialize_with = "lenient::boolean")]
+    pub stdin: bool,
     /// Write its standard error to where its standard output goes.
     #[serde(deserialize_with = "lenient::boolean")]
     pub redirect_stderr: bool,

@@ -16,14 +16,14 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a worker was asked last.
 #[derive(Debug, Default)]
-pub(super) struct Asking {
+pub(in crate::commands) struct Asking {
     /// A worker that was asked by `log` answers `log-bulk` next.
     bulk: Option<WorkerName>,
 }
 
 impl Asking {
     /// Asks. An error that may pass comes after a pause.
-    pub(super) async fn ask(
+    pub(in crate::commands) async fn ask(
         &mut self,
         bus: &Bus,
         worker: &WorkerName,

@@ -42,6 +42,8 @@ pub(super) enum Show {
     /// Nothing follows what was begun, for now.
     EndOfStay,
     Note(String),
+    /// The instance is somewhere else.
+    Moved(String),
 }
 
 /// The course of an instance.
@@ -260,7 +262,7 @@ impl Course {
         self.from = LogFrom::Epoch(epoch);
         let note = format!("{} is on {worker} now, epoch {epoch}", self.name);
         self.now = Some(Stay { epoch, worker });
-        vec![Show::Note(note)]
+        vec![Show::Moved(note)]
     }
 }
 

@@ -2,6 +2,7 @@
 //! instances are, by events as they happen, and by asking now and then in case one was missed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::Duration;
 
 use dsbus_client::{Bus, From, Item, Watch};
@@ -11,15 +12,15 @@ use dsbus_schema::status::InstanceRow;
 use dsbus_schema::subject;
 use futures::FutureExt;
 use futures::future::{join_all, select_all};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{interval, timeout};
 
 use super::Manner;
-use super::asking::Asking;
-use super::course::{Course, Show, Stay};
+use super::course::{Course, Stay};
 use super::lines::Lines;
 use super::printer::{self, Piece};
+use super::reader::Reader;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
@@ -31,11 +32,11 @@ const LOCATE_EVERY: Duration = Duration::from_secs(5);
 /// How often it is looked whether anybody reads what is shown.
 const READER_LOOK: Duration = Duration::from_secs(1);
 /// How long the watch of events may take to begin. Later it begins by itself.
-const WATCH_MAX: Duration = Duration::from_secs(1);
+pub(super) const WATCH_MAX: Duration = Duration::from_secs(1);
 /// Programs that are watched for themselves; of more, everything is.
 const WATCHES_MAX: usize = 16;
 /// Stays that a reader has not taken note of yet. It always does at once.
-const STAYS_MAX: usize = 64;
+pub(super) const STAYS_MAX: usize = 64;
 
 /// All that is followed.
 struct Following<'a> {
@@ -59,10 +60,26 @@ pub(super) async fn run(
     rows: Vec<InstanceRow>,
     manner: &Manner,
 ) -> Result<Code, Failure> {
+    to(connection, args, rows, manner, printer::start()).await
+}
+
+/// Where output goes, and what ends it.
+pub(in crate::commands) type To = (mpsc::Sender<Piece>, oneshot::Receiver<io::Result<()>>);
+
+/// As [`run`], wherever the output goes.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn to(
+    connection: &Connection,
+    args: &args::Logs,
+    rows: Vec<InstanceRow>,
+    manner: &Manner,
+    (print, mut printed): To,
+) -> Result<Code, Failure> {
     let mut watches = watch(&connection.bus, &rows).await;
     // What happened since then is told by the watch.
     let rows = connection.status(&args.names).await?;
-    let (print, mut printed) = printer::start();
     let mut following = Following {
         bus: connection.bus.clone(),
         manner,
@@ -153,6 +170,9 @@ impl Following<'_> {
             course,
             lines: Lines::new(self.manner.prefix(&row.name, self.news.len())),
             print: self.print.clone(),
+            announces: true,
+            begins: None,
+            noted: None,
         };
         self.news.insert(row.name.clone(), sender);
         self.readers.spawn(reader.run(news));
@@ -186,60 +206,5 @@ impl Following<'_> {
                 drop(news.try_send(stay));
             }
         }
-    }
-}
-
-/// Reads one instance.
-struct Reader {
-    bus: Bus,
-    course: Course,
-    lines: Lines,
-    print: mpsc::Sender<Piece>,
-}
-
-impl Reader {
-    /// Ends when nobody prints any more.
-    async fn run(mut self, mut news: mpsc::Receiver<Stay>) {
-        let mut asking = Asking::default();
-        loop {
-            let (ask, shown) = self.course.ask(Instant::now());
-            if self.show(shown).await.is_err() {
-                return;
-            }
-            let Some((worker, ask)) = ask else {
-                let Some(stay) = news.recv().await else { return };
-                self.course.hear(stay);
-                continue;
-            };
-            let shown = tokio::select! {
-                biased;
-                // Whoever asked for more of this stay may now have to ask otherwise.
-                Some(stay) = news.recv() => {
-                    self.course.hear(stay);
-                    continue;
-                }
-                answer = asking.ask(&self.bus, &worker, &ask) => match answer {
-                    Ok(part) => self.course.answered(part, Instant::now()),
-                    Err(error) => self.course.failed(&error, Instant::now()),
-                },
-            };
-            if self.show(shown).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    async fn show(&mut self, shown: Vec<Show>) -> Result<(), mpsc::error::SendError<Piece>> {
-        for show in shown {
-            let piece = match show {
-                Show::Output(output) => Piece::Output(self.lines.add(output)),
-                Show::EndOfStay => Piece::Output(self.lines.end()),
-                Show::Note(note) => Piece::Note(note),
-            };
-            if !matches!(&piece, Piece::Output(bytes) if bytes.is_empty()) {
-                self.print.send(piece).await?;
-            }
-        }
-        Ok(())
     }
 }

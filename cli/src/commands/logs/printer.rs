@@ -3,6 +3,7 @@
 
 use std::io;
 
+use dsbus_schema::call::Channel;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::output;
@@ -12,7 +13,7 @@ const WAITING_MAX: usize = 2;
 
 /// A piece.
 #[derive(Debug)]
-pub(super) enum Piece {
+pub(in crate::commands) enum Piece {
     /// As it is.
     Output(Vec<u8>),
     /// Something about it.
@@ -21,22 +22,32 @@ pub(super) enum Piece {
 
 /// Shows pieces in order. Dropping all senders ends it.
 pub(super) fn start() -> (mpsc::Sender<Piece>, oneshot::Receiver<io::Result<()>>) {
+    start_on(Channel::Stdout)
+}
+
+/// The same, on this of our outputs.
+pub(super) fn start_on(
+    channel: Channel,
+) -> (mpsc::Sender<Piece>, oneshot::Receiver<io::Result<()>>) {
     let (sender, mut pieces) = mpsc::channel(WAITING_MAX);
     let (end, ended) = oneshot::channel();
     std::thread::spawn(move || {
         // Whoever waits for it may be gone.
-        let _ = end.send(print(&mut pieces));
+        let _ = end.send(print(&mut pieces, channel));
     });
     (sender, ended)
 }
 
-fn print(pieces: &mut mpsc::Receiver<Piece>) -> io::Result<()> {
+fn print(pieces: &mut mpsc::Receiver<Piece>, channel: Channel) -> io::Result<()> {
     let mut in_a_line = false;
     while let Some(piece) = pieces.blocking_recv() {
         match piece {
             Piece::Output(bytes) => {
                 in_a_line = bytes.last().map_or(in_a_line, |last| *last != b'\n');
-                output::bytes(&bytes)?;
+                match channel {
+                    Channel::Stdout => output::bytes(&bytes)?,
+                    Channel::Stderr => output::error_bytes(&bytes)?,
+                }
             }
             Piece::Note(text) => {
                 // What people see only: output that goes elsewhere is left as it is.

@@ -186,6 +186,7 @@ impl<'a> Convert<'a> {
             one.keys.entry("process_name").or_insert_with(own);
         }
         self.inherit(&mut one);
+        one.keys.extend(sort.unsaid());
         let kept = match sort {
             Sort::Listener => Kept::EventListener,
             Sort::Program | Sort::Fcgi => Kept::Program,

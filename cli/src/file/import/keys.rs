@@ -15,6 +15,15 @@ pub(super) enum Sort {
 }
 
 impl Sort {
+    /// What Supervisor gives without being told: every child has a pipe, whether anybody writes to it or not,
+    /// unless that is where its socket or its events are.
+    pub(super) fn unsaid(self) -> Option<(String, Value)> {
+        match self {
+            Sort::Program => Some((STDIN.to_owned(), true.into())),
+            Sort::Fcgi | Sort::Listener => None,
+        }
+    }
+
     /// The sort and the name of a section.
     pub(super) fn of(section: &str) -> Option<(Sort, &str)> {
         let (sort, name) = section.split_once(':')?;
@@ -146,6 +155,9 @@ const LISTENER: &[(&str, Kind)] = &[
 
 /// Keys of `[supervisord]` that every program is given, unless it has its own.
 pub(in crate::file) const INHERITED: &[&str] = &["environment", "umask", "strip_ansi"];
+
+/// What every program of Supervisor has without saying so.
+pub(in crate::file) const STDIN: &str = "stdin";
 
 /// Keys of `[supervisord]` that a worker has, too.
 pub(super) const WORKER: &[&str] = &[

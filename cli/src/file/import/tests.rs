@@ -270,6 +270,27 @@ fn the_text_says_the_same() {
     }
 }
 
+/// Supervisor gives a pipe to whatever has no socket and is no listener; that is said once if all have one.
+#[test]
+fn programs_have_an_input_as_with_supervisor() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.conf");
+    let text = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        imported(&path).text()
+    };
+    let one = "[program:a]\ncommand=a\n";
+    let two = format!("{one}[program:b]\ncommand=b\n");
+    let listener = "[eventlistener:c]\ncommand=c\nevents=EVENT\n";
+    let socket = "[fcgi-program:d]\ncommand=d\nsocket=tcp://127.0.0.1:1\n";
+    assert_eq!(text(one).matches("stdin = true").count(), 1);
+    let said = text(&two);
+    assert!(said.contains("[defaults]\nstdin = true\n"), "{said}");
+    assert_eq!(said.matches("stdin").count(), 1, "{said}");
+    let mixed = text(&format!("{two}{listener}{socket}"));
+    assert!(!mixed.contains("[defaults]") && mixed.matches("stdin = true").count() == 2, "{mixed}");
+}
+
 #[test]
 fn mistakes_are_told_where_they_are() {
     let directory = tempfile::tempdir().unwrap();

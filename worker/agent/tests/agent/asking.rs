@@ -48,7 +48,7 @@ async fn a_log_is_cleared_when_the_supervisor_says_so() {
     supervisor.sync().await;
     let bus = fleet.bus.clone();
     let clear = async |index| {
-        let ask = Clear { name: name(index) };
+        let ask = Clear { name: name(index), forget: false };
         loop {
             let answer: Result<Cleared, Error> =
                 bus.call_worker(&worker(), WorkerVerb::Clear, &ask, PATIENCE).await;
@@ -61,7 +61,7 @@ async fn a_log_is_cleared_when_the_supervisor_says_so() {
     let answer = async {
         for trouble in [None, Some("the disk is gone".to_owned())] {
             let pick = |message| match message {
-                ToSupervisor::ClearLogs { number, name } => Some((number, name)),
+                ToSupervisor::ClearLogs { number, name, .. } => Some((number, name)),
                 _ => None,
             };
             let (number, name) = supervisor.hear("a call to clear", pick).await;

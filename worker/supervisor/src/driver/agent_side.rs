@@ -10,6 +10,7 @@ use dsbus_schema::worker::Capacity;
 use crate::agent_link::Change;
 use crate::capacity::capacity;
 use crate::clock::{self, Now};
+use crate::instance::Instance;
 use crate::poller::Ready;
 use crate::protocol::{Hello, ToAgent, ToSupervisor};
 
@@ -138,9 +139,18 @@ impl Driver {
                     self.perform(effects, now);
                 }
             }
-            ToSupervisor::ClearLogs { number, name } => {
-                let trouble = self.clear_logs(&name).err();
+            ToSupervisor::ClearLogs { number, name, forget } => {
+                let done = if forget { self.forget_later(name) } else { self.clear_logs(&name) };
+                let trouble = done.err();
                 self.agent.send(&ToAgent::Cleared { number, trouble });
+            }
+            ToSupervisor::Signal { number, ask } => {
+                let outcome = self.signal_child(ask, now);
+                self.agent.send(&ToAgent::Handed { number, outcome });
+            }
+            ToSupervisor::Stdin { number, ask } => {
+                let outcome = self.write_stdin(ask, now);
+                self.agent.send(&ToAgent::Handed { number, outcome });
             }
             ToSupervisor::NameTaken { by } => self.name_taken(&by),
             ToSupervisor::Unusable { why } => self.give_up(&why, false),
@@ -165,6 +175,17 @@ impl Driver {
             let plan = self.plan(name, &spec, channel);
             self.streams.outputs.clear(&plan)?;
         }
+        Ok(())
+    }
+
+    /// Removes the directory of an instance when it is taken away. Nobody is to read its logs then.
+    fn forget_later(&mut self, name: InstanceId) -> Result<(), String> {
+        let epoch = self.table.get(&name).map(Instance::epoch);
+        let epoch = epoch.ok_or_else(|| format!("{name} is not placed here"))?;
+        // Those that are not here any more were placed anew, or their placement was lost.
+        let table = &self.table;
+        self.forgotten.retain(|known, epoch| table.get(known).map(Instance::epoch) == Some(*epoch));
+        self.forgotten.insert(name, epoch);
         Ok(())
     }
 

@@ -132,6 +132,9 @@ impl Driver {
             Effect::Gone { epoch } => {
                 self.sockets.release(name);
                 self.mark(name, marks::over, epoch);
+                if self.forgotten.remove(name) == Some(epoch) {
+                    self.forget(name);
+                }
                 self.report(Reported::Gone { name: name.clone(), epoch });
             }
             Effect::Worker { change, reason } => self.worker_event(change, Some(reason)),
@@ -140,6 +143,14 @@ impl Driver {
             }
         }
         None
+    }
+
+    /// Removes the directory of an instance that is not here any more.
+    fn forget(&self, name: &InstanceId) {
+        let directory = self.home.instance(name);
+        if let Err(e) = std::fs::remove_dir_all(&directory) {
+            tracing::warn!("{} cannot be removed: {e}", directory.display());
+        }
     }
 
     /// Asks a child; a command is run here, and the network is the agent's.

@@ -122,6 +122,7 @@ impl Driver {
             group: pid,
             seen: Vec::new(),
             mark: leftovers::mark(&self.incarnation.to_string(), number),
+            stdin: spawned.stdin,
             stdout,
             stderr,
             notify,

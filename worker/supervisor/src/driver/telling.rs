@@ -158,6 +158,8 @@ impl Driver {
             pid: Some(of.pid),
             hook: None,
             exit: None,
+            signal: None,
+            by: None,
             reason,
         };
         self.tell_notice(fact, now);

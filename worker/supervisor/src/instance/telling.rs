@@ -121,6 +121,8 @@ impl Instance {
             pid,
             hook,
             exit,
+            signal: None,
+            by: None,
             reason: reason.to_owned(),
         })));
     }

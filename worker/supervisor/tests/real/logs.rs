@@ -182,7 +182,7 @@ fn logs_are_cleared_while_it_writes_and_after() {
     let (log, rotated) = (stage.file("web", "stdout.log"), stage.file("web", "stdout.log.1"));
     stage.wait_for("a rotated log", || rotated.exists());
     let clear = |stage: &mut Stage, number| {
-        stage.say(&ToSupervisor::ClearLogs { number, name: order.name.clone() });
+        stage.say(&ToSupervisor::ClearLogs { number, name: order.name.clone(), forget: false });
         stage.hear("cleared", |message| match message {
             ToAgent::Cleared { number: of, trouble } if *of == number => Some(trouble.clone()),
             _ => None,
@@ -198,7 +198,7 @@ fn logs_are_cleared_while_it_writes_and_after() {
     assert_eq!(clear(&mut stage, 8), None);
     assert_eq!(fs::read(&log).unwrap(), b"");
     let nobody = "none:0".parse().unwrap();
-    stage.say(&ToSupervisor::ClearLogs { number: 9, name: nobody });
+    stage.say(&ToSupervisor::ClearLogs { number: 9, name: nobody, forget: false });
     let why = stage.hear("a refusal", |message| match message {
         ToAgent::Cleared { number: 9, trouble } => trouble.clone(),
         _ => None,

@@ -7,6 +7,7 @@ mod children;
 mod daemons;
 mod faults;
 mod fencing;
+mod hands;
 mod hooks;
 mod logs;
 mod machine;

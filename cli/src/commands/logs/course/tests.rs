@@ -69,7 +69,7 @@ fn shown(shown: Vec<Show>) -> Vec<String> {
     let text = |show| match show {
         Show::Output(output) => String::from_utf8(output).unwrap(),
         Show::EndOfStay => "end".to_owned(),
-        Show::Note(note) => format!("-- {note}"),
+        Show::Note(note) | Show::Moved(note) => format!("-- {note}"),
     };
     shown.into_iter().map(text).collect()
 }

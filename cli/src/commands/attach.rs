@@ -1,0 +1,214 @@
+//! `dsbus attach NAME`
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use dsbus_schema::call::Channel;
+use dsbus_schema::event::Fact;
+use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::status::InstanceRow;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::interval;
+
+use super::hands::{self, Child, Feeder, Unwritten};
+use super::logs::{Begin, Live, event, watch_one};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::{args, describe, output};
+
+/// How often the schedulers are asked where the instance is, in case an event was missed.
+const LOCATE_EVERY: Duration = Duration::from_secs(5);
+
+/// How our standard input came to its end.
+#[derive(Debug)]
+enum Fed {
+    /// It is a terminal, and Ctrl-D was pressed: that detaches.
+    Left,
+    /// Only the output is left to be shown.
+    Shown,
+}
+
+/// Shows both outputs of an instance as they come, and gives it our standard input, until Ctrl-C.
+///
+/// # Errors
+/// When the name means none or several, or nobody answers.
+pub(super) async fn run(config: &Config, args: &args::Attach) -> Result<Code, Failure> {
+    let connection = Connection::open(config).await?;
+    let name = hands::one(&connection, &args.name).await?.name;
+    let mut watch = watch_one(&connection.bus, &name).await;
+    // What happened since then is told by the watch.
+    let row = hands::one(&connection, &args.name).await?;
+    let begin = match &row.worker {
+        Some(worker) => Begin::LastLines(args.lines, row.epoch, worker.clone()),
+        None => Begin::FirstWord,
+    };
+    let mut live = Live::begin(&connection.bus, &name, &channels(&row), &begin);
+    if row.worker.is_some() {
+        live.begun().await;
+    }
+    tell(&row, args.eof);
+    let child = watch::Sender::new(Child::of(&row));
+    let (say, mut said) = mpsc::channel(1);
+    let (bus, eof) = (connection.bus.clone(), args.eof);
+    let feeding = Feeding { bus, child: child.subscribe(), eof };
+    tokio::spawn(async move {
+        // Whoever waits for it may have gone.
+        let _ = say.send(feeding.run().await).await;
+    });
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut locate = interval(LOCATE_EVERY);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(detached(&name)),
+            Some(Fed::Left) = said.recv() => return Ok(detached(&name)),
+            broken = live.broken() => return broken.map(|()| Code::Done).map_err(Failure::from),
+            item = watch.next() => {
+                let Some(event) = event(&item) else { continue };
+                if let Some((epoch, worker)) = stay(&event.data) {
+                    live.hear(epoch, &worker);
+                }
+                if let Fact::Process(fact) = event.data {
+                    let worker = fact.worker.filter(|_| fact.state.may_have_child());
+                    let now = worker.zip(fact.pid).map(|(worker, pid)| {
+                        Child { name: fact.name, worker, epoch: fact.epoch, pid }
+                    });
+                    child.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
+                }
+            }
+            _ = locate.tick() => match hands::one(&connection, &args.name).await {
+                Ok(row) => {
+                    if let Some(worker) = &row.worker {
+                        live.hear(row.epoch, worker);
+                    }
+                }
+                Err(failure) if failure.code == Code::Failed => return Err(failure),
+                // The output comes from workers: it goes on without schedulers.
+                Err(_) => {}
+            },
+        }
+    }
+}
+
+/// Says once what it is attached to, and how to get away.
+fn tell(row: &InstanceRow, eof: bool) {
+    let (name, place) = (&row.name, describe::place(row));
+    let ends = if eof { "Ctrl-D closes its input" } else { "so does Ctrl-D" };
+    match row.pid {
+        Some(_) => {
+            output::note(format_args!(
+                "-- attached to {name} ({place}); Ctrl-C detaches, {ends} --"
+            ));
+        }
+        None => output::note(format_args!(
+            "-- attached to {name} ({}); Ctrl-C detaches --",
+            describe::state(row)
+        )),
+    }
+}
+
+fn detached(name: &InstanceId) -> Code {
+    output::note_below(format_args!("detached; {name} goes on"));
+    Code::Done
+}
+
+/// The outputs that it has: what is written to where standard output goes is shown once.
+fn channels(row: &InstanceRow) -> Vec<Channel> {
+    match (&row.stdout_logfile, &row.stderr_logfile) {
+        (Some(out), Some(err)) if out == err => vec![Channel::Stdout],
+        (_, None) if row.pid.is_some() => vec![Channel::Stdout],
+        _ => vec![Channel::Stdout, Channel::Stderr],
+    }
+}
+
+/// Where an instance is, as an event tells it.
+fn stay(fact: &Fact) -> Option<(Epoch, WorkerName)> {
+    match fact {
+        Fact::Process(fact) => Some((fact.epoch, fact.worker.clone()?)),
+        Fact::Placement(fact) => Some((fact.epoch, fact.to.clone()?)),
+        _ => None,
+    }
+}
+
+/// Gives our standard input to whatever child there is.
+struct Feeding {
+    bus: dsbus_client::Bus,
+    child: watch::Receiver<Option<Child>>,
+    eof: bool,
+}
+
+impl Feeding {
+    async fn run(mut self) -> Fed {
+        let Some(mut feeder) = self.next(None).await else { return Fed::Shown };
+        if let Err(Unwritten::Refused(why)) = feeder.feed(&self.bus, &[], false).await {
+            output::note(format_args!("-- only its output is shown: {why} --"));
+            return self.only_watched().await;
+        }
+        let mut pieces = hands::pieces();
+        while let Some(piece) = pieces.recv().await {
+            let Ok(piece) = piece else { break };
+            if let Err(fed) = self.give(&mut feeder, &piece, false).await {
+                return fed;
+            }
+        }
+        match self.eof {
+            false if io::stdin().is_terminal() => Fed::Left,
+            false => Fed::Shown,
+            true => {
+                let closed = self.give(&mut feeder, &[], true).await;
+                closed.err().unwrap_or(Fed::Shown)
+            }
+        }
+    }
+
+    /// Without an input, only the end of ours matters, and only to a person.
+    async fn only_watched(&self) -> Fed {
+        if !io::stdin().is_terminal() {
+            return Fed::Shown;
+        }
+        let mut pieces = hands::pieces();
+        while let Some(Ok(_)) = pieces.recv().await {}
+        Fed::Left
+    }
+
+    /// The child that there is, once it is another than this.
+    async fn next(&mut self, than: Option<&Child>) -> Option<Feeder> {
+        let is = |child: &Option<Child>| child.is_some() && child.as_ref() != than;
+        let child = self.child.wait_for(is).await.ok()?.clone()?;
+        Some(Feeder::new(child, None))
+    }
+
+    /// Gives a piece to the child that there is. One that ended before it took any of it leaves it to its
+    /// successor; the rest of what it took a part of is for nobody: it may be half a line.
+    async fn give(&mut self, feeder: &mut Feeder, piece: &[u8], eof: bool) -> Result<(), Fed> {
+        loop {
+            let before = feeder.written;
+            let known = feeder.child.clone();
+            let mut news = self.child.clone();
+            let another =
+                |child: &Option<Child>| child.as_ref().is_some_and(|child| *child != known);
+            let fed = tokio::select! {
+                fed = feeder.feed(&self.bus, piece, eof) => fed,
+                _ = news.wait_for(another) => Err(Unwritten::Gone(String::new())),
+            };
+            match fed {
+                Ok(_) => return Ok(()),
+                Err(Unwritten::Refused(why)) => {
+                    output::note(format_args!("-- from now on only its output is shown: {why} --"));
+                    return Err(self.only_watched().await);
+                }
+                Err(Unwritten::Gone(_) | Unwritten::Silent(_)) => {}
+            }
+            let taken = feeder.written - before;
+            *feeder = self.next(Some(&known)).await.ok_or(Fed::Shown)?;
+            if taken > 0 {
+                let lost = (piece.len() as u64).saturating_sub(taken);
+                let pid = known.pid;
+                output::note(format_args!("-- process {pid} ended before it took {lost} bytes --"));
+                return Ok(());
+            }
+        }
+    }
+}

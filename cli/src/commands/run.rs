@@ -1,0 +1,379 @@
+//! `dsbus run -- CMD...`
+
+mod course;
+mod input;
+mod interrupts;
+
+use std::time::Duration;
+
+use dsbus_client::{Error, Watch};
+use dsbus_schema::call::{Channel, Clear, Cleared, WorkerVerb};
+use dsbus_schema::command::{Act, Acted, Applied, Create, Verb, code};
+use dsbus_schema::event::Fact;
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, Target, WorkerName};
+use dsbus_schema::program::{Kind, Problem, ProgramSpec, Signal};
+use dsbus_schema::state::Exit;
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, sleep_until, timeout};
+use uuid::Uuid;
+
+use self::course::{Course, End, News};
+use self::input::Fed;
+use self::interrupts::Interrupts;
+use super::logs::{Begin, Live, event, watch_one};
+use super::{act, apply, create};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::{args, describe, output};
+
+/// How often the schedulers are asked how it is, in case an event was missed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long whoever is impatient waits for the last deeds: a kill, and that it is forgotten.
+const HURRY_MAX: Duration = Duration::from_secs(3);
+
+/// Runs a command on the fleet as if it ran here.
+///
+/// # Errors
+/// When dsbus itself fails: with code 125.
+pub(super) async fn run(config: &Config, args: args::Run) -> Result<Code, Failure> {
+    let ran = ran(config, args).await;
+    ran.map_err(|failure| match failure.code {
+        // Nobody reads what it says.
+        Code::Done => Failure::told(Code::signal(Signal::PIPE.number())),
+        Code::Program(_) => failure,
+        Code::Failed
+        | Code::Usage
+        | Code::NotRunning
+        | Code::Unreachable
+        | Code::TimedOut
+        | Code::NotRun => Failure { code: Code::NotRun, ..failure },
+    })
+}
+
+async fn ran(config: &Config, args: args::Run) -> Result<Code, Failure> {
+    let args::Run { name, detach, keep, timeout: patience, command, keys } = args;
+    let program = create::declaration(defaults(keys, detach), command);
+    create::check(&program)?;
+    let spec = ProgramSpec::read(&program).map_err(|problems| create::wrong(&problems))?;
+    one_run(&spec)?;
+    let connection = Connection::open(config).await?;
+    let name = name.map_or_else(made_up, Ok)?;
+    must_be_new(&connection, &name).await?;
+    let instance = InstanceId::new(name.clone(), 0);
+    let watch = watch_one(&connection.bus, &instance).await;
+    // From now on there is something to take away.
+    let interrupts = Interrupts::new()?;
+    let request = Create { envelope: act::envelope(), name: name.clone(), program };
+    let applied: Applied = connection.command(Verb::Create, &request).await?;
+    apply::warn(&applied);
+    if detach {
+        output::line(&name)?;
+        return Ok(Code::Done);
+    }
+    let once = spec.max_fail_count <= 1;
+    let running = Running::begin(&connection, instance, &spec, watch, once);
+    let ended = running.until(Instant::now() + patience.0, interrupts).await;
+    if !keep {
+        forget(&connection, &name).await;
+    }
+    ended
+}
+
+/// A program that runs once, unless it is said otherwise.
+fn defaults(mut keys: Map<String, Value>, detach: bool) -> Map<String, Value> {
+    for (key, value) in args::RUN_DEFAULTS {
+        let value = if key == "stdin" && detach { "false" } else { value };
+        keys.entry(key).or_insert(value.into());
+    }
+    keys
+}
+
+/// Refuses what is no single run.
+fn one_run(spec: &ProgramSpec) -> Result<(), Failure> {
+    let wrong = [
+        (spec.numprocs != 1, "numprocs", "must be 1"),
+        (spec.kind != Kind::Oneshot, "kind", "must be oneshot"),
+        (spec.schedule.is_some(), "schedule", "is for programs that are declared"),
+        (spec.system, "system", "is for programs that are declared"),
+        (spec.eventlistener.is_some(), "eventlistener", "is for programs that are declared"),
+        (!spec.autostart, "autostart", "must be true"),
+    ];
+    match wrong.into_iter().find(|(is, ..)| *is) {
+        Some((_, key, why)) => {
+            let problem = Problem::new(key, format!("{why}: dsbus run runs one process once"));
+            Err(create::wrong(&[problem.hint("dsbus create makes other programs")]))
+        }
+        None => Ok(()),
+    }
+}
+
+fn made_up() -> Result<ProgramName, Failure> {
+    // The end of it is random.
+    let random = Uuid::now_v7().simple().to_string();
+    let name = ProgramName::parse(&format!("run-{}", random.get(24..).unwrap_or_default()));
+    name.map_err(|e| Failure::failed(e.to_string()))
+}
+
+/// A program that is stopped could be declared anew, and would be forgotten afterwards.
+async fn must_be_new(connection: &Connection, name: &ProgramName) -> Result<(), Failure> {
+    match connection.rows(&[Target::Program(name.clone())]).await {
+        Err(Error::Refused { code: code::NOT_FOUND, .. }) => Ok(()),
+        Ok(_) => {
+            let hint = format!("choose another --name, or: dsbus remove {name}");
+            Err(Failure::failed(format!("{name} exists already")).hint(hint))
+        }
+        Err(e) => Err(connection.explain(e).await),
+    }
+}
+
+/// Removes the program, with what its worker keeps of it.
+async fn forget(connection: &Connection, name: &ProgramName) {
+    let target = Target::Program(name.clone());
+    let rows = timeout(HURRY_MAX, connection.rows(&[target])).await;
+    for row in rows.ok().into_iter().flat_map(Result::unwrap_or_default) {
+        let Some(worker) = &row.worker else { continue };
+        let ask = Clear { name: row.name, forget: true };
+        let asked =
+            connection.bus.call_worker::<_, Cleared>(worker, WorkerVerb::Clear, &ask, HURRY_MAX);
+        // It is a directory with two files, and nothing more.
+        drop(asked.await);
+    }
+    let request = ask(vec![Target::Program(name.clone())]);
+    let asked = connection.bus.command::<_, Acted>(Verb::Remove, &request);
+    match timeout(HURRY_MAX, asked).await {
+        Ok(Ok(_) | Err(Error::Refused { code: code::NOT_FOUND, .. })) => {}
+        Ok(Err(e)) => output::warning(format_args!("{name} is still declared: {e}")),
+        Err(_) => output::warning(format_args!("{name} is still declared: dsbus remove {name}")),
+    }
+}
+
+/// What is asked about it.
+fn ask(names: Vec<Target>) -> Act {
+    Act::new(act::envelope(), names)
+}
+
+/// A run that goes on.
+struct Running<'a> {
+    connection: &'a Connection,
+    name: InstanceId,
+    watch: Watch,
+    live: Live,
+    course: Course,
+    child: watch::Sender<Option<super::hands::Child>>,
+    feeding: JoinHandle<()>,
+    fed: mpsc::Receiver<Fed>,
+    /// What we asked it to end by, if we did.
+    asked: Option<Signal>,
+}
+
+impl<'a> Running<'a> {
+    fn begin(
+        connection: &'a Connection,
+        name: InstanceId,
+        spec: &ProgramSpec,
+        watch: Watch,
+        once: bool,
+    ) -> Running<'a> {
+        let both = [Channel::Stdout, Channel::Stderr];
+        let channels = if spec.redirect_stderr { &both[..1] } else { &both };
+        let live = Live::begin(&connection.bus, &name, channels, &Begin::FirstWord);
+        let child = watch::Sender::new(None);
+        let (say, fed) = mpsc::channel(1);
+        let (bus, children, wanted) = (connection.bus.clone(), child.subscribe(), spec.stdin);
+        let feeding = tokio::spawn(async move {
+            let fed = if wanted { input::feed(&bus, children).await } else { Fed::Enough };
+            // Whoever waits for it may have gone.
+            let _ = say.send(fed).await;
+        });
+        let course = Course::new(once);
+        Running { connection, name, watch, live, course, child, feeding, fed, asked: None }
+    }
+
+    /// Until it has ended, and all that it said is shown; it must have been started at `late`.
+    async fn until(mut self, late: Instant, mut interrupts: Interrupts) -> Result<Code, Failure> {
+        let mut look = interval(LOOK_EVERY);
+        // The first one comes at once.
+        look.tick().await;
+        let end = loop {
+            if let Some(end) = self.course.end() {
+                break end.clone();
+            }
+            tokio::select! {
+                item = self.watch.next() => {
+                    let Some(event) = event(&item) else { continue };
+                    if let Fact::Process(fact) = &event.data {
+                        self.has_said(fact.worker.as_ref(), fact.epoch, fact.pid, fact.exit);
+                    }
+                    let news = self.course.hear(&event.data);
+                    self.act_on(news);
+                }
+                _ = look.tick() => self.look().await?,
+                Some(fed) = self.fed.recv() => if let Fed::Lost(why) = fed {
+                    self.stop(Signal::KILL).await;
+                    self.feeding.abort();
+                    return Err(Failure::failed(why));
+                },
+                broken = self.live.broken() => {
+                    self.stop(Signal::KILL).await;
+                    self.feeding.abort();
+                    return broken.map(|()| Code::Done).map_err(Failure::from);
+                }
+                signal = interrupts.next() => {
+                    if self.asked.is_some() {
+                        self.stop(Signal::KILL).await;
+                        self.feeding.abort();
+                        return Ok(Code::signal(signal.number()));
+                    }
+                    self.asked = Some(signal);
+                    output::note_below(format_args!("{} is asked to stop; once more kills it", self.name));
+                    self.ask_to_stop();
+                }
+                () = sleep_until(late), if !self.course.has_begun() && self.asked.is_none() => {
+                    self.feeding.abort();
+                    return Err(self.not_started().await);
+                }
+            }
+        };
+        self.feeding.abort();
+        let told = self.told(end);
+        self.live.finish().await?;
+        told
+    }
+
+    /// It may have said something there. Where nothing was started yet, nobody is asked for its output.
+    fn has_said(
+        &self,
+        worker: Option<&WorkerName>,
+        epoch: Epoch,
+        pid: Option<i32>,
+        exit: Option<Exit>,
+    ) {
+        if let Some(worker) = worker.filter(|_| pid.is_some() || exit.is_some()) {
+            self.live.hear(epoch, worker);
+        }
+    }
+
+    fn act_on(&mut self, news: Option<News>) {
+        match news {
+            None => {}
+            Some(News::Child { worker, epoch, pid, again }) => {
+                if again {
+                    output::note(format_args!("-- {} runs again, on {worker} --", self.name));
+                }
+                let name = self.name.clone();
+                self.child.send_replace(Some(super::hands::Child { name, worker, epoch, pid }));
+            }
+            Some(News::Word(word)) => output::note(format_args!("-- {}: {word} --", self.name)),
+        }
+    }
+
+    /// Asks how it is: events are hints, and may be lost.
+    async fn look(&mut self) -> Result<(), Failure> {
+        let target = Target::Program(self.name.program.clone());
+        match self.connection.rows(&[target]).await {
+            Ok(rows) => {
+                if let Some(row) = rows.iter().find(|row| row.name == self.name) {
+                    self.has_said(row.worker.as_ref(), row.epoch, row.pid, row.exit);
+                    let news = self.course.look(row);
+                    self.act_on(news);
+                }
+                Ok(())
+            }
+            Err(Error::Refused { code: code::NOT_FOUND, .. }) => {
+                Err(Failure::failed(format!("{} was removed", self.name.program)))
+            }
+            // It goes on without schedulers.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Asks it to end, without waiting for the answer.
+    fn ask_to_stop(&self) {
+        let (bus, names) = (self.connection.bus.clone(), self.target());
+        tokio::spawn(async move {
+            let request = ask(names);
+            if let Err(e) = bus.command::<_, Acted>(Verb::Stop, &request).await {
+                output::note(format_args!("-- it could not be asked to stop: {e} --"));
+            }
+        });
+    }
+
+    fn target(&self) -> Vec<Target> {
+        vec![Target::Program(self.name.program.clone())]
+    }
+
+    /// Ends it, one way or another: it is also stopped, so that nobody starts it again.
+    async fn stop(&self, with: Signal) {
+        let (connection, names) = (self.connection, self.target());
+        let request = ask(names.clone());
+        let ending = async {
+            let rows = connection.rows(&names).await.unwrap_or_default();
+            for row in &rows {
+                // One that has none needs none.
+                drop(super::signal::send(connection, row, with).await);
+            }
+            drop(connection.bus.command::<_, Acted>(Verb::Stop, &request).await);
+        };
+        drop(timeout(HURRY_MAX, ending).await);
+    }
+
+    async fn not_started(&self) -> Failure {
+        let rows = self.connection.rows(&self.target()).await.unwrap_or_default();
+        let state = rows.first().map_or_else(|| "not yet known".to_owned(), describe::state);
+        Failure::failed(format!("{} did not start in time: it is {state}", self.name))
+            .hint("dsbus workers shows who could run it; --timeout gives it more time")
+    }
+
+    /// What its end is to a shell.
+    fn told(&self, end: End) -> Result<Code, Failure> {
+        match end {
+            End::Exit(exit) => Ok(course::code(exit)),
+            End::NotStarted(why) => {
+                let code = course::code_of_spawn(&why);
+                Err(Failure::new(code, why))
+            }
+            End::Stopped => match self.asked {
+                Some(signal) => Ok(Code::signal(signal.number())),
+                None => Err(Failure::failed(format!("{} was stopped before it ran", self.name))),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn spec(keys: Value) -> Result<ProgramSpec, Failure> {
+        let Value::Object(keys) = keys else { panic!("{keys}") };
+        let program = create::declaration(defaults(keys, false), vec!["true".to_owned()]);
+        create::check(&program)?;
+        let spec = ProgramSpec::read(&program).map_err(|problems| create::wrong(&problems))?;
+        one_run(&spec).map(|()| spec)
+    }
+
+    #[test]
+    fn it_runs_once_unless_it_is_said_otherwise() {
+        let plain = spec(json!({})).unwrap();
+        assert!(plain.stdin && plain.kind == Kind::Oneshot && plain.max_fail_count == 1);
+        assert_eq!(json!(plain.stopsignal), json!("INT"));
+        let said = spec(json!({"stdin": "false", "max_fail_count": "3", "stopsignal": "TERM"}));
+        let said = said.unwrap();
+        assert!(!said.stdin && said.max_fail_count == 3);
+        assert_eq!(json!(said.stopsignal), json!("TERM"));
+        for (keys, what) in [
+            (json!({"numprocs": "2"}), "--numprocs: must be 1"),
+            (json!({"kind": "service"}), "--kind: must be oneshot"),
+            (json!({"autostart": "false"}), "--autostart"),
+            (json!({"stdin": "perhaps"}), "--stdin"),
+        ] {
+            let failure = spec(keys).unwrap_err();
+            assert!(failure.message.contains(what), "{failure:?}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! How a run goes, from what is heard of it; and what its end is to a shell. Pure.
+
+use dsbus_schema::event::{Fact, PlacementChange, ProcessFact};
+use dsbus_schema::ids::{Epoch, WorkerName};
+use dsbus_schema::state::{Exit, State};
+use dsbus_schema::status::InstanceRow;
+
+use crate::exit_code::Code;
+
+/// A command that cannot be executed, and one that does not exist: a shell's codes.
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// The process ended.
+    Exit(Exit),
+    /// None could be started.
+    NotStarted(String),
+    /// It was stopped before there was one.
+    Stopped,
+}
+
+/// Something to act on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// There is a child.
+    Child {
+        worker: WorkerName,
+        epoch: Epoch,
+        pid: i32,
+        /// It is not the first one.
+        again: bool,
+    },
+    /// Something to know.
+    Word(String),
+}
+
+/// The course of a run.
+#[derive(Debug)]
+pub(super) struct Course {
+    /// One worker that cannot start it is enough to give up.
+    once: bool,
+    child: Option<(Epoch, i32)>,
+    end: Option<End>,
+}
+
+/// What is known at a moment.
+struct Sight<'a> {
+    state: State,
+    epoch: Epoch,
+    worker: Option<&'a WorkerName>,
+    pid: Option<i32>,
+    exit: Option<Exit>,
+    why: Option<&'a str>,
+}
+
+impl Course {
+    /// `once`: one worker that cannot start it is enough to give up.
+    pub(super) fn new(once: bool) -> Course {
+        Course { once, child: None, end: None }
+    }
+
+    /// How it ended, once it has.
+    pub(super) fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Whether there was a child.
+    pub(super) fn has_begun(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// An event about it.
+    pub(super) fn hear(&mut self, fact: &Fact) -> Option<News> {
+        match fact {
+            Fact::Process(fact) => {
+                let ProcessFact { state, epoch, worker, pid, exit, spawnerr, reason, .. } = fact;
+                let why = spawnerr.as_deref().or(reason.as_deref());
+                let (worker, pid) = (worker.as_ref(), *pid);
+                self.see(&Sight { state: *state, epoch: *epoch, worker, pid, exit: *exit, why })
+            }
+            Fact::Placement(fact) if fact.change == PlacementChange::Moved => {
+                let from = fact.from.as_ref().map(|from| format!(" from {from}"));
+                let to = fact.to.as_ref().map(|to| format!(" to {to}"));
+                let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+                Some(News::Word(format!("moved{from}{to}: {}", fact.reason)))
+            }
+            _ => None,
+        }
+    }
+
+    /// How it stands.
+    pub(super) fn look(&mut self, row: &InstanceRow) -> Option<News> {
+        let why = row.spawnerr.as_deref().or(row.reason.as_deref());
+        let InstanceRow { state, epoch, worker, pid, exit, .. } = row;
+        let (worker, pid) = (worker.as_ref(), *pid);
+        self.see(&Sight { state: *state, epoch: *epoch, worker, pid, exit: *exit, why })
+    }
+
+    fn see(&mut self, sight: &Sight<'_>) -> Option<News> {
+        // What is told late of an earlier stay is over.
+        let before = self.child.is_some_and(|(epoch, _)| sight.epoch < epoch);
+        if self.end.is_some() || (before && sight.worker.is_some()) {
+            return None;
+        }
+        match sight.state {
+            State::Starting | State::Running | State::Stopping => {
+                let (worker, pid) = (sight.worker?.clone(), sight.pid?);
+                let again = self.child.is_some();
+                if self.child == Some((sight.epoch, pid)) {
+                    return None;
+                }
+                self.child = Some((sight.epoch, pid));
+                Some(News::Child { worker, epoch: sight.epoch, pid, again })
+            }
+            State::Exited | State::Stopped => {
+                self.end = match sight.exit {
+                    Some(exit) => Some(End::Exit(exit)),
+                    // Before it is placed, it is shown as stopped, too.
+                    None if sight.state == State::Stopped && sight.worker.is_none() => None,
+                    None => Some(End::Stopped),
+                };
+                None
+            }
+            State::Fatal if self.once || sight.worker.is_none() => {
+                let why = sight.why.unwrap_or("it could not be started");
+                self.end = Some(match sight.exit {
+                    Some(exit) => End::Exit(exit),
+                    None => End::NotStarted(why.to_owned()),
+                });
+                None
+            }
+            State::Fatal | State::Pending | State::Backoff | State::Unknown => None,
+        }
+    }
+}
+
+/// The exit code of a process, as a shell has it.
+pub(super) fn code(exit: Exit) -> Code {
+    match (exit.code, exit.signal) {
+        (Some(code), _) => Code::program(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, Some(signal)) => Code::signal(signal),
+        (None, None) => Code::NotRun,
+    }
+}
+
+/// The exit code for a process that could not be started, by what its worker says.
+pub(super) fn code_of_spawn(why: &str) -> Code {
+    let missing = why.contains("no file ") || why.ends_with("does not exist");
+    let unfit = ["is not executable", "cannot be executed", "may not be executed", "is no program"];
+    if why.contains("directory ") && missing && !why.contains("no file ") {
+        Code::NotRun
+    } else if unfit.iter().any(|words| why.contains(words)) {
+        Code::program(NOT_EXECUTABLE)
+    } else if missing {
+        Code::program(NOT_FOUND)
+    } else {
+        Code::NotRun
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sight(course: &mut Course, text: &str, exit: Option<Exit>) -> Option<String> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let worker = (words[1] != "-").then(|| words[1].parse().unwrap());
+        let pid = words.get(3).map(|pid| pid.parse().unwrap());
+        let state = serde_json::from_value(words[0].into()).unwrap();
+        let epoch = Epoch(words[2].parse().unwrap());
+        let seen =
+            Sight { state, epoch, worker: worker.as_ref(), pid, exit, why: Some("no file x") };
+        course.see(&seen).map(|news| match news {
+            News::Child { worker, epoch, pid, again } => format!("{worker} {epoch} {pid} {again}"),
+            News::Word(word) => word,
+        })
+    }
+
+    #[test]
+    fn a_run_begins_and_ends() {
+        let mut course = Course::new(true);
+        assert_eq!(sight(&mut course, "STOPPED - 0", None), None);
+        assert_eq!(sight(&mut course, "PENDING - 0", None), None);
+        assert!(!course.has_begun());
+        let began = sight(&mut course, "STARTING w1 7 50", None);
+        assert_eq!(began.as_deref(), Some("w1 7 50 false"));
+        assert_eq!(sight(&mut course, "RUNNING w1 7 50", None), None);
+        assert_eq!(sight(&mut course, "EXITED w1 7", Some(Exit::code(3))), None);
+        assert_eq!(course.end(), Some(&End::Exit(Exit::code(3))));
+        assert_eq!(sight(&mut course, "RUNNING w1 7 50", None), None, "told late");
+        assert_eq!(course.end(), Some(&End::Exit(Exit::code(3))));
+    }
+
+    #[test]
+    fn a_worker_is_lost_and_what_it_says_late_does_not_count() {
+        let mut course = Course::new(true);
+        sight(&mut course, "STARTING w1 7 50", None);
+        let again = sight(&mut course, "STARTING w2 9 60", None);
+        assert_eq!(again.as_deref(), Some("w2 9 60 true"));
+        assert_eq!(sight(&mut course, "STOPPED w1 7", Some(Exit::signal(2))), None);
+        assert_eq!(course.end(), None);
+        sight(&mut course, "STOPPED w2 9", Some(Exit::signal(2)));
+        assert_eq!(course.end(), Some(&End::Exit(Exit::signal(2))));
+    }
+
+    #[test]
+    fn what_cannot_be_started_ends() {
+        for (once, text, ends) in [
+            (true, "BACKOFF w1 7", false),
+            (true, "FATAL w1 7", true),
+            (false, "FATAL w1 7", false),
+            (false, "FATAL - 0", true),
+        ] {
+            let mut course = Course::new(once);
+            sight(&mut course, text, None);
+            let end = ends.then(|| End::NotStarted("no file x".to_owned()));
+            assert_eq!(course.end(), end.as_ref(), "{once} {text}");
+        }
+        let mut course = Course::new(true);
+        sight(&mut course, "STOPPED w1 7", None);
+        assert_eq!(course.end(), Some(&End::Stopped));
+    }
+
+    #[test]
+    fn codes_are_a_shells() {
+        for (exit, number) in [
+            (Exit::code(0), 0),
+            (Exit::code(7), 7),
+            (Exit::code(255), 255),
+            (Exit::signal(15), 143),
+            (Exit::signal(9), 137),
+        ] {
+            assert_eq!(code(exit).number(), number, "{exit}");
+        }
+        for (why, number) in [
+            ("no file x is in any directory of PATH (/bin)", 127),
+            ("/bin/x does not exist", 127),
+            ("directory /x does not exist", 125),
+            ("/etc/passwd is not executable: it has mode 644", 126),
+            ("/etc is a directory, and cannot be executed", 126),
+            ("user nobody2 does not exist here", 125),
+            ("too many open files", 125),
+        ] {
+            assert_eq!(code_of_spawn(why).number(), number, "{why}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `dsbus shell`: the verbs of the command line, one a line. Each runs as a process of its own: so
+//! it is the same verb, and Ctrl-C ends it and not the shell.
+
+mod completing;
+mod lines;
+mod really;
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+
+use crate::args;
+use crate::config::Config;
+use crate::connection;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::output;
+use crate::settings::Color;
+
+pub(super) use lines::Lines;
+
+/// Reads verbs until the input ends.
+///
+/// # Errors
+/// When nobody reads what is said.
+pub(super) fn run(config: &Config) -> Result<Code, Failure> {
+    outlive_interrupts()?;
+    args::complete_for(config);
+    let mut lines = Lines::open(config, None, "shell");
+    let watched = lines.are_typed();
+    if watched {
+        output::note(format_args!(
+            "fleet {} at {}; help lists the verbs, Tab completes, Ctrl-D leaves",
+            config.fleet,
+            config.shown()
+        ));
+    }
+    let prompt = format!("dsbus {}> ", config.fleet);
+    let mut failed = Code::Done;
+    'lines: while let Some(typed) = lines.read(&prompt, false)? {
+        // What is pasted may be several.
+        for line in typed.lines() {
+            match words(line) {
+                Ok(words) if words.is_empty() => {}
+                Ok(words) if ["exit", "quit"].contains(&words[0].as_str()) => break 'lines,
+                Ok(words) => {
+                    let code = verb(config, &words, &mut lines)?;
+                    if code != Code::Done {
+                        failed = code;
+                    }
+                }
+                Err(failure) => {
+                    output::failure(&failure);
+                    failed = failure.code;
+                }
+            }
+        }
+    }
+    // A person has seen what failed.
+    Ok(if watched { Code::Done } else { failed })
+}
+
+/// Runs one verb.
+fn verb(config: &Config, words: &[String], lines: &mut Lines) -> Result<Code, Failure> {
+    let asked = match args::parse(["dsbus"].into_iter().chain(words.iter().map(String::as_str))) {
+        Ok(args) => args.verb,
+        Err(e) => {
+            output::command_line(&e);
+            return Ok(if e.use_stderr() { Code::Usage } else { Code::Done });
+        }
+    };
+    if matches!(asked, args::Verb::Shell) {
+        output::failure(&Failure::usage("this is the shell already"));
+        return Ok(Code::Usage);
+    }
+    if lines.are_typed()
+        && let Some(what) = really::destroys(&asked)
+    {
+        let answer = lines.ask(&format!("Really {what}? y/N "))?;
+        if !answer.is_some_and(|answer| really::agrees(&answer)) {
+            output::note("nothing was done");
+            return Ok(Code::Done);
+        }
+    }
+    let program = std::env::current_exe()?;
+    let mut command = Command::new(program);
+    command.args(options(config)).envs(config.as_environment());
+    let status = command.args(words).status()?;
+    Ok(code(status))
+}
+
+/// How a verb ended.
+fn code(status: ExitStatus) -> Code {
+    match (status.code().and_then(|code| u8::try_from(code).ok()), status.signal()) {
+        (Some(code), _) => Code::program(code),
+        (None, Some(signal)) => Code::signal(signal),
+        (None, None) => Code::Failed,
+    }
+}
+
+/// What was said to the shell, for each of its verbs; which bus it is they find in their environment.
+fn options(config: &Config) -> Vec<OsString> {
+    let mut words = config.as_arguments();
+    match config.color {
+        Color::Auto => {}
+        Color::Always => words.push("--color=always".into()),
+        Color::Never => words.push("--color=never".into()),
+    }
+    words.extend(config.quiet.then(|| "--quiet".into()));
+    words
+}
+
+/// The words of a line; none of a comment.
+fn words(line: &str) -> Result<Vec<String>, Failure> {
+    if line.trim_start().starts_with('#') {
+        return Ok(Vec::new());
+    }
+    let words = shell_words::split(line);
+    let mut words = words.map_err(|_| Failure::usage("a quote is not closed"))?;
+    // What one would copy from elsewhere.
+    if words.first().is_some_and(|word| word == "dsbus") {
+        words.remove(0);
+    }
+    Ok(words)
+}
+
+/// From now on Ctrl-C ends the verb that runs, which has the signal from the terminal itself. A
+/// handler, since a verb would inherit that it is ignored; it stays for as long as the process lives.
+fn outlive_interrupts() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    connection::run(async {
+        drop(signal(SignalKind::interrupt())?);
+        drop(signal(SignalKind::quit())?);
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_split_as_shells_do() {
+        for (line, expected) in [
+            ("", vec![]),
+            ("  ", vec![]),
+            ("# status", vec![]),
+            ("status 'web*' -o json", vec!["status", "web*", "-o", "json"]),
+            ("dsbus status", vec!["status"]),
+            ("emit DEPLOYED \"two words\"", vec!["emit", "DEPLOYED", "two words"]),
+        ] {
+            assert_eq!(words(line).unwrap(), expected, "{line}");
+        }
+        assert_eq!(words("status 'web").unwrap_err().code, Code::Usage);
+    }
+}
