@@ -6,6 +6,7 @@ mod events;
 mod examples;
 mod fleet;
 mod format;
+mod globals;
 mod hands;
 mod keys;
 mod listen;
@@ -18,7 +19,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
-use dsbus_schema::ids::{FleetName, ProgramName, Target, UserName, WorkerName};
+use dsbus_schema::ids::{ProgramName, Target, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
 
@@ -30,11 +31,12 @@ pub(crate) use fleet::{
     RolloutStatus, RolloutStep, Scale, Start, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
+pub(crate) use globals::Globals;
 pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::completed;
 pub(crate) use look::{Clear, Logs, Status, Workers};
-pub(crate) use tools::{Completion, Import, Init, Man, Shell};
+pub(crate) use tools::{Completion, Doctor, Import, Init, Man, Settings, Shell, Version};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
 #[derive(Debug, Parser)]
@@ -58,21 +60,6 @@ Try it: dsbus dev examples/hello.toml";
 
 /// What `remove` takes: an instance has no declaration of its own.
 const REMOVED: &str = "Programs, not single instances; all is every program";
-
-/// Which fleet, on which bus, as whom.
-#[derive(Debug, Clone, Default, Group)]
-pub(crate) struct Globals {
-    /// The bus; several servers with commas. Else `NATS_URL`, else `.dsbus/url` here or in a
-    /// parent directory (`dsbus dev` writes it), else `nats://127.0.0.1:4222`
-    #[arg(long, global = true, value_name = "URL")]
-    pub(crate) nats: Option<String>,
-    /// The fleet; else `DSBUS_FLEET`, else "default"
-    #[arg(long, global = true, value_name = "NAME")]
-    pub(crate) fleet: Option<FleetName>,
-    /// Who asks; else "anonymous"
-    #[arg(long = "as", id = "as", global = true, value_name = "NAME")]
-    pub(crate) user: Option<UserName>,
-}
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -159,6 +146,14 @@ pub(crate) enum Verb {
     Listen(Listen),
     /// Tell people about events, by mail, webhook or command (a daemon)
     Alert(Alert),
+    /// Print the settings that hold, and where each is said
+    #[command(after_help = tools::CONFIG)]
+    Config(Settings),
+    /// Print the versions of this dsbus, of the server, and of the fleet
+    Version(Version),
+    /// Look for what is wrong with the bus, the fleet and this machine, and say what to do about it
+    #[command(after_help = tools::DOCTOR)]
+    Doctor(Doctor),
     /// Run a whole private fleet in this terminal
     Dev(Dev),
     /// Run a scheduler (a daemon)
@@ -279,7 +274,31 @@ pub(crate) enum DevVerb {
 pub(crate) fn parse(
     words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<Args, clap::Error> {
-    let matches = command().try_get_matches_from(words)?;
+    parse_with(words, None, None)
+}
+
+/// As [`parse`], with other defaults of `--output` and `--timeout`, where verbs have those of all.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_with(
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    output: Option<String>,
+    timeout: Option<String>,
+) -> Result<Args, clap::Error> {
+    let defaults = [("output", "table", output), ("timeout", "60s", timeout)];
+    let command = command().mut_subcommands(|verb| {
+        verb.mut_args(|arg| {
+            let new = defaults.iter().find(|(id, old, _)| {
+                arg.get_id() == id && arg.get_default_values().iter().any(|value| value == old)
+            });
+            match new {
+                Some((.., Some(new))) if takes(&arg, new) => arg.default_value(new.clone()),
+                Some(_) | None => arg,
+            }
+        })
+    });
+    let matches = command.try_get_matches_from(words)?;
     let mut args = Args::from_arg_matches(&matches)?;
     let keys = match &mut args.verb {
         Verb::Create(create) => Some(&mut create.keys),
@@ -296,6 +315,12 @@ pub(crate) fn parse(
 pub(crate) fn is_run(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> bool {
     let read = command().ignore_errors(true).try_get_matches_from(words);
     read.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
+}
+
+/// Whether an option can have this value; of one that names no values any.
+fn takes(arg: &clap::Arg, value: &str) -> bool {
+    let possible = arg.get_possible_values();
+    possible.is_empty() || possible.iter().any(|name| name.matches(value, false))
 }
 
 /// The whole command line, with what its types do not say.

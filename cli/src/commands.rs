@@ -7,10 +7,12 @@ mod apply;
 mod attach;
 mod clear;
 mod completion;
+mod config;
 mod create;
 mod describe;
 mod dev;
 mod disable;
+mod doctor;
 mod drain;
 mod emit;
 mod enable;
@@ -43,20 +45,44 @@ mod stdin;
 mod steer;
 mod stop;
 mod tied;
+mod version;
 mod wait;
 mod worker;
 mod workers;
 
 use dsbus_schema::command::Verb as Said;
 
-use crate::args::Verb;
+use crate::args::{Args, Verb};
 use crate::config::Config;
 use crate::connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 
 pub(crate) use completion::VARIABLE as COMPLETE;
-pub(crate) use gzip::run as gzip;
+use gzip::run as gzip;
+
+/// Runs a verb that needs no settings, so that nothing that is wrong with them keeps it from working;
+/// gives back any other.
+///
+/// # Errors
+/// The verb's own.
+pub(crate) fn alone(args: Args) -> Result<Result<Code, Args>, Failure> {
+    let done = if let Verb::Gzip = &args.verb {
+        // It is run at each rotation of a log.
+        gzip()
+    } else if let Verb::Init(init) = &args.verb {
+        init::run(init)
+    } else if let Verb::Completion(completion) = &args.verb {
+        completion::run(completion)
+    } else if let Verb::Man(man) = &args.verb {
+        man::run(man)
+    } else if let Verb::Tied(tied) = &args.verb {
+        Err(tied::run(tied))
+    } else {
+        return Ok(Err(args));
+    };
+    done.map(Ok)
+}
 
 /// Runs a verb.
 ///
@@ -102,6 +128,9 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Emit(args) => connection::run(emit::run(config, &args)),
         Verb::Listen(args) => listen::run(config, args),
         Verb::Alert(args) => alert::run(config, args),
+        Verb::Config(args) => config::run(config, &args),
+        Verb::Version(args) => connection::run(version::run(config, &args)),
+        Verb::Doctor(args) => connection::run(doctor::run(config, &args)),
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),
         Verb::Worker(args) => worker::run(config, args),

@@ -9,9 +9,14 @@ use dsbus_schema::status::InstanceRow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::{Config, Origin};
+use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
+use crate::settings::Origin;
+
+/// What to do where a server asks who one is.
+const WHO: &str = "say who you are: --creds, --nkey, --context, or NATS_USER and NATS_PASSWORD \
+                   beside NATS_URL";
 
 /// A connected verb.
 #[derive(Debug)]
@@ -179,19 +184,36 @@ impl Connection {
 fn unreachable_bus(config: &Config, e: Error) -> Failure {
     let (url, origin) = (config.shown(), &config.origin);
     let hint = match origin {
-        Origin::File(_) => "dsbus dev wrote that address, and seems to be gone: start dsbus dev",
-        Origin::Flag | Origin::Environment | Origin::Worker | Origin::Default => {
+        Origin::Dev(_) => "dsbus dev wrote that address, and seems to be gone: start dsbus dev",
+        Origin::Flag(_)
+        | Origin::Variable(_)
+        | Origin::Parent
+        | Origin::File(..)
+        | Origin::Context(..)
+        | Origin::Selected(_)
+        | Origin::Default => {
             "start a private fleet here with dsbus dev, or name a bus: --nats URL or NATS_URL"
         }
     };
+    let hint = config.unused().unwrap_or_else(|| hint.to_owned());
     match e {
         Error::NoBus { why, .. } => {
+            let hint = if config.unused().is_none() && why.contains("authorization") {
+                WHO.to_owned()
+            } else {
+                hint
+            };
             let said = format!("cannot reach the bus at {url} ({origin}): {why}");
             Failure::new(Code::Unreachable, said).hint(hint)
         }
         other => {
+            let hint = if matches!(other, Error::ServerTooOld { .. }) {
+                "install a newer one: https://nats.io/download"
+            } else {
+                "dsbus config shows the settings that hold, and where each is said"
+            };
             let said = format!("cannot use the bus at {url} ({origin}): {other}");
-            Failure::new(Code::Unreachable, said)
+            Failure::new(Code::Unreachable, said).hint(hint)
         }
     }
 }

@@ -11,7 +11,7 @@ mod render;
 mod resolve;
 mod section;
 mod suggest;
-mod value;
+pub(crate) mod value;
 pub(crate) mod worker;
 
 use std::collections::BTreeMap;
@@ -24,11 +24,13 @@ use serde_json::{Map, Value};
 
 use crate::config::Surroundings;
 
-pub(crate) use diagnostic::Diagnostic;
+pub(crate) use diagnostic::{Diagnostic, Source};
 use import::Note;
+pub(crate) use keys::{key_span, value_span};
 use read::Reader;
 pub(crate) use render::declared as as_toml;
 pub(crate) use suggest::hint as did_you_mean;
+pub(crate) use worker::whole;
 
 /// Programs by name, each a table of keys and values as they stand in the file.
 pub(crate) type Programs = BTreeMap<ProgramName, Map<String, Value>>;
@@ -58,7 +60,10 @@ pub(crate) fn inline_table(text: &str) -> Option<Map<String, Value>> {
 }
 
 /// The text of a file; `-` is standard input.
-fn text_of(path: &Path) -> Result<String, String> {
+///
+/// # Errors
+/// When it cannot be read, or is no text.
+pub(crate) fn text_of(path: &Path) -> Result<String, String> {
     let bytes = if path == Path::new("-") {
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)

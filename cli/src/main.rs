@@ -11,6 +11,7 @@ mod failure;
 mod file;
 mod logging;
 mod output;
+mod settings;
 mod table;
 mod wait;
 
@@ -20,6 +21,7 @@ use args::{Alert, Args, Listen, Verb};
 use config::{Config, Surroundings};
 use exit_code::Code;
 use failure::Failure;
+use settings::Wrong;
 
 fn main() -> ExitCode {
     // A shell that completes is answered here, and nothing else happens.
@@ -46,10 +48,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<Code, Failure> {
-    if let Verb::Gzip = args.verb {
-        // It is run at each rotation of a log, and needs nothing of what follows.
-        return commands::gzip();
-    }
+    let args = match commands::alone(args)? {
+        Ok(code) => return Ok(code),
+        Err(args) => args,
+    };
     let around = Surroundings::here();
     match &args.verb {
         // Its file says where it logs.
@@ -97,6 +99,9 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Emit(_)
         | Verb::Alert(_)
         | Verb::Listen(_)
+        | Verb::Config(_)
+        | Verb::Version(_)
+        | Verb::Doctor(_)
         | Verb::Completion(_)
         | Verb::Man(_)
         | Verb::Other(_)
@@ -104,6 +109,28 @@ fn run(args: Args) -> Result<Code, Failure> {
         | Verb::Tied(_)
         | Verb::Gzip => logging::verb(&around),
     }
-    let config = Config::resolve(&args.globals, around)?;
-    commands::run(&config, args.verb)
+    run_with(args, around)
+}
+
+/// Runs a verb with the settings that hold.
+fn run_with(args: Args, around: Surroundings) -> Result<Code, Failure> {
+    let config = match Config::resolve(&args.globals, around) {
+        Ok(config) => config,
+        Err(Wrong::Other(failure)) => return Err(failure),
+        Err(Wrong::File(found)) => {
+            output::diagnostics(&found, "nothing was done");
+            return Err(Failure::told(Code::Usage));
+        }
+    };
+    output::speak(config.color, config.quiet);
+    let verb = match (&config.output, &config.timeout) {
+        (None, None) => args.verb,
+        // They are the defaults of options.
+        (output, timeout) => {
+            let words = std::env::args_os();
+            let read = args::parse_with(words, output.clone(), timeout.clone());
+            read.map_err(|e| Failure::usage(e.to_string()))?.verb
+        }
+    };
+    commands::run(&config, verb)
 }

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::args::{Data, Width};
 use crate::failure::Failure;
 use crate::file::Diagnostic;
+use crate::settings::Color;
 use crate::table::{self, Column, Text};
 
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -46,6 +47,32 @@ const HEIGHT: usize = 24;
 
 /// How many lines on the terminal the next ones replace.
 static PASSING: AtomicUsize = AtomicUsize::new(0);
+
+/// Only errors, and what was asked for.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Says once how everything is printed.
+pub(crate) fn speak(color: Color, quiet: bool) {
+    match color {
+        Color::Auto => {}
+        Color::Always => ColorChoice::Always.write_global(),
+        Color::Never => ColorChoice::Never.write_global(),
+    }
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether only errors are told, and what was asked for.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// A line that says that something was done, which the exit code says, too.
+///
+/// # Errors
+/// When nobody reads it.
+pub(crate) fn success(text: impl Display) -> io::Result<()> {
+    if is_quiet() { Ok(()) } else { line(text) }
+}
 
 /// Whether a person sees standard output, rather than a program.
 pub(crate) fn is_terminal() -> bool {
@@ -221,7 +248,7 @@ pub(crate) fn screen(
 /// How far something is, on lines that the next ones replace; only where a person watches. No lines
 /// take them away.
 pub(crate) fn passing(lines: &[String]) {
-    if !is_watched() {
+    if !is_watched() || is_quiet() {
         return;
     }
     wipe();
@@ -267,6 +294,13 @@ pub(crate) fn list(pairs: &[(&str, Text)]) -> io::Result<()> {
 
 /// Something to know that is no part of the answer. Lost if nobody reads standard error.
 pub(crate) fn note(text: impl Display) {
+    if !is_quiet() {
+        tell(text);
+    }
+}
+
+/// The same, also where only errors are told.
+fn tell(text: impl Display) {
     wipe();
     let _ = writeln!(anstream::stderr(), "{text}");
 }
@@ -285,24 +319,24 @@ pub(crate) fn warning(text: impl Display) {
 /// A failure, and what to do about it.
 pub(crate) fn failure(failure: &Failure) {
     if !failure.message.is_empty() {
-        note(format_args!("{RED}error:{RED:#} {}", failure.message));
+        tell(format_args!("{RED}error:{RED:#} {}", failure.message));
         hint(failure);
     }
 }
 
 fn hint(failure: &Failure) {
     if let Some(hint) = &failure.hint {
-        note(format_args!("  {GREEN}{hint}{GREEN:#}"));
+        tell(format_args!("  {GREEN}{hint}{GREEN:#}"));
     }
 }
 
 /// Everything that is wrong with files, then how much that is, and what did not happen because of it.
 pub(crate) fn diagnostics(found: &[Diagnostic], so: &str) {
     for diagnostic in found {
-        note(diagnostic);
+        tell(diagnostic);
     }
     let count = if found.len() == 1 { "1 error" } else { &format!("{} errors", found.len()) };
-    note(format_args!("{RED}{count}; {so}{RED:#}"));
+    tell(format_args!("{RED}{count}; {so}{RED:#}"));
 }
 
 /// What the parser of the command line says: help, the version, or what is wrong with it.

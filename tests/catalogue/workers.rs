@@ -19,6 +19,7 @@ pub(crate) async fn connect(fleet: &Fleet) -> Bus {
         urls: vec![fleet.nats.url()],
         fleet: FleetName::default(),
         user: UserName::parse("ann").unwrap(),
+        access: dsbus_client::Access::default(),
         label: "catalogue".to_owned(),
         wait: false,
     };

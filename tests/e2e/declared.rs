@@ -70,6 +70,7 @@ async fn connect(fleet: &Fleet) -> Bus {
         urls: vec![fleet.nats.url()],
         fleet: FleetName::default(),
         user: UserName::default(),
+        access: dsbus_client::Access::default(),
         label: "test".to_owned(),
         wait: true,
     };

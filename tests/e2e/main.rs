@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
+mod access;
 mod alert;
 mod arguments;
 mod bridge;
@@ -12,6 +13,7 @@ mod daemon;
 mod declare;
 mod declared;
 mod dev;
+mod doctor;
 mod drain;
 mod durable;
 mod events;

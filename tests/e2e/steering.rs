@@ -71,6 +71,7 @@ async fn a_rebalance_and_a_drain_sent_again_act_once_and_answer_the_same() {
         urls: vec![fleet.nats.url()],
         fleet: FleetName::default(),
         user: UserName::default(),
+        access: dsbus_client::Access::default(),
         label: "test".to_owned(),
         wait: true,
     };

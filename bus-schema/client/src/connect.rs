@@ -14,8 +14,8 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::Error;
 use crate::server::{PAYLOAD_MAX, new_enough, too_narrow};
+use crate::{Access, Error};
 
 /// A verb that gets no answer of any server within this time says so.
 const VERB_CONNECT_MAX: Duration = Duration::from_millis(1500);
@@ -44,6 +44,8 @@ pub struct ConnectOptions {
     pub fleet: FleetName,
     /// Who sends commands.
     pub user: UserName,
+    /// Credentials and TLS.
+    pub access: Access,
     /// Name of the connection, as NATS shows it to its administrator.
     pub label: String,
     /// `true` for daemons, which keep trying for ever; `false` for verbs, which give up in 1.5 s,
@@ -90,8 +92,11 @@ impl Bus {
     /// Connects.
     ///
     /// # Errors
-    /// [`Error::NoBus`] when `wait` is false and no server answers; [`Error::ServerTooOld`].
+    /// [`Error::NoBus`] when `wait` is false and no server answers; [`Error::ServerTooOld`];
+    /// [`Error::Malformed`] when a file of the credentials cannot be used. One that cannot be later,
+    /// when a daemon connects again, is told in its log until it can.
     pub async fn connect(o: ConnectOptions) -> Result<Bus, Error> {
+        o.access.check()?;
         let signals = Signals {
             changes: Arc::new(watch::Sender::new(0)),
             failure: Arc::new(watch::Sender::default()),
@@ -169,7 +174,9 @@ impl Bus {
 async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
     let no_bus = |why: String| Error::NoBus { url: shown(&o.urls), why };
     let heard = signals.clone();
-    let mut options = async_nats::ConnectOptions::new()
+    let mut options = o
+        .access
+        .options(&o.urls)
         .name(&o.label)
         .ping_interval(PING_INTERVAL)
         .connection_timeout(if o.wait { DAEMON_CONNECT_MAX } else { VERB_CONNECT_MAX })
@@ -178,9 +185,6 @@ async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
             let heard = heard.clone();
             async move { heard.hear(event).await }
         });
-    if let Some((user, password)) = credentials(&o.urls) {
-        options = options.user_and_password(user, password);
-    }
     if o.wait {
         let last = Arc::new(Mutex::new(None));
         options =
@@ -287,14 +291,6 @@ impl Signals {
 fn denied_publish(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("ermissions Violation for Publish to \"")?;
     rest.split_once('"').map(|(subject, _)| subject)
-}
-
-/// User and password from the first URL that has them. async-nats itself does not look there.
-fn credentials(urls: &[String]) -> Option<(String, String)> {
-    urls.iter().find_map(|url| {
-        let address: ServerAddr = url.parse().ok()?;
-        Some((address.username()?.to_owned(), address.password()?.to_owned()))
-    })
 }
 
 /// Doubles from 2 ms to [`RECONNECT_DELAY_MAX`], and up to half as much again, so that a fleet does

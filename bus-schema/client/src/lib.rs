@@ -4,6 +4,7 @@
 //! disconnected, a denied publish is an error of its call, both error codes of a lost
 //! compare-and-set are one, and a [`Watch`] survives the death of a stream's leader.
 
+mod access;
 mod ack;
 mod calls;
 mod connect;
@@ -12,6 +13,7 @@ mod durable;
 mod entry;
 mod error;
 mod events;
+mod health;
 mod past;
 mod places;
 mod provision;
@@ -24,6 +26,7 @@ mod tail;
 mod watch;
 mod wire;
 
+pub use access::{Access, Credentials, Secret, Tls};
 pub use ack::STORING_ALREADY;
 pub use calls::{Call, Calls};
 pub use connect::{Bus, ConnectOptions};
@@ -31,6 +34,7 @@ pub use durable::{ACK_WAIT, Begin, Durable, DurableOptions, Heard, STAND_BY, Sha
 pub use entry::{Entry, Value};
 pub use error::Error;
 pub use events::EventFeed;
+pub use health::{Account, Permissions, Server, ServiceInfo, Stream, Subjects, User};
 pub use past::Kept;
 pub use places::Place;
 pub use serve::{Refusal, Request, Served, WorkerRequest};

@@ -26,6 +26,9 @@ const MUST_AGREE: [&str; 6] = [
     "retention",
 ];
 
+/// Keys whose values are nanoseconds.
+const DURATIONS: [&str; 2] = ["max_age", "duplicate_window"];
+
 /// What a reader must know of a stream.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct StreamInfo {
@@ -115,17 +118,41 @@ pub(crate) fn events_config(fleet: &FleetName) -> Value {
 
 /// What of `there` is not as dsbus needs it.
 pub(crate) fn difference(wanted: &Value, there: &Value) -> Option<String> {
-    MUST_AGREE.iter().find_map(|key| {
+    differences(wanted, there).into_iter().next()
+}
+
+/// Everything of `there` that is not as dsbus needs it.
+pub(crate) fn differences(wanted: &Value, there: &Value) -> Vec<String> {
+    let differ = |key: &&str| {
         let (wanted, there) = (normal(key, &wanted[*key]), normal(key, &there[*key]));
         (wanted != there).then(|| format!("{key} is {there}, and must be {wanted}"))
-    })
+    };
+    MUST_AGREE.iter().filter_map(differ).collect()
+}
+
+/// What of `there` is not as dsbus makes it, and may be so.
+pub(crate) fn changes(wanted: &Value, there: &Value) -> Vec<String> {
+    let keys = wanted.as_object().into_iter().flat_map(|object| object.keys());
+    let free = keys.filter(|key| !MUST_AGREE.contains(&key.as_str()) && *key != "num_replicas");
+    let change = |key: &String| {
+        let (wanted, there) = (normal(key, &wanted[key]), normal(key, &there[key]));
+        let told = |value: &Value| match value.as_u64() {
+            Some(nanos) if DURATIONS.contains(&key.as_str()) => {
+                format!("{} s", Duration::from_nanos(nanos).as_secs())
+            }
+            Some(_) | None => value.to_string(),
+        };
+        (wanted != there)
+            .then(|| format!("{key} is {}, and {} by default", told(&there), told(&wanted)))
+    };
+    free.filter_map(change).collect()
 }
 
 /// NATS leaves out what is off, and writes -1 for no limit.
 fn normal(key: &str, value: &Value) -> Value {
     match value {
         Value::Null if key == "max_msgs_per_subject" => json!(-1),
-        Value::Null if key.starts_with("allow") => json!(false),
+        Value::Null if key.starts_with("allow") || key.starts_with("deny") => json!(false),
         Value::Null => json!(0),
         given => given.clone(),
     }
@@ -152,8 +179,12 @@ mod tests {
             difference(&wanted, &there).unwrap(),
             "allow_msg_ttl is false, and must be true"
         );
+        assert_eq!(changes(&wanted, &wanted), Vec::<String>::new());
         let events = events_config(&fleet);
         let mut there = events.clone();
+        there["max_age"] = nanos(Duration::from_secs(60)).into();
+        assert_eq!(changes(&events, &there), ["max_age is 60 s, and 604800 s by default"]);
+        assert_eq!(difference(&events, &there), None, "that is the administrator's to change");
         there["max_msgs_per_subject"] = (-1).into();
         assert_eq!(difference(&events, &there), None);
     }

@@ -58,6 +58,9 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("emit", "dsbus emit DEPLOYED v1.2.3"),
     ("listen", "dsbus listen -e PROCESS_STATE_EXITED -- crashmail -a -m ops@example.com"),
     ("alert", "dsbus alert alert.toml\ndsbus alert letters"),
+    ("config", "dsbus config\ndsbus config --context prod -o json"),
+    ("version", "dsbus version\ndsbus version -o json"),
+    ("doctor", "dsbus doctor\ndsbus doctor --nats nats://n1 -o json"),
     (
         "dev",
         "dsbus dev examples/hello.toml\ndsbus dev --workers 5 --data /tmp/fleet web.toml\ndsbus dev kill w1",

@@ -4,6 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, ValueEnum};
 
+use super::Format;
+
+pub(super) const CONFIG: &str = "\
+What the programs of a fleet are declared as is printed by dsbus export.
+docs/settings.md tells every setting, and which word wins.";
+
+pub(super) const DOCTOR: &str = "\
+Nothing is changed. Exits 0 when all is well, also with warnings, and 1 when
+something is wrong.";
+
 pub(super) const COMPLETION: &str = "\
 bash:  echo 'source <(dsbus completion bash)' >> ~/.bashrc
 zsh:   echo 'source <(dsbus completion zsh)' >> ~/.zshrc
@@ -41,6 +51,30 @@ pub(crate) struct Import {
     /// supervisord.conf, with all that it includes; - is standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+/// `dsbus config`.
+#[derive(Debug, Group)]
+pub(crate) struct Settings {
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// `dsbus version`.
+#[derive(Debug, Group)]
+pub(crate) struct Version {
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// `dsbus doctor`.
+#[derive(Debug, Group)]
+pub(crate) struct Doctor {
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
 }
 
 /// `dsbus init`.

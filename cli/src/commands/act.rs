@@ -74,7 +74,7 @@ pub(super) async fn run(
             return Ok(Code::Done);
         }
         for instance in &acted.instances {
-            output::line(format_args!("{}: {verb} requested", instance.name))?;
+            output::success(format_args!("{}: {verb} requested", instance.name))?;
         }
         return Ok(Code::Done);
     }
@@ -114,7 +114,7 @@ pub(super) fn envelope() -> dsbus_schema::command::Envelope {
 pub(super) fn tell(outcome: &Outcome, done: impl FnOnce() -> String) -> Result<(), Failure> {
     let name = &outcome.name;
     match &outcome.verdict {
-        Verdict::Done => output::line(format_args!("{name}: {}", done()))?,
+        Verdict::Done => output::success(format_args!("{name}: {}", done()))?,
         Verdict::Failed(_) | Verdict::Waiting(_) => output::failure(&failure(outcome)),
     }
     Ok(())

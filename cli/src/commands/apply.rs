@@ -110,7 +110,7 @@ pub(super) async fn finish(
     let table = data.is_none();
     if table {
         for program in &applied.programs {
-            output::line(summary(program, false))?;
+            output::success(summary(program, false))?;
         }
     }
     let (mut ended, mut outcomes) = (Vec::new(), Vec::new());

@@ -35,7 +35,7 @@ pub(super) async fn run(config: &Config, args: &args::Clear) -> Result<Code, Fai
     let mut answers = stream::iter(calls).buffered(CALLS_MAX);
     while let Some((row, answer)) = answers.next().await {
         match answer {
-            Ok(worker) => output::line(format_args!("{}: cleared ({worker})", row.name))?,
+            Ok(worker) => output::success(format_args!("{}: cleared ({worker})", row.name))?,
             Err(failure) => {
                 code = Code::Failed;
                 output::failure(&failure);

@@ -19,12 +19,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{apply, status, workers};
 use crate::args::{self, DevVerb, Format, Wait, Width};
-use crate::config::{Config, Origin};
+use crate::config::Config;
 use crate::connection::{self, Connection};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::Programs;
 use crate::output;
+use crate::settings::Origin;
 use crate::wait::{self, Goal, Want};
 use fleet::Fleet;
 use home::Home;
@@ -47,7 +48,17 @@ pub(super) fn run(config: &Config, args: args::Dev) -> Result<Code, Failure> {
         return connection::run(kill::run(config, worker));
     }
     let programs = if args.files.is_empty() { Programs::new() } else { apply::read(&args.files)? };
-    let given = (config.origin == Origin::Flag).then(|| config.urls.join(","));
+    let named = match &config.origin {
+        Origin::Flag(_) => true,
+        Origin::Context(_, by) => matches!(**by, Origin::Flag(_)),
+        Origin::Variable(_)
+        | Origin::Parent
+        | Origin::Dev(_)
+        | Origin::File(..)
+        | Origin::Selected(_)
+        | Origin::Default => false,
+    };
+    let given = named.then(|| config.urls.join(","));
     let server = match given {
         Some(_) => None,
         None => Some(Server::find(&config.around)?),
@@ -95,7 +106,12 @@ impl Plan {
             (None, None) => return Err(Failure::usage("there is no bus")),
         };
         let mut config = self.config.clone();
-        (config.urls, config.origin) = (vec![url.clone()], Origin::Flag);
+        if self.given.is_none() {
+            config.settled.urls = vec![url.clone()];
+            config.settled.origin = Origin::Flag("--nats");
+            // What is said of another bus is not for this one.
+            config.settled.access = dsbus_client::Access::default();
+        }
         home.tell(&url)?;
         let names = worker_names(self.args.workers)?;
         fleet.start_schedulers(&config, self.args.schedulers)?;

@@ -94,7 +94,7 @@ pub(super) async fn run(config: &Config, args: &args::Drain) -> Result<Code, Fai
     if table {
         for WorkerActed { name, instances, .. } in &acted {
             let has = if *instances == 0 { "nothing".to_owned() } else { steer::count(*instances) };
-            output::line(format_args!("{name}: draining; it has {has}"))?;
+            output::success(format_args!("{name}: draining; it has {has}"))?;
         }
     }
     if args.no_wait {
@@ -187,7 +187,7 @@ fn end(workers: &[WorkerName], drain: &Drain, left: &[InstanceId]) -> Result<(),
     let all: Vec<&str> = workers.iter().map(WorkerName::as_str).collect();
     let all = all.join(", ");
     if left.is_empty() {
-        output::line(format_args!("{all}: drained ({} gone)", steer::count(drain.gone.len())))?;
+        output::success(format_args!("{all}: drained ({} gone)", steer::count(drain.gone.len())))?;
         return Ok(());
     }
     let what =

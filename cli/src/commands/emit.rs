@@ -38,7 +38,7 @@ pub(super) async fn run(config: &Config, args: &args::Emit) -> Result<Code, Fail
     let seq = store(&connection, &event).await?;
     match args.output {
         Format::Data(data) => output::data(data, &json!({ "id": id, "seq": seq }))?,
-        Format::Text(_) => output::line(format_args!("{}: told, as sequence {seq}", args.name))?,
+        Format::Text(_) => output::success(format_args!("{}: told, as sequence {seq}", args.name))?,
     }
     Ok(Code::Done)
 }

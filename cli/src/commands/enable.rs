@@ -28,7 +28,7 @@ pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> 
         } else {
             "enabled, and stopped until it is started"
         };
-        output::line(format_args!("{}: {what}", instance.name))?;
+        output::success(format_args!("{}: {what}", instance.name))?;
     }
     Ok(Code::Done)
 }

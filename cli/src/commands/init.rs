@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::output;
 
 /// Files to begin with: their names, their text, and what to do with them.
-const FILES: [(&str, &str, &str); 2] = [
+const FILES: [(&str, &str, &str); 3] = [
     (
         "programs.toml",
         include_str!("../../../examples/programs.toml"),
@@ -20,6 +20,11 @@ const FILES: [(&str, &str, &str); 2] = [
         "worker.toml",
         include_str!("../../../examples/worker.toml"),
         "settings of a worker: dsbus worker --config worker.toml",
+    ),
+    (
+        "dsbus.toml",
+        include_str!("../../../examples/dsbus.toml"),
+        "which bus, as whom: dsbus config shows what holds",
     ),
 ];
 

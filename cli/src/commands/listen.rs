@@ -202,7 +202,8 @@ fn environment(
     name: &str,
     member: usize,
 ) -> BTreeMap<String, Option<OsString>> {
-    let mut all = BTreeMap::from([(config::WORKER_URL.to_owned(), None)]);
+    let ours = [config::PARENT_URL, config::PARENT_ACCESS];
+    let mut all = BTreeMap::from(ours.map(|name| (name.to_owned(), None)));
     let mut set = |name: &str, value: &str| {
         all.insert(name.to_owned(), Some(OsString::from(value)));
     };

@@ -5,12 +5,16 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use dsbus_client::Credentials;
+
 use crate::args;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::file::did_you_mean;
+use crate::settings::Key;
 
-/// Becomes that program; it finds the same fleet by `NATS_URL` and `DSBUS_FLEET`.
+/// Becomes that program; it finds the same fleet by the variables of the `nats` tool, and by
+/// `DSBUS_FLEET`.
 ///
 /// # Errors
 /// When there is none, or it cannot be run.
@@ -26,10 +30,37 @@ pub(super) fn run(config: &Config, words: &[OsString]) -> Result<Infallible, Fai
         let hint = hint.unwrap_or_else(|| "dsbus --help lists the verbs".to_owned());
         return Err(Failure::usage(message).hint(hint));
     };
-    let error = Command::new(&found)
-        .args(&words[1..])
-        .env("NATS_URL", config.urls.join(","))
-        .env("DSBUS_FLEET", config.fleet.as_str())
-        .exec();
+    let mut command = Command::new(&found);
+    command.args(&words[1..]).env("DSBUS_FLEET", config.fleet.as_str());
+    for key in Key::ALL {
+        // What was said of another bus is not for this one.
+        if let Some(name) = key.nats_variable() {
+            command.env_remove(name);
+        }
+    }
+    command.envs(config.as_environment()).envs(as_nats(config));
+    let error = command.exec();
     Err(Failure::failed(format!("{} cannot be run: {error}", found.display())))
+}
+
+/// The bus, as the `nats` tool is told it.
+fn as_nats(config: &Config) -> Vec<(&'static str, OsString)> {
+    let mut said = vec![(Key::Nats, OsString::from(config.urls.join(",")))];
+    match &config.access.credentials {
+        // Those of a context that has a JWT of its own cannot be told so.
+        Credentials::Address | Credentials::Jwt { .. } => {}
+        Credentials::File(path) => said.push((Key::Creds, path.into())),
+        Credentials::Nkey(path) => said.push((Key::Nkey, path.into())),
+        Credentials::Password { user, password } => {
+            said.push((Key::NatsUser, user.into()));
+            said.push((Key::NatsPassword, password.reveal().into()));
+        }
+        Credentials::Token(token) => said.push((Key::NatsToken, token.reveal().into())),
+    }
+    let tls = &config.access.tls;
+    said.extend(tls.ca.iter().map(|path| (Key::TlsCa, path.into())));
+    if let Some((cert, key)) = &tls.own {
+        said.extend([(Key::TlsCert, cert.into()), (Key::TlsKey, key.into())]);
+    }
+    said.into_iter().filter_map(|(key, value)| Some((key.nats_variable()?, value))).collect()
 }

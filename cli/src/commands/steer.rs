@@ -25,7 +25,7 @@ pub(super) async fn run(
         Format::Data(data) => output::data(data, &acted)?,
         Format::Text(_) => {
             for acted in &acted {
-                output::line(format_args!("{}: {}", acted.name, told(verb, acted)))?;
+                output::success(format_args!("{}: {}", acted.name, told(verb, acted)))?;
             }
         }
     }

@@ -15,10 +15,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use dsbus_supervisor::{Bridge, LogFile, Rotation, WORKER_LOG};
+use dsbus_supervisor::{AgentCommand, Bridge, LogFile, Rotation, WORKER_LOG};
 
 use crate::args;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::worker::Keys;
@@ -100,10 +100,10 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     if let Some(path) = &file.path {
         tracing::info!("configuration: {}", path.display());
     }
-    let mut agent: Vec<OsString> = vec![binary.clone().into()];
-    agent.extend(config.as_arguments());
-    agent.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
-    agent.extend(["--log", keys.loglevel.filter()].map(OsString::from));
+    let mut command: Vec<OsString> = vec![binary.clone().into()];
+    command.extend(config.as_arguments());
+    command.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
+    command.extend(["--log", keys.loglevel.filter()].map(OsString::from));
     let bridge = bridge(config, &binary);
     let fixed = Fixed { binary, nofile, account, bridge };
     let settings = fixed.settings(&args, keys);
@@ -113,7 +113,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
         worker,
         fleet: config.fleet.clone(),
         directory,
-        agent,
+        agent: AgentCommand { argv: command, environment: config.as_environment() },
         settings,
         owner: Box::new(standing),
         log,
@@ -138,8 +138,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
 fn bridge(config: &Config, binary: &Path) -> Option<Bridge> {
     let binary = binary.to_str()?;
     let command = [binary, "--as", config.user.as_str(), "listen"].map(str::to_owned).to_vec();
-    let environment = vec![(config::WORKER_URL.to_owned(), config.urls.join(","))];
-    Some(Bridge { command, environment })
+    Some(Bridge { command, environment: config.as_environment() })
 }
 
 /// Opens the worker's own log, which can be read over the bus: the file that is named, by a link in

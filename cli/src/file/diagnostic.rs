@@ -12,20 +12,20 @@ const GREEN: Style = AnsiColor::Green.on_default().bold();
 
 /// A file that was read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// Its path, as it was given.
-    pub(super) name: &'a str,
+    pub(crate) name: &'a str,
     /// Its text.
-    pub(super) text: &'a str,
+    pub(crate) text: &'a str,
 }
 
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// From 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// In characters, from 1.
-    pub(super) column: usize,
+    pub(crate) column: usize,
     /// The whole line.
     source: String,
     /// How many characters the carets cover; at least 1.
@@ -34,7 +34,7 @@ pub(super) struct Place {
 
 impl Source<'_> {
     /// The place of a span of bytes; of its first line, if it has more.
-    pub(super) fn place(&self, span: Range<usize>) -> Place {
+    pub(crate) fn place(&self, span: Range<usize>) -> Place {
         let start = floor_boundary(self.text, span.start);
         let end = floor_boundary(self.text, span.end).max(start);
         let line_start = self.text[..start].rfind('\n').map_or(0, |i| i + 1);
@@ -68,13 +68,13 @@ pub(crate) struct Diagnostic {
 
 impl Diagnostic {
     /// About a file as a whole.
-    pub(super) fn whole(file: &str, message: impl Into<String>) -> Diagnostic {
+    pub(crate) fn whole(file: &str, message: impl Into<String>) -> Diagnostic {
         let file = file.to_owned();
         Diagnostic { file, place: None, key: None, message: message.into(), hint: None }
     }
 
     /// About a place in a file.
-    pub(super) fn at(
+    pub(crate) fn at(
         source: &Source<'_>,
         span: Range<usize>,
         message: impl Into<String>,
@@ -83,12 +83,12 @@ impl Diagnostic {
     }
 
     /// Line and column; what is about the file as a whole comes first.
-    pub(super) fn position(&self) -> (usize, usize) {
+    pub(crate) fn position(&self) -> (usize, usize) {
         self.place.as_ref().map_or((0, 0), |place| (place.line, place.column))
     }
 
     /// Names the key, with its path.
-    pub(super) fn key(mut self, key: impl Into<String>) -> Diagnostic {
+    pub(crate) fn key(mut self, key: impl Into<String>) -> Diagnostic {
         self.key = Some(key.into());
         self
     }
@@ -102,7 +102,7 @@ impl Diagnostic {
     }
 
     /// Adds what to do about it.
-    pub(super) fn hint(mut self, hint: Option<String>) -> Diagnostic {
+    pub(crate) fn hint(mut self, hint: Option<String>) -> Diagnostic {
         self.hint = hint;
         self
     }

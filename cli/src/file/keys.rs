@@ -120,12 +120,12 @@ fn text_with_here(text: &str, here: &Path) -> String {
 }
 
 /// Where a key stands.
-pub(super) fn key_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
+pub(crate) fn key_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
     table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span()).unwrap_or(0..0)
 }
 
 /// Where the value of a key stands; the key, where the value is a section of its own.
-pub(super) fn value_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
+pub(crate) fn value_span(table: &dyn TableLike, key: &str, item: &Item) -> Range<usize> {
     match item {
         Item::Value(value) => value.span().unwrap_or_else(|| key_span(table, key, item)),
         _ => key_span(table, key, item),

@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value};
 use toml_edit::{Item, TableLike};
 
 /// The value of a key, or `None` for one that holds none.
-pub(super) fn json(item: &Item) -> Option<Value> {
+pub(crate) fn json(item: &Item) -> Option<Value> {
     match item {
         Item::None => None,
         Item::Value(value) => Some(of_value(value)),

@@ -310,7 +310,7 @@ fn settle(keys: &mut Keys, here: &Path, around: &Surroundings) {
     };
 }
 
-pub(super) fn whole(path: &Path, here: &Path, around: &Surroundings) -> PathBuf {
+pub(crate) fn whole(path: &Path, here: &Path, around: &Surroundings) -> PathBuf {
     match (path.strip_prefix("~"), around.variable("HOME")) {
         (Ok(rest), Some(home)) => Path::new(home).join(rest),
         (Ok(_) | Err(_), _) => here.join(path),

@@ -195,7 +195,7 @@ pub(crate) async fn wait(
             let row = known.as_ref().and_then(|rows| rows.iter().find(|r| r.program == *name));
             if let Some(row) = row.filter(|row| !quiet && row.revision == *revision) {
                 for instance in told.news(row) {
-                    output::line(format_args!("{instance}: changed"))?;
+                    output::success(format_args!("{instance}: changed"))?;
                 }
             }
             let end = match (known.is_some().then(|| judge(row, *revision)).flatten(), row) {
@@ -280,9 +280,9 @@ fn tell(ended: &Ended) -> Result<(), Failure> {
     let name = &ended.program;
     match (&ended.end, &ended.row) {
         (End::Done, Some(row)) => {
-            output::line(format_args!("{name}: rolled out (revision {})", row.revision))?;
+            output::success(format_args!("{name}: rolled out (revision {})", row.revision))?;
         }
-        (End::Done, None) => output::line(format_args!("{name}: rolled out"))?,
+        (End::Done, None) => output::success(format_args!("{name}: rolled out"))?,
         (End::Failed(_) | End::Held(_), Some(row)) => {
             let mut failure = ended.failure();
             let row = RolloutRow { reason: None, ..row.clone() };

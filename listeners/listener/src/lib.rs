@@ -14,7 +14,7 @@ use std::fmt;
 use dsbus_client::{Bus, Durable, Heard};
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use dsbus_client::{Begin, ConnectOptions};
+pub use dsbus_client::{Access, Begin, ConnectOptions, Credentials, Secret, Tls};
 pub use dsbus_schema::event::{Event, Fact};
 pub use dsbus_schema::filter::Filter;
 pub use options::Options;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use dsbus_client::{Begin, ConnectOptions, DurableOptions, Share};
+use dsbus_client::{Access, Begin, ConnectOptions, DurableOptions, Share};
 use dsbus_schema::filter::Filter;
 use dsbus_schema::ids::{FleetName, UserName};
 
@@ -18,6 +18,7 @@ const WINDOW: NonZeroU16 = NonZeroU16::new(256).expect("not zero");
 pub struct Options {
     name: String,
     urls: Vec<String>,
+    access: Access,
     fleet: FleetName,
     filter: Filter,
     begin: Begin,
@@ -38,10 +39,18 @@ impl Options {
         Ok(Options {
             name: name.to_owned(),
             urls: url.split(',').map(|url| url.trim().to_owned()).collect(),
+            access: Access::default(),
             fleet,
             filter: Filter::all_but_ticks(),
             begin: Begin::New,
         })
+    }
+
+    /// Credentials and TLS; those in the address, unless given.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Options {
+        self.access = access;
+        self
     }
 
     /// Only these: kinds and TYPEs in words, such as `process.FATAL` or `worker`; `*` is everything.
@@ -76,6 +85,7 @@ impl Options {
             urls: self.urls.clone(),
             fleet: self.fleet.clone(),
             user: UserName::default(),
+            access: self.access.clone(),
             label: self.name.clone(),
             wait: true,
         }

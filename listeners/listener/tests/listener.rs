@@ -22,6 +22,7 @@ async fn fleet() -> (NatsServer, Bus) {
         urls: vec![server.url()],
         fleet: FleetName::default(),
         user: UserName::default(),
+        access: dsbus_client::Access::default(),
         label: "test".to_owned(),
         wait: true,
     })

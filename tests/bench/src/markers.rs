@@ -82,6 +82,7 @@ pub(crate) fn options(url: &str, label: &str) -> ConnectOptions {
         urls: vec![url.to_owned()],
         fleet: FleetName::default(),
         user: UserName::default(),
+        access: dsbus_client::Access::default(),
         label: label.to_owned(),
         wait: true,
     }

@@ -172,6 +172,7 @@ impl Fleet {
             urls: self.urls(),
             fleet: FleetName::default(),
             user: UserName::default(),
+            access: dsbus_client::Access::default(),
             label: label.to_owned(),
             wait: true,
         };

@@ -11,7 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
-use dsbus_supervisor::{AGENT_FD, CgroupChoice, Config, LogFile, Owner, Rotation, Settings};
+use dsbus_supervisor::{
+    AGENT_FD, AgentCommand, CgroupChoice, Config, LogFile, Owner, Rotation, Settings,
+};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -28,7 +30,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
                 worker: WorkerName::parse("w1")?,
                 fleet: FleetName::default(),
                 directory,
-                agent: agent.to_vec(),
+                agent: AgentCommand { argv: agent.to_vec(), environment: Vec::new() },
                 settings: settings(&words),
                 owner: Box::new(Nobody(words)),
                 log,

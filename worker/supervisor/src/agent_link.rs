@@ -1,7 +1,6 @@
 //! The agent: started, spoken with, and replaced when it dies or does not answer.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::io::{self, ErrorKind, IoSlice, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use dsbus_schema::moment::BootTime;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use crate::config::AgentCommand;
 use crate::output::LogFile;
 use crate::process;
 use crate::protocol::{AGENT_PINGS, LINE_BYTES_MAX, ToAgent, ToSupervisor};
@@ -50,7 +50,7 @@ const CHUNK: usize = 64 * 1024;
 /// The link to the agent.
 #[derive(Debug)]
 pub(crate) struct AgentLink {
-    argv: Vec<OsString>,
+    command: AgentCommand,
     /// Where its words go; without it, it has the worker's standard error.
     log: Option<Arc<Mutex<LogFile>>>,
     /// And to standard error as well.
@@ -114,12 +114,12 @@ pub(crate) enum Change {
 
 impl AgentLink {
     pub(crate) fn new(
-        argv: Vec<OsString>,
+        command: AgentCommand,
         log: Option<Arc<Mutex<LogFile>>>,
         copy: bool,
     ) -> AgentLink {
         let start_at = BootTime(0);
-        AgentLink { argv, log, copy, generation: 0, agent: None, pause: PAUSE_MIN, start_at }
+        AgentLink { command, log, copy, generation: 0, agent: None, pause: PAUSE_MIN, start_at }
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -218,7 +218,7 @@ impl AgentLink {
                 }
                 None => (None, None),
             };
-            Ok((spawn::agent(&self.argv, &theirs, stderr)?, ours, words))
+            Ok((spawn::agent(&self.command, &theirs, stderr)?, ours, words))
         });
         match started {
             Ok((pid, socket, words)) => {

@@ -12,6 +12,21 @@ use dsbus_schema::worker::Labels;
 
 use crate::output::LogFile;
 
+/// What the agent is: a process that finds its socket as descriptor [`crate::AGENT_FD`].
+#[derive(Clone, Default)]
+pub struct AgentCommand {
+    /// Its command line, which everybody can see.
+    pub argv: Vec<OsString>,
+    /// What it has in its environment beside what the supervisor has: secrets, too.
+    pub environment: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for AgentCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentCommand").field("argv", &self.argv).finish_non_exhaustive()
+    }
+}
+
 /// Configuration of a worker, resolved.
 #[derive(Debug)]
 pub struct Config {
@@ -21,8 +36,8 @@ pub struct Config {
     pub fleet: FleetName,
     /// State directory.
     pub directory: PathBuf,
-    /// Command of the agent; it finds its socket as descriptor [`crate::AGENT_FD`].
-    pub agent: Vec<OsString>,
+    /// What the agent is.
+    pub agent: AgentCommand,
     /// What its owner chose for all children.
     pub settings: Settings,
     /// Answers the signals that are about the worker itself.

@@ -36,7 +36,7 @@ mod streams;
 pub mod table;
 mod users;
 
-pub use config::{Bridge, CapacityChoice, CgroupChoice, Config, Owner, Settings};
+pub use config::{AgentCommand, Bridge, CapacityChoice, CgroupChoice, Config, Owner, Settings};
 pub use driver::run;
 pub use files::open_trusted;
 pub use home::WORKER_LOG;

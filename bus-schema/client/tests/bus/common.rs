@@ -11,6 +11,7 @@ pub(crate) fn options(urls: Vec<String>) -> ConnectOptions {
         urls,
         fleet: FleetName::default(),
         user: UserName::default(),
+        access: dsbus_client::Access::default(),
         label: "test".to_owned(),
         wait: true,
     }

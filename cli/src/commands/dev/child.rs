@@ -57,6 +57,8 @@ pub(super) struct Member {
     pub(super) role: Role,
     /// Its command line.
     pub(super) command: Vec<OsString>,
+    /// What it has in its environment beside ours: not everybody can see that.
+    environment: Vec<(String, String)>,
     /// This binary, as it was found at the start: it may be built anew meanwhile.
     binary: PathBuf,
     /// Where its output goes.
@@ -74,10 +76,12 @@ impl Member {
     pub(super) fn start(
         role: Role,
         command: Vec<OsString>,
+        environment: Vec<(String, String)>,
         binary: PathBuf,
         log: PathBuf,
     ) -> Result<Member, Failure> {
-        let mut member = Member { role, command, binary, log, child: None, back_at: None };
+        let mut member =
+            Member { role, command, environment, binary, log, child: None, back_at: None };
         member.start_again()?;
         Ok(member)
     }
@@ -93,6 +97,7 @@ impl Member {
         command
             .args(["tied", "--parent", &std::process::id().to_string(), "--"])
             .args(&self.command)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

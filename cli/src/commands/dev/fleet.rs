@@ -32,6 +32,8 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Fleet {
     members: Vec<Member>,
+    /// How they find the bus.
+    environment: Vec<(String, String)>,
     binary: PathBuf,
     data: PathBuf,
 }
@@ -43,12 +45,19 @@ impl Fleet {
     /// When the path of this binary is not known.
     pub(super) fn new(home: &Home) -> Result<Fleet, Failure> {
         let binary = std::env::current_exe()?;
-        Ok(Fleet { members: Vec::new(), binary, data: home.data().to_owned() })
+        Ok(Fleet {
+            members: Vec::new(),
+            environment: Vec::new(),
+            binary,
+            data: home.data().to_owned(),
+        })
     }
 
     fn start(&mut self, role: Role, command: Vec<std::ffi::OsString>) -> Result<(), Failure> {
         let log = self.data.join("log").join(format!("{}.log", role.log_name()));
-        self.members.push(Member::start(role, command, self.binary.clone(), log)?);
+        let environment = self.environment.clone();
+        let member = Member::start(role, command, environment, self.binary.clone(), log)?;
+        self.members.push(member);
         Ok(())
     }
 
@@ -92,6 +101,7 @@ impl Fleet {
     /// # Errors
     /// When one cannot be started.
     pub(super) fn start_schedulers(&mut self, config: &Config, count: u16) -> Result<(), Failure> {
+        self.environment = config.as_environment();
         for n in 1..=count {
             let id = format!("s{n}");
             let mut command = self.dsbus(config);
@@ -110,6 +120,7 @@ impl Fleet {
         config: &Config,
         names: &[WorkerName],
     ) -> Result<(), Failure> {
+        self.environment = config.as_environment();
         for name in names {
             let mut command = self.dsbus(config);
             command.extend(["worker", "--name", name.as_str(), "--dir"].map(Into::into));

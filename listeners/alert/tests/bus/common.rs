@@ -65,6 +65,7 @@ pub(crate) fn options(url: &str) -> ConnectOptions {
         urls: vec![url.to_owned()],
         fleet: FleetName::default(),
         user: UserName::default(),
+        access: dsbus_client::Access::default(),
         label: "test".to_owned(),
         wait: true,
     }

@@ -133,6 +133,7 @@ pub(crate) fn options_of(urls: Vec<String>) -> ConnectOptions {
         urls,
         fleet: FleetName::default(),
         user: UserName::default(),
+        access: dsbus_client::Access::default(),
         label: "test".to_owned(),
         wait: true,
     }

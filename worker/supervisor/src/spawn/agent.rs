@@ -1,12 +1,12 @@
 //! The agent: the worker's other side, started as a process of its own.
 
-use std::ffi::OsString;
 use std::io::{self, PipeWriter};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::inside;
+use crate::config::AgentCommand;
 
 /// Descriptor under which the agent finds its socket.
 pub const AGENT_FD: RawFd = 3;
@@ -18,15 +18,16 @@ pub const AGENT_FD: RawFd = 3;
 /// # Errors
 /// When it cannot be started.
 pub(crate) fn agent(
-    argv: &[OsString],
+    agent: &AgentCommand,
     socket: &OwnedFd,
     stderr: Option<PipeWriter>,
 ) -> io::Result<i32> {
-    let Some((program, words)) = argv.split_first() else {
+    let Some((program, words)) = agent.argv.split_first() else {
         return Err(io::Error::other("the agent has no command"));
     };
     let mut command = Command::new(program);
-    command.args(words).stdin(Stdio::null()).process_group(0);
+    command.args(words).envs(agent.environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).process_group(0);
     if let Some(stderr) = stderr {
         command.stderr(stderr);
     }

@@ -107,10 +107,15 @@ pub(crate) struct Inherited {
 
 impl Inherited {
     pub(crate) fn find() -> Inherited {
-        let meant_for_children = |(name, _): &(OsString, OsString)| {
+        let meant_for_children = |(name, value): &(OsString, OsString)| {
             let name = name.as_encoded_bytes();
             let prefixes = ["DSBUS_", "LISTEN_", "WATCHDOG_"];
+            // What lets the worker onto the bus lets nobody else there.
+            let secrets: [&[u8]; 3] = [b"NATS_USER", b"NATS_PASSWORD", b"NATS_TOKEN"];
+            let secret = name == b"NATS_URL" && value.as_encoded_bytes().contains(&b'@');
             name != b"NOTIFY_SOCKET"
+                && !secret
+                && !secrets.contains(&name)
                 && !prefixes.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
         };
         let environment: Environment = std::env::vars_os().filter(meant_for_children).collect();

@@ -1,0 +1,63 @@
+//! What was found, before anybody says what it means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dsbus_client::{Account, Error, Place, Server, ServiceInfo, Stream, User};
+use dsbus_schema::ids::{FleetName, InstanceId, ProgramId, ProgramName, UserName, WorkerName};
+use dsbus_schema::moment::Timestamp;
+use dsbus_schema::storage::Bucket;
+use dsbus_schema::worker::Worker;
+
+/// Everything.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    /// Version of this binary.
+    pub(super) version: &'static str,
+    /// The bus, and where it is said.
+    pub(super) settings: String,
+    /// What is said, and not used.
+    pub(super) unused: Option<String>,
+    /// Files of secrets that others can read.
+    pub(super) open_files: Vec<String>,
+    /// How many files this process may have open.
+    pub(super) open_files_max: Option<u64>,
+    /// Fleet.
+    pub(super) fleet: FleetName,
+    /// Who asks.
+    pub(super) user: UserName,
+    /// What the bus says; why there is none, and what to do about it.
+    pub(super) bus: Result<Bus, (String, String)>,
+}
+
+/// What the bus says.
+#[derive(Debug, Clone)]
+pub(super) struct Bus {
+    /// Where it is.
+    pub(super) url: String,
+    /// The server.
+    pub(super) server: Result<Server, Error>,
+    /// What `JetStream` allows.
+    pub(super) account: Result<Account, Error>,
+    /// What one may do there.
+    pub(super) user: Result<User, Error>,
+    /// The streams, by name.
+    pub(super) streams: Vec<(String, Result<Stream, Error>)>,
+    /// The time here when the last of them had answered.
+    pub(super) now: Timestamp,
+    /// Who answers.
+    pub(super) services: Result<Vec<ServiceInfo>, Error>,
+    /// Workers, and when they told that, by the clock of the server.
+    pub(super) workers: Vec<(Worker, Timestamp)>,
+    /// Those that hold a lease.
+    pub(super) touched: BTreeSet<WorkerName>,
+    /// What is declared.
+    pub(super) programs: BTreeMap<ProgramName, ProgramId>,
+    /// What is placed, and where.
+    pub(super) placements: Vec<(WorkerName, InstanceId)>,
+    /// Of what there is a last known state.
+    pub(super) statuses: Vec<(WorkerName, InstanceId)>,
+    /// Durable consumers of events.
+    pub(super) places: Vec<Place>,
+    /// Buckets that could not be read.
+    pub(super) unread: Vec<(Bucket, Error)>,
+}

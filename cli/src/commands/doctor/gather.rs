@@ -1,0 +1,125 @@
+//! Looks at everything, and changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+
+use dsbus_client::{Credentials, Entry};
+use dsbus_schema::program::Program;
+use dsbus_schema::storage::{Bucket, FleetKey, parse_instance_key};
+use dsbus_schema::worker::Worker;
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::facts::{Bus, Facts};
+use crate::clock;
+use crate::commands::version::OWN;
+use crate::config::Config;
+use crate::connection::Connection;
+
+/// Name of its watches, for the administrator of the server.
+const NAME: &str = "doctor";
+
+/// Looks at everything.
+pub(super) async fn gather(config: &Config) -> Facts {
+    let bus = match Connection::open(config).await {
+        Ok(connection) => Ok(of_bus(&connection).await),
+        Err(failure) => Err((failure.message, failure.hint.unwrap_or_default())),
+    };
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).ok();
+    Facts {
+        version: OWN,
+        settings: format!(
+            "the bus is {} ({}); fleet {}",
+            config.shown(),
+            config.origin,
+            config.fleet
+        ),
+        unused: config.unused(),
+        open_files: secrets_of_all(config),
+        open_files_max: limit.map(|(soft, _)| soft),
+        fleet: config.fleet.clone(),
+        user: config.user.clone(),
+        bus,
+    }
+}
+
+/// Files of secrets that others than their owner can read.
+fn secrets_of_all(config: &Config) -> Vec<String> {
+    let credentials = match &config.access.credentials {
+        Credentials::File(path) | Credentials::Nkey(path) => Some(path),
+        Credentials::Address
+        | Credentials::Password { .. }
+        | Credentials::Token(_)
+        | Credentials::Jwt { .. } => None,
+    };
+    let key = config.access.tls.own.as_ref().map(|(_, key)| key);
+    let open = |path: &&std::path::PathBuf| {
+        std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0)
+    };
+    let files = credentials.into_iter().chain(key).filter(open);
+    files.map(|path| path.display().to_string()).collect()
+}
+
+async fn of_bus(connection: &Connection) -> Bus {
+    let bus = &connection.bus;
+    // One after the other: the round trip is to be that of a server at rest.
+    let server = bus.server().await;
+    let (account, user) = futures::join!(bus.account(), bus.user_info());
+    let streams = bus.streams().await;
+    let now = clock::now();
+    let (services, places) = futures::join!(bus.services(), bus.places());
+    let mut found = Bus {
+        url: connection.shown(),
+        server,
+        account,
+        user,
+        streams,
+        now,
+        services,
+        workers: Vec::new(),
+        touched: BTreeSet::new(),
+        programs: BTreeMap::new(),
+        placements: Vec::new(),
+        statuses: Vec::new(),
+        places: places.unwrap_or_default(),
+        unread: Vec::new(),
+    };
+    // What is written meanwhile is read in the order in which it comes to be: a program, then its
+    // placements, then their states.
+    for bucket in [Bucket::Status, Bucket::Fleet, Bucket::Programs, Bucket::Workers] {
+        match bus.read_all(bucket, NAME).await {
+            Ok(entries) => found.take(bucket, &entries),
+            Err(error) => found.unread.push((bucket, error)),
+        }
+    }
+    found
+}
+
+impl Bus {
+    fn take(&mut self, bucket: Bucket, entries: &[Entry]) {
+        for entry in entries {
+            match bucket {
+                Bucket::Status => self.statuses.extend(parse_instance_key(&entry.key)),
+                Bucket::Fleet => match FleetKey::parse(&entry.key) {
+                    Some(FleetKey::Placement(worker, instance)) => {
+                        self.placements.push((worker, instance));
+                    }
+                    Some(FleetKey::Touch(worker, _)) => {
+                        self.touched.insert(worker);
+                    }
+                    Some(FleetKey::Scheduler(_)) | None => {}
+                },
+                Bucket::Programs => {
+                    if let Ok(Some(program)) = entry.json::<Program>() {
+                        self.programs.insert(program.name, program.id);
+                    }
+                }
+                Bucket::Workers => {
+                    if let Ok(Some(worker)) = entry.json::<Worker>() {
+                        self.workers.push((worker, entry.time));
+                    }
+                }
+                Bucket::Goals | Bucket::Alerts => {}
+            }
+        }
+    }
+}

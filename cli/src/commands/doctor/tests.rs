@@ -1,0 +1,318 @@
+//! What is made of what was found.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dsbus_client::{
+    Account, Error, Permissions, Place, Server, ServiceInfo, Share, Stream, Subjects, User,
+};
+use dsbus_schema::ids::{FleetName, InstanceId, ProgramId, ProgramName, UserName, WorkerName};
+use dsbus_schema::moment::Timestamp;
+use dsbus_schema::program::CGROUP;
+use dsbus_schema::storage::{Bucket, events_stream, listener_consumer};
+use dsbus_schema::worker::{Disk, Facts as Measured, Worker};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::facts::{Bus, Facts};
+use super::finding::{Finding, Verdict};
+use super::judge::judge;
+
+fn at(seconds: i128) -> Timestamp {
+    Timestamp::from_unix_nanos(seconds * 1_000_000_000)
+}
+
+fn worker(name: &str) -> Worker {
+    let id = Uuid::from_u128(7);
+    let json = json!({
+        "name": name, "machine": "m", "boot": id, "directory": "/d", "host": "rack1",
+        "incarnation": id, "agent_pid": 2, "supervisor_pid": 1, "version": "0.1.0",
+        "started": at(0), "facilities": [CGROUP],
+    });
+    let mut worker: Worker = serde_json::from_value(json).unwrap();
+    let disk = Disk { path: "/".to_owned(), total: 100 << 30, available: 50 << 30 };
+    worker.facts = Measured { at: Some(at(99)), disks: vec![disk], ..Measured::default() };
+    worker
+}
+
+fn instance(name: &str) -> InstanceId {
+    InstanceId::new(ProgramName::parse(name).unwrap(), 0)
+}
+
+fn stream(name: &str) -> Stream {
+    Stream {
+        name: name.to_owned(),
+        differences: Vec::new(),
+        changes: Vec::new(),
+        replicas: 1,
+        behind: 0,
+        bytes: 1024,
+        at: Some(at(100)),
+    }
+}
+
+/// A fleet of two schedulers and two workers that run web:0.
+fn healthy() -> Bus {
+    let fleet = FleetName::default();
+    let service = |service: &str, id: &str| ServiceInfo {
+        service: service.to_owned(),
+        id: id.to_owned(),
+        version: "0.1.0".to_owned(),
+    };
+    let w1 = WorkerName::parse("w1").unwrap();
+    let streams = Bucket::ALL.map(|bucket| bucket.stream(&fleet)).into_iter();
+    let streams = streams.chain([events_stream(&fleet)]);
+    let web = ProgramName::parse("web").unwrap();
+    Bus {
+        url: "nats://h:1".to_owned(),
+        server: Ok(Server {
+            name: "n1".to_owned(),
+            version: "2.15.1".to_owned(),
+            new_enough: true,
+            payload_max: 1 << 20,
+            too_narrow: None,
+            servers: 1,
+            round_trip: Duration::from_micros(300),
+        }),
+        account: Ok(Account { storage: (1024, -1), streams: (7, -1), consumers: (4, -1) }),
+        user: Ok(User::default()),
+        streams: streams.map(|name| (name.clone(), Ok(stream(&name)))).collect(),
+        now: at(100),
+        services: Ok(vec![
+            service("dsbus", "s1"),
+            service("dsbus", "s2"),
+            service("dsbus-worker", "w1"),
+            service("dsbus-worker", "w2"),
+        ]),
+        workers: vec![(worker("w1"), at(100)), (worker("w2"), at(100))],
+        touched: [w1.clone(), WorkerName::parse("w2").unwrap()].into(),
+        programs: BTreeMap::from([(web.clone(), ProgramId(Uuid::from_u128(1)))]),
+        placements: vec![(w1.clone(), instance("web"))],
+        statuses: vec![(w1, instance("web"))],
+        places: vec![Place {
+            name: listener_consumer(&web, ProgramId(Uuid::from_u128(1))),
+            waiting: 0,
+            unacknowledged: 0,
+            read: false,
+            share: Share::One,
+        }],
+        unread: Vec::new(),
+    }
+}
+
+fn facts(bus: Result<Bus, (String, String)>) -> Facts {
+    Facts {
+        version: "0.1.0",
+        settings: "the bus is nats://h:1".to_owned(),
+        unused: None,
+        open_files: Vec::new(),
+        open_files_max: Some(65_536),
+        fleet: FleetName::default(),
+        user: UserName::default(),
+        bus,
+    }
+}
+
+/// What is found besides that which is well.
+fn ill(spoil: impl FnOnce(&mut Bus)) -> Vec<Finding> {
+    let mut bus = healthy();
+    spoil(&mut bus);
+    let mut found = judge(&facts(Ok(bus)));
+    found.retain(|finding| finding.verdict != Verdict::Good);
+    found
+}
+
+#[test]
+fn a_healthy_fleet_is_well() {
+    assert_eq!(ill(|_| {}), []);
+    let checks: Vec<_> = judge(&facts(Ok(healthy()))).iter().map(|f| f.check).collect();
+    let all = [
+        "settings",
+        "bus",
+        "permissions",
+        "jetstream",
+        "streams",
+        "clocks",
+        "schedulers",
+        "workers",
+        "leftovers",
+    ];
+    assert_eq!(checks, all);
+}
+
+/// A name, what is spoiled, and what is said of it.
+type Case = (&'static str, Verdict, fn(&mut Bus), &'static str);
+
+#[test]
+fn each_illness_is_found_alone_and_has_a_fix() {
+    use Verdict::{Warning, Wrong};
+    let cases: [Case; 24] = [
+        ("bus", Wrong, |b| b.server = Err(Error::Timeout), "does not answer"),
+        ("bus", Warning, |b| server(b).round_trip = Duration::from_millis(300), "300.0 ms"),
+        ("bus", Warning, |b| server(b).too_narrow = Some("short".into()), "short"),
+        ("permissions", Warning, |b| b.user = Err(Error::Timeout), "does not say"),
+        ("permissions", Warning, |b| b.user = Ok(restricted()), "denied are the commands stop"),
+        ("jetstream", Warning, |b| b.account = Ok(nearly_full()), "storage 95"),
+        ("jetstream", Warning, |b| b.account = Err(denied()), "not known"),
+        (
+            "streams",
+            Wrong,
+            |b| b.streams[1].1 = Err(Error::NotProvisioned),
+            "missing: KV_dsbus_goals",
+        ),
+        ("streams", Wrong, |b| b.streams[1].1 = Err(Error::Timeout), "no answer"),
+        (
+            "streams",
+            Wrong,
+            |b| of(b, 0).differences = vec!["retention is x".into()],
+            "retention is x",
+        ),
+        (
+            "streams",
+            Warning,
+            |b| of(b, 6).changes = vec!["max_age is 60 s".into()],
+            "max_age is 60 s",
+        ),
+        ("streams", Warning, |b| of(b, 6).behind = 1, "1 of 1 replicas"),
+        ("streams", Warning, |b| server(b).servers = 3, "of 3 servers"),
+        ("clocks", Warning, |b| b.now = at(130), "differ by 30.0 s"),
+        ("clocks", Warning, |b| b.workers[1].0.facts.at = Some(at(160)), "w2 is 60 s ahead"),
+        ("clocks", Warning, |b| b.workers[1].0.facts.at = Some(at(10)), "w2 is about 90 s behind"),
+        ("schedulers", Wrong, |b| drop(services(b).drain(..2)), "none answers"),
+        ("schedulers", Warning, |b| drop(services(b).remove(0)), "s2 is the only one"),
+        ("workers", Wrong, |b| b.touched.clear_first(), "w1 on rack1 is lost"),
+        ("versions", Warning, |b| services(b)[3].version = "0.2.0".into(), "w2 (0.2.0)"),
+        ("disks", Wrong, |b| b.workers[0].0.facts.disks[0].available = 1, "/ on w1"),
+        ("disks", Warning, |b| b.workers[0].0.facts.disks[0].available = 5 << 30, "/ on w1"),
+        ("cgroups", Warning, |b| b.workers[0].0.facilities.clear(), "not on w1"),
+        ("leftovers", Warning, |b| b.statuses[0].1 = instance("gone"), "gone:0 on w1"),
+    ];
+    for (check, verdict, spoil, said) in cases {
+        let found = ill(spoil);
+        assert_eq!(found.len(), 1, "{said}: {found:?}");
+        assert_eq!((found[0].check, found[0].verdict), (check, verdict), "{found:?}");
+        assert!(found[0].text.contains(said), "{said}: {found:?}");
+        assert!(found[0].fix.as_ref().is_some_and(|fix| !fix.is_empty()), "{found:?}");
+    }
+}
+
+#[test]
+fn where_nothing_is_stored_little_is_said() {
+    let found = ill(|bus| {
+        bus.account = Err(Error::NoResponders);
+        bus.streams.iter_mut().for_each(|(_, stream)| *stream = Err(Error::NoResponders));
+        let buckets = [Bucket::Status, Bucket::Fleet, Bucket::Programs, Bucket::Workers];
+        bus.unread = buckets.map(|bucket| (bucket, Error::NoResponders)).to_vec();
+        bus.workers.clear();
+        services(bus).clear();
+    });
+    let checks: Vec<_> = found.iter().map(|finding| finding.check).collect();
+    assert_eq!(checks, ["jetstream", "schedulers"], "{found:?}");
+    assert!(found[0].text.contains("JetStream is off"), "{found:?}");
+}
+
+#[test]
+fn a_bus_without_a_fleet_is_one_finding() {
+    let found = ill(|bus| {
+        bus.streams.iter_mut().for_each(|(_, stream)| *stream = Err(Error::NotProvisioned));
+    });
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].text.contains("no such fleet"), "{found:?}");
+}
+
+#[test]
+fn a_worker_that_was_stopped_is_not_lost() {
+    let found = ill(|bus| {
+        bus.touched.clear_first();
+        bus.workers[0].0.stopping = true;
+    });
+    assert_eq!(found, []);
+}
+
+#[test]
+fn leftovers_are_placements_and_consumers_too() {
+    let found = ill(|bus| bus.programs.clear());
+    let texts: Vec<_> = found.iter().map(|finding| finding.text.as_str()).collect();
+    assert!(texts[0].starts_with("placements of what is not declared: web:0 on w1"), "{texts:?}");
+    assert!(texts[1].contains("web-"), "{texts:?}");
+    assert_eq!(
+        ill(|bus| {
+            bus.programs.clear();
+            bus.unread.push((Bucket::Programs, denied()));
+        })
+        .len(),
+        1,
+        "what is not known cannot be said to be left over"
+    );
+}
+
+#[test]
+fn without_a_bus_that_is_said() {
+    let found = judge(&facts(Err(("cannot reach".to_owned(), "start one".to_owned()))));
+    let last = found.last().unwrap();
+    assert_eq!((last.check, last.verdict), ("bus", Verdict::Wrong));
+    assert_eq!(last.fix.as_deref(), Some("start one"));
+}
+
+#[test]
+fn this_machine_is_looked_at() {
+    let mut facts = facts(Ok(healthy()));
+    facts.open_files = vec!["/x.creds".to_owned()];
+    facts.open_files_max = Some(256);
+    facts.unused = Some("NATS_CREDS is not used".to_owned());
+    let found = judge(&facts);
+    let warnings = found.iter().filter(|finding| finding.verdict == Verdict::Warning);
+    let checks: Vec<_> = warnings.map(|finding| finding.check).collect();
+    assert_eq!(checks, ["settings", "secrets", "limits"]);
+}
+
+#[test]
+fn long_findings_fit_the_terminal() {
+    let finding = Finding::wrong("streams", "many words ".repeat(20), "and what to do ".repeat(9));
+    for line in finding.lines(Some(80)) {
+        let line = anstream::adapter::strip_str(&line).to_string();
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    assert_eq!(finding.lines(None).len(), 2);
+}
+
+trait ClearFirst {
+    fn clear_first(&mut self);
+}
+
+impl ClearFirst for std::collections::BTreeSet<WorkerName> {
+    fn clear_first(&mut self) {
+        self.pop_first();
+    }
+}
+
+fn server(bus: &mut Bus) -> &mut Server {
+    bus.server.as_mut().unwrap()
+}
+
+fn services(bus: &mut Bus) -> &mut Vec<ServiceInfo> {
+    bus.services.as_mut().unwrap()
+}
+
+fn of(bus: &mut Bus, number: usize) -> &mut Stream {
+    bus.streams[number].1.as_mut().unwrap()
+}
+
+fn nearly_full() -> Account {
+    Account { storage: (95 << 20, 100 << 20), streams: (7, 0), consumers: (4, 100) }
+}
+
+fn denied() -> Error {
+    Error::Denied { what: "publish to x".to_owned() }
+}
+
+/// Somebody who may look, and not act.
+fn restricted() -> User {
+    let allow = ["dsbus.default.cmd.>", "dsbus.default.cmdall.>", "$JS.API.>", "$KV.>"]
+        .map(str::to_owned)
+        .to_vec();
+    let deny = vec!["dsbus.*.*.*.stop".to_owned()];
+    let publish = Subjects { allow, deny };
+    let permissions = Some(Permissions { publish, subscribe: Subjects::default() });
+    User { user: "viewer".to_owned(), account: "A".to_owned(), permissions }
+}
