@@ -21,9 +21,9 @@ fn documented() -> Vec<(String, String, Option<String>)> {
 fn must_have(what: &str, fields: &str, answer: &Value) {
     let one = std::slice::from_ref(answer);
     for value in answer.as_array().map_or(one, Vec::as_slice) {
-        let quoted = fields.split('`').skip(1).step_by(2);
-        let named = quoted.filter(|name| *name != "spec" && *name != "because");
-        for field in named.take_while(|name| *name != "done" && *name != "status") {
+        let names = fields.split('`').skip(1).step_by(2);
+        let meant = names.filter(|name| *name != "spec" && *name != "because");
+        for field in meant.take_while(|name| *name != "done" && *name != "status") {
             assert!(value.get(field).is_some(), "{what}: no {field} in {value}");
         }
     }

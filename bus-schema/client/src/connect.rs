@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Event, ReconnectToServer, ServerAddr, ServerError};
+use async_nats::{Client, Event, ReconnectToServer, Server, ServerAddr, ServerError};
 use dsbus_schema::ids::{FleetName, UserName};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -197,6 +197,7 @@ async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
             });
     }
     if !o.wait {
+        options = options.reconnect_to_server_callback(|servers, _| ready(only_server(&servers)));
         return first_to_answer(options, &o.urls).await.map_err(no_bus);
     }
     let connecting = options.connect(o.urls.as_slice());
@@ -226,7 +227,10 @@ async fn first_to_answer(
         urls.rotate_left(turn);
         let options = options.clone().retain_servers_order();
         tries.push(async move {
-            sleep(NEXT_SERVER_AFTER * number).await;
+            // A sleep of no time takes one millisecond.
+            if number > 0 {
+                sleep(NEXT_SERVER_AFTER * number).await;
+            }
             // `None`: too late.
             timeout(VERB_CONNECT_MAX, options.connect(urls)).await.ok()
         });
@@ -239,6 +243,15 @@ async fn first_to_answer(
         }
     }
     Err("no answer".to_owned())
+}
+
+/// The server of a pool that has no other one: named so, it is tried without the millisecond that
+/// async-nats sleeps before each of several.
+fn only_server(pool: &[Server]) -> Option<ReconnectToServer> {
+    match pool {
+        [only] => Some(ReconnectToServer { addr: only.addr.clone(), delay: None }),
+        _ => None,
+    }
 }
 
 /// The server after the `last` one, or any where there was none: whoever leaves a silent server does

@@ -113,18 +113,20 @@ enum Way {
     Nowhere,
 }
 
-type Handler = Arc<dyn Fn(&str, Bytes) -> BoxFuture<'static, Result<Value, Refusal>> + Send + Sync>;
+type Handler = Arc<dyn Fn(&str, Bytes) -> BoxFuture<'static, Result<Bytes, Refusal>> + Send + Sync>;
 
 impl Bus {
     /// Answers commands, together with every other scheduler: each command reaches one of them,
-    /// and one that was not answered reaches all. `id` names this scheduler in `$SRV.PING`.
+    /// and one that was not answered reaches all. `id` names this scheduler in `$SRV.PING`. Answers are
+    /// JSON.
     ///
     /// # Errors
     /// [`Error::Disconnected`] when the connection is closed for good.
-    pub async fn serve_commands<H, F>(&self, id: &str, h: H) -> Result<Served, Error>
+    pub async fn serve_commands<H, F, A>(&self, id: &str, h: H) -> Result<Served, Error>
     where
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<Value, Refusal>> + Send + 'static,
+        F: Future<Output = Result<A, Refusal>> + Send + 'static,
+        A: Into<Bytes>,
     {
         let service = self.service(subject::SERVICE, id).await?;
         let verbs =
@@ -143,7 +145,9 @@ impl Bus {
         );
         let handler: Handler =
             Arc::new(move |subject, body| match subject::parse_command(subject) {
-                Some((user, verb)) => h(Request { user, verb, body }).boxed(),
+                Some((user, verb)) => {
+                    h(Request { user, verb, body }).map(|answer| answer.map(Into::into)).boxed()
+                }
                 None => {
                     let text = format!("{subject} names no command of this dsbus");
                     async { Err(Refusal::new(code::BAD_REQUEST, text)) }.boxed()
@@ -173,7 +177,10 @@ impl Bus {
                 return async { Err(refusal) }.boxed();
             }
             match verb {
-                Some((_, verb)) => h(WorkerRequest { verb, body }).boxed(),
+                Some((_, verb)) => {
+                    let answer = h(WorkerRequest { verb, body });
+                    answer.map(|answer| answer.map(|value| value.to_string().into())).boxed()
+                }
                 None => async { Err(Refusal::silent()) }.boxed(),
             }
         });
@@ -258,7 +265,7 @@ async fn serve_one(mut asked: Asked, handler: &Handler) {
         asked.body = Bytes::from_static(b"{}");
     }
     let (body, refused) = match handler(&asked.subject, asked.body).await {
-        Ok(answer) => (answer.to_string().into(), None),
+        Ok(answer) => (answer, None),
         Err(refusal) if refusal.code == 0 => return,
         Err(refusal) => {
             let (body, headers) = written(refusal);

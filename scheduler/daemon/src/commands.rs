@@ -68,7 +68,7 @@ struct Commander {
 }
 
 impl Commander {
-    async fn answer(&self, request: Request) -> Result<serde_json::Value, Refusal> {
+    async fn answer(&self, request: Request) -> Result<Vec<u8>, Refusal> {
         let (user, verb) = (&request.user, request.verb);
         if self.pulse.is_stale(clock::now()) {
             tracing::warn!("{user}: {} came while this scheduler was frozen; ignored", verb.name());
@@ -97,12 +97,7 @@ impl Commander {
         answer
     }
 
-    async fn carry_out(
-        &self,
-        verb: Verb,
-        by: &UserName,
-        body: &[u8],
-    ) -> Result<serde_json::Value, Refusal> {
+    async fn carry_out(&self, verb: Verb, by: &UserName, body: &[u8]) -> Result<Vec<u8>, Refusal> {
         match verb {
             Verb::Apply => json(&self.apply(by, read(body)?).await?),
             Verb::Create => json(&self.create(by, read(body)?).await?),
@@ -243,8 +238,8 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(bad)
 }
 
-fn json<T: Serialize>(answer: &T) -> Result<serde_json::Value, Refusal> {
-    serde_json::to_value(answer).map_err(|e| {
+fn json<T: Serialize>(answer: &T) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(answer).map_err(|e| {
         Refusal::new(code::UNAVAILABLE, format!("the answer could not be written: {e}"))
     })
 }

@@ -14,10 +14,10 @@ use dsbus_schema::program::Problem;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-async fn echo(request: Request) -> Result<Value, Refusal> {
+async fn echo(request: Request) -> Result<String, Refusal> {
     request.understood()?;
     let body: Value = serde_json::from_slice(&request.body).unwrap();
-    Ok(json!({ "user": request.user, "verb": request.verb.name(), "body": body }))
+    Ok(json!({ "user": request.user, "verb": request.verb.name(), "body": body }).to_string())
 }
 
 /// Waits until the server knows of a scheduler: its connection is another one.
@@ -68,8 +68,10 @@ async fn a_refusal_says_why() {
         problems: vec![problem.clone()],
     };
     let sent = refusal.clone();
-    let _served =
-        bus.serve_commands("s1", move |_| std::future::ready(Err(sent.clone()))).await.unwrap();
+    let _served = bus
+        .serve_commands("s1", move |_| std::future::ready(Err::<String, _>(sent.clone())))
+        .await
+        .unwrap();
     let refused = ask(&bus, Verb::Apply, &json!({})).await;
     let Refusal { code, text, problems } = refusal;
     assert_eq!(refused, Err(Error::Refused { code, text, problems }));
@@ -123,7 +125,7 @@ async fn another_scheduler_answers_for_a_frozen_one_and_acts_once() {
     let act = move |request: Request| {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         let news = log.lock().unwrap().insert(body["id"].as_str().unwrap().to_owned());
-        std::future::ready(Ok(json!({ "id": body["id"], "news": news })))
+        std::future::ready(Ok(json!({ "id": body["id"], "news": news }).to_string()))
     };
     let _served = connect(&server).await.serve_commands("s1", act).await.unwrap();
     let mut sent = 0;
