@@ -102,7 +102,9 @@ numprocs = 2
 startsecs = 0
 group = "shop"
 environment = { MODE = "live" }
+"#;
 
+const JOB: &str = r#"
 [program.job]
 command = "echo done"
 shell = true
@@ -149,7 +151,7 @@ fn verbs_that_declare() {
 #[test]
 fn verbs_that_act() {
     let fleet = Fleet::start(1, 1);
-    fleet.apply(SHOP);
+    fleet.apply(&[SHOP, JOB].concat());
     Transcript::of(&fleet)
         .run("start web")
         .run("start web:0 -- --flag")
@@ -206,7 +208,7 @@ fn verbs_that_lay_hands_on_what_runs() {
 #[test]
 fn verbs_that_show() {
     let fleet = Fleet::start(1, 1);
-    fleet.apply(SHOP);
+    fleet.apply(&[SHOP, JOB].concat());
     fleet.wait_row("job:0", "done", |row| row["state"] == "EXITED");
     Transcript::of(&fleet)
         .run("status")
@@ -234,7 +236,7 @@ fn verbs_that_show() {
 #[test]
 fn verbs_about_workers_and_events() {
     let fleet = Fleet::start(1, 1);
-    fleet.apply(SHOP);
+    fleet.apply(&[SHOP, JOB].concat());
     Transcript::of(&fleet)
         .run("cordon w1")
         .run("cordon w1 -o json")

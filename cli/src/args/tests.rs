@@ -30,6 +30,23 @@ fn keys_of_create_are_options() {
 }
 
 #[test]
+fn settings_are_defaults_of_options() {
+    let read = |words: &str| {
+        let (output, timeout) = (Some("yaml".to_owned()), Some("5m".to_owned()));
+        parse_with(words.split(' '), output, timeout).map(|args| args.verb)
+    };
+    let Ok(Verb::Stop(stop)) = read("dsbus stop web") else { panic!("stop") };
+    assert_eq!((stop.output, stop.wait.timeout), (Format::Data(Data::Yaml), Span::from_secs(300)));
+    let Ok(Verb::Stop(stop)) = read("dsbus stop web -o wide --timeout 1s") else {
+        panic!("options win")
+    };
+    assert_eq!(stop.output, Format::Text(Width::Whole));
+    assert_eq!(stop.wait.timeout, Span::from_secs(1));
+    read("dsbus events web").expect("it has no yaml, and keeps its own");
+    let Ok(Verb::Drain(_)) = read("dsbus drain w1") else { panic!("another time limit") };
+}
+
+#[test]
 fn a_slip_of_run_is_known_as_one() {
     for (words, run) in [
         ("dsbus --as ann run --numproc 3 -- true", true),
@@ -65,21 +82,4 @@ fn dev_has_files_and_a_verb() {
     };
     assert_eq!(dev("dsbus dev --workers 2 a.toml b.toml").files.len(), 2);
     assert!(matches!(dev("dsbus dev kill w1").verb, Some(DevVerb::Kill { .. })));
-}
-
-#[test]
-fn settings_are_defaults_of_options() {
-    let read = |words: &str| {
-        let (output, timeout) = (Some("yaml".to_owned()), Some("5m".to_owned()));
-        parse_with(words.split(' '), output, timeout).map(|args| args.verb)
-    };
-    let Ok(Verb::Stop(stop)) = read("dsbus stop web") else { panic!("stop") };
-    assert_eq!((stop.output, stop.wait.timeout), (Format::Data(Data::Yaml), Span::from_secs(300)));
-    let Ok(Verb::Stop(stop)) = read("dsbus stop web -o wide --timeout 1s") else {
-        panic!("options win")
-    };
-    assert_eq!(stop.output, Format::Text(Width::Whole));
-    assert_eq!(stop.wait.timeout, Span::from_secs(1));
-    read("dsbus events web").expect("it has no yaml, and keeps its own");
-    let Ok(Verb::Drain(_)) = read("dsbus drain w1") else { panic!("another time limit") };
 }
