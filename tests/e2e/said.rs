@@ -181,7 +181,7 @@ fn verbs_that_act() {
 fn verbs_that_lay_hands_on_what_runs() {
     let fleet = Fleet::start(1, 1);
     let cat = "[program.cat]\ncommand = \"cat\"\nstdin = true\nstartsecs = 0\n";
-    fleet.apply(&format!("{SHOP}{cat}"));
+    fleet.apply(&format!("{SHOP}{JOB}{cat}"));
     Transcript::of(&fleet)
         .run("signal WINCH shop:*")
         .run("signal SIGWINCH cat -o json")
