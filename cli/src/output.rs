@@ -188,7 +188,14 @@ pub(crate) fn reader_gone() -> bool {
 /// When nobody reads it.
 pub(crate) fn data(how: Data, value: &impl Serialize) -> io::Result<()> {
     match how {
-        Data::Json => line(serde_json::to_string_pretty(value)?),
+        Data::Json => {
+            wipe();
+            // There are no colours in it to be looked for.
+            let mut out = BufWriter::new(io::stdout().lock());
+            serde_json::to_writer_pretty(&mut out, value)?;
+            out.write_all(b"\n")?;
+            out.flush()
+        }
         Data::Yaml => {
             let text = serde_norway::to_string(value).map_err(io::Error::other)?;
             line(text.trim_end())
@@ -217,10 +224,11 @@ fn names(value: &Value) -> Vec<String> {
 pub(crate) fn table(wide: Width, columns: &[Column], rows: &[Vec<Text>]) -> io::Result<()> {
     let fitted = wide == Width::Fitted;
     let width = comfy_table::Table::new().width().filter(|_| fitted);
+    let mut out = bulk();
     for text in table::render(columns, rows, width) {
-        line(text)?;
+        writeln!(out, "{text}")?;
     }
-    Ok(())
+    out.flush()
 }
 
 /// A table that takes the place of the last one that was shown so, on a terminal; what does not fit

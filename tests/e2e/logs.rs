@@ -140,7 +140,7 @@ fn written(fleet: &Fleet, worker: &str) -> String {
         if path.extension().is_some_and(|extension| extension == "gz") {
             return Command::new("gzip").arg("-dc").arg(path).output().unwrap().stdout;
         }
-        fs::read(path).unwrap()
+        fs::read(path).unwrap_or_default()
     };
     let all: Vec<u8> = files.values().rev().flat_map(read).collect();
     String::from_utf8(all).unwrap()

@@ -54,6 +54,10 @@ impl Reader {
         loop {
             if *over.borrow() {
                 over_since.get_or_insert_with(Instant::now);
+                // Whoever says that it is over has told before where that was.
+                while let Ok(stay) = news.try_recv() {
+                    self.course.hear(stay);
+                }
             }
             let (ask, shown) = self.course.ask(Instant::now());
             if self.show(shown).await.is_err() {
