@@ -13,6 +13,7 @@ mod listen;
 mod live;
 mod look;
 mod moment;
+mod often;
 mod screens;
 mod tools;
 
@@ -283,7 +284,11 @@ pub(crate) enum DevVerb {
 pub(crate) fn parse(
     words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<Args, clap::Error> {
-    parse_with(words, None, None)
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    match often::parse(&words) {
+        Some(args) => Ok(args),
+        None => parse_with(words, None, None),
+    }
 }
 
 /// As [`parse`], with other defaults of `--output` and `--timeout`, where verbs have those of all.

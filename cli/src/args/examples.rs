@@ -1,7 +1,7 @@
 //! Examples below the help of each verb.
 
 /// Verbs, and what one does with them.
-const EXAMPLES: &[(&str, &str)] = &[
+pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("init", "dsbus init\ndsbus init /etc/dsbus"),
     (
         "apply",
