@@ -190,8 +190,10 @@ fn unreachable_bus(config: &Config, e: Error) -> Failure {
         | Origin::Parent
         | Origin::File(..)
         | Origin::Context(..)
-        | Origin::Selected(_)
-        | Origin::Default => {
+        | Origin::Selected(_) => {
+            "is the address right, and does a NATS server listen there? dsbus config shows what holds"
+        }
+        Origin::Default => {
             "start a private fleet here with dsbus dev, or name a bus: --nats URL or NATS_URL"
         }
     };

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, TryLockError};
 
-use dsbus_supervisor::LogFile;
+use dsbus_supervisor::{Echo, LogFile};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -76,19 +76,22 @@ impl fmt::Debug for Level {
 }
 
 /// Turns logging on for a worker: into its log, and with `copy` to standard error as well, there in
-/// `colour` where that is wanted at all.
+/// `colour` where that is wanted at all. A worker waits for nobody who reads that. Gives what writes there
+/// for others.
 pub(crate) fn worker(
     filter: &str,
     log: Option<Arc<Mutex<LogFile>>>,
     copy: bool,
     colour: bool,
-) -> Level {
+) -> (Level, Option<Echo>) {
     let (filter, handle) = reload::Layer::new(EnvFilter::builder().parse_lossy(filter));
     let copy = copy || log.is_none();
-    let shown = copy.then(|| {
+    // Without standard error there is nobody to tell.
+    let lossy = copy.then(lossy::Lossy::stderr).and_then(Result::ok);
+    let shown = lossy.clone().map(|lossy| {
         tracing_subscriber::fmt::layer()
             .with_ansi(colour && colourful())
-            .with_writer(io::stderr)
+            .with_writer(lossy)
             .log_internal_errors(false)
     });
     let kept = log.map(|log| {
@@ -98,7 +101,7 @@ pub(crate) fn worker(
             .log_internal_errors(false)
     });
     let _ = tracing_subscriber::registry().with(filter).with(shown).with(kept).try_init();
-    Level(handle)
+    (Level(handle), lossy.map(Echo::new))
 }
 
 /// Where a worker's lines are kept.

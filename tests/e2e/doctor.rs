@@ -70,6 +70,23 @@ fn a_fleet_falls_ill_and_each_time_the_doctor_says_of_what() {
 }
 
 #[test]
+fn programs_that_have_failed_are_found() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    let text = fleet.ok(&["doctor"]);
+    assert!(text.contains("✓ programs    the only instance is as it should be"), "{text}");
+    let bad = "[program.bad]\ncommand = \"false\"\nstartretries = 0\nmax_fail_count = 1\n";
+    let file = fleet.file("bad.toml", bad);
+    fleet.fails(1, &["apply", &file]);
+    fleet.wait_state("bad:0", "FATAL");
+    let (found, code) = ill(&fleet, &[]);
+    has(&found, "programs", "bad:0 (FATAL)");
+    assert_eq!(code, Some(1));
+    let told = String::from_utf8(fleet.run(&["doctor"]).stdout).unwrap();
+    assert!(told.contains("dsbus explain bad:0") && !told.contains("All is well"), "{told}");
+}
+
+#[test]
 fn leftovers_are_found() {
     let fleet = Fleet::start(1, 1);
     let old = "gone-0190aaaabbbb7cccddddeeeeffff0000";

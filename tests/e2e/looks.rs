@@ -106,6 +106,28 @@ fn a_watched_status_stays_current_on_a_terminal() {
 }
 
 #[test]
+fn a_watched_status_has_a_line_for_each_however_much_is_to_be_said() {
+    let fleet = Fleet::start(1, 1);
+    let story = "many words about what is missing here ".repeat(5);
+    let text = format!(
+        "[program.bad]\ncommand = \"echo {story} >&2; exit 7\"\nshell = true\nnumprocs = 12\n\
+         startretries = 0\nmax_fail_count = 1\n"
+    );
+    let file = fleet.file("bad.toml", &text);
+    fleet.fails(1, &["apply", &file]);
+    let mut command = fleet.command();
+    command.args(["status", "-w"]);
+    let mut terminal = Terminal::start(command, 80, 24);
+    terminal.wait_until("all twelve", |shown| {
+        shown.matches("✗ FATAL").count() == 12
+            && shown.contains('…')
+            && !shown.contains("more lines")
+    });
+    terminal.press("\x03");
+    terminal.ended();
+}
+
+#[test]
 fn a_rollout_is_shown_live_and_goes_on_when_one_leaves() {
     let fleet = Fleet::start(1, 2);
     let file = |command: &str| {

@@ -217,6 +217,7 @@ fn verbs_that_show() {
         .run("status -o name")
         .run("status nothing")
         .run("pid web:9")
+        .run("pid job")
         .run("describe web:0 -n 1")
         .run("explain web:0")
         .run("explain nothing")

@@ -244,4 +244,19 @@ fn a_shell_reads_from_a_pipe_asks_nothing_and_ends_as_what_failed_last() {
         let output = piped(lines);
         assert_eq!(output.status.code(), Some(code), "{lines:?}: {}", said(&output));
     }
+    // Whoever has written the lines is told which of them is meant.
+    let output = piped("# one\nstatus nope\nstatus 'web\nstatus --nope\nshell\n");
+    let told = String::from_utf8(output.stderr).unwrap();
+    for part in [
+        "line 2: dsbus status nope: exit 1",
+        "error: line 3: a quote is not closed",
+        "error: line 4: unexpected argument '--nope'",
+        "error: line 5: this is the shell already",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let text = String::from_utf8(piped("help\nhelp status\n").stdout).unwrap();
+    let (verbs, status) = text.split_once("help VERB tells all about one.").unwrap();
+    assert!(verbs.contains("\nstatus         Show what runs") && !verbs.contains("--"), "{text}");
+    assert!(status.contains("Usage: dsbus status"), "{text}");
 }

@@ -86,7 +86,10 @@ fn every_verb_has_a_manual_page() {
     let page = fleet.ok(&["man"]);
     assert!(page.contains(".TH dsbus 1"), "{page}");
     let pages = fleet.path().join("man");
-    fleet.ok(&["man", pages.to_str().unwrap()]);
+    fleet.ok(&["man", "--dir", pages.to_str().unwrap()]);
+    assert!(fleet.ok(&["man", "status"]).contains(".TH dsbus-status 1"));
+    let told = fleet.fails(2, &["man", "statsu"]);
+    assert!(told.contains("did you mean \"status\""), "{told}");
     for verb in ["apply", "events", "rollout-undo", "worker"] {
         let page = std::fs::read_to_string(pages.join(format!("dsbus-{verb}.1"))).unwrap();
         assert!(page.contains(".SH SYNOPSIS"), "{page}");

@@ -236,7 +236,8 @@ fn one_waits_for_what_others_do_and_asks_for_pids() {
     let told = String::from_utf8(out.stdout).unwrap();
     assert!(out.status.success() && told.starts_with("web:1: STOPPED"), "{told}");
     let out = fleet.run(&["pid", "web"]);
-    assert_eq!(String::from_utf8(out.stdout).unwrap(), format!("{}\n0\n", rows[0]));
+    assert_eq!(String::from_utf8(out.stdout).unwrap(), format!("{}\n", rows[0]));
+    assert!(String::from_utf8(out.stderr).unwrap().contains("web:1 has no process: it is STOPPED"));
     assert_eq!(out.status.code(), Some(3));
     fleet.ok(&["start", "bad", "--no-wait"]);
     let told = fleet.fails(1, &["wait", "bad"]);

@@ -74,7 +74,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("scheduler", "dsbus --nats nats://n1,nats://n2,nats://n3 scheduler --id s1"),
     ("worker", "dsbus --nats nats://n1,nats://n2,nats://n3 worker --name db1 --label disk=ssd"),
     ("completion", "dsbus completion bash"),
-    ("man", "dsbus man | man -l -\ndsbus man /usr/local/share/man/man1"),
+    (
+        "man",
+        "dsbus man | man -l -\ndsbus man status | man -l -\ndsbus man --dir /usr/local/share/man/man1",
+    ),
 ];
 
 /// Adds the examples of a verb to its help.

@@ -11,7 +11,7 @@ use super::{Act, Format, Wait};
 pub(crate) struct Start {
     #[command(flatten)]
     pub(crate) act: Act,
-    /// Words after those of the command, for this start only
+    /// Words after those of the command, for this start only; status shows them
     #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) arguments: Vec<String>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Restart {
     /// One after the other, as the programs' `update` says
     #[arg(long)]
     pub(crate) rolling: bool,
-    /// Words after those of the command, for this start only
+    /// Words after those of the command, for this start only; status shows them
     #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) arguments: Vec<String>,
 }

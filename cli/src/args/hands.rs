@@ -104,8 +104,8 @@ pub(crate) struct Run {
     /// How long it may take until it is started
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub(crate) timeout: Span,
-    /// What to run, after --
-    #[arg(last = true, required = true, value_name = "CMD")]
+    /// What to run
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,
     /// Keys of the program.
     #[arg(skip)]

@@ -40,8 +40,11 @@ pub(crate) enum Shell {
 /// `dsbus man`.
 #[derive(Debug, Group)]
 pub(crate) struct Man {
-    /// Where the pages of all verbs are written, such as /usr/local/share/man/man1
-    #[arg(value_name = "DIR")]
+    /// The verb whose page is printed; that of dsbus without one
+    #[arg(value_name = "VERB")]
+    pub(crate) verb: Option<String>,
+    /// Write the pages of all verbs into this directory, such as /usr/local/share/man/man1
+    #[arg(long = "dir", value_name = "DIR", conflicts_with = "verb")]
     pub(crate) directory: Option<PathBuf>,
 }
 

@@ -146,8 +146,27 @@ pub(super) async fn finish(
             applied.programs.iter().map(|program| as_json(program, &ended, &outcomes)).collect();
         output::data(data, &programs)?;
     }
+    if table && let Some(said) = unwell(applied, &ended, &outcomes) {
+        output::warning(said);
+    }
     let codes = [rollout::code(&ended), act::code(&outcomes)];
     Ok([Code::Failed, Code::TimedOut].into_iter().find(|c| codes.contains(c)).unwrap_or(Code::Done))
+}
+
+/// Which of several programs are not as they should be; what was told of them may have scrolled away, and
+/// those that were not changed count as well.
+fn unwell(applied: &Applied, ended: &[Ended], outcomes: &[Outcome]) -> Option<String> {
+    let is_unwell = |program: &&AppliedProgram| {
+        let rolls = ended.iter().any(|e| e.program == program.name && e.end != End::Done);
+        let mut own = outcomes.iter().filter(|outcome| outcome.name.program == program.name);
+        rolls || own.any(|outcome| !matches!(outcome.verdict, Verdict::Done))
+    };
+    let found = applied.programs.iter().filter(is_unwell);
+    let names: Vec<&str> = found.map(|program| program.name.as_str()).collect();
+    let (bad, all) = (names.len(), applied.programs.len());
+    let do_not = if bad == 1 { "does not" } else { "do not" };
+    (bad > 0 && all > 1)
+        .then(|| format!("{bad} of {all} programs {do_not} run as declared: {}", names.join(", ")))
 }
 
 /// The programs of these that are being rolled out, each with its revision.

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use dsbus_schema::call::Channel;
-use dsbus_schema::event::Fact;
+use dsbus_schema::event::{Fact, ProcessFact};
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use dsbus_schema::status::InstanceRow;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,7 +50,8 @@ pub(super) async fn run(config: &Config, args: &args::Attach) -> Result<Code, Fa
         live.begun().await;
     }
     tell(&row, args.eof);
-    let child = watch::Sender::new(Child::of(&row));
+    let mut seen = Seen::new(&row);
+    let child = watch::Sender::new(seen.child.clone());
     let (say, mut said) = mpsc::channel(1);
     let (bus, eof) = (connection.bus.clone(), args.eof);
     let feeding = Feeding { bus, child: child.subscribe(), eof };
@@ -71,11 +72,7 @@ pub(super) async fn run(config: &Config, args: &args::Attach) -> Result<Code, Fa
                     live.hear(epoch, &worker);
                 }
                 if let Fact::Process(fact) = event.data {
-                    let worker = fact.worker.filter(|_| fact.state.may_have_child());
-                    let now = worker.zip(fact.pid).map(|(worker, pid)| {
-                        Child { name: fact.name, worker, epoch: fact.epoch, pid }
-                    });
-                    child.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
+                    seen.hear(fact);
                 }
             }
             _ = locate.tick() => match hands::one(&connection, &args.name).await {
@@ -83,11 +80,60 @@ pub(super) async fn run(config: &Config, args: &args::Attach) -> Result<Code, Fa
                     if let Some(worker) = &row.worker {
                         live.hear(row.epoch, worker);
                     }
+                    seen.look(&row);
                 }
                 Err(failure) if failure.code == Code::Failed => return Err(failure),
                 // The output comes from workers: it goes on without schedulers.
                 Err(_) => {}
             },
+        }
+        let now = &seen.child;
+        child.send_if_modified(|known| std::mem::replace(known, now.clone()) != *now);
+    }
+}
+
+/// The child that there is, as far as it is known. Pure.
+#[derive(Debug)]
+struct Seen {
+    epoch: Epoch,
+    child: Option<Child>,
+    /// Another one, which only a row told of: it may be older than the last event.
+    doubted: Option<Child>,
+}
+
+impl Seen {
+    fn new(row: &InstanceRow) -> Seen {
+        Seen { epoch: row.epoch, child: Child::of(row), doubted: None }
+    }
+
+    fn hear(&mut self, fact: ProcessFact) {
+        // What is told late of an earlier stay is over.
+        if fact.worker.is_some() && fact.epoch < self.epoch {
+            return;
+        }
+        self.epoch = self.epoch.max(fact.epoch);
+        let ProcessFact { name, worker, epoch, pid, state, .. } = fact;
+        let worker = worker.filter(|_| state.may_have_child());
+        self.child = worker.zip(pid).map(|(worker, pid)| Child { name, worker, epoch, pid });
+        self.doubted = None;
+    }
+
+    /// Events are hints, and may be lost. What is told twice of the same stay, and of which no event told
+    /// otherwise meanwhile, is so.
+    fn look(&mut self, row: &InstanceRow) {
+        if row.worker.is_none() || row.epoch < self.epoch {
+            return;
+        }
+        let told = Child::of(row);
+        if row.epoch > self.epoch {
+            *self = Seen { epoch: row.epoch, child: told, doubted: None };
+        } else if told.is_some() && told != self.child {
+            if self.doubted == told {
+                self.child.clone_from(&told);
+            }
+            self.doubted = told;
+        } else {
+            self.doubted = None;
         }
     }
 }
@@ -142,7 +188,14 @@ struct Feeding {
 impl Feeding {
     async fn run(mut self) -> Fed {
         let Some(mut feeder) = self.next(None).await else { return Fed::Shown };
-        if let Err(Unwritten::Refused(why)) = feeder.feed(&self.bus, &[], false).await {
+        let known = feeder.child.clone();
+        let mut news = self.child.clone();
+        // One that does not answer is not waited for when there is another one.
+        let asked = tokio::select! {
+            asked = feeder.feed(&self.bus, &[], false) => asked,
+            _ = news.wait_for(|child| child.as_ref().is_some_and(|child| *child != known)) => Ok(false),
+        };
+        if let Err(Unwritten::Refused(why)) = asked {
             output::note(format_args!("-- only its output is shown: {why} --"));
             return self.only_watched().await;
         }
@@ -181,7 +234,8 @@ impl Feeding {
     }
 
     /// Gives a piece to the child that there is. One that ended before it took any of it leaves it to its
-    /// successor; the rest of what it took a part of is for nobody: it may be half a line.
+    /// successor; the rest of what it took a part of is for nobody: it may be half a line. So is what it
+    /// may have taken, which nobody said: it would be acted on twice.
     async fn give(&mut self, feeder: &mut Feeder, piece: &[u8], eof: bool) -> Result<(), Fed> {
         loop {
             let before = feeder.written;
@@ -190,8 +244,10 @@ impl Feeding {
             let another =
                 |child: &Option<Child>| child.as_ref().is_some_and(|child| *child != known);
             let fed = tokio::select! {
-                fed = feeder.feed(&self.bus, piece, eof) => fed,
+                // Where there is another one already, this one is not asked.
+                biased;
                 _ = news.wait_for(another) => Err(Unwritten::Gone(String::new())),
+                fed = feeder.feed(&self.bus, piece, eof) => fed,
             };
             match fed {
                 Ok(_) => return Ok(()),
@@ -202,13 +258,77 @@ impl Feeding {
                 Err(Unwritten::Gone(_) | Unwritten::Silent(_)) => {}
             }
             let taken = feeder.written - before;
+            let in_doubt = feeder.in_doubt();
             *feeder = self.next(Some(&known)).await.ok_or(Fed::Shown)?;
-            if taken > 0 {
+            if taken > 0 || in_doubt {
                 let lost = (piece.len() as u64).saturating_sub(taken);
-                let pid = known.pid;
-                output::note(format_args!("-- process {pid} ended before it took {lost} bytes --"));
+                let (pid, perhaps) = (known.pid, if in_doubt { "perhaps " } else { "" });
+                output::note(format_args!(
+                    "-- process {pid} ended {perhaps}before it took {lost} bytes --"
+                ));
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// `w1 7 50`: worker, epoch, and the process, if there is one.
+    fn row(text: &str) -> InstanceRow {
+        let words: Vec<&str> = text.split(' ').collect();
+        let worker = (words[0] != "-").then_some(words[0]);
+        let epoch: u64 = words[1].parse().unwrap();
+        let pid: Option<i32> = words.get(2).map(|pid| pid.parse().unwrap());
+        let wanted = json!({"run": true});
+        serde_json::from_value(json!({
+            "name": "web:0", "id": uuid::Uuid::nil(), "program": "web", "index": 0,
+            "state": "RUNNING", "statecode": 20, "worker": worker, "pid": pid, "epoch": epoch,
+            "revision": 1, "restarts": 0, "wanted": wanted, "acted": wanted, "ok": true,
+        }))
+        .unwrap()
+    }
+
+    fn fact(state: &str, text: &str) -> ProcessFact {
+        let row = row(text);
+        serde_json::from_value(json!({
+            "name": row.name, "id": row.id, "worker": row.worker, "epoch": row.epoch, "seq": 1,
+            "revision": 1, "from": "STOPPED", "state": state, "pid": row.pid,
+        }))
+        .unwrap()
+    }
+
+    fn pid(seen: &Seen) -> Option<i32> {
+        seen.child.as_ref().map(|child| child.pid)
+    }
+
+    #[test]
+    fn what_an_earlier_worker_tells_late_does_not_count() {
+        let mut seen = Seen::new(&row("w1 7 50"));
+        seen.hear(fact("STARTING", "w2 9 60"));
+        seen.hear(fact("STOPPED", "w1 7"));
+        seen.hear(fact("RUNNING", "w1 7 50"));
+        seen.look(&row("w1 7 50"));
+        assert_eq!(pid(&seen), Some(60));
+        seen.hear(fact("EXITED", "w2 9"));
+        assert_eq!(pid(&seen), None);
+    }
+
+    #[test]
+    fn a_child_of_which_no_event_told_is_found() {
+        let mut seen = Seen::new(&row("w1 7 50"));
+        seen.look(&row("w2 9 60"));
+        assert_eq!(pid(&seen), Some(60), "elsewhere");
+        seen.hear(fact("EXITED", "w2 9"));
+        seen.look(&row("w2 9 60"));
+        assert_eq!(pid(&seen), None, "the row may be older");
+        seen.look(&row("w2 9 61"));
+        seen.look(&row("w2 9 61"));
+        assert_eq!(pid(&seen), Some(61));
+        seen.look(&row("- 0"));
+        assert_eq!(pid(&seen), Some(61));
     }
 }

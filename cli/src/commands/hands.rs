@@ -101,6 +101,8 @@ pub(super) struct Feeder {
     pub(super) child: Child,
     /// How many bytes it has taken.
     pub(super) written: u64,
+    /// As far as it may have taken more, which nobody said.
+    perhaps: u64,
     writer: Uuid,
     patience: Option<Duration>,
 }
@@ -108,7 +110,12 @@ pub(super) struct Feeder {
 impl Feeder {
     /// For a child. A worker that does not answer for as long as `patience` is given up.
     pub(super) fn new(child: Child, patience: Option<Duration>) -> Feeder {
-        Feeder { child, written: 0, writer: Uuid::now_v7(), patience }
+        Feeder { child, written: 0, perhaps: 0, writer: Uuid::now_v7(), patience }
+    }
+
+    /// Whether it may have taken more than is known.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.perhaps > self.written
     }
 
     /// Writes all of it, however long the child takes to read; then closes it if that is wanted. Without
@@ -139,13 +146,22 @@ impl Feeder {
                 by: bus.user().clone(),
             };
             let worker = &self.child.worker;
+            // Until there is an answer; also when nobody waits for it any more.
+            let before = self.perhaps;
+            self.perhaps = before.max(self.written + part.len() as u64);
             let answer: Result<StdinTaken, Error> =
                 bus.call_worker(worker, WorkerVerb::Stdin, &ask, ANSWER_MAX).await;
+            // This time nothing was taken.
+            if let Err(Error::NoResponders | Error::Refused { code: code::NOT_FOUND, .. }) = &answer
+            {
+                self.perhaps = before;
+            }
             match answer {
                 Ok(taken) => {
                     silent = None;
                     let progress = taken.through > self.written;
                     self.written = taken.through.max(self.written);
+                    self.perhaps = self.written;
                     if self.written >= begin + bytes.len() as u64 && (!eof || taken.closed) {
                         return Ok(taken.closed);
                     }

@@ -108,6 +108,7 @@ async fn show(
         ..LogAsk::new(row.name.clone(), LogFrom::Last(manner.lines))
     };
     let (mut asking, mut left) = (Asking::default(), manner.lines.min(LOG_LINES_MAX));
+    let mut first = true;
     loop {
         let part = match asking.ask(&connection.bus, worker, &ask).await {
             Ok(part) => part,
@@ -118,6 +119,14 @@ async fn show(
         }
         ask.from = LogFrom::Place(part.next);
         let more = part.more;
+        if part.is_empty() && !more && first {
+            output::note(format_args!(
+                "-- {}: nothing; it is {} --",
+                row.name,
+                describe::state(row)
+            ));
+        }
+        first = false;
         // A child that writes faster than this reads does not keep it from ending.
         let shown = first_lines(part.into_output(), &mut left);
         output::bytes(&lines.add(shown))?;

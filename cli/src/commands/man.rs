@@ -1,8 +1,9 @@
-//! `dsbus man [DIR]`
+//! `dsbus man [VERB]`, `dsbus man --dir DIR`
 
 use crate::args;
 use crate::exit_code::Code;
 use crate::failure::Failure;
+use crate::file::did_you_mean;
 use crate::output;
 
 /// Prints the manual page, or writes those of all verbs.
@@ -10,8 +11,21 @@ use crate::output;
 /// # Errors
 /// When they cannot be written.
 pub(super) fn run(args: &args::Man) -> Result<Code, Failure> {
-    let command = args::command();
+    let mut command = args::command();
     let Some(directory) = &args.directory else {
+        if let Some(verb) = &args.verb {
+            command.build();
+            let found = command.find_subcommand(verb).cloned();
+            let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+            let unknown = || {
+                let failure = Failure::usage(format!("there is no verb {verb:?}"));
+                match did_you_mean(verb, known) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure.hint("dsbus man --dir DIR writes the pages of all"),
+                }
+            };
+            command = found.ok_or_else(unknown)?;
+        }
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
         output::bytes(&page)?;

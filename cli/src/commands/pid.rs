@@ -5,10 +5,10 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::output;
+use crate::{describe, output};
 
-/// Prints the process ids of instances, one on each line; 0 for one that has no child, as Supervisor
-/// does.
+/// Prints the process ids of instances, one on each line. Who has none is told of on standard error: a
+/// 0, as Supervisor prints it, would be the caller's own process group to `kill`.
 ///
 /// # Errors
 /// When a name does not exist, or nobody answers.
@@ -19,7 +19,13 @@ pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> 
         output::data(data, &rows)?;
     } else {
         for row in &rows {
-            output::line(row.pid.unwrap_or(0))?;
+            match row.pid {
+                Some(pid) => output::line(pid)?,
+                None => {
+                    let state = describe::state(row);
+                    output::warning(format_args!("{} has no process: it is {state}", row.name));
+                }
+            }
         }
     }
     let all = rows.iter().all(|row| row.pid.is_some());

@@ -68,14 +68,23 @@ async fn ran(config: &Config, args: args::Run) -> Result<Code, Failure> {
     // From now on there is something to take away.
     let interrupts = Interrupts::new()?;
     let request = Create { envelope: act::envelope(), name: name.clone(), program };
-    let applied: Applied = connection.command(Verb::Create, &request).await?;
+    let applied: Applied = match connection.bus.command(Verb::Create, &request).await {
+        Ok(applied) => applied,
+        Err(e) => {
+            if may_be_done(&e) {
+                forget_perhaps(&connection, &name).await;
+            }
+            return Err(connection.explain(e).await);
+        }
+    };
     apply::warn(&applied);
     if detach {
         output::line(&name)?;
         return Ok(Code::Done);
     }
     let once = spec.max_fail_count <= 1;
-    let running = Running::begin(&connection, instance, &spec, watch, once);
+    let mut running = Running::begin(&connection, instance, &spec, watch, once);
+    running.keep = keep;
     let ended = running.until(Instant::now() + patience.0, interrupts).await;
     if !keep {
         forget(&connection, &name).await;
@@ -130,6 +139,24 @@ async fn must_be_new(connection: &Connection, name: &ProgramName) -> Result<(), 
     }
 }
 
+/// Whether what was asked may have been done, or may yet be, although it failed.
+fn may_be_done(e: &Error) -> bool {
+    match e {
+        // Then it is not known.
+        Error::Refused { code: code::UNAVAILABLE, .. } => true,
+        // Nobody heard of it.
+        Error::Refused { .. } | Error::NoScheduler => false,
+        _ => true,
+    }
+}
+
+/// Nobody waits for it: what may have been started is taken away again, if that can be done soon.
+async fn forget_perhaps(connection: &Connection, name: &ProgramName) {
+    if !matches!(timeout(HURRY_MAX, removed(connection, name)).await, Ok(Ok(true))) {
+        output::warning(format_args!("{name} may have been started: dsbus remove {name}"));
+    }
+}
+
 /// Removes the program, with what its worker keeps of it.
 async fn forget(connection: &Connection, name: &ProgramName) {
     let target = Target::Program(name.clone());
@@ -142,12 +169,20 @@ async fn forget(connection: &Connection, name: &ProgramName) {
         // It is a directory with two files, and nothing more.
         drop(asked.await);
     }
-    let request = ask(vec![Target::Program(name.clone())]);
-    let asked = connection.bus.command::<_, Acted>(Verb::Remove, &request);
-    match timeout(HURRY_MAX, asked).await {
-        Ok(Ok(_) | Err(Error::Refused { code: code::NOT_FOUND, .. })) => {}
+    match timeout(HURRY_MAX, removed(connection, name)).await {
+        Ok(Ok(_)) => {}
         Ok(Err(e)) => output::warning(format_args!("{name} is still declared: {e}")),
         Err(_) => output::warning(format_args!("{name} is still declared: dsbus remove {name}")),
+    }
+}
+
+/// Removes the program; says whether there was one.
+async fn removed(connection: &Connection, name: &ProgramName) -> Result<bool, Error> {
+    let request = ask(vec![Target::Program(name.clone())]);
+    match connection.bus.command::<_, Acted>(Verb::Remove, &request).await {
+        Ok(_) => Ok(true),
+        Err(Error::Refused { code: code::NOT_FOUND, .. }) => Ok(false),
+        Err(e) => Err(e),
     }
 }
 
@@ -168,6 +203,10 @@ struct Running<'a> {
     fed: mpsc::Receiver<Fed>,
     /// What we asked it to end by, if we did.
     asked: Option<Signal>,
+    /// The last time that it is asked to stop.
+    asking: Option<JoinHandle<()>>,
+    /// It is not forgotten when we end.
+    keep: bool,
 }
 
 impl<'a> Running<'a> {
@@ -190,7 +229,8 @@ impl<'a> Running<'a> {
             let _ = say.send(fed).await;
         });
         let course = Course::new(once);
-        Running { connection, name, watch, live, course, child, feeding, fed, asked: None }
+        let (asked, asking, keep) = (None, None, false);
+        Running { connection, name, watch, live, course, child, feeding, fed, asked, asking, keep }
     }
 
     /// Until it has ended, and all that it said is shown; it must have been started at `late`.
@@ -208,13 +248,16 @@ impl<'a> Running<'a> {
                     if let Fact::Process(fact) = &event.data {
                         self.has_said(fact.worker.as_ref(), fact.epoch, fact.pid, fact.exit);
                     }
-                    let news = self.course.hear(&event.data);
-                    self.act_on(news);
+                    match self.course.hear(&event.data) {
+                        Some(News::Stopped) => self.look().await?,
+                        news => self.act_on(news),
+                    }
                 }
                 _ = look.tick() => self.look().await?,
                 Some(fed) = self.fed.recv() => if let Fed::Lost(why) = fed {
                     self.stop(Signal::KILL).await;
                     self.feeding.abort();
+                    self.show_the_last().await;
                     return Err(Failure::failed(why));
                 },
                 broken = self.live.broken() => {
@@ -226,15 +269,23 @@ impl<'a> Running<'a> {
                     if self.asked.is_some() {
                         self.stop(Signal::KILL).await;
                         self.feeding.abort();
+                        self.show_the_last().await;
                         return Ok(Code::signal(signal.number()));
                     }
                     self.asked = Some(signal);
+                    self.course.ask();
                     output::note_below(format_args!("{} is asked to stop; once more kills it", self.name));
-                    self.ask_to_stop();
+                    self.ask_to_stop(true);
                 }
                 () = sleep_until(late), if !self.course.has_begun() && self.asked.is_none() => {
                     self.feeding.abort();
-                    return Err(self.not_started().await);
+                    let failure = self.not_started().await;
+                    // What is kept would be started whenever somebody can.
+                    if self.keep && !self.stop(Signal::KILL).await {
+                        let name = &self.name.program;
+                        output::warning(format_args!("{name} may yet be started: dsbus stop {name}"));
+                    }
+                    return Err(failure);
                 }
             }
         };
@@ -267,6 +318,7 @@ impl<'a> Running<'a> {
                 let name = self.name.clone();
                 self.child.send_replace(Some(super::hands::Child { name, worker, epoch, pid }));
             }
+            Some(News::Stopped) => {}
             Some(News::Word(word)) => output::note(format_args!("-- {}: {word} --", self.name)),
         }
     }
@@ -280,6 +332,9 @@ impl<'a> Running<'a> {
                     self.has_said(row.worker.as_ref(), row.epoch, row.pid, row.exit);
                     let news = self.course.look(row);
                     self.act_on(news);
+                    if row.wanted.run {
+                        self.ask_again_to_stop();
+                    }
                 }
                 Ok(())
             }
@@ -287,42 +342,66 @@ impl<'a> Running<'a> {
                 Err(Failure::failed(format!("{} was removed", self.name.program)))
             }
             // It goes on without schedulers.
-            Err(_) => Ok(()),
+            Err(_) => {
+                self.ask_again_to_stop();
+                Ok(())
+            }
         }
     }
 
     /// Asks it to end, without waiting for the answer.
-    fn ask_to_stop(&self) {
+    fn ask_to_stop(&mut self, first: bool) {
         let (bus, names) = (self.connection.bus.clone(), self.target());
-        tokio::spawn(async move {
+        self.asking = Some(tokio::spawn(async move {
             let request = ask(names);
-            if let Err(e) = bus.command::<_, Acted>(Verb::Stop, &request).await {
-                output::note(format_args!("-- it could not be asked to stop: {e} --"));
+            let asked = bus.command::<_, Acted>(Verb::Stop, &request).await;
+            if let Err(e) = asked
+                && first
+            {
+                output::note(format_args!("-- it could not be asked to stop yet: {e} --"));
             }
-        });
+        }));
+    }
+
+    /// What was asked for once may have been lost.
+    fn ask_again_to_stop(&mut self) {
+        let waits = self.asking.as_ref().is_some_and(|asking| !asking.is_finished());
+        if self.asked.is_some() && self.course.end().is_none() && !waits {
+            self.ask_to_stop(false);
+        }
+    }
+
+    /// Shows what it said at last, as far as that comes soon.
+    async fn show_the_last(self) {
+        drop(timeout(HURRY_MAX, self.live.finish()).await);
     }
 
     fn target(&self) -> Vec<Target> {
         vec![Target::Program(self.name.program.clone())]
     }
 
-    /// Ends it, one way or another: it is also stopped, so that nobody starts it again.
-    async fn stop(&self, with: Signal) {
+    /// Ends it, one way or another: it is also stopped, so that nobody starts it again. Says whether that
+    /// was heard.
+    async fn stop(&self, with: Signal) -> bool {
         let (connection, names) = (self.connection, self.target());
         let request = ask(names.clone());
-        let ending = async {
+        let killing = async {
             let rows = connection.rows(&names).await.unwrap_or_default();
             for row in &rows {
                 // One that has none needs none.
                 drop(super::signal::send(connection, row, with).await);
             }
-            drop(connection.bus.command::<_, Acted>(Verb::Stop, &request).await);
         };
-        drop(timeout(HURRY_MAX, ending).await);
+        // A worker that does not answer does not keep it from being stopped.
+        let stopping = connection.bus.command::<_, Acted>(Verb::Stop, &request);
+        let (_, stopped) = tokio::join!(timeout(HURRY_MAX, killing), timeout(HURRY_MAX, stopping));
+        matches!(stopped, Ok(Ok(_)))
     }
 
     async fn not_started(&self) -> Failure {
-        let rows = self.connection.rows(&self.target()).await.unwrap_or_default();
+        let names = self.target();
+        let rows = timeout(HURRY_MAX, self.connection.rows(&names)).await;
+        let rows = rows.ok().and_then(Result::ok).unwrap_or_default();
         let state = rows.first().map_or_else(|| "not yet known".to_owned(), describe::state);
         Failure::failed(format!("{} did not start in time: it is {state}", self.name))
             .hint("dsbus workers shows who could run it; --timeout gives it more time")

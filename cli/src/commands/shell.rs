@@ -2,10 +2,12 @@
 //! it is the same verb, and Ctrl-C ends it and not the shell.
 
 mod completing;
+mod helping;
 mod lines;
 mod really;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 
@@ -37,21 +39,25 @@ pub(super) fn run(config: &Config) -> Result<Code, Failure> {
     }
     let prompt = format!("dsbus {}> ", config.fleet);
     let mut failed = Code::Done;
+    let mut number = 0;
     'lines: while let Some(typed) = lines.read(&prompt, false)? {
+        number += 1;
+        // Who types sees where it went wrong.
+        let place = (!watched).then_some(number);
         // What is pasted may be several.
         for line in typed.lines() {
             match words(line) {
                 Ok(words) if words.is_empty() => {}
                 Ok(words) if ["exit", "quit"].contains(&words[0].as_str()) => break 'lines,
                 Ok(words) => {
-                    let code = verb(config, &words, &mut lines)?;
+                    let code = verb(config, &words, &mut lines, place)?;
                     if code != Code::Done {
                         failed = code;
                     }
                 }
                 Err(failure) => {
-                    output::failure(&failure);
                     failed = failure.code;
+                    output::failure(&at(place, failure));
                 }
             }
         }
@@ -60,17 +66,48 @@ pub(super) fn run(config: &Config) -> Result<Code, Failure> {
     Ok(if watched { Code::Done } else { failed })
 }
 
-/// Runs one verb.
-fn verb(config: &Config, words: &[String], lines: &mut Lines) -> Result<Code, Failure> {
+/// A failure with the number of its line, if it has one.
+fn at(place: Option<usize>, mut failure: Failure) -> Failure {
+    if let Some(number) = place {
+        failure.message = format!("line {number}: {}", failure.message);
+    }
+    failure
+}
+
+/// What is wrong with a verb's words, as the parser says it.
+fn wrong_words(place: Option<usize>, e: &clap::Error) {
+    if place.is_none() || !e.use_stderr() {
+        return output::command_line(e);
+    }
+    let said = e.render().to_string();
+    let said = said.trim_end();
+    output::failure(&at(place, Failure::usage(said.strip_prefix("error: ").unwrap_or(said))));
+}
+
+/// Runs one verb; `place` is the number of its line, where nobody types.
+fn verb(
+    config: &Config,
+    words: &[String],
+    lines: &mut Lines,
+    place: Option<usize>,
+) -> Result<Code, Failure> {
+    if words == ["help"] {
+        let mut out = output::bulk();
+        for line in helping::lines(output::width()) {
+            writeln!(out, "{line}")?;
+        }
+        out.flush()?;
+        return Ok(Code::Done);
+    }
     let asked = match args::parse(["dsbus"].into_iter().chain(words.iter().map(String::as_str))) {
         Ok(args) => args.verb,
         Err(e) => {
-            output::command_line(&e);
+            wrong_words(place, &e);
             return Ok(if e.use_stderr() { Code::Usage } else { Code::Done });
         }
     };
     if matches!(asked, args::Verb::Shell) {
-        output::failure(&Failure::usage("this is the shell already"));
+        output::failure(&at(place, Failure::usage("this is the shell already")));
         return Ok(Code::Usage);
     }
     if lines.are_typed()
@@ -86,7 +123,12 @@ fn verb(config: &Config, words: &[String], lines: &mut Lines) -> Result<Code, Fa
     let mut command = Command::new(program);
     command.args(options(config)).envs(config.as_environment());
     let status = command.args(words).status()?;
-    Ok(code(status))
+    let code = code(status);
+    if let (Some(number), false) = (place, code == Code::Done) {
+        let (words, code) = (shell_words::join(words), code.number());
+        output::note(format_args!("line {number}: dsbus {words}: exit {code}"));
+    }
+    Ok(code)
 }
 
 /// How a verb ended.

@@ -15,7 +15,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use dsbus_supervisor::{AgentCommand, Bridge, LogFile, Rotation, WORKER_LOG};
+use dsbus_supervisor::{AgentCommand, Bridge, LOCK, LogFile, Rotation, WORKER_LOG};
+
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::args;
 use crate::config::Config;
@@ -94,7 +96,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     let named = keys.logfile.is_some();
     let filter = config.around.daemon_log(Some(keys.loglevel.filter()));
     let copy = keys.nodaemon && !(named && keys.silent);
-    let level = logging::worker(filter, log.clone(), copy, !named);
+    let (level, echo) = logging::worker(filter, log.clone(), copy, !named);
     let binary = std::env::current_exe()?;
     let pidfile = keys.pidfile.as_deref().map(pidfile::PidFile::write).transpose()?;
     if let Some(path) = &file.path {
@@ -117,7 +119,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
         settings,
         owner: Box::new(standing),
         log,
-        copy,
+        echo,
     });
     if let Some(pidfile) = pidfile {
         pidfile.remove();
@@ -146,7 +148,12 @@ fn bridge(config: &Config, binary: &Path) -> Option<Bridge> {
 /// and not in the log.
 fn open_log(keys: &Keys, directory: &Path) -> Result<Option<Arc<Mutex<LogFile>>>, Failure> {
     let here = directory.join(WORKER_LOG);
+    // Another worker that runs here has its own log there; this one will be refused.
+    let taken = in_use(directory);
     let Some(path) = &keys.logfile else {
+        if taken {
+            return Ok(None);
+        }
         if here.is_symlink() {
             // Its target was named before, and is not any more.
             let _ = fs::remove_file(&here);
@@ -162,8 +169,16 @@ fn open_log(keys: &Keys, directory: &Path) -> Result<Option<Arc<Mutex<LogFile>>>
         let who = keys.user.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
         Failure::failed(format!("failed to open the logfile {}{who}: {e}", path.display()))
     })?;
-    link_log(path, &here);
+    if !taken {
+        link_log(path, &here);
+    }
     Ok(Some(Arc::new(Mutex::new(LogFile::open(path.clone(), rotation(keys, path))))))
+}
+
+/// Whether a worker runs in this directory.
+fn in_use(directory: &Path) -> bool {
+    let Ok(lock) = fs::File::open(directory.join(LOCK)) else { return false };
+    Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_err()
 }
 
 /// Lets the log that is named be read over the bus. Best effort: the log itself is what matters.

@@ -1,4 +1,4 @@
-//! Standard error as an agent writes to it: it never waits for a reader, and never fails. Mostly
+//! Standard error as a worker writes to it: it never waits for a reader, and never fails. Mostly
 //! the supervisor reads it, and the agent must kill children while that is frozen, or gone.
 
 use std::fs::File;
@@ -94,8 +94,7 @@ impl Lines {
         if self.lost > 0 {
             let begin = if self.torn { "\n" } else { "" };
             let lost = self.lost;
-            let note =
-                format!("{begin}{lost} lines of the agent's log were lost: nobody read them\n");
+            let note = format!("{begin}{lost} lines of the log were lost: nobody read them\n");
             if self.whole(note.as_bytes()) {
                 self.lost = 0;
             }
@@ -165,7 +164,7 @@ mod tests {
         String::from_utf8(chunk[..count].to_vec()).unwrap()
     }
 
-    const LOST: &str = "3 lines of the agent's log were lost: nobody read them\nagain\n";
+    const LOST: &str = "3 lines of the log were lost: nobody read them\nagain\n";
 
     #[test]
     fn a_full_pipe_loses_lines_and_says_so_later() {

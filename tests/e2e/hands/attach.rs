@@ -1,6 +1,8 @@
 //! `dsbus attach`.
 
 use dsbus_harness::Terminal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::verb;
 use crate::fleet::{Fleet, alive, number};
@@ -37,6 +39,33 @@ fn a_person_talks_with_an_instance_also_after_it_has_moved() {
     terminal.wait_for("detached; talk:0 goes on");
     assert_eq!(terminal.ended().code(), Some(0));
     assert!(alive(pid) && number(&fleet.row("talk:0")["pid"]) == pid);
+}
+
+/// What a frozen worker was sent it may have passed on: nobody else is given it.
+#[test]
+fn what_may_have_been_taken_is_not_given_to_another() {
+    let fleet = Fleet::start(1, 2);
+    fleet.apply(ECHO);
+    let mut terminal = attach(&fleet, &["talk"]);
+    terminal.wait_for("ready on");
+    terminal.press("one\r");
+    terminal.wait_for("heard one");
+    let worker = fleet.row("talk:0")["worker"].as_str().unwrap().to_owned();
+    let other = if worker == "w1" { "w2" } else { "w1" };
+    let agent = Pid::from_raw(fleet.agent_pid(&worker));
+    fleet.signal(&worker, Signal::SIGSTOP);
+    kill(agent, Signal::SIGSTOP).unwrap();
+    terminal.press("once\r");
+    terminal.wait_for("ended perhaps before it took 5 bytes");
+    terminal.wait_for(&format!("ready on {other}"));
+    terminal.press("two\r");
+    terminal.wait_for("heard two");
+    let screen = terminal.shown();
+    assert!(!screen.contains("heard once"), "{screen}");
+    kill(agent, Signal::SIGCONT).unwrap();
+    fleet.signal(&worker, Signal::SIGCONT);
+    terminal.press("\x03");
+    assert_eq!(terminal.ended().code(), Some(0));
 }
 
 #[test]

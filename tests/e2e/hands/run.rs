@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use dsbus_harness::{Terminal, wait_until};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{noise, verb, with_input};
@@ -213,4 +214,40 @@ fn a_lost_worker_is_told_of_and_input_is_not_given_twice() {
     assert_eq!(output.status.code(), Some(125), "{err}");
     assert!(err.contains("6 bytes of its input were used up"), "{err}");
     drop(pipe);
+}
+
+/// It is stopped there first, which is not its end.
+#[test]
+fn a_worker_that_is_told_to_stop_hands_it_over() {
+    let mut fleet = Fleet::start(1, 2);
+    let words = ["run", "--stopwaitsecs", "1", "--stdin", "false", "--", "sh", "-c"];
+    // Only the first one stays.
+    let marker = fleet.path().join("first");
+    let script = format!(
+        "{}; if mkdir {} 2>/dev/null; then while :; do sleep 0.05; done; fi; exit 9",
+        "trap '' INT; echo up on $DSBUS_WORKER",
+        marker.display()
+    );
+    let child = verb(&fleet, &[&words[..], &[&script]].concat())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the first one", DEADLINE, || if marker.is_dir() { Ok(()) } else { Err("none") });
+    let rows = fleet.json(&["status", "-o", "json"]);
+    let worker = rows[0]["worker"].as_str().unwrap().to_owned();
+    let other = if worker == "w1" { "w2" } else { "w1" };
+    fleet.signal(&worker, Signal::SIGTERM);
+    assert_eq!(fleet.wait_exit(&worker), Some(0));
+    let output = child.wait_with_output().unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(9), "{out}{err}");
+    assert_eq!(out, format!("up on {worker}\nup on {other}\n"), "{err}");
+    assert!(err.contains(&format!("runs again, on {other}")), "{err}");
+    wait_until("that it is forgotten", DEADLINE, || {
+        let rows = fleet.json(&["status", "-o", "json"]);
+        if rows.as_array().unwrap().is_empty() { Ok(()) } else { Err(rows.to_string()) }
+    });
 }

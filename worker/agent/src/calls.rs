@@ -36,6 +36,10 @@ const READING_MAX: usize = 8;
 /// Calls with input for children that are on their way to the supervisor at once; others wait for their
 /// turn. With so many of 64 KiB, 2 MB of JSON stand before a ping to the supervisor at most.
 const INPUTS_MAX: usize = 16;
+/// Calls with input, and calls about usage, that wait or are worked on at once: as with logs, there must
+/// be room for pings.
+const WRITING_MAX: usize = 64;
+const USAGES_MAX: usize = 16;
 
 /// What answering needs to know.
 #[derive(Debug)]
@@ -53,7 +57,9 @@ pub(crate) struct Desk {
     answered: AtomicU64,
     logs: Arc<Semaphore>,
     reading: Arc<Semaphore>,
+    usages: Arc<Semaphore>,
     measuring: Arc<Semaphore>,
+    writing: Arc<Semaphore>,
     inputs: Arc<Semaphore>,
 }
 
@@ -71,8 +77,20 @@ impl Desk {
         let (logs, reading) = (Arc::new(logs), Arc::new(reading));
         let inputs = Arc::new(Semaphore::new(INPUTS_MAX));
         // One after the other: each reads all of /proc.
-        let measuring = Arc::new(Semaphore::new(1));
-        Desk { pong, directory, asked, calls, bulk, answered, logs, reading, measuring, inputs }
+        Desk {
+            pong,
+            directory,
+            asked,
+            calls,
+            bulk,
+            answered,
+            logs,
+            reading,
+            usages: Arc::new(Semaphore::new(USAGES_MAX)),
+            measuring: Arc::new(Semaphore::new(1)),
+            writing: Arc::new(Semaphore::new(WRITING_MAX)),
+            inputs,
+        }
     }
 
     /// The supervisor answered a ping that was sent at this moment.
@@ -126,6 +144,9 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
                     format!("at most {USAGE_INSTANCES_MAX} instances can be asked for at once");
                 return Err(Refusal::new(code::BAD_REQUEST, said));
             }
+            let Ok(_place) = Arc::clone(&desk.usages).try_acquire_owned() else {
+                return Err(failed(&"too many ask at once what instances use"));
+            };
             let turn = Arc::clone(&desk.measuring).acquire_owned().await.map_err(|e| failed(&e))?;
             let read = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
@@ -145,6 +166,9 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
         }
         WorkerVerb::Stdin => {
             let ask: StdinAsk = read(&request)?;
+            let Ok(_place) = Arc::clone(&desk.writing).try_acquire_owned() else {
+                return Err(failed(&"too much input is on its way to children of this worker"));
+            };
             let inputs = Arc::clone(&desk.inputs);
             let _turn = inputs.acquire_owned().await.map_err(|e| failed(&e))?;
             granted(&desk, Wish::Stdin(ask)).await

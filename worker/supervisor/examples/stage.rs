@@ -34,7 +34,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
                 settings: settings(&words),
                 owner: Box::new(Nobody(words)),
                 log,
-                copy: false,
+                echo: None,
             })?;
             Ok(ExitCode::from(code))
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use dsbus_schema::moment::BootTime;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::config::AgentCommand;
+use crate::config::{AgentCommand, Echo};
 use crate::output::LogFile;
 use crate::process;
 use crate::protocol::{AGENT_PINGS, LINE_BYTES_MAX, ToAgent, ToSupervisor};
@@ -53,8 +53,8 @@ pub(crate) struct AgentLink {
     command: AgentCommand,
     /// Where its words go; without it, it has the worker's standard error.
     log: Option<Arc<Mutex<LogFile>>>,
-    /// And to standard error as well.
-    copy: bool,
+    /// And where they go besides.
+    echo: Option<Echo>,
     generation: u64,
     agent: Option<Agent>,
     pause: Duration,
@@ -116,10 +116,10 @@ impl AgentLink {
     pub(crate) fn new(
         command: AgentCommand,
         log: Option<Arc<Mutex<LogFile>>>,
-        copy: bool,
+        echo: Option<Echo>,
     ) -> AgentLink {
         let start_at = BootTime(0);
-        AgentLink { command, log, copy, generation: 0, agent: None, pause: PAUSE_MIN, start_at }
+        AgentLink { command, log, echo, generation: 0, agent: None, pause: PAUSE_MIN, start_at }
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -153,9 +153,8 @@ impl AgentLink {
             Ok(0) => agent.words = None,
             Ok(n) => {
                 log.lock().unwrap_or_else(PoisonError::into_inner).write(&chunk[..n]);
-                if self.copy {
-                    // The log has it; whoever watches may have gone away.
-                    let _ = io::stderr().write_all(&chunk[..n]);
+                if let Some(echo) = &mut self.echo {
+                    echo.say(&chunk[..n]);
                 }
                 return n;
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -45,8 +46,29 @@ pub struct Config {
     /// The worker's own log file, which the agent's words are written to as well; without one the
     /// agent has the worker's standard error.
     pub log: Option<Arc<Mutex<LogFile>>>,
-    /// What is written there goes to standard error, too.
-    pub copy: bool,
+    /// Where the agent's words go besides.
+    pub echo: Option<Echo>,
+}
+
+/// Whoever watches what a log is given. It never waits, and what it cannot take is lost.
+pub struct Echo(Box<dyn Write + Send>);
+
+impl Echo {
+    /// Of a writer that never waits.
+    pub fn new(writer: impl Write + Send + 'static) -> Echo {
+        Echo(Box::new(writer))
+    }
+
+    pub(crate) fn say(&mut self, words: &[u8]) {
+        // The log has it; whoever watches may have gone away.
+        let _ = self.0.write_all(words);
+    }
+}
+
+impl std::fmt::Debug for Echo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Echo")
+    }
 }
 
 /// What only whoever runs the worker can do: it read the configuration, and opened the log.

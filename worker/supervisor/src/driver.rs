@@ -114,7 +114,7 @@ struct Driver {
 ///
 /// # Errors
 /// When it cannot even begin: its state directory is in use, or cannot be written.
-pub fn run(config: Config) -> Result<u8, Fatal> {
+pub fn run(mut config: Config) -> Result<u8, Fatal> {
     spawn::keep_descriptors_private();
     let incarnation = Incarnation(Uuid::now_v7());
     let home = Home::open(&config.directory, incarnation)?;
@@ -132,7 +132,7 @@ pub fn run(config: Config) -> Result<u8, Fatal> {
     clean_up(&config);
     let mut driver = Driver {
         table: Table::new(config.worker.clone(), incarnation),
-        agent: AgentLink::new(config.agent.clone(), config.log.clone(), config.copy),
+        agent: AgentLink::new(config.agent.clone(), config.log.clone(), config.echo.take()),
         streams: Streams::new(Outputs::new(&config.settings).within(home.path())),
         config,
         incarnation,

@@ -1,7 +1,7 @@
 //! The worker's state directory: one worker at a time, and what an earlier one left behind.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::call::Channel;
@@ -10,6 +10,12 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::process::leftovers;
 use crate::{Fatal, fatal};
+
+/// Most files of an instance that are removed at once: its logs, with all that were rotated.
+const FILES_MAX: usize = 1000;
+
+/// The file in its directory that a worker holds locked.
+pub const LOCK: &str = "lock";
 
 /// The worker's own log in its directory, or a link to it.
 pub const WORKER_LOG: &str = "worker.log";
@@ -40,8 +46,8 @@ impl Home {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path.join("lock"))
-            .map_err(|e| fatal(format!("cannot open {}: {e}", path.join("lock").display())))?;
+            .open(path.join(LOCK))
+            .map_err(|e| fatal(format!("cannot open {}: {e}", path.join(LOCK).display())))?;
         let mut lock =
             Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(file, _)| {
                 let mut holder = String::new();
@@ -84,6 +90,22 @@ impl Home {
 
     /// Ends what the run before this one left. Its children die with their worker, but those that
     /// changed their rights, or were started by another child, may have outlived it.
+    /// Removes the directory of an instance with the files in it. What else is there was not made by a
+    /// worker, and stays.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub(crate) fn forget(&self, name: &InstanceId) -> io::Result<()> {
+        let directory = self.instance(name);
+        for entry in fs::read_dir(&directory)?.take(FILES_MAX) {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        fs::remove_dir(directory)
+    }
+
     fn sweep(&self) {
         let noted = fs::read_to_string(self.path.join(RUN)).unwrap_or_default();
         match leftovers::sweep(noted.trim()) {

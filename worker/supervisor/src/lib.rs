@@ -36,10 +36,12 @@ mod streams;
 pub mod table;
 mod users;
 
-pub use config::{AgentCommand, Bridge, CapacityChoice, CgroupChoice, Config, Owner, Settings};
+pub use config::{
+    AgentCommand, Bridge, CapacityChoice, CgroupChoice, Config, Echo, Owner, Settings,
+};
 pub use driver::run;
 pub use files::open_trusted;
-pub use home::WORKER_LOG;
+pub use home::{LOCK, WORKER_LOG};
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;
 

@@ -9,9 +9,9 @@ use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use uuid::Uuid;
 
-/// Writers of one child that are remembered: those who may have a request on its way. An older one that
-/// comes again is refused, rather than written twice.
-const WRITERS_MAX: usize = 16;
+/// Writers of one child that are remembered, in 24 bytes each: many more than may have a request on its
+/// way, which is repeated for some seconds. An older one that goes on is refused.
+const WRITERS_MAX: usize = 1024;
 
 /// The standard input of a child.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dsbus_client::{Account, Error, Place, Server, ServiceInfo, Stream, User};
 use dsbus_schema::ids::{FleetName, InstanceId, ProgramId, ProgramName, UserName, WorkerName};
 use dsbus_schema::moment::Timestamp;
+use dsbus_schema::status::InstanceRow;
 use dsbus_schema::storage::Bucket;
 use dsbus_schema::worker::Worker;
 
@@ -50,6 +51,8 @@ pub(super) struct Bus {
     pub(super) workers: Vec<(Worker, Timestamp)>,
     /// Those that hold a lease.
     pub(super) touched: BTreeSet<WorkerName>,
+    /// How instances are; `None` where no scheduler is there to say it.
+    pub(super) rows: Option<Result<Vec<InstanceRow>, Error>>,
     /// What is declared.
     pub(super) programs: BTreeMap<ProgramName, ProgramId>,
     /// What is placed, and where.

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use dsbus_client::{Credentials, Entry};
 use dsbus_schema::program::Program;
 use dsbus_schema::storage::{Bucket, FleetKey, parse_instance_key};
+use dsbus_schema::subject::SERVICE;
 use dsbus_schema::worker::Worker;
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -67,6 +68,10 @@ async fn of_bus(connection: &Connection) -> Bus {
     let streams = bus.streams().await;
     let now = clock::now();
     let (services, places) = futures::join!(bus.services(), bus.places());
+    // Where it is not known whether one is there, asking tells.
+    let answers =
+        services.as_ref().map_or(true, |all| all.iter().any(|one| one.service == SERVICE));
+    let rows = if answers { Some(connection.rows(&[]).await) } else { None };
     let mut found = Bus {
         url: connection.shown(),
         server,
@@ -77,6 +82,7 @@ async fn of_bus(connection: &Connection) -> Bus {
         services,
         workers: Vec::new(),
         touched: BTreeSet::new(),
+        rows,
         programs: BTreeMap::new(),
         placements: Vec::new(),
         statuses: Vec::new(),

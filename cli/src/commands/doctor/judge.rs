@@ -4,6 +4,7 @@ mod bus;
 mod fleet;
 mod leftovers;
 mod permissions;
+mod programs;
 
 use super::facts::Facts;
 use super::finding::Finding;
@@ -23,6 +24,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             found.push(permissions::judge(facts, bus));
             found.extend(bus::storage(bus));
             found.extend(fleet::judge(facts, bus));
+            found.extend(programs::judge(bus));
             found.extend(leftovers::judge(bus));
         }
     }

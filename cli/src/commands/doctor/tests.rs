@@ -9,6 +9,7 @@ use dsbus_client::{
 use dsbus_schema::ids::{FleetName, InstanceId, ProgramId, ProgramName, UserName, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::CGROUP;
+use dsbus_schema::status::InstanceRow;
 use dsbus_schema::storage::{Bucket, events_stream, listener_consumer};
 use dsbus_schema::worker::{Disk, Facts as Measured, Worker};
 use serde_json::json;
@@ -37,6 +38,17 @@ fn worker(name: &str) -> Worker {
 
 fn instance(name: &str) -> InstanceId {
     InstanceId::new(ProgramName::parse(name).unwrap(), 0)
+}
+
+fn row(program: &str, state: &str, ok: bool) -> InstanceRow {
+    serde_json::from_value(json!({
+        "name": format!("{program}:0"), "id": Uuid::from_u128(1), "program": program,
+        "index": 0, "state": state, "statecode": 0, "worker": "w1", "pid": null, "epoch": 1,
+        "revision": 1, "since": null, "restarts": 0, "exit": null, "reason": null,
+        "spawnerr": null, "stderr_line": null, "stdout_logfile": null, "stderr_logfile": null,
+        "wanted": {"run": true}, "acted": {"run": true}, "ok": ok,
+    }))
+    .unwrap()
 }
 
 fn stream(name: &str) -> Stream {
@@ -86,6 +98,7 @@ fn healthy() -> Bus {
         ]),
         workers: vec![(worker("w1"), at(100)), (worker("w2"), at(100))],
         touched: [w1.clone(), WorkerName::parse("w2").unwrap()].into(),
+        rows: Some(Ok(vec![row("web", "RUNNING", true)])),
         programs: BTreeMap::from([(web.clone(), ProgramId(Uuid::from_u128(1)))]),
         placements: vec![(w1.clone(), instance("web"))],
         statuses: vec![(w1, instance("web"))],
@@ -135,6 +148,7 @@ fn a_healthy_fleet_is_well() {
         "clocks",
         "schedulers",
         "workers",
+        "programs",
         "leftovers",
     ];
     assert_eq!(checks, all);
@@ -146,7 +160,7 @@ type Case = (&'static str, Verdict, fn(&mut Bus), &'static str);
 #[test]
 fn each_illness_is_found_alone_and_has_a_fix() {
     use Verdict::{Warning, Wrong};
-    let cases: [Case; 24] = [
+    let cases: [Case; 27] = [
         ("bus", Wrong, |b| b.server = Err(Error::Timeout), "does not answer"),
         ("bus", Warning, |b| server(b).round_trip = Duration::from_millis(300), "300.0 ms"),
         ("bus", Warning, |b| server(b).too_narrow = Some("short".into()), "short"),
@@ -185,6 +199,9 @@ fn each_illness_is_found_alone_and_has_a_fix() {
         ("disks", Wrong, |b| b.workers[0].0.facts.disks[0].available = 1, "/ on w1"),
         ("disks", Warning, |b| b.workers[0].0.facts.disks[0].available = 5 << 30, "/ on w1"),
         ("cgroups", Warning, |b| b.workers[0].0.facilities.clear(), "not on w1"),
+        ("programs", Wrong, |b| b.rows = rows(&["FATAL", "PENDING"]), "2 of 2 instances are not"),
+        ("programs", Warning, |b| b.rows = rows(&["PENDING"]), "as it should be: web0:0 (PENDING)"),
+        ("programs", Warning, |b| b.rows = Some(Err(Error::Timeout)), "not known"),
         ("leftovers", Warning, |b| b.statuses[0].1 = instance("gone"), "gone:0 on w1"),
     ];
     for (check, verdict, spoil, said) in cases {
@@ -274,6 +291,24 @@ fn long_findings_fit_the_terminal() {
         assert!(line.chars().count() <= 80, "{line}");
     }
     assert_eq!(finding.lines(None).len(), 2);
+}
+
+#[test]
+fn of_programs_schedulers_tell_if_there_are_any() {
+    for rows in [None, Some(Err(Error::NoScheduler)), Some(Err(denied()))] {
+        assert_eq!(ill(|bus| bus.rows = rows), []);
+    }
+    assert_eq!(ill(|bus| bus.rows = Some(Ok(Vec::new()))), []);
+    let found = ill(|bus| bus.rows = rows(&["PENDING", "FATAL"]));
+    assert!(found[0].text.ends_with("web1:0 (FATAL) web0:0 (PENDING)"), "{found:?}");
+    assert!(found[0].fix.as_ref().unwrap().contains("dsbus explain web1:0"), "{found:?}");
+}
+
+/// Of instances that are not as they should be.
+#[expect(clippy::unnecessary_wraps, reason = "as it is kept")]
+fn rows(states: &[&str]) -> Option<Result<Vec<InstanceRow>, Error>> {
+    let all = states.iter().enumerate();
+    Some(Ok(all.map(|(n, state)| row(&format!("web{n}"), state, false)).collect()))
 }
 
 trait ClearFirst {

@@ -35,6 +35,8 @@ pub(super) enum News {
     },
     /// Something to know.
     Word(String),
+    /// It was stopped, by whomever: how it stands says whether it runs again elsewhere.
+    Stopped,
 }
 
 /// The course of a run.
@@ -43,6 +45,10 @@ pub(super) struct Course {
     /// One worker that cannot start it is enough to give up.
     once: bool,
     child: Option<(Epoch, i32)>,
+    /// We asked it to stop.
+    asked: bool,
+    /// How the last child ended, when it was stopped.
+    stopped: Option<Exit>,
     end: Option<End>,
 }
 
@@ -54,12 +60,14 @@ struct Sight<'a> {
     pid: Option<i32>,
     exit: Option<Exit>,
     why: Option<&'a str>,
+    /// Whether people want it to run; an event does not say it.
+    wanted: Option<bool>,
 }
 
 impl Course {
     /// `once`: one worker that cannot start it is enough to give up.
     pub(super) fn new(once: bool) -> Course {
-        Course { once, child: None, end: None }
+        Course { once, child: None, asked: false, stopped: None, end: None }
     }
 
     /// How it ended, once it has.
@@ -72,14 +80,20 @@ impl Course {
         self.child.is_some()
     }
 
+    /// We ask it to stop: when it is, that is its end.
+    pub(super) fn ask(&mut self) {
+        self.asked = true;
+    }
+
     /// An event about it.
     pub(super) fn hear(&mut self, fact: &Fact) -> Option<News> {
         match fact {
             Fact::Process(fact) => {
                 let ProcessFact { state, epoch, worker, pid, exit, spawnerr, reason, .. } = fact;
                 let why = spawnerr.as_deref().or(reason.as_deref());
-                let (worker, pid) = (worker.as_ref(), *pid);
-                self.see(&Sight { state: *state, epoch: *epoch, worker, pid, exit: *exit, why })
+                let (state, epoch, exit) = (*state, *epoch, *exit);
+                let (worker, pid, wanted) = (worker.as_ref(), *pid, None);
+                self.see(&Sight { state, epoch, worker, pid, exit, why, wanted })
             }
             Fact::Placement(fact) if fact.change == PlacementChange::Moved => {
                 let from = fact.from.as_ref().map(|from| format!(" from {from}"));
@@ -95,8 +109,9 @@ impl Course {
     pub(super) fn look(&mut self, row: &InstanceRow) -> Option<News> {
         let why = row.spawnerr.as_deref().or(row.reason.as_deref());
         let InstanceRow { state, epoch, worker, pid, exit, .. } = row;
-        let (worker, pid) = (worker.as_ref(), *pid);
-        self.see(&Sight { state: *state, epoch: *epoch, worker, pid, exit: *exit, why })
+        let (state, epoch, exit) = (*state, *epoch, *exit);
+        let (worker, pid, wanted) = (worker.as_ref(), *pid, Some(row.wanted.run));
+        self.see(&Sight { state, epoch, worker, pid, exit, why, wanted })
     }
 
     fn see(&mut self, sight: &Sight<'_>) -> Option<News> {
@@ -113,17 +128,14 @@ impl Course {
                     return None;
                 }
                 self.child = Some((sight.epoch, pid));
+                self.stopped = None;
                 Some(News::Child { worker, epoch: sight.epoch, pid, again })
             }
-            State::Exited | State::Stopped => {
-                self.end = match sight.exit {
-                    Some(exit) => Some(End::Exit(exit)),
-                    // Before it is placed, it is shown as stopped, too.
-                    None if sight.state == State::Stopped && sight.worker.is_none() => None,
-                    None => Some(End::Stopped),
-                };
+            State::Exited => {
+                self.end = Some(sight.exit.map_or(End::Stopped, End::Exit));
                 None
             }
+            State::Stopped => self.see_stopped(sight),
             State::Fatal if self.once || sight.worker.is_none() => {
                 let why = sight.why.unwrap_or("it could not be started");
                 self.end = Some(match sight.exit {
@@ -134,6 +146,23 @@ impl Course {
             }
             State::Fatal | State::Pending | State::Backoff | State::Unknown => None,
         }
+    }
+
+    /// A move stops it first, and so does a worker that is told to stop: it ends only where nobody wants
+    /// it to run.
+    fn see_stopped(&mut self, sight: &Sight<'_>) -> Option<News> {
+        self.stopped = sight.exit.or(self.stopped);
+        // Before it is placed, it is shown as stopped, too.
+        let was_there = self.asked || self.child.is_some() || sight.worker.is_some();
+        let for_good = match sight.wanted {
+            Some(wanted) => !wanted && was_there,
+            None => self.asked,
+        };
+        if for_good {
+            self.end = Some(self.stopped.map_or(End::Stopped, End::Exit));
+            return None;
+        }
+        sight.wanted.is_none().then_some(News::Stopped)
     }
 }
 
@@ -166,23 +195,33 @@ mod tests {
     use super::*;
 
     fn sight(course: &mut Course, text: &str, exit: Option<Exit>) -> Option<String> {
+        look(course, text, exit, None)
+    }
+
+    fn look(
+        course: &mut Course,
+        text: &str,
+        exit: Option<Exit>,
+        wanted: Option<bool>,
+    ) -> Option<String> {
         let words: Vec<&str> = text.split(' ').collect();
         let worker = (words[1] != "-").then(|| words[1].parse().unwrap());
         let pid = words.get(3).map(|pid| pid.parse().unwrap());
         let state = serde_json::from_value(words[0].into()).unwrap();
         let epoch = Epoch(words[2].parse().unwrap());
-        let seen =
-            Sight { state, epoch, worker: worker.as_ref(), pid, exit, why: Some("no file x") };
-        course.see(&seen).map(|news| match news {
+        let (worker, why) = (worker.as_ref(), Some("no file x"));
+        course.see(&Sight { state, epoch, worker, pid, exit, why, wanted }).map(|news| match news {
             News::Child { worker, epoch, pid, again } => format!("{worker} {epoch} {pid} {again}"),
             News::Word(word) => word,
+            News::Stopped => "stopped".to_owned(),
         })
     }
 
     #[test]
     fn a_run_begins_and_ends() {
         let mut course = Course::new(true);
-        assert_eq!(sight(&mut course, "STOPPED - 0", None), None);
+        assert_eq!(look(&mut course, "STOPPED - 0", None, Some(false)), None);
+        assert_eq!(course.end(), None, "it is not placed yet");
         assert_eq!(sight(&mut course, "PENDING - 0", None), None);
         assert!(!course.has_begun());
         let began = sight(&mut course, "STARTING w1 7 50", None);
@@ -202,8 +241,48 @@ mod tests {
         assert_eq!(again.as_deref(), Some("w2 9 60 true"));
         assert_eq!(sight(&mut course, "STOPPED w1 7", Some(Exit::signal(2))), None);
         assert_eq!(course.end(), None);
-        sight(&mut course, "STOPPED w2 9", Some(Exit::signal(2)));
+        look(&mut course, "STOPPED w2 9", Some(Exit::signal(2)), Some(false));
         assert_eq!(course.end(), Some(&End::Exit(Exit::signal(2))));
+    }
+
+    #[test]
+    fn what_is_stopped_to_run_elsewhere_goes_on() {
+        let interrupted = Some(Exit::signal(2));
+        let mut course = Course::new(true);
+        sight(&mut course, "STARTING w1 7 50", None);
+        let heard = sight(&mut course, "STOPPED w1 7", interrupted);
+        assert_eq!(heard.as_deref(), Some("stopped"), "how it stands is asked");
+        for text in ["STOPPED w1 7", "PENDING - 0", "STARTING w2 9"] {
+            assert_eq!(look(&mut course, text, interrupted, Some(true)), None, "{text}");
+            assert_eq!(course.end(), None, "{text}");
+        }
+        let again = sight(&mut course, "STARTING w2 9 60", None);
+        assert_eq!(again.as_deref(), Some("w2 9 60 true"));
+        sight(&mut course, "EXITED w2 9", Some(Exit::code(4)));
+        assert_eq!(course.end(), Some(&End::Exit(Exit::code(4))));
+    }
+
+    #[test]
+    fn what_is_stopped_for_good_ends() {
+        let interrupted = Some(Exit::signal(2));
+        for (text, exit) in [("STOPPED w1 7", interrupted), ("STOPPED - 0", None)] {
+            let mut course = Course::new(true);
+            sight(&mut course, "STARTING w1 7 50", None);
+            sight(&mut course, "STOPPED w1 7", interrupted);
+            look(&mut course, text, exit, Some(false));
+            assert_eq!(course.end(), Some(&End::Exit(Exit::signal(2))), "{text}");
+        }
+        let mut asked = Course::new(true);
+        sight(&mut asked, "STARTING w1 7 50", None);
+        asked.ask();
+        assert_eq!(sight(&mut asked, "STOPPED w1 7", interrupted), None);
+        assert_eq!(asked.end(), Some(&End::Exit(Exit::signal(2))), "without asking anybody");
+        let mut waiting = Course::new(true);
+        waiting.ask();
+        look(&mut waiting, "PENDING - 0", None, Some(true));
+        assert_eq!(waiting.end(), None);
+        look(&mut waiting, "STOPPED - 0", None, Some(false));
+        assert_eq!(waiting.end(), Some(&End::Stopped), "before it was placed");
     }
 
     #[test]
@@ -220,7 +299,7 @@ mod tests {
             assert_eq!(course.end(), end.as_ref(), "{once} {text}");
         }
         let mut course = Course::new(true);
-        sight(&mut course, "STOPPED w1 7", None);
+        look(&mut course, "STOPPED w1 7", None, Some(false));
         assert_eq!(course.end(), Some(&End::Stopped));
     }
 

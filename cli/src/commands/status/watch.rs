@@ -9,16 +9,22 @@ use dsbus_schema::state::State;
 use dsbus_schema::status::InstanceRow;
 use tokio::time::Instant;
 
-use super::{COLUMNS, all_cells, table};
+use super::{COLUMNS, all_cells};
 use crate::args::{self, Data, Format, Width};
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
+use crate::table::Text;
 use crate::wait::{feed, pause};
-use crate::{clock, describe, output};
+use crate::{clock, describe, output, table};
 
 /// Ages on a terminal are this much behind at most.
 const AGES: Duration = Duration::from_secs(1);
+
+/// Title of the column that is cut.
+const DETAIL: &str = "DETAIL";
+/// What is tried of it where it has no room beside the others; 0 is none.
+const DETAIL_WIDTHS: [usize; 4] = [20, 14, 8, 0];
 
 /// Shows states, and what becomes of them, until nobody reads it.
 ///
@@ -37,7 +43,7 @@ pub(super) async fn run(connection: &Connection, args: &args::Status) -> Result<
     match args.output {
         Format::Text(wide) if output::is_terminal() => live = Some(wide),
         Format::Text(wide) => {
-            table(&rows, wide)?;
+            super::table(&rows, wide)?;
             known = by_name(&rows);
         }
         Format::Data(_) => {}
@@ -83,7 +89,42 @@ fn draw(
         None => format!("{fleet}: {well} of {all} as they should be   {at}   Ctrl-C ends this"),
         Some(trouble) => format!("{trouble}; this is what was known before"),
     };
-    Ok(output::screen(&title, wide, &COLUMNS, &all_cells(rows))?)
+    let mut cells = all_cells(rows);
+    if wide == Width::Fitted {
+        let (width, height) = ratatui::crossterm::terminal::size().unwrap_or((80, 24));
+        // The title, and what is left out.
+        one_line_each(&mut cells, width, usize::from(height).saturating_sub(3));
+    }
+    Ok(output::screen(&title, wide, &COLUMNS, &cells)?)
+}
+
+/// Where not every line has room, details are cut so that each row is one line.
+fn one_line_each(cells: &mut [Vec<Text>], width: u16, room: usize) {
+    let lines = table::render(&COLUMNS, cells, Some(width));
+    if lines.len() <= room || cells.is_empty() {
+        return;
+    }
+    let header = anstream::adapter::strip_str(&lines[0]).to_string();
+    let beside = header.find(DETAIL).map(|at| usize::from(width).saturating_sub(at));
+    // Beside the others where it is there, or where less of it fits; else there is none.
+    for most in beside.into_iter().chain(DETAIL_WIDTHS) {
+        let mut cut = cells.to_vec();
+        for detail in cut.iter_mut().filter_map(|row| row.last_mut()) {
+            detail.text = shortened(&detail.text, most);
+        }
+        if table::render(&COLUMNS, &cut, Some(width)).len() == cells.len() + 1 {
+            cells.clone_from_slice(&cut);
+            return;
+        }
+    }
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(most.saturating_sub(1));
+    kept.chain((most > 0).then_some('…')).collect()
 }
 
 type Known = BTreeMap<InstanceId, InstanceRow>;
@@ -162,6 +203,36 @@ mod tests {
             "stderr_logfile": null, "wanted": {"run": true}, "acted": {"run": true}, "ok": true,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn details_are_cut_where_they_would_hide_others() {
+        let all = || {
+            let rows = (0..10).map(|n| {
+                let mut row = row(&format!("bad:{n}"), "FATAL", None);
+                row.ok = false;
+                row.spawnerr = Some("a long story of why it does not start at all ".repeat(4));
+                row
+            });
+            all_cells(&rows.collect::<Vec<_>>())
+        };
+        let shown = |cells: &[Vec<Text>], width| {
+            let lines = table::render(&COLUMNS, cells, Some(width));
+            let plain = lines.iter().map(|line| anstream::adapter::strip_str(line).to_string());
+            plain.collect::<Vec<_>>()
+        };
+        for width in [40_u16, 50, 60, 80, 120] {
+            let mut cells = all();
+            one_line_each(&mut cells, width, 21);
+            let lines = shown(&cells, width);
+            assert_eq!(lines.len(), 11, "{width}: {lines:#?}");
+            assert!(lines.iter().all(|line| line.chars().count() <= width.into()), "{lines:#?}");
+            assert!(lines[10].starts_with("bad:9"), "{lines:#?}");
+            assert!(lines[10].contains('…'), "{lines:#?}");
+        }
+        let mut cells = all();
+        one_line_each(&mut cells, 80, 100);
+        assert_eq!(cells, all(), "there is room for all of it");
     }
 
     #[test]

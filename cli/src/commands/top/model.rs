@@ -102,8 +102,8 @@ pub(super) enum Mode {
     Log(Log),
     /// Is that to be done?
     Confirm(Verb, InstanceId),
-    /// The keys.
-    Help,
+    /// The keys, from this line on.
+    Help(u16),
 }
 
 /// A line about an event.

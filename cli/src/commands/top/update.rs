@@ -145,8 +145,9 @@ fn pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
                 _ => Vec::new(),
             }
         }
-        Mode::Help => {
-            model.mode = Mode::Table;
+        Mode::Help(from) => {
+            let from = *from;
+            in_help(model, from, key.code);
             Vec::new()
         }
     }
@@ -193,7 +194,7 @@ fn in_table(model: &mut Model, key: KeyCode) -> Vec<Effect> {
             return vec![Effect::AskUsage];
         }
         (KeyCode::Char('e'), _) => model.events_shown = !model.events_shown,
-        (KeyCode::Char('?' | 'h'), _) => model.mode = Mode::Help,
+        (KeyCode::Char('?' | 'h'), _) => model.mode = Mode::Help(0),
         (KeyCode::Char('R'), _) => {
             model.reversed = !model.reversed;
             model.arrange();
@@ -260,6 +261,20 @@ fn in_details(model: &mut Model, key: KeyCode) -> Vec<Effect> {
         _ => {}
     }
     Vec::new()
+}
+
+fn in_help(model: &mut Model, from: u16, key: KeyCode) {
+    let (page, most) = (view::pane_height(model), view::details_scroll_max(model));
+    let steps = movement(key, page, usize::from(u16::MAX));
+    // Where there is no other page, Space is any key.
+    let steps = steps.filter(|_| most > 0 || key != KeyCode::Char(' '));
+    model.mode = match steps {
+        Some(steps) => {
+            let to = usize::from(from.min(most)).saturating_add_signed(steps);
+            Mode::Help(u16::try_from(to).unwrap_or(u16::MAX).min(most))
+        }
+        None => Mode::Table,
+    };
 }
 
 fn in_log(model: &mut Model, key: KeyCode) -> Vec<Effect> {

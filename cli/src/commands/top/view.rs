@@ -28,6 +28,8 @@ const LINES_A_WORKER: u16 = 8;
 const LINES_AN_EVENT: u16 = 5;
 /// Fewer lines, and there is a table only.
 const LINES_MIN: u16 = 14;
+/// Fewer lines, and there are no events: the table needs them.
+const LINES_EVENTS_MIN: u16 = 18;
 /// Lines above everything.
 const HEADER: u16 = 2;
 /// The line about the chosen row, and the keys.
@@ -54,7 +56,8 @@ impl Areas {
         let shown = u16::try_from(model.workers.len()).unwrap_or(u16::MAX);
         // And its titles.
         let workers = if roomy { shown.min(lines / LINES_A_WORKER) + 1 } else { 0 };
-        let events = if roomy && model.events_shown { lines / LINES_AN_EVENT + 1 } else { 0 };
+        let eventful = lines >= LINES_EVENTS_MIN && model.events_shown;
+        let events = if eventful { lines / LINES_AN_EVENT + 1 } else { 0 };
         let footer = FOOTER.min(lines.saturating_sub(header));
         let between = lines.saturating_sub(header + footer);
         let table = between.saturating_sub(workers + events);
@@ -106,7 +109,11 @@ pub(super) fn view(model: &Model, frame: &mut Frame<'_>) {
             }
             pane(frame, areas.pane, &title, shown, 0);
         }
-        Mode::Help => pane(frame, areas.pane, "keys", details::keys(), 0),
+        Mode::Help(from) => {
+            // The terminal may have grown meanwhile.
+            let from = (*from).min(details::scroll_max(model));
+            pane(frame, areas.pane, "keys", details::keys(model), from);
+        }
         Mode::Table | Mode::Filter | Mode::Confirm(..) => {
             lines(frame, areas.workers, workers::lines(model, look, areas.workers));
             lines(frame, areas.table, instances::lines(model, look, areas.table));
@@ -251,7 +258,10 @@ fn keys(model: &Model) -> Line<'static> {
         Mode::Confirm(..) => &[("y", "yes"), ("any other", "no")],
         Mode::Details(..) => &[("↑↓", "scroll"), ("l", "log"), ("Esc", "back")],
         Mode::Log(_) => &[("↑↓", "scroll"), ("G", "go on"), ("t", "other output"), ("Esc", "back")],
-        Mode::Help => &[("any key", "back")],
+        Mode::Help(_) if details::scroll_max(model) > 0 => {
+            &[("↑↓ PgUp PgDn", "scroll"), ("any other", "back")]
+        }
+        Mode::Help(_) => &[("any key", "back")],
     };
     let mut parts = Vec::new();
     let mut left = usize::from(model.size.0);

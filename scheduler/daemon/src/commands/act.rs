@@ -7,6 +7,7 @@ use dsbus_client::{Error, Refusal, Write};
 use dsbus_schema::command::{Act, Acted, ActedInstance, Verb, code};
 use dsbus_schema::goal::{Arguments, Goal, Sender};
 use dsbus_schema::ids::{InstanceId, UserName};
+use dsbus_schema::state::State;
 use dsbus_schema::storage::{Bucket, goal_key};
 use uuid::Uuid;
 
@@ -177,7 +178,8 @@ impl Commander {
         let core = self.shared.lock();
         let rows = meant.instances(&core.view).into_iter();
         let mut rows = rows.filter_map(|name| dsbus_planner::rows::instance(&core.view, &name));
-        let row = rows.find(|row| row.state.may_have_child())?;
+        // One that waits for its next try may begin it at any moment.
+        let row = rows.find(|row| row.state.may_have_child() || row.state == State::Backoff)?;
         let text = format!(
             "{0} is {1}, and keeps the arguments that it has: dsbus restart {0} -- ... gives it others",
             row.name, row.state

@@ -20,6 +20,14 @@ use crate::clock;
 /// A row without its texts, as JSON; and what a byte of a text takes more when it is escaped.
 const BARE_ROW: usize = 700;
 const ESCAPE: usize = 5;
+/// Most bytes of an answer to `status`: a message holds 1 MiB.
+const PAGE_BYTES_MAX: usize = 960 * 1024;
+/// Most bytes of a row where [`STATUS_ROWS_MIN`] do not fit otherwise.
+const ROW_BYTES: usize = PAGE_BYTES_MAX / STATUS_ROWS_MIN;
+/// Bytes of a text of such a row: it has at most seven.
+const TEXT_BYTES: usize = (ROW_BYTES - BARE_ROW) / 8;
+/// What stands for the rest of a text.
+const CUT: &str = "…";
 
 /// As many rows as an answer holds, and at least one.
 pub(super) fn fitting<T: Serialize>(rows: impl Iterator<Item = T>) -> Vec<T> {
@@ -35,7 +43,8 @@ pub(super) fn fitting<T: Serialize>(rows: impl Iterator<Item = T>) -> Vec<T> {
     fit
 }
 
-/// The rows of one answer: [`STATUS_ROWS_MIN`] of them, and more while they are short.
+/// The rows of one answer: [`STATUS_ROWS_MIN`] of them, and more while they are short. Where so many do
+/// not fit into a message, their longest texts are cut.
 fn page(rows: impl Iterator<Item = InstanceRow>) -> Vec<InstanceRow> {
     let (mut page, mut bytes) = (Vec::new(), 0);
     for row in rows {
@@ -45,15 +54,51 @@ fn page(rows: impl Iterator<Item = InstanceRow>) -> Vec<InstanceRow> {
             break;
         }
     }
+    if bytes > PAGE_BYTES_MAX {
+        page.iter_mut().filter(|row| weight(row) > ROW_BYTES).for_each(cut);
+    }
     page
+}
+
+/// Cuts the texts of a row so that it takes [`ROW_BYTES`] at most.
+fn cut(row: &mut InstanceRow) {
+    let InstanceRow { note, reason, spawnerr, stderr_line, stdout_logfile, stderr_logfile, .. } =
+        row;
+    let texts = [note, reason, spawnerr, stderr_line, stdout_logfile, stderr_logfile];
+    for text in texts.into_iter().flatten() {
+        shorten(text);
+    }
+    if let Some(word) = row.arguments.first_mut() {
+        shorten(word);
+        if row.arguments.len() > 1 {
+            row.arguments.truncate(1);
+            row.arguments.push(CUT.to_owned());
+        }
+    }
+    row.meta.clear();
+}
+
+/// The begin of a text that takes more than [`TEXT_BYTES`] as JSON.
+fn shorten(text: &mut String) {
+    let mut bytes = 0;
+    let fits = text.char_indices().find(|(_, letter)| {
+        bytes += escaped(letter.encode_utf8(&mut [0; 4]));
+        bytes > TEXT_BYTES
+    });
+    if let Some((at, _)) = fits {
+        text.truncate(at);
+        text.push_str(CUT);
+    }
+}
+
+/// No more than a text takes as JSON.
+fn escaped(text: &str) -> usize {
+    let long = |byte: &&u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
+    text.len() + text.as_bytes().iter().filter(long).count() * ESCAPE
 }
 
 /// No less than a row takes as JSON, without making that.
 fn weight(row: &InstanceRow) -> usize {
-    let escaped = |text: &str| {
-        let long = |byte: &&u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
-        text.len() + text.as_bytes().iter().filter(long).count() * ESCAPE
-    };
     let InstanceRow { note, reason, spawnerr, stderr_line, stdout_logfile, stderr_logfile, .. } =
         row;
     let texts = [note, reason, spawnerr, stderr_line, stdout_logfile, stderr_logfile];
@@ -203,6 +248,26 @@ mod tests {
             assert!(bytes < PAYLOAD_MAX, "{bytes} bytes");
         }
         assert_eq!(page(std::iter::repeat_n(row(""), 10)).len(), 10);
+    }
+
+    #[test]
+    fn long_texts_are_cut_only_where_many_would_not_fit() {
+        let long = |size: usize| {
+            let mut row = row(&"ä\u{1}".repeat(size));
+            row.arguments = vec!["-x".repeat(size), "y".repeat(size)];
+            row.meta.insert("team".to_owned(), Value::from("z".repeat(size)));
+            row.stderr_line = Some("\"".repeat(size));
+            row
+        };
+        for size in [10, 300, 1_000, 4_000] {
+            let row = long(size);
+            let page = page(std::iter::repeat_n(row.clone(), 5_000));
+            assert!(page.len() >= STATUS_ROWS_MIN, "{} rows", page.len());
+            let bytes = serde_json::to_vec(&page).unwrap().len();
+            assert!(bytes < PAYLOAD_MAX, "{size}: {bytes} bytes");
+            assert_eq!(page[0] == row, size == 10, "{size}");
+        }
+        assert_eq!(page(std::iter::once(long(4_000))), [long(4_000)]);
     }
 
     #[test]

@@ -144,6 +144,9 @@ impl Commander {
     }
 }
 
+/// Workers that are all named where one is not known.
+const NAMED_MAX: usize = 8;
+
 fn distinct(act: &WorkerAct) -> Result<Vec<WorkerName>, Refusal> {
     if act.names.is_empty() {
         return Err(Refusal::new(code::BAD_REQUEST, "names is empty: say which workers"));
@@ -155,7 +158,11 @@ fn distinct(act: &WorkerAct) -> Result<Vec<WorkerName>, Refusal> {
 }
 
 fn unknown<'a>(name: &WorkerName, known: impl Iterator<Item = &'a str>) -> Refusal {
-    let hint = did_you_mean(name.as_str(), known);
+    let known: Vec<&str> = known.collect();
+    let mut hint = did_you_mean(name.as_str(), known.iter().copied());
+    if hint.is_empty() && (1..=NAMED_MAX).contains(&known.len()) {
+        hint = format!("; known: {}", known.join(", "));
+    }
     Refusal::new(code::NOT_FOUND, format!("no worker is named {:?}{hint}", name.as_str()))
 }
 

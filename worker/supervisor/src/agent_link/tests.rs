@@ -6,7 +6,7 @@ const NOW: BootTime = BootTime(1_000_000_000);
 fn played() -> (AgentLink, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let mut link = AgentLink::new(AgentCommand::default(), None, false);
+    let mut link = AgentLink::new(AgentCommand::default(), None, None);
     link.agent = Some(Agent {
         // No process has it.
         pid: i32::MAX,

@@ -147,9 +147,8 @@ impl Driver {
 
     /// Removes the directory of an instance that is not here any more.
     fn forget(&self, name: &InstanceId) {
-        let directory = self.home.instance(name);
-        if let Err(e) = std::fs::remove_dir_all(&directory) {
-            tracing::warn!("{} cannot be removed: {e}", directory.display());
+        if let Err(e) = self.home.forget(name) {
+            tracing::warn!("the directory of {name} cannot be removed: {e}");
         }
     }
 

@@ -32,20 +32,27 @@ const KEYS: [(&str, &str); 15] = [
 ];
 
 /// The keys.
-pub(super) fn keys() -> Vec<Line<'static>> {
-    let line = |(key, what): &(&str, &str)| {
-        Line::from(vec![
-            Span::styled(format!("  {key:<NAME$} "), STRONG),
-            Span::raw((*what).to_owned()),
-        ])
-    };
-    KEYS.iter().map(line).collect()
+pub(super) fn keys(model: &Model) -> Vec<Line<'static>> {
+    let mut all = Vec::new();
+    for (key, what) in KEYS {
+        for (number, part) in folded(what, usize::from(model.size.0)).into_iter().enumerate() {
+            let key = if number == 0 { key } else { "" };
+            all.push(Line::from(vec![
+                Span::styled(format!("  {key:<NAME$} "), STRONG),
+                Span::raw(part),
+            ]));
+        }
+    }
+    all
 }
 
 /// How far one can scroll.
 pub(in crate::commands::top) fn scroll_max(model: &Model) -> u16 {
-    let Mode::Details(name, _) = &model.mode else { return 0 };
-    let count = lines(model, Look { colour: false }, name).len();
+    let count = match &model.mode {
+        Mode::Details(name, _) => lines(model, Look { colour: false }, name).len(),
+        Mode::Help(_) => keys(model).len(),
+        Mode::Table | Mode::Filter | Mode::Confirm(..) | Mode::Log(_) => return 0,
+    };
     u16::try_from(count.saturating_sub(pane_height(model))).unwrap_or(u16::MAX)
 }
 

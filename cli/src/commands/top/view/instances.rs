@@ -24,8 +24,13 @@ const MEMORY: usize = 10;
 const RESTARTS: usize = 5;
 const SINCE: usize = 8;
 
+/// As much of a name is worth more than any column beside it.
+const NAME_MIN: usize = 16;
+
 /// Widths of what adapts: name, worker, detail.
 struct Widths {
+    /// How many columns are there, from the left: the last ones leave first.
+    columns: usize,
     name: usize,
     worker: usize,
     detail: usize,
@@ -34,12 +39,21 @@ struct Widths {
 impl Widths {
     fn of(model: &Model, width: usize) -> Widths {
         let worker = model.widths.1.clamp("WORKER".len() + 1, WORKER_MAX);
-        // A space on the left, and gaps.
-        let others = 1 + STATE + worker + CPU + MEMORY + RESTARTS + SINCE + 6 * GAP;
+        let wanted = model.widths.0.max("NAME".len() + 1);
+        // A space on the left, and a gap before each.
+        let mut others = 1 + GAP + STATE;
+        let mut columns = 2;
+        for column in [worker, CPU, MEMORY, RESTARTS, SINCE] {
+            if others + GAP + column + wanted.min(NAME_MIN) > width {
+                break;
+            }
+            others += GAP + column;
+            columns += 1;
+        }
         let room = width.saturating_sub(others);
-        let name = model.widths.0.max("NAME".len() + 1).min(room);
+        let name = wanted.min(room);
         let detail = room.saturating_sub(name + GAP);
-        Widths { name, worker, detail: if detail < DETAIL_MIN { 0 } else { detail } }
+        Widths { columns, name, worker, detail: if detail < DETAIL_MIN { 0 } else { detail } }
     }
 }
 
@@ -77,7 +91,7 @@ fn whole(line: Line<'static>, width: usize) -> Line<'static> {
 
 fn titles(model: &Model, look: Look, widths: &Widths) -> Line<'static> {
     let mut parts = vec![Span::raw(" ")];
-    for column in Column::ALL {
+    for column in Column::ALL.into_iter().take(widths.columns) {
         let (title, width, numeric) = match column {
             Column::Name => ("NAME", widths.name, false),
             Column::State => ("STATE", STATE, false),
@@ -117,15 +131,16 @@ fn line(model: &Model, row: &InstanceRow, look: Look, widths: &Widths) -> Line<'
     let mut parts = vec![
         Span::raw(format!(" {}  ", fitted(&row.name.to_string(), widths.name))),
         Span::styled(fitted(&state, STATE), look.tone(tone)),
-        Span::raw(format!(
-            "  {}  {}  {}  {}  {}",
-            fitted(&worker.unwrap_or_else(dash), widths.worker),
-            right(&cpu.unwrap_or_else(dash), CPU),
-            right(&memory.unwrap_or_else(dash), MEMORY),
-            right(&row.restarts.to_string(), RESTARTS),
-            fitted(&since.unwrap_or_else(dash), SINCE),
-        )),
     ];
+    let cells = [
+        fitted(&worker.unwrap_or_else(dash), widths.worker),
+        right(&cpu.unwrap_or_else(dash), CPU),
+        right(&memory.unwrap_or_else(dash), MEMORY),
+        right(&row.restarts.to_string(), RESTARTS),
+        fitted(&since.unwrap_or_else(dash), SINCE),
+    ];
+    let shown = cells.into_iter().take(widths.columns.saturating_sub(2));
+    parts.extend(shown.map(|cell| Span::raw(format!("  {cell}"))));
     if widths.detail > 0 {
         let detail = describe::detail(row);
         let tone = if row.ok { QUIET } else { look.tone(crate::table::Tone::Bad) };

@@ -151,6 +151,49 @@ fn a_wide_terminal_has_room_for_everything() {
     assert_eq!(lines.iter().filter(|line| line.contains("FATAL")).count(), 3, "{lines:#?}");
 }
 
+/// A dozen copies of a program with a long name.
+fn dozen(columns: u16, lines: u16) -> Model {
+    let mut model = model(columns, lines);
+    let copies = (0..12).map(|n| row(&format!("frontend-web:{n}"), "RUNNING", &json!({})));
+    update(&mut model, Message::Rows(copies.collect()));
+    model
+}
+
+#[test]
+fn names_outlive_columns_and_rows_outlive_events() {
+    let lines = seen(&dozen(60, 15));
+    assert_eq!(lines[4], " NAME▾            STATE       WORKER     CPU      MEMORY", "{lines:#?}");
+    assert!(lines[5].starts_with(" frontend-web:0   ● RUNNING   w1 "), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("events")), "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("● RUNNING")).count(), 8, "{lines:#?}");
+
+    let lines = seen(&dozen(40, 12));
+    assert_eq!(lines[2], " NAME▾            STATE       WORKER", "{lines:#?}");
+    assert_eq!(lines[3].trim_end(), " frontend-web:0   ● RUNNING   w1", "{lines:#?}");
+    assert!(seen(&dozen(30, 12))[3].starts_with(" frontend-web:0  "));
+    assert!(seen(&dozen(80, 18)).iter().any(|line| line.contains("── events")));
+}
+
+#[test]
+fn the_keys_are_told_whole_on_a_small_terminal() {
+    let mut model = model(60, 15);
+    press(&mut model, &[KeyCode::Char('?')]);
+    let first = seen(&model);
+    assert!(first[2].starts_with("── keys ") && first[3].contains("↑ ↓"), "{first:#?}");
+    press(&mut model, &[KeyCode::PageDown]);
+    let last = seen(&model);
+    assert!(last[13].contains("q  Ctrl-C      leave"), "{last:#?}");
+    let all = [&first[3..14], &last[3..14]].concat().join("\n");
+    for (key, words) in [("/", "worker or"), ("f", "rests"), ("e", "show or hide"), ("R", "round")]
+    {
+        assert!(all.contains(&format!("\n  {key} ")) && all.contains(words), "{key}: {all}");
+    }
+    press(&mut model, &[KeyCode::Down, KeyCode::Up, KeyCode::PageUp, KeyCode::Up]);
+    assert_eq!(seen(&model), first, "it ends at both ends");
+    press(&mut model, &[KeyCode::Char('x')]);
+    assert_eq!(model.mode, Mode::Table);
+}
+
 #[test]
 fn a_terminal_of_any_size_shows_what_it_can() {
     for (columns, lines) in [(1, 1), (10, 2), (20, 5), (40, 10), (79, 13), (300, 3)] {
