@@ -1,25 +1,27 @@
 //! `dsbus run -- CMD...`
 
 mod course;
+mod declaring;
+mod forgetting;
 mod input;
 mod interrupts;
 
 use std::time::Duration;
 
 use dsbus_client::{Error, Watch};
-use dsbus_schema::call::{Channel, Clear, Cleared, WorkerVerb};
+use dsbus_schema::call::Channel;
 use dsbus_schema::command::{Act, Acted, Applied, Create, Verb, code};
 use dsbus_schema::event::Fact;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, Target, WorkerName};
-use dsbus_schema::program::{Kind, Problem, ProgramSpec, Signal};
+use dsbus_schema::program::{ProgramSpec, Signal};
 use dsbus_schema::state::Exit;
-use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until, timeout};
-use uuid::Uuid;
 
 use self::course::{Course, End, News};
+use self::declaring::{defaults, made_up, one_run};
+use self::forgetting::{forget, forget_perhaps, may_be_done};
 use self::input::Fed;
 use self::interrupts::Interrupts;
 use super::logs::{Begin, Live, event, watch_one};
@@ -92,41 +94,6 @@ async fn ran(config: &Config, args: args::Run) -> Result<Code, Failure> {
     ended
 }
 
-/// A program that runs once, unless it is said otherwise.
-fn defaults(mut keys: Map<String, Value>, detach: bool) -> Map<String, Value> {
-    for (key, value) in args::RUN_DEFAULTS {
-        let value = if key == "stdin" && detach { "false" } else { value };
-        keys.entry(key).or_insert(value.into());
-    }
-    keys
-}
-
-/// Refuses what is no single run.
-fn one_run(spec: &ProgramSpec) -> Result<(), Failure> {
-    let wrong = [
-        (spec.numprocs != 1, "numprocs", "must be 1"),
-        (spec.kind != Kind::Oneshot, "kind", "must be oneshot"),
-        (spec.schedule.is_some(), "schedule", "is for programs that are declared"),
-        (spec.system, "system", "is for programs that are declared"),
-        (spec.eventlistener.is_some(), "eventlistener", "is for programs that are declared"),
-        (!spec.autostart, "autostart", "must be true"),
-    ];
-    match wrong.into_iter().find(|(is, ..)| *is) {
-        Some((_, key, why)) => {
-            let problem = Problem::new(key, format!("{why}: dsbus run runs one process once"));
-            Err(create::wrong(&[problem.hint("dsbus create makes other programs")]))
-        }
-        None => Ok(()),
-    }
-}
-
-fn made_up() -> Result<ProgramName, Failure> {
-    // The end of it is random.
-    let random = Uuid::now_v7().simple().to_string();
-    let name = ProgramName::parse(&format!("run-{}", random.get(24..).unwrap_or_default()));
-    name.map_err(|e| Failure::failed(e.to_string()))
-}
-
 /// A program that is stopped could be declared anew, and would be forgotten afterwards.
 async fn must_be_new(connection: &Connection, name: &ProgramName) -> Result<(), Failure> {
     match connection.rows(&[Target::Program(name.clone())]).await {
@@ -136,53 +103,6 @@ async fn must_be_new(connection: &Connection, name: &ProgramName) -> Result<(), 
             Err(Failure::failed(format!("{name} exists already")).hint(hint))
         }
         Err(e) => Err(connection.explain(e).await),
-    }
-}
-
-/// Whether what was asked may have been done, or may yet be, although it failed.
-fn may_be_done(e: &Error) -> bool {
-    match e {
-        // Then it is not known.
-        Error::Refused { code: code::UNAVAILABLE, .. } => true,
-        // Nobody heard of it.
-        Error::Refused { .. } | Error::NoScheduler => false,
-        _ => true,
-    }
-}
-
-/// Nobody waits for it: what may have been started is taken away again, if that can be done soon.
-async fn forget_perhaps(connection: &Connection, name: &ProgramName) {
-    if !matches!(timeout(HURRY_MAX, removed(connection, name)).await, Ok(Ok(true))) {
-        output::warning(format_args!("{name} may have been started: dsbus remove {name}"));
-    }
-}
-
-/// Removes the program, with what its worker keeps of it.
-async fn forget(connection: &Connection, name: &ProgramName) {
-    let target = Target::Program(name.clone());
-    let rows = timeout(HURRY_MAX, connection.rows(&[target])).await;
-    for row in rows.ok().into_iter().flat_map(Result::unwrap_or_default) {
-        let Some(worker) = &row.worker else { continue };
-        let ask = Clear { name: row.name, forget: true };
-        let asked =
-            connection.bus.call_worker::<_, Cleared>(worker, WorkerVerb::Clear, &ask, HURRY_MAX);
-        // It is a directory with two files, and nothing more.
-        drop(asked.await);
-    }
-    match timeout(HURRY_MAX, removed(connection, name)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(e)) => output::warning(format_args!("{name} is still declared: {e}")),
-        Err(_) => output::warning(format_args!("{name} is still declared: dsbus remove {name}")),
-    }
-}
-
-/// Removes the program; says whether there was one.
-async fn removed(connection: &Connection, name: &ProgramName) -> Result<bool, Error> {
-    let request = ask(vec![Target::Program(name.clone())]);
-    match connection.bus.command::<_, Acted>(Verb::Remove, &request).await {
-        Ok(_) => Ok(true),
-        Err(Error::Refused { code: code::NOT_FOUND, .. }) => Ok(false),
-        Err(e) => Err(e),
     }
 }
 
@@ -419,40 +339,6 @@ impl<'a> Running<'a> {
                 Some(signal) => Ok(Code::signal(signal.number())),
                 None => Err(Failure::failed(format!("{} was stopped before it ran", self.name))),
             },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn spec(keys: Value) -> Result<ProgramSpec, Failure> {
-        let Value::Object(keys) = keys else { panic!("{keys}") };
-        let program = create::declaration(defaults(keys, false), vec!["true".to_owned()]);
-        create::check(&program)?;
-        let spec = ProgramSpec::read(&program).map_err(|problems| create::wrong(&problems))?;
-        one_run(&spec).map(|()| spec)
-    }
-
-    #[test]
-    fn it_runs_once_unless_it_is_said_otherwise() {
-        let plain = spec(json!({})).unwrap();
-        assert!(plain.stdin && plain.kind == Kind::Oneshot && plain.max_fail_count == 1);
-        assert_eq!(json!(plain.stopsignal), json!("INT"));
-        let said = spec(json!({"stdin": "false", "max_fail_count": "3", "stopsignal": "TERM"}));
-        let said = said.unwrap();
-        assert!(!said.stdin && said.max_fail_count == 3);
-        assert_eq!(json!(said.stopsignal), json!("TERM"));
-        for (keys, what) in [
-            (json!({"numprocs": "2"}), "--numprocs: must be 1"),
-            (json!({"kind": "service"}), "--kind: must be oneshot"),
-            (json!({"autostart": "false"}), "--autostart"),
-            (json!({"stdin": "perhaps"}), "--stdin"),
-        ] {
-            let failure = spec(keys).unwrap_err();
-            assert!(failure.message.contains(what), "{failure:?}");
         }
     }
 }
