@@ -50,7 +50,9 @@ mod tests {
         let port = Port::reserve();
         for _ in 0..3 {
             // The standard library sets SO_REUSEADDR, as Go does.
-            let server = TcpListener::bind(("127.0.0.1", port.number())).unwrap();
+            // A process that another test starts has what is open here until it executes its program.
+            let bind = || TcpListener::bind(("127.0.0.1", port.number()));
+            let server = crate::wait_until("the port", crate::DEADLINE, bind);
             let client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
             drop(server.accept().unwrap());
             drop(client);
