@@ -1,5 +1,5 @@
 //! `dsbus top`: workers and instances, live, on the whole terminal. What is known is in [`model`],
-//! what happens to it in [`update`], what it looks like in [`view`], all pure; here are its edges.
+//! what happens to it in [`mod@update`], what it looks like in [`view`], all pure; here are its edges.
 //!
 //! What it costs: events say what has changed, and only that is asked for; everything only now and
 //! then. What instances use is asked of their workers, of those that are seen only.
