@@ -6,6 +6,7 @@ mod events;
 mod examples;
 mod fleet;
 mod format;
+mod gateway;
 mod globals;
 mod hands;
 mod keys;
@@ -33,6 +34,7 @@ pub(crate) use fleet::{
     RolloutStatus, RolloutStep, Scale, Start, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
+pub(crate) use gateway::Gateway;
 pub(crate) use globals::Globals;
 pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
@@ -156,6 +158,9 @@ pub(crate) enum Verb {
     Listen(Listen),
     /// Tell people about events, by mail, webhook or command (a daemon)
     Alert(Alert),
+    /// Serve a web page, XML-RPC as Supervisor speaks it, JSON and metrics over HTTP (a daemon)
+    #[command(after_help = gateway::GATEWAY)]
+    Gateway(Gateway),
     /// Print the settings that hold, and where each is said
     #[command(after_help = tools::CONFIG)]
     Config(Settings),

@@ -60,7 +60,9 @@ fn run(args: Args) -> Result<Code, Failure> {
         Verb::Scheduler(_) | Verb::Listen(Listen { list: false, forget: None, .. }) => {
             logging::daemon(around.daemon_log(None));
         }
-        Verb::Alert(Alert { verb: None, .. }) => logging::daemon(around.daemon_log(None)),
+        Verb::Gateway(_) | Verb::Alert(Alert { verb: None, .. }) => {
+            logging::daemon(around.daemon_log(None))
+        }
         Verb::Init(_)
         | Verb::Apply(_)
         | Verb::Import(_)

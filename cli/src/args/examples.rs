@@ -64,6 +64,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("emit", "dsbus emit DEPLOYED v1.2.3"),
     ("listen", "dsbus listen -e PROCESS_STATE_EXITED -- crashmail -a -m ops@example.com"),
     ("alert", "dsbus alert alert.toml\ndsbus alert letters"),
+    (
+        "gateway",
+        "dsbus gateway\ndsbus gateway gateway.toml\ndsbus gateway --listen unix:/run/dsbus.sock",
+    ),
     ("config", "dsbus config\ndsbus config --context prod -o json"),
     ("version", "dsbus version\ndsbus version -o json"),
     ("doctor", "dsbus doctor\ndsbus doctor --nats nats://n1 -o json"),

@@ -16,25 +16,25 @@ const GROUP_PRIORITY: i32 = 999;
 
 /// An instance.
 #[derive(Debug, Clone)]
-pub(super) struct Process {
+pub struct Process {
     /// Its group; the program's name where it has none.
-    pub(super) group: String,
+    pub group: String,
     /// Its name in the group.
-    pub(super) name: String,
+    pub name: String,
     /// What is known of it.
-    pub(super) row: InstanceRow,
+    pub row: InstanceRow,
     /// `avail`: `auto` or `manual`, and both priorities.
     autostart: bool,
     priorities: (i32, i32),
     /// It is RUNNING as soon as it is started.
-    pub(super) at_once: bool,
+    pub at_once: bool,
     /// Its standard error goes where its standard output goes.
-    pub(super) redirected: bool,
+    pub redirected: bool,
 }
 
 /// What a name on the command line means.
 #[derive(Debug)]
-pub(super) enum Named<'a> {
+pub enum Named<'a> {
     /// `web`, `shop:api`.
     One(&'a Process),
     /// `shop:*`, `shop:`.
@@ -46,7 +46,7 @@ pub(super) enum Named<'a> {
 }
 
 /// Supervisor's `split_namespec`: the process is `None` when the whole group is meant.
-pub(super) fn split(name: &str) -> (&str, Option<&str>) {
+pub fn split(name: &str) -> (&str, Option<&str>) {
     match name.split_once(':') {
         Some((group, "" | "*")) => (group, None),
         Some((group, process)) => (group, Some(process)),
@@ -55,7 +55,7 @@ pub(super) fn split(name: &str) -> (&str, Option<&str>) {
 }
 
 /// Supervisor's `make_namespec`.
-pub(super) fn join(group: &str, process: &str) -> String {
+pub fn join(group: &str, process: &str) -> String {
     if group == process { process.to_owned() } else { format!("{group}:{process}") }
 }
 
@@ -78,13 +78,13 @@ impl Process {
     }
 
     /// `web`, or `shop:api`.
-    pub(super) fn namespec(&self) -> String {
+    pub fn namespec(&self) -> String {
         join(&self.group, &self.name)
     }
 
     /// Whether it is in one of Supervisor's `RUNNING_STATES`: it runs, or tries to. One that waits
     /// for a worker does.
-    pub(super) fn runs(&self) -> bool {
+    pub fn runs(&self) -> bool {
         match self.row.state {
             State::Running | State::Starting | State::Backoff | State::Pending => true,
             State::Stopped | State::Stopping | State::Exited | State::Fatal | State::Unknown => {
@@ -94,7 +94,7 @@ impl Process {
     }
 
     /// Whether it is in one of Supervisor's `STOPPED_STATES`.
-    pub(super) fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         match self.row.state {
             State::Stopped | State::Exited | State::Fatal | State::Unknown => true,
             State::Running
@@ -106,7 +106,7 @@ impl Process {
     }
 
     /// Whether it is in one of Supervisor's `SIGNALLABLE_STATES`.
-    pub(super) fn signallable(&self) -> bool {
+    pub fn signallable(&self) -> bool {
         matches!(self.row.state, State::Running | State::Starting | State::Stopping)
     }
 
@@ -131,7 +131,7 @@ impl Process {
     }
 
     /// A line of `avail`.
-    pub(super) fn available(&self) -> String {
+    pub fn available(&self) -> String {
         let how = if self.autostart { "auto" } else { "manual" };
         let (group, own) = self.priorities;
         format!("{:<32} {:<9} {how:<9} {group}:{own}", self.namespec(), "in use")
@@ -167,10 +167,7 @@ fn date(at: Timestamp, zone: &TimeZone) -> String {
 }
 
 /// All of a fleet, in the order of Supervisor: by group, then by name.
-pub(super) fn all(
-    rows: Vec<InstanceRow>,
-    specs: &BTreeMap<ProgramName, ProgramSpec>,
-) -> Vec<Process> {
+pub fn all(rows: Vec<InstanceRow>, specs: &BTreeMap<ProgramName, ProgramSpec>) -> Vec<Process> {
     let process = |row: InstanceRow| {
         let spec = specs.get(&row.program);
         Process::new(row, spec)
@@ -181,13 +178,13 @@ pub(super) fn all(
 }
 
 /// The same in the order in which Supervisor starts them.
-pub(super) fn by_priority(mut processes: Vec<&Process>) -> Vec<&Process> {
+pub fn by_priority(mut processes: Vec<&Process>) -> Vec<&Process> {
     processes.sort_by_key(|one| (one.priorities.0, &one.group, one.priorities.1));
     processes
 }
 
 /// What a name means.
-pub(super) fn named<'a>(all: &'a [Process], name: &str) -> Named<'a> {
+pub fn named<'a>(all: &'a [Process], name: &str) -> Named<'a> {
     let (group, process) = split(name);
     let Some(process) = process else {
         let members: Vec<&Process> = all.iter().filter(|one| one.group == group).collect();
@@ -198,7 +195,7 @@ pub(super) fn named<'a>(all: &'a [Process], name: &str) -> Named<'a> {
 }
 
 /// The table of `status`.
-pub(super) fn table(shown: &[&Process], now: Timestamp, zone: &TimeZone) -> Vec<String> {
+pub fn table(shown: &[&Process], now: Timestamp, zone: &TimeZone) -> Vec<String> {
     let names: Vec<String> = shown.iter().map(|one| one.namespec()).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let width = longest.max(NAME_WIDTH_MIN) + 3;

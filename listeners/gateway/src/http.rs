@@ -1,0 +1,59 @@
+//! HTTP: which paths there are, and who may use them.
+
+mod admit;
+mod health;
+mod login;
+mod seal;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Router, middleware};
+use dsbus_schema::ids::UserName;
+
+use crate::fleet::Fleet;
+use crate::users::{Role, Users};
+use seal::Seal;
+
+/// Most bytes of a body: a message of the bus holds 1 MiB, and what is in it can be longer here.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What every answer stands on; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Gateway {
+    /// The fleet.
+    pub(crate) fleet: Fleet,
+    users: Arc<Users>,
+    seal: Arc<Seal>,
+    /// Nobody says who he is, since only this machine can be here.
+    local: bool,
+}
+
+impl Gateway {
+    /// `secret` seals cookies; made up where there is none. `local`: only this machine reaches it.
+    pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<Vec<u8>>, local: bool) -> Gateway {
+        let seal = Seal::new(secret.as_deref());
+        Gateway { fleet, users: Arc::new(users), seal: Arc::new(seal), local }
+    }
+}
+
+/// Who asks; every handler may take it as an extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// His name; commands are sent in it.
+    pub(crate) user: UserName,
+    /// What he may do.
+    pub(crate) role: Role,
+    /// What a page sends with whatever it changes, where a cookie says who it is.
+    pub(crate) token: Option<String>,
+}
+
+/// All paths.
+pub(crate) fn router(gateway: Gateway) -> Router {
+    Router::new()
+        .merge(health::routes())
+        .merge(login::routes())
+        .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(gateway)
+}

@@ -1,0 +1,10 @@
+//! `dsbus gateway` as browsers, Supervisor's tools, programs and monitors use it: real processes on a
+//! real nats-server, one private fleet per test.
+
+#![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
+
+mod admit;
+#[expect(dead_code, reason = "another suite uses all of it")]
+#[path = "../e2e/fleet.rs"]
+mod fleet;
+mod served;
