@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod health;
 mod live;
+pub mod output;
 mod past;
 mod places;
 mod provision;

@@ -8,6 +8,7 @@
 pub mod faults;
 mod fleet;
 mod http;
+mod logs;
 pub mod processes;
 mod run;
 pub mod users;

@@ -1,10 +1,11 @@
 //! `tail`: the end of what a process has printed, in bytes.
 
+use dsbus_client::output::Asking;
 use dsbus_schema::call::{Channel, LogAsk, LogFrom};
 use dsbus_schema::status::InstanceRow;
 
 use crate::args::Logs;
-use crate::commands::logs::{self, Asking};
+use crate::commands::logs;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::failure::Failure;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dsbus_client::output::Piece;
 use dsbus_client::{Error, Item};
 use dsbus_schema::call::{Channel, USAGE_INSTANCES_MAX, UsageAsk, UsageOf, Using, WorkerVerb};
 use dsbus_schema::command::{self, Acted, Ask, Verb};
@@ -19,7 +20,7 @@ use super::update::Message;
 use super::usage::Samples;
 use super::view;
 use crate::commands::act::envelope;
-use crate::commands::logs::{self, Piece};
+use crate::commands::logs;
 use crate::connection::Connection;
 use crate::failure::Failure;
 

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dsbus_client::Error;
+use crate::Error;
 use dsbus_schema::call::{Channel, LogAsk, LogFrom, LogPart};
 use dsbus_schema::command::code;
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
@@ -30,14 +30,16 @@ const STAYS_MAX: usize = 1000;
 
 /// A stay of an instance on a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stay {
-    pub(super) epoch: Epoch,
-    pub(super) worker: WorkerName,
+pub struct Stay {
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// Where.
+    pub worker: WorkerName,
 }
 
 /// What is to be shown.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Show {
+pub(crate) enum Show {
     Output(Vec<u8>),
     /// Nothing follows what was begun, for now.
     EndOfStay,
@@ -48,7 +50,7 @@ pub(super) enum Show {
 
 /// The course of an instance.
 #[derive(Debug)]
-pub(super) struct Course {
+pub struct Course {
     name: InstanceId,
     channel: Channel,
     lines: u32,
@@ -67,7 +69,7 @@ pub(super) struct Course {
 
 impl Course {
     /// Begins with the last lines of where the instance is.
-    pub(super) fn from_last_lines(
+    pub fn from_last_lines(
         name: InstanceId,
         channel: Channel,
         stay: Option<Stay>,
@@ -91,14 +93,14 @@ impl Course {
     }
 
     /// The instance is or was somewhere.
-    pub(super) fn hear(&mut self, stay: Stay) {
+    pub(crate) fn hear(&mut self, stay: Stay) {
         if stay.epoch > self.reached && self.next.len() < STAYS_MAX {
             self.next.entry(stay.epoch).or_insert(stay.worker);
         }
     }
 
     /// Whom to ask what; `None` until a stay is heard of.
-    pub(super) fn ask(&mut self, now: Instant) -> (Option<(WorkerName, LogAsk)>, Vec<Show>) {
+    pub(crate) fn ask(&mut self, now: Instant) -> (Option<(WorkerName, LogAsk)>, Vec<Show>) {
         let shown = if self.now.is_none() { self.begin_next() } else { Vec::new() };
         let Some(stay) = &self.now else { return (None, shown) };
         let leaving = !self.next.is_empty();
@@ -120,7 +122,7 @@ impl Course {
     }
 
     /// The answer to the last ask.
-    pub(super) fn answered(&mut self, part: LogPart, now: Instant) -> Vec<Show> {
+    pub(crate) fn answered(&mut self, part: LogPart, now: Instant) -> Vec<Show> {
         let mut shown = Vec::new();
         if std::mem::take(&mut self.told)
             && let Some(stay) = self.now.as_ref().filter(|_| self.silent.is_some())
@@ -167,7 +169,7 @@ impl Course {
     }
 
     /// There was no answer, or a refusal.
-    pub(super) fn failed(&mut self, error: &Error, now: Instant) -> Vec<Show> {
+    pub(crate) fn failed(&mut self, error: &Error, now: Instant) -> Vec<Show> {
         let Some(worker) = self.now.as_ref().map(|stay| stay.worker.clone()) else {
             return Vec::new();
         };

@@ -3,48 +3,53 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dsbus_client::{Bus, Error};
+use crate::{Bus, Error};
 use dsbus_schema::call::LogPart;
 use dsbus_schema::command::code;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::Piece;
 use super::asking::Asking;
 use super::course::{Course, Show, Stay};
 use super::lines::Lines;
-use super::printer::Piece;
 
 /// How long a worker may be silent when only the last output of an instance that has ended is still to
 /// come.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(10);
 
 /// Reads one instance.
-pub(super) struct Reader {
-    pub(super) bus: Bus,
-    pub(super) course: Course,
-    pub(super) lines: Lines,
-    pub(super) print: mpsc::Sender<Piece>,
+#[derive(Debug)]
+pub struct Reader {
+    /// The bus.
+    pub bus: Bus,
+    /// Where to begin.
+    pub course: Course,
+    /// What it looks like.
+    pub lines: Lines,
+    /// Where it goes.
+    pub print: mpsc::Sender<Piece>,
     /// Says where the instance goes.
-    pub(super) announces: bool,
+    pub announces: bool,
     /// Dropped when the first answer has come: what is said from then on is shown.
-    pub(super) begins: Option<mpsc::Sender<()>>,
+    pub begins: Option<mpsc::Sender<()>>,
     /// What was noted last, by this one or by that of the other output, where there is one.
-    pub(super) noted: Option<Noted>,
+    pub noted: Option<Noted>,
 }
 
 /// A note that two readers have in common.
-pub(super) type Noted = Arc<Mutex<Option<String>>>;
+pub type Noted = Arc<Mutex<Option<String>>>;
 
 impl Reader {
     /// Ends when nobody prints any more.
-    pub(super) async fn run(self, news: mpsc::Receiver<Stay>) {
+    pub async fn run(self, news: mpsc::Receiver<Stay>) {
         let (_never, over) = watch::channel(false);
         self.run_until(news, over).await;
     }
 
     /// Ends when nobody prints any more; or once `over` says that the instance has ended, and all that it
     /// said is read.
-    pub(super) async fn run_until(
+    pub async fn run_until(
         mut self,
         mut news: mpsc::Receiver<Stay>,
         mut over: watch::Receiver<bool>,

@@ -6,7 +6,7 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// The output of one instance, on its way.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub struct Lines {
     /// What stands before each line; `None` when there is one instance only, whose output is shown
     /// as it is.
     prefix: Option<Vec<u8>>,
@@ -19,12 +19,13 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(prefix: Option<Vec<u8>>) -> Lines {
+    /// With this before each line, where several instances are shown.
+    pub fn new(prefix: Option<Vec<u8>>) -> Lines {
         Lines { prefix, begun: Vec::new(), in_a_line: false, ended: false }
     }
 
     /// What can be shown now.
-    pub(super) fn add(&mut self, output: Vec<u8>) -> Vec<u8> {
+    pub fn add(&mut self, output: Vec<u8>) -> Vec<u8> {
         let Some(prefix) = &self.prefix else {
             let Some(last) = output.last() else { return output };
             let apart = std::mem::replace(&mut self.in_a_line, *last != b'\n') && self.ended;
@@ -48,7 +49,7 @@ impl Lines {
 
     /// Nothing follows: what was begun is a line. Of one instance it becomes one only if something
     /// comes after all, which is no part of it.
-    pub(super) fn end(&mut self) -> Vec<u8> {
+    pub fn end(&mut self) -> Vec<u8> {
         self.ended = true;
         if self.begun.is_empty() { Vec::new() } else { self.add(b"\n".to_vec()) }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dsbus_client::{Bus, Error};
+use crate::{Bus, Error};
 use dsbus_schema::call::{LogAsk, LogPart, WorkerVerb};
 use dsbus_schema::ids::WorkerName;
 use tokio::time::sleep;
@@ -16,14 +16,14 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a worker was asked last.
 #[derive(Debug, Default)]
-pub(in crate::commands) struct Asking {
+pub struct Asking {
     /// A worker that was asked by `log` answers `log-bulk` next.
     bulk: Option<WorkerName>,
 }
 
 impl Asking {
     /// Asks. An error that may pass comes after a pause.
-    pub(in crate::commands) async fn ask(
+    pub async fn ask(
         &mut self,
         bus: &Bus,
         worker: &WorkerName,
