@@ -12,6 +12,7 @@ use axum::{Router, middleware};
 use dsbus_schema::ids::UserName;
 
 use crate::fleet::Fleet;
+use crate::page;
 use crate::users::{Role, Users};
 use seal::Seal;
 
@@ -53,6 +54,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
         .merge(health::routes())
         .merge(login::routes())
+        .merge(page::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(gateway)

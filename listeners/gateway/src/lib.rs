@@ -9,6 +9,7 @@ pub mod faults;
 mod fleet;
 mod http;
 mod logs;
+mod page;
 pub mod processes;
 mod run;
 pub mod users;
