@@ -10,7 +10,9 @@ mod fleet;
 mod http;
 mod logs;
 pub mod processes;
+mod rest;
 mod run;
+mod stream;
 pub mod users;
 
 pub use run::{Config, Error, Listen, run};
