@@ -15,6 +15,7 @@ mod look;
 mod moment;
 mod often;
 mod screens;
+mod swapped;
 mod tools;
 
 use std::ffi::OsString;
@@ -39,6 +40,7 @@ pub(crate) use listen::{Len, Listen};
 pub(crate) use live::{complete_for, completed};
 pub(crate) use look::{Clear, Logs, Status, Workers};
 pub(crate) use screens::{Supervisorctl, Top};
+pub(crate) use swapped::meant;
 pub(crate) use tools::{Completion, Doctor, Import, Init, Man, Settings, Shell, Version};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
