@@ -7,6 +7,7 @@ mod examples;
 mod fleet;
 mod format;
 mod globals;
+mod habits;
 mod hands;
 mod keys;
 mod listen;
@@ -35,6 +36,7 @@ pub(crate) use fleet::{
 };
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use globals::Globals;
+pub(crate) use habits::without_misleading_tips;
 pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::{complete_for, completed};

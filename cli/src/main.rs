@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(e) => {
             let words: Vec<OsString> = std::env::args_os().collect();
+            let e = args::without_misleading_tips(e, &words);
             let meant = args::meant(&words, &e);
             output::command_line(&e, meant.as_deref());
             return match e.use_stderr() {

@@ -72,6 +72,10 @@ fn words_in_another_order_are_put_right() {
         let said = fleet.fails(2, &args);
         assert!(said.contains(meant), "{said}");
     }
+    let said = fleet.fails(2, &["status", "--json"]);
+    assert!(said.contains("did you mean -o json?") && !said.contains("tip:"), "{said}");
+    let said = fleet.fails(2, &["ps"]);
+    assert!(said.contains("did you mean \"status\"?"), "{said}");
 }
 
 #[test]

@@ -5,14 +5,20 @@ use std::ffi::OsString;
 use dsbus_schema::ids::Target;
 use dsbus_schema::program::Signal;
 
+use super::habits;
+
 /// The steps of `dsbus rollout`, which come before the names.
 const ROLLOUT_STEPS: [&str; 5] = ["status", "pause", "resume", "promote", "undo"];
 
-/// What to say to a command line that could not be read, where its words make sense in another order.
+/// What to say to a command line that could not be read, where one can tell what was meant.
 pub(crate) fn meant(words: &[OsString], e: &clap::Error) -> Option<String> {
-    if e.use_stderr() { swapped(words) } else { None }
+    if !e.use_stderr() {
+        return None;
+    }
+    swapped(words).or_else(|| habits::habit(words, e))
 }
 
+/// What its words say in another order, if that makes sense.
 fn swapped(words: &[OsString]) -> Option<String> {
     let words: Vec<&str> = words.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
     let verb = words.iter().position(|word| ["signal", "scale", "rollout"].contains(word))?;

@@ -75,10 +75,11 @@ fn at(place: Option<usize>, mut failure: Failure) -> Failure {
 }
 
 /// What is wrong with a verb's words, as the parser says it.
-fn wrong_words(place: Option<usize>, words: &[OsString], e: &clap::Error) {
-    let meant = args::meant(words, e);
+fn wrong_words(place: Option<usize>, words: &[OsString], e: clap::Error) {
+    let e = args::without_misleading_tips(e, words);
+    let meant = args::meant(words, &e);
     if place.is_none() || !e.use_stderr() {
-        return output::command_line(e, meant.as_deref());
+        return output::command_line(&e, meant.as_deref());
     }
     let said = e.render().to_string();
     let said = said.trim_end();
@@ -106,8 +107,9 @@ fn verb(
     let asked = match args::parse(line.iter().cloned()) {
         Ok(args) => args.verb,
         Err(e) => {
-            wrong_words(place, &line, &e);
-            return Ok(if e.use_stderr() { Code::Usage } else { Code::Done });
+            let wrong = e.use_stderr();
+            wrong_words(place, &line, e);
+            return Ok(if wrong { Code::Usage } else { Code::Done });
         }
     };
     if matches!(asked, args::Verb::Shell) {
