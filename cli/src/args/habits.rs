@@ -16,7 +16,7 @@ pub(crate) fn without_misleading_tips(mut e: clap::Error, words: &[OsString]) ->
     if e.kind() != ErrorKind::UnknownArgument {
         return e;
     }
-    let Some(verb) = asked(words) else { return e };
+    let verb = asked(words);
     if !FREE.contains(&verb.get_name()) {
         e.remove(ContextKind::Suggested);
     }
@@ -38,7 +38,7 @@ pub(super) fn habit(words: &[OsString], e: &clap::Error) -> Option<String> {
     if e.kind() != ErrorKind::UnknownArgument || e.get(ContextKind::SuggestedArg).is_some() {
         return None;
     }
-    let verb = asked(words)?;
+    let verb = asked(words);
     let has = |id: &str| verb.get_arguments().any(|arg| arg.get_id() == id);
     let bare = given.trim_start_matches('-');
     let prints = || {
@@ -63,7 +63,7 @@ pub(super) fn habit(words: &[OsString], e: &clap::Error) -> Option<String> {
 }
 
 /// The innermost verb that words name.
-fn asked(words: &[OsString]) -> Option<Command> {
+fn asked(words: &[OsString]) -> Command {
     let mut all = super::command();
     all.build();
     let mut verb = &all;
@@ -74,7 +74,7 @@ fn asked(words: &[OsString]) -> Option<Command> {
         }
         verb = verb.find_subcommand(word).unwrap_or(verb);
     }
-    Some(verb.clone())
+    verb.clone()
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn swapped(words: &[OsString]) -> Option<String> {
     })
 }
 
-fn is_name(word: &&&str) -> bool {
+fn is_name(word: &str) -> bool {
     Target::parse(word).is_ok()
 }
 
@@ -50,7 +50,7 @@ fn signal(given: &[&str]) -> Option<Vec<String>> {
     let signal: Signal = last.parse().ok()?;
     let first = names.first()?;
     // With a signal in front the order is not what is wrong.
-    (first.parse::<Signal>().is_err() && names.iter().filter(is_name).count() == names.len())
+    (first.parse::<Signal>().is_err() && names.iter().all(|name| is_name(name)))
         .then(|| [signal.name().to_owned()].into_iter().chain(names.iter().map(text)).collect())
 }
 
@@ -60,11 +60,11 @@ fn scale(given: &[&str]) -> Option<Vec<String>> {
     match given {
         [one] => {
             let (name, n) = one.split_once(':')?;
-            (count(n) && is_name(&&name)).then(|| vec![format!("{name}={n}")])
+            (count(n) && is_name(name)).then(|| vec![format!("{name}={n}")])
         }
         pairs => {
             let pairs = pairs.chunks(2).map(|pair| match pair {
-                [name, n] | [n, name] if count(n) && !count(name) && is_name(&name) => {
+                [name, n] | [n, name] if count(n) && !count(name) && is_name(name) => {
                     Some(format!("{name}={n}"))
                 }
                 _ => None,

@@ -19,7 +19,7 @@ pub(super) struct One<'a> {
     pub(super) variables: BTreeMap<String, String>,
 }
 
-impl<'a> Convert<'a> {
+impl Convert<'_> {
     /// The program's own variables, which its other keys may name.
     pub(super) fn own_variables(&mut self, one: &mut One<'_>) {
         let Some(key) = one.section.key("environment") else { return };
