@@ -14,11 +14,9 @@ const LONG_MIN: usize = 6;
 const TOLD_MAX: usize = 4;
 
 /// What a worker, a listener or an alert tells those that it starts, and what tools around us read.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 13] = [
     "DSBUS_CHILD",
     "DSBUS_EPOCH",
-    "DSBUS_EVENT",
-    "DSBUS_EVENTS",
     "DSBUS_EXIT_CODE",
     "DSBUS_EXIT_SIGNAL",
     "DSBUS_HOOK",
@@ -32,7 +30,7 @@ const OTHERS: [&str; 15] = [
     "DSBUS_WORKER",
 ];
 /// Beginnings of names of which there are many.
-const FAMILIES: [&str; 3] = ["DSBUS_ALERT_", "DSBUS_EVENT_", "DSBUS_EVENTS_"];
+const FAMILIES: [&str; 2] = ["DSBUS_ALERT_", "DSBUS_EVENT_"];
 
 /// A sentence for each variable that is set and was probably meant to be another one. Names that
 /// are like none of ours are somebody else's: of a program `dsbus-NAME`, for example.
