@@ -7,6 +7,7 @@ mod examples;
 mod fleet;
 mod format;
 mod globals;
+mod habits;
 mod hands;
 mod keys;
 mod listen;
@@ -15,6 +16,7 @@ mod look;
 mod moment;
 mod often;
 mod screens;
+mod swapped;
 mod tools;
 
 use std::ffi::OsString;
@@ -34,11 +36,13 @@ pub(crate) use fleet::{
 };
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use globals::Globals;
+pub(crate) use habits::without_misleading_tips;
 pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::{complete_for, completed};
 pub(crate) use look::{Clear, Logs, Status, Workers};
 pub(crate) use screens::{Supervisorctl, Top};
+pub(crate) use swapped::meant;
 pub(crate) use tools::{Completion, Doctor, Import, Init, Man, Settings, Shell, Version};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.

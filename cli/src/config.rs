@@ -16,6 +16,8 @@ use crate::settings::{self, Settled, Wrong};
 pub(crate) const URL_FILE: &str = ".dsbus/url";
 /// What is logged unless said otherwise.
 const LOG_DEFAULT: &str = LogLevel::Info.filter();
+/// What to log.
+pub(crate) const LOG: &str = "DSBUS_LOG";
 /// The bus, as a process tells it to those that it starts: a worker its agent and its listeners,
 /// `dsbus dev` its fleet. Not `NATS_URL`, which is the listener's business, and not an argument, which
 /// everybody can see.
@@ -62,7 +64,7 @@ impl Surroundings {
 
     /// What to log: `DSBUS_LOG`, else `RUST_LOG`; `None` when neither is set.
     pub(crate) fn log(&self) -> Option<&str> {
-        self.variable("DSBUS_LOG").or_else(|| self.variable("RUST_LOG"))
+        self.variable(LOG).or_else(|| self.variable("RUST_LOG"))
     }
 
     /// What a daemon logs, where the environment does not say it.

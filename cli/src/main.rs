@@ -16,6 +16,7 @@ mod table;
 mod wait;
 mod who;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use args::{Alert, Args, Listen, Verb};
@@ -30,10 +31,13 @@ fn main() -> ExitCode {
     let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(e) => {
-            output::command_line(&e);
+            let words: Vec<OsString> = std::env::args_os().collect();
+            let e = args::without_misleading_tips(e, &words);
+            let meant = args::meant(&words, &e);
+            output::command_line(&e, meant.as_deref());
             return match e.use_stderr() {
                 // Its command may end with 2, too.
-                true if args::is_run(std::env::args_os()) => Code::NotRun.into(),
+                true if args::is_run(words) => Code::NotRun.into(),
                 true => Code::Usage.into(),
                 false => Code::Done.into(),
             };
@@ -127,6 +131,7 @@ fn run_with(args: Args, around: Surroundings) -> Result<Code, Failure> {
         }
     };
     output::speak(config.color, config.quiet);
+    settings::slips(&config.around).into_iter().for_each(output::warning);
     let verb = match (&config.output, &config.timeout) {
         (None, None) => args.verb,
         // They are the defaults of options.

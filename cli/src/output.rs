@@ -352,7 +352,11 @@ pub(crate) fn diagnostics(found: &[Diagnostic], so: &str) {
     tell(format_args!("{RED}{count}; {so}{RED:#}"));
 }
 
-/// What the parser of the command line says: help, the version, or what is wrong with it.
-pub(crate) fn command_line(e: &clap::Error) {
+/// What the parser of the command line says: help, the version, or what is wrong with it; then what was
+/// probably meant, where that is known.
+pub(crate) fn command_line(e: &clap::Error, meant: Option<&str>) {
     let _ = e.print();
+    if let Some(meant) = meant {
+        tell(format_args!("\n  {GREEN}{meant}{GREEN:#}"));
+    }
 }

@@ -90,6 +90,8 @@ fn signals_reach_the_child_that_is_meant_once() {
 
     let slip = fleet.fails(2, &["signal", "USR3", "trap"]);
     assert!(slip.contains("did you mean \"usr"), "{slip}");
+    let swapped = fleet.fails(2, &["signal", "off", "USR1"]);
+    assert!(swapped.contains("did you mean dsbus signal USR1 off"), "{swapped}");
     let off = fleet.fails(1, &["signal", "HUP", "off"]);
     assert!(
         off.contains("off:0 has no process: it is STOPPED") && off.contains("dsbus start"),
@@ -160,7 +162,7 @@ fn what_is_written_to_a_child_arrives_whole_and_once() {
         none.contains("none:0 has no standard input") && none.contains("stdin = true"),
         "{none}"
     );
-    let several = fleet.fails(2, &["stdin", "none", "x"]);
+    let several = fleet.fails(1, &["stdin", "none", "x"]);
     assert!(several.contains("name one: none:0, none:1"), "{several}");
     fleet.kill_worker("w1");
 }

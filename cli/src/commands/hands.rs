@@ -70,7 +70,8 @@ pub(super) async fn one(connection: &Connection, name: &Target) -> Result<Instan
                 rows.iter().take(NAMED_MAX).map(|row| row.name.to_string()).collect();
             let more = if count > NAMED_MAX { ", ..." } else { "" };
             let why = format!("{name} is {count} instances, and only one can be meant here");
-            Err(Failure::usage(why).hint(format!("name one: {}{more}", names.join(", "))))
+            // How many it is, the command line cannot know.
+            Err(Failure::failed(why).hint(format!("name one: {}{more}", names.join(", "))))
         }
     }
 }

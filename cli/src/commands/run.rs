@@ -82,6 +82,10 @@ async fn ran(config: &Config, args: args::Run) -> Result<Code, Failure> {
     apply::warn(&applied);
     if detach {
         output::line(&name)?;
+        let fleet = config.fleet_option();
+        output::note(format_args!(
+            "dsbus{fleet} logs {name} shows its output, dsbus{fleet} remove {name} takes it away"
+        ));
         return Ok(Code::Done);
     }
     let once = spec.max_fail_count <= 1;

@@ -78,13 +78,16 @@ fn at(place: Option<usize>, mut failure: Failure) -> Failure {
 }
 
 /// What is wrong with a verb's words, as the parser says it.
-fn wrong_words(place: Option<usize>, e: &clap::Error) {
+fn wrong_words(place: Option<usize>, words: &[OsString], e: clap::Error) {
+    let e = args::without_misleading_tips(e, words);
+    let meant = args::meant(words, &e);
     if place.is_none() || !e.use_stderr() {
-        return output::command_line(e);
+        return output::command_line(&e, meant.as_deref());
     }
     let said = e.render().to_string();
     let said = said.trim_end();
-    output::failure(&at(place, Failure::usage(said.strip_prefix("error: ").unwrap_or(said))));
+    let failure = Failure::usage(said.strip_prefix("error: ").unwrap_or(said));
+    output::failure(&at(place, Failure { hint: meant, ..failure }));
 }
 
 /// Runs one verb; `place` is the number of its line, where nobody types.
@@ -102,11 +105,14 @@ fn verb(
         out.flush()?;
         return Ok(Code::Done);
     }
-    let asked = match args::parse(["dsbus"].into_iter().chain(words.iter().map(String::as_str))) {
+    let line: Vec<OsString> =
+        ["dsbus"].into_iter().chain(words.iter().map(String::as_str)).map(OsString::from).collect();
+    let asked = match args::parse(line.iter().cloned()) {
         Ok(args) => args.verb,
         Err(e) => {
-            wrong_words(place, &e);
-            return Ok(if e.use_stderr() { Code::Usage } else { Code::Done });
+            let wrong = e.use_stderr();
+            wrong_words(place, &line, e);
+            return Ok(if wrong { Code::Usage } else { Code::Done });
         }
     };
     if matches!(asked, args::Verb::Shell) {

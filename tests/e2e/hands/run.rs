@@ -83,13 +83,19 @@ fn five_megabytes_come_back_as_they_went() {
 #[test]
 fn one_that_is_detached_stays_until_it_is_removed() {
     let fleet = Fleet::start(1, 2);
-    let name = fleet.ok(&["run", "--detach", "--", "sh", "-c", "cat; echo done; exit 4"]);
+    let output = fleet.run(&["run", "--detach", "--", "sh", "-c", "cat; echo done; exit 4"]);
+    let (name, told) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let name = name.trim();
+    assert!(told.contains(&format!("dsbus logs {name}")), "{told}");
+    assert!(told.contains(&format!("dsbus remove {name}")), "{told}");
     assert!(name.starts_with("run-") && name.len() == 12, "{name}");
     fleet.ok(&["wait", "--for", "stopped", name]);
     assert_eq!(fleet.row(name)["exit"]["code"], 4);
     assert_eq!(fleet.ok(&["logs", name]), "done\n");
     fleet.ok(&["remove", name]);
+    let quiet = fleet.run(&["-q", "run", "--detach", "--name", "silent", "--", "true"]);
+    assert_eq!((&*quiet.stdout, &*quiet.stderr), (&b"silent\n"[..], &b""[..]));
     let kept = with_input(verb(&fleet, &["run", "--keep", "--name", "nightly", "--", "true"]), b"");
     assert!(kept.status.success(), "{}", said(&kept));
     let taken = fleet.fails(125, &["run", "--name", "nightly", "--", "true"]);
