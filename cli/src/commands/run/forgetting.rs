@@ -31,7 +31,7 @@ pub(super) async fn forget_perhaps(connection: &Connection, name: &ProgramName) 
 /// Removes the program, with what its worker keeps of it.
 pub(super) async fn forget(connection: &Connection, name: &ProgramName) {
     let target = Target::Program(name.clone());
-    let rows = timeout(HURRY_MAX, connection.rows(&[target])).await;
+    let rows = timeout(HURRY_MAX, connection.bus.status(&[target])).await;
     for row in rows.ok().into_iter().flat_map(Result::unwrap_or_default) {
         let Some(worker) = &row.worker else { continue };
         let ask = Clear { name: row.name, forget: true };
