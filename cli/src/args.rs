@@ -22,10 +22,13 @@ mod tools;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dsbus_schema::ids::{ProgramName, Target, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
+
+use crate::file::nearest;
 
 pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
@@ -320,7 +323,7 @@ pub(crate) fn parse_with(
             })
         });
     }
-    let matches = command.try_get_matches_from(words)?;
+    let matches = command.try_get_matches_from(words).map_err(told)?;
     let mut args = Args::from_arg_matches(&matches)?;
     let keys = match &mut args.verb {
         Verb::Create(create) => Some(&mut create.keys),
@@ -331,6 +334,26 @@ pub(crate) fn parse_with(
         *keys = keys::given(given)?;
     }
     Ok(args)
+}
+
+/// What is wrong with a command line, as people are told it.
+fn told(mut wrong: clap::Error) -> clap::Error {
+    if wrong.kind() == ErrorKind::MissingSubcommand {
+        // It names those that are hidden, too; the help is where the others are explained.
+        wrong.remove(ContextKind::ValidSubcommand);
+    }
+    // `dsbus help VERB` suggests nothing by itself.
+    if let Some(ContextValue::String(word)) = wrong.get(ContextKind::InvalidSubcommand)
+        && wrong.get(ContextKind::SuggestedSubcommand).is_none()
+    {
+        let command = Args::command();
+        let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+        if let Some(near) = nearest(word, verbs.map(clap::Command::get_name)) {
+            let near = ContextValue::Strings(vec![near.to_owned()]);
+            wrong.insert(ContextKind::SuggestedSubcommand, near);
+        }
+    }
+    wrong
 }
 
 /// Whether an option can have this value; of one that names no values any.

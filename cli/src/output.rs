@@ -210,8 +210,9 @@ fn names(value: &Value) -> Vec<String> {
         Value::Array(rows) => rows.iter().flat_map(names).collect(),
         Value::String(name) => vec![name.clone()],
         Value::Object(row) => {
-            let name = ["name", "program", "worker", "id"].iter().find_map(|key| row.get(*key));
-            name.map_or_else(|| row.values().flat_map(names).collect(), names)
+            let keys = ["name", "program", "worker", "id", "key", "check"];
+            let rows = || row.values().filter(|value| !value.is_string()).flat_map(names).collect();
+            keys.iter().find_map(|key| row.get(*key)).map_or_else(rows, names)
         }
         _ => Vec::new(),
     }

@@ -5,16 +5,9 @@ use std::process::Stdio;
 
 use dsbus_harness::Terminal;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, SHOP};
 
-const SHOP: &str = r#"
-[program.web]
-command = "sleep 1000"
-numprocs = 2
-startsecs = 0
-group = "shop"
-environment = { TOKEN = "not-for-everybody" }
-
+const BAD: &str = r#"
 [program.bad]
 command = "echo cannot work >&2; exit 7"
 shell = true
@@ -49,7 +42,7 @@ fn wide_tables_have_exact_times_and_all_columns() {
 #[test]
 fn a_program_is_described_without_its_secrets() {
     let fleet = Fleet::start(1, 2);
-    let file = fleet.file("shop.toml", SHOP);
+    let file = fleet.file("shop.toml", &[SHOP, BAD].concat());
     fleet.fails(1, &["apply", &file, "--as", "ann"]);
     let shown = fleet.ok(&["describe", "web"]);
     for part in [

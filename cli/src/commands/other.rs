@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -43,7 +44,13 @@ pub(super) fn run(config: &Config, words: &[OsString]) -> Result<Infallible, Fai
     }
     command.envs(config.as_environment()).envs(as_nats(config));
     let error = command.exec();
-    Err(Failure::failed(format!("{} cannot be run: {error}", found.display())))
+    let failure = Failure::failed(format!("{} cannot be run: {error}", found.display()));
+    // The file was found.
+    Err(if error.kind() == ErrorKind::NotFound {
+        failure.hint("what its first line says after #! is not there")
+    } else {
+        failure
+    })
 }
 
 /// What a verb of other tools is called here.
