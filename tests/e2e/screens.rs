@@ -244,6 +244,11 @@ fn a_shell_reads_from_a_pipe_asks_nothing_and_ends_as_what_failed_last() {
         let output = piped(lines);
         assert_eq!(output.status.code(), Some(code), "{lines:?}: {}", said(&output));
     }
+    // A verb that reads is not given the lines that follow, however many there are.
+    let many = format!("run -- cat\n{}status web:0 -o name\n", "# a comment\n".repeat(1_000));
+    let output = piped(&many);
+    let shown = (output.status.code(), &*output.stdout);
+    assert_eq!(shown, (Some(0), &b"web:0\n"[..]), "{}", String::from_utf8_lossy(&output.stderr));
     // Whoever has written the lines is told which of them is meant.
     let output = piped("# one\nstatus nope\nstatus 'web\nstatus --nope\nshell\n");
     let told = String::from_utf8(output.stderr).unwrap();
