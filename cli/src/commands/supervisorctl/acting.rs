@@ -18,6 +18,7 @@ use super::processes::Process;
 use crate::commands::act::envelope;
 use crate::commands::signal;
 use crate::connection::Connection;
+use crate::describe::Unstarted;
 use crate::failure::Failure;
 use crate::wait::{self, Goal, Want};
 use crate::{describe, output};
@@ -168,16 +169,13 @@ fn started(wanted: &Wanted, row: &InstanceRow) -> Option<Fault> {
 
 /// Why a try failed.
 fn failed(row: &InstanceRow) -> Fault {
-    match &row.spawnerr {
-        Some(why) if why.ends_with(" does not exist") || why.starts_with("no file ") => {
-            Fault::NoFile
-        }
-        Some(why) if why.contains(" is not executable") || why.contains("cannot be executed") => {
-            Fault::NotExecutable
-        }
-        Some(_) => Fault::SpawnError,
+    match row.spawnerr.as_deref().map(Unstarted::of) {
+        Some(Unstarted::NoFile(_)) => Fault::NoFile,
+        Some(Unstarted::NotExecutable) => Fault::NotExecutable,
         // Supervisor notes a spawn error of one that ended too early, too.
-        None => Fault::SpawnError,
+        Some(Unstarted::NoInterpreter | Unstarted::Refused | Unstarted::Other) | None => {
+            Fault::SpawnError
+        }
     }
 }
 
@@ -256,6 +254,7 @@ mod tests {
             (Some("/etc/passwd is not executable: it has mode 644"), Fault::NotExecutable),
             (Some("/etc is a directory, and cannot be executed"), Fault::NotExecutable),
             (Some("there is no user nobody-such"), Fault::SpawnError),
+            (Some("directory /no/such does not exist"), Fault::SpawnError),
         ] {
             row.spawnerr = why.map(str::to_owned);
             let wanted = row.wanted;
