@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use dsbus_client::{Bus, Error};
-use dsbus_schema::command::{ANSWER_BYTES_MAX, Ask, STATUS_ROWS_MIN, Verb, code};
+use dsbus_schema::command::{ANSWER_BYTES_MAX, Ask, Verb, code};
 use dsbus_schema::ids::{InstanceId, Target};
 use dsbus_schema::status::InstanceRow;
 use serde::Serialize;
@@ -58,27 +58,9 @@ impl Connection {
     /// # Errors
     /// As [`Connection::command`].
     pub(crate) async fn status(&self, names: &[Target]) -> Result<Vec<InstanceRow>, Failure> {
-        match self.rows(names).await {
+        match self.bus.status(names).await {
             Ok(rows) => Ok(rows),
             Err(e) => Err(self.explain(e).await),
-        }
-    }
-
-    /// As [`Connection::status`], for whoever looks at the error.
-    ///
-    /// # Errors
-    /// The client's.
-    pub(crate) async fn rows(&self, names: &[Target]) -> Result<Vec<InstanceRow>, Error> {
-        let mut ask = Ask { names: names.to_vec(), ..Ask::default() };
-        let mut rows: Vec<InstanceRow> = Vec::new();
-        loop {
-            let page: Vec<InstanceRow> = self.bus.command(Verb::Status, &ask).await?;
-            let full = page.len() >= STATUS_ROWS_MIN;
-            rows.extend(page);
-            ask.after = rows.last().map(|row| row.name.clone());
-            if !full {
-                return Ok(rows);
-            }
         }
     }
 

@@ -136,8 +136,8 @@ async fn ask(
     let mut names: Vec<Target> =
         wants.iter().map(|want| Target::Program(want.name.program.clone())).collect();
     names.dedup();
-    let rows = match connection.rows(&names).await {
-        Err(Error::Refused { code: code::NOT_FOUND, .. }) => connection.rows(&[]).await,
+    let rows = match connection.bus.status(&names).await {
+        Err(Error::Refused { code: code::NOT_FOUND, .. }) => connection.bus.status(&[]).await,
         answer => answer,
     };
     match rows {

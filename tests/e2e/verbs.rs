@@ -68,7 +68,7 @@ fn a_failure_explains_itself_in_status_and_in_start() {
 #[test]
 fn a_status_longer_than_one_message_is_told_whole() {
     let fleet = Fleet::start(1, 0);
-    let many = dsbus_schema::command::STATUS_ROWS_MIN + 50;
+    let many = dsbus_schema::command::STATUS_ROWS_MIN * 4;
     let file = fleet.file(
         "many.toml",
         &format!("[program.a]\ncommand = \"x\"\nnumprocs = {many}\n[program.b]\ncommand = \"x\"\n"),

@@ -37,6 +37,6 @@ pub use events::EventFeed;
 pub use health::{Account, Permissions, Server, ServiceInfo, Stream, Subjects, User};
 pub use past::Kept;
 pub use places::Place;
-pub use serve::{Refusal, Request, Served, WorkerRequest};
+pub use serve::{Answer, Refusal, Request, Served, WorkerRequest};
 pub use storage::{BATCH_WRITES_MAX, Expect, Write};
 pub use watch::{From, Item, WATCH_QUEUE_MAX, Watch};

@@ -6,13 +6,15 @@ use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
 use async_nats::{HeaderValue, Message, StatusCode};
 use bytes::Bytes;
 use dsbus_schema::call::WorkerVerb;
-use dsbus_schema::command::{Refused, Verb};
-use dsbus_schema::ids::WorkerName;
+use dsbus_schema::command::{Ask, HEADER_NEXT, Refused, Verb};
+use dsbus_schema::ids::{Target, WorkerName};
+use dsbus_schema::status::InstanceRow;
 use dsbus_schema::subject;
 use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
@@ -37,20 +39,48 @@ impl Bus {
         verb: Verb,
         q: &Q,
     ) -> Result<A, Error> {
+        read(&self.answer_to(verb, q).await?)
+    }
+
+    /// Last known states of what `names` mean; of everything when there are none. Answers come in
+    /// parts; the next one is on its way while one is being read.
+    ///
+    /// # Errors
+    /// As [`Bus::command`].
+    pub async fn status(&self, names: &[Target]) -> Result<Vec<InstanceRow>, Error> {
+        let mut ask = Ask { names: names.to_vec(), ..Ask::default() };
+        let mut parts: Vec<JoinHandle<Result<Vec<InstanceRow>, Error>>> = Vec::new();
+        let last: Vec<InstanceRow> = loop {
+            let message = self.answer_to(Verb::Status, &ask).await?;
+            let Some(next) = header(&message, HEADER_NEXT) else { break read(&message)? };
+            let after = next.parse().map_err(|e| Error::malformed(HEADER_NEXT, e))?;
+            ask.after = Some(after);
+            parts.push(spawn_blocking(move || read(&message)));
+        };
+        let mut rows = Vec::new();
+        for part in parts {
+            rows.extend(part.await.map_err(|e| Error::malformed("status", e))??);
+        }
+        rows.extend(last);
+        Ok(rows)
+    }
+
+    /// The answer to a command that was not refused.
+    async fn answer_to<Q: Serialize>(&self, verb: Verb, q: &Q) -> Result<Message, Error> {
         let to_one = subject::command(self.fleet(), self.user(), verb);
         let to_all = subject::command_all(self.fleet(), self.user(), verb);
         let body = with_id(&to_one, q)?;
         let one = self.ask(&to_one, None, body.clone(), ONE_ANSWER_MAX + ALL_ANSWER_MAX);
         tokio::pin!(one);
         match timeout(ONE_ANSWER_MAX, &mut one).await {
-            Ok(Ok(message)) => return answer(&to_one, &message),
+            Ok(Ok(message)) => return accepted(message),
             Ok(Err(Error::NoResponders)) => return self.ask_all(&to_all, body).await,
             Ok(Err(error)) => return Err(error),
             Err(_) => {}
         }
         // The first one may be slow only: its answer counts as well.
         tokio::select! {
-            Ok(message) = &mut one => answer(&to_one, &message),
+            Ok(message) = &mut one => accepted(message),
             answer = self.ask_all(&to_all, body) => match answer {
                 // Somebody does listen, and is frozen: it may still act.
                 Err(Error::NoScheduler) => Err(Error::Timeout),
@@ -60,7 +90,7 @@ impl Bus {
     }
 
     /// Asks every scheduler, and takes the first answer that is not a refusal, or the first refusal.
-    async fn ask_all<A: DeserializeOwned>(&self, subject: &str, body: Bytes) -> Result<A, Error> {
+    async fn ask_all(&self, subject: &str, body: Bytes) -> Result<Message, Error> {
         if !self.connected() {
             return Err(Error::Disconnected);
         }
@@ -82,7 +112,7 @@ impl Bus {
                 Some(m) if m.status == Some(StatusCode::NO_RESPONDERS) => {
                     return Err(Error::NoScheduler);
                 }
-                Some(m) => match answer(subject, &m) {
+                Some(m) => match accepted(m) {
                     Ok(answer) => return Ok(answer),
                     Err(error) => {
                         if refusal.is_none() {
@@ -111,8 +141,7 @@ impl Bus {
     ) -> Result<A, Error> {
         let subject = subject::worker(self.fleet(), w, verb);
         let body = serde_json::to_vec(q).map_err(|e| Error::malformed(&subject, e))?;
-        let message = self.ask(&subject, None, body.into(), timeout).await?;
-        answer(&subject, &message)
+        read(&accepted(self.ask(&subject, None, body.into(), timeout).await?)?)
     }
 }
 
@@ -130,15 +159,15 @@ fn with_id<Q: Serialize>(subject: &str, q: &Q) -> Result<Bytes, Error> {
     Ok(body.to_string().into())
 }
 
-/// Reads an answer, or the refusal in its headers.
-fn answer<A: DeserializeOwned>(subject: &str, message: &Message) -> Result<A, Error> {
-    let headers = message.headers.as_ref();
-    let header = |name| headers.and_then(|h| h.get(name)).map(HeaderValue::as_str);
-    let Some(text) = header(NATS_SERVICE_ERROR) else {
-        return serde_json::from_slice(&message.payload)
-            .map_err(|e| Error::malformed(subject, format!("the answer cannot be read: {e}")));
-    };
-    let code = header(NATS_SERVICE_ERROR_CODE).and_then(|code| code.parse().ok()).unwrap_or(0);
+fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.headers.as_ref()?.get(name).map(HeaderValue::as_str)
+}
+
+/// An answer; the refusal in its headers is an error.
+fn accepted(message: Message) -> Result<Message, Error> {
+    let Some(text) = header(&message, NATS_SERVICE_ERROR) else { return Ok(message) };
+    let code = header(&message, NATS_SERVICE_ERROR_CODE);
+    let code = code.and_then(|code| code.parse().ok()).unwrap_or(0);
     // Another implementation may refuse with the headers alone.
     let body = serde_json::from_slice(&message.payload).unwrap_or_else(|_| Refused {
         code,
@@ -146,6 +175,11 @@ fn answer<A: DeserializeOwned>(subject: &str, message: &Message) -> Result<A, Er
         problems: Vec::new(),
     });
     Err(Error::Refused { code, text: body.error, problems: body.problems })
+}
+
+fn read<A: DeserializeOwned>(answer: &Message) -> Result<A, Error> {
+    serde_json::from_slice(&answer.payload)
+        .map_err(|e| Error::malformed("an answer", format!("it cannot be read: {e}")))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Service, 
 use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
 use dsbus_schema::call::WorkerVerb;
-use dsbus_schema::command::{Refused, Verb, code};
+use dsbus_schema::command::{HEADER_NEXT, Refused, Verb, code};
 use dsbus_schema::ids::{UserName, WorkerName};
 use dsbus_schema::program::Problem;
 use dsbus_schema::{subject, version};
@@ -81,6 +81,21 @@ impl Refusal {
     }
 }
 
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// JSON.
+    pub body: Bytes,
+    /// More rows follow: the `after` of whoever asks for them.
+    pub next: Option<String>,
+}
+
+impl<B: Into<Bytes>> From<B> for Answer {
+    fn from(body: B) -> Answer {
+        Answer { body: body.into(), next: None }
+    }
+}
+
 /// A running service; dropping it ends it.
 #[derive(Debug)]
 pub struct Served {
@@ -113,7 +128,8 @@ enum Way {
     Nowhere,
 }
 
-type Handler = Arc<dyn Fn(&str, Bytes) -> BoxFuture<'static, Result<Bytes, Refusal>> + Send + Sync>;
+type Handler =
+    Arc<dyn Fn(&str, Bytes) -> BoxFuture<'static, Result<Answer, Refusal>> + Send + Sync>;
 
 impl Bus {
     /// Answers commands, together with every other scheduler: each command reaches one of them,
@@ -126,7 +142,7 @@ impl Bus {
     where
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<A, Refusal>> + Send + 'static,
-        A: Into<Bytes>,
+        A: Into<Answer>,
     {
         let service = self.service(subject::SERVICE, id).await?;
         let verbs =
@@ -264,19 +280,22 @@ async fn serve_one(mut asked: Asked, handler: &Handler) {
     if asked.body.is_empty() {
         asked.body = Bytes::from_static(b"{}");
     }
-    let (body, refused) = match handler(&asked.subject, asked.body).await {
-        Ok(answer) => (answer, None),
-        Err(refusal) if refusal.code == 0 => return,
-        Err(refusal) => {
-            let (body, headers) = written(refusal);
-            (body, Some(headers))
+    let (body, headers) = match handler(&asked.subject, asked.body).await {
+        Ok(Answer { body, next }) => {
+            let mut headers = HeaderMap::new();
+            if let Some(next) = next {
+                headers.insert(HEADER_NEXT, next);
+            }
+            (body, headers)
         }
+        Err(refusal) if refusal.code == 0 => return,
+        Err(refusal) => written(refusal),
     };
-    if let Err(why) = asked.way.send(body, refused).await {
+    if let Err(why) = asked.way.send(body, headers).await {
         tracing::warn!(subject = asked.subject, "the answer could not be sent: {why}");
         let (body, headers) = written(Refusal::new(code::UNAVAILABLE, why));
         // If not even this can be sent, the one who asked will time out.
-        drop(asked.way.send(body, Some(headers)).await);
+        drop(asked.way.send(body, headers).await);
     }
 }
 
@@ -292,8 +311,7 @@ pub(crate) fn written(refusal: Refusal) -> (Bytes, HeaderMap) {
 }
 
 impl Way {
-    async fn send(&self, body: Bytes, headers: Option<HeaderMap>) -> Result<(), String> {
-        let headers = headers.unwrap_or_default();
+    async fn send(&self, body: Bytes, headers: HeaderMap) -> Result<(), String> {
         match self {
             Way::Endpoint(request) if request.message.reply.is_some() => {
                 request.respond_with_headers(Ok(body), headers).await

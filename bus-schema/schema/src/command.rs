@@ -25,10 +25,13 @@ pub use rollout::{RevisionRow, RolloutAct, RolloutRow, RolloutStep, Scale};
 /// 1,000 (ADR-50).
 pub const APPLY_PROGRAMS_MAX: usize = 500;
 
-/// An answer to `status` that has fewer rows is the last one; one that has more to follow has at least
-/// so many, and more while they are short. So many of the longest rows (2 KiB) fit into a NATS message
-/// (1 MiB).
+/// An answer to `status` that more follow has at least so many rows, and more while they are short. So
+/// many of the longest rows (2 KiB) fit into a NATS message (1 MiB).
 pub const STATUS_ROWS_MIN: usize = 400;
+
+/// Header of an answer to `status` that more rows follow: the [`Ask::after`] that gives them. It can be
+/// asked for before the answer is read.
+pub const HEADER_NEXT: &str = "Dsbus-Next";
 
 /// Most bytes of rows in one answer to `rollouts`, `history`, `explain` and `groups`: a NATS message
 /// holds 1 MiB. Whoever wants all of them asks again after the last row, until an answer is empty.
@@ -287,8 +290,8 @@ pub struct Ask {
     #[serde(default)]
     pub names: Vec<Target>,
     /// Only rows after this instance, or of programs (and groups) after its program. Ask again after
-    /// the last row of an answer, as long as one to `status` has at least [`STATUS_ROWS_MIN`] rows;
-    /// others hold at most [`ANSWER_BYTES_MAX`], and the last one is empty.
+    /// the last row of an answer, as long as one to `status` has the header [`HEADER_NEXT`]; others
+    /// hold at most [`ANSWER_BYTES_MAX`], and the last one is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<InstanceId>,
 }

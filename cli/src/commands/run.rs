@@ -98,7 +98,7 @@ async fn ran(config: &Config, args: args::Run) -> Result<Code, Failure> {
 
 /// A program that is stopped could be declared anew, and would be forgotten afterwards.
 async fn must_be_new(connection: &Connection, name: &ProgramName) -> Result<(), Failure> {
-    match connection.rows(&[Target::Program(name.clone())]).await {
+    match connection.bus.status(&[Target::Program(name.clone())]).await {
         Err(Error::Refused { code: code::NOT_FOUND, .. }) => Ok(()),
         Ok(_) => {
             let hint = format!("choose another --name, or: dsbus remove {name}");
@@ -286,7 +286,7 @@ impl<'a> Running<'a> {
 
     /// Asks how it is: events are hints, and may be lost.
     async fn look(&mut self) -> Result<(), Failure> {
-        match self.connection.rows(&self.target()).await {
+        match self.connection.bus.status(&self.target()).await {
             Ok(rows) => {
                 if let Some(row) = rows.iter().find(|row| row.name == self.name) {
                     self.has_said(row.worker.as_ref(), row.epoch, row.pid, row.exit);
@@ -346,7 +346,7 @@ impl<'a> Running<'a> {
         let (connection, names) = (self.connection, self.target());
         let request = ask(names.clone());
         let killing = async {
-            let rows = connection.rows(&names).await.unwrap_or_default();
+            let rows = connection.bus.status(&names).await.unwrap_or_default();
             for row in &rows {
                 // One that has none needs none.
                 drop(super::signal::send(connection, row, with).await);
@@ -360,7 +360,7 @@ impl<'a> Running<'a> {
 
     async fn not_started(&self) -> Failure {
         let names = self.target();
-        let rows = timeout(HURRY_MAX, self.connection.rows(&names)).await;
+        let rows = timeout(HURRY_MAX, self.connection.bus.status(&names)).await;
         let rows = rows.ok().and_then(Result::ok).unwrap_or_default();
         let state = rows.first().map_or_else(|| "not yet known".to_owned(), describe::state);
         Failure::failed(format!("{} did not start in time: it is {state}", self.name))

@@ -27,7 +27,7 @@ pub(super) async fn run(config: &Config, args: &args::Scale) -> Result<Code, Fai
     // Of the copies that are given up some may be gone before one looks. Names that do not exist are
     // the command's to refuse.
     let names: Vec<Target> = programs.keys().cloned().map(Target::Program).collect();
-    let before = connection.rows(&names).await.unwrap_or_default();
+    let before = connection.bus.status(&names).await.unwrap_or_default();
     let before: Vec<InstanceId> = before.into_iter().map(|row| row.name).collect();
     let request = Scale { envelope: act::envelope(), programs };
     let applied: Applied = connection.command(Verb::Scale, &request).await?;

@@ -20,7 +20,7 @@ use crate::wait::{self, Goal, Outcome, Want};
 /// When a name does not exist, or nobody answers.
 pub(super) async fn run(config: &Config, args: &args::WaitUntil) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
-    let rows = match connection.rows(&args.names).await {
+    let rows = match connection.bus.status(&args.names).await {
         Ok(rows) => rows,
         Err(Error::Refused { code: code::NOT_FOUND, .. }) if args.until == WaitFor::Gone => {
             Vec::new()

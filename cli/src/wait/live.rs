@@ -28,7 +28,7 @@ pub(super) async fn show(connection: &Connection, rows: &[RolloutRow], began: In
     let mut states = BTreeMap::new();
     // Without them there is less to see, and nothing else is worse.
     if !named.is_empty()
-        && let Ok(found) = connection.rows(&named).await
+        && let Ok(found) = connection.bus.status(&named).await
     {
         states.extend(found.into_iter().map(|row| (row.name.clone(), row)));
     }

@@ -14,7 +14,7 @@ pub(crate) mod revise;
 mod rollout;
 mod workers;
 
-use dsbus_client::{Bus, Entry, Error, Refusal, Request, Served, Write};
+use dsbus_client::{Answer, Bus, Entry, Error, Refusal, Request, Served, Write};
 use dsbus_schema::command::{Envelope, Verb, code};
 use dsbus_schema::goal::Sender;
 use dsbus_schema::ids::{ProgramName, UserName};
@@ -68,7 +68,7 @@ struct Commander {
 }
 
 impl Commander {
-    async fn answer(&self, request: Request) -> Result<Vec<u8>, Refusal> {
+    async fn answer(&self, request: Request) -> Result<Answer, Refusal> {
         let (user, verb) = (&request.user, request.verb);
         if self.pulse.is_stale(clock::now()) {
             tracing::warn!("{user}: {} came while this scheduler was frozen; ignored", verb.name());
@@ -97,7 +97,7 @@ impl Commander {
         answer
     }
 
-    async fn carry_out(&self, verb: Verb, by: &UserName, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    async fn carry_out(&self, verb: Verb, by: &UserName, body: &[u8]) -> Result<Answer, Refusal> {
         match verb {
             Verb::Apply => json(&self.apply(by, read(body)?).await?),
             Verb::Create => json(&self.create(by, read(body)?).await?),
@@ -115,7 +115,7 @@ impl Commander {
             }
             Verb::Forget => json(&self.forget(read(body)?).await?),
             Verb::Rebalance => json(&self.rebalance(by, &read(body)?).await?),
-            Verb::Status => json(&self.status(read(body)?).await?),
+            Verb::Status => self.status(read(body)?).await?.answer(),
             Verb::Workers => json(&self.workers(&read(body)?).await?),
             Verb::Rollouts => json(&self.rollouts(&read(body)?).await?),
             Verb::History => json(&self.history(&read(body)?).await?),
@@ -238,8 +238,8 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(bad)
 }
 
-fn json<T: Serialize>(answer: &T) -> Result<Vec<u8>, Refusal> {
-    serde_json::to_vec(answer).map_err(|e| {
+fn json<T: Serialize>(answer: &T) -> Result<Answer, Refusal> {
+    serde_json::to_vec(answer).map(Answer::from).map_err(|e| {
         Refusal::new(code::UNAVAILABLE, format!("the answer could not be written: {e}"))
     })
 }

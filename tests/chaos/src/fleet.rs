@@ -264,18 +264,7 @@ impl Drop for Fleet {
 
 /// All instances, as schedulers see them.
 pub(crate) async fn instances(bus: &Bus) -> Result<Vec<InstanceRow>, String> {
-    let mut all: Vec<InstanceRow> = Vec::new();
-    loop {
-        let after = all.last().map(|row| row.name.clone());
-        let ask = Ask { after, ..Ask::default() };
-        let rows: Vec<InstanceRow> =
-            bus.command(Verb::Status, &ask).await.map_err(|e| e.to_string())?;
-        let full = rows.len() >= dsbus_schema::command::STATUS_ROWS_MIN;
-        all.extend(rows);
-        if !full {
-            return Ok(all);
-        }
-    }
+    bus.status(&[]).await.map_err(|e| e.to_string())
 }
 
 /// All workers, as schedulers see them.

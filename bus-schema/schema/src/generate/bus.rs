@@ -213,7 +213,7 @@ fn limits(text: &mut String) {
         ),
         ("programs in one `apply`", APPLY_PROGRAMS_MAX.to_string()),
         (
-            "rows in one answer to `status` that more may follow, at least; ask again after the last (`after`)",
+            "rows in one answer to `status` that more follow, at least; its header `Dsbus-Next` is the `after` to go on with",
             STATUS_ROWS_MIN.to_string(),
         ),
         (

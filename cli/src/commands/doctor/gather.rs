@@ -71,7 +71,7 @@ async fn of_bus(connection: &Connection) -> Bus {
     // Where it is not known whether one is there, asking tells.
     let answers =
         services.as_ref().map_or(true, |all| all.iter().any(|one| one.service == SERVICE));
-    let rows = if answers { Some(connection.rows(&[]).await) } else { None };
+    let rows = if answers { Some(connection.bus.status(&[]).await) } else { None };
     let mut found = Bus {
         url: connection.shown(),
         server,

@@ -32,7 +32,7 @@ pub(super) async fn forget_perhaps(connection: &Connection, name: &ProgramName) 
 /// Removes the program, with what its worker keeps of it.
 pub(super) async fn forget(connection: &Connection, name: &ProgramName, id: ProgramId) {
     let target = Target::Id(id);
-    let rows = timeout(HURRY_MAX, connection.rows(std::slice::from_ref(&target))).await;
+    let rows = timeout(HURRY_MAX, connection.bus.status(std::slice::from_ref(&target))).await;
     for row in rows.ok().into_iter().flat_map(Result::unwrap_or_default) {
         let Some(worker) = &row.worker else { continue };
         let ask = Clear { name: row.name, forget: true };

@@ -242,7 +242,7 @@ impl Asking {
         let (connection, sender) = (self.connection.clone(), self.sender.clone());
         let (all, silent) = (self.names.clone(), self.silent);
         tokio::spawn(async move {
-            let message = match connection.rows(&names).await {
+            let message = match connection.bus.status(&names).await {
                 Ok(rows) => Message::Changed(rows),
                 // One of them is gone.
                 Err(Error::Refused { .. }) => match connection.status(&all).await {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dsbus_client::Refusal;
+use dsbus_client::{Answer, Refusal};
 use dsbus_planner::explain::explain;
 use dsbus_planner::groups;
 use dsbus_planner::rows;
@@ -14,7 +14,7 @@ use dsbus_schema::status::{InstanceRow, WorkerRow};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Commander, Meant, did_you_mean};
+use super::{Commander, Meant, did_you_mean, json};
 use crate::clock;
 
 /// A row without its texts, as JSON; and what a byte of a text takes more when it is escaped.
@@ -45,19 +45,41 @@ pub(super) fn fitting<T: Serialize>(rows: impl Iterator<Item = T>) -> Vec<T> {
 
 /// The rows of one answer: [`STATUS_ROWS_MIN`] of them, and more while they are short. Where so many do
 /// not fit into a message, their longest texts are cut.
-fn page(rows: impl Iterator<Item = InstanceRow>) -> Vec<InstanceRow> {
-    let (mut page, mut bytes) = (Vec::new(), 0);
-    for row in rows {
+fn page(rows: impl Iterator<Item = InstanceRow>) -> Page {
+    let (mut page, mut bytes, mut rows) = (Page::default(), 0, rows.peekable());
+    while let Some(row) = rows.next() {
         bytes += weight(&row);
-        page.push(row);
-        if page.len() >= STATUS_ROWS_MIN && bytes > ANSWER_BYTES_MAX {
+        let full = page.rows.len() + 1 >= STATUS_ROWS_MIN && bytes > ANSWER_BYTES_MAX;
+        let more = full && rows.peek().is_some();
+        page.next = more.then(|| row.name.clone());
+        page.rows.push(row);
+        if full {
             break;
         }
     }
     if bytes > PAGE_BYTES_MAX {
-        page.iter_mut().filter(|row| weight(row) > ROW_BYTES).for_each(cut);
+        page.rows.iter_mut().filter(|row| weight(row) > ROW_BYTES).for_each(cut);
     }
     page
+}
+
+/// An answer to `status`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    rows: Vec<InstanceRow>,
+    /// The last of them, where more follow.
+    next: Option<InstanceId>,
+}
+
+impl Page {
+    /// As it is sent.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn answer(&self) -> Result<Answer, Refusal> {
+        let next = self.next.as_ref().map(ToString::to_string);
+        Ok(Answer { next, ..json(&self.rows)? })
+    }
 }
 
 /// Cuts the texts of a row so that it takes [`ROW_BYTES`] at most.
@@ -115,7 +137,7 @@ pub(super) fn is_after(name: &ProgramName, ask: &Ask) -> bool {
 
 impl Commander {
     /// Instances by name and index, as many as an answer holds.
-    pub(super) async fn status(&self, ask: Ask) -> Result<Vec<InstanceRow>, Refusal> {
+    pub(super) async fn status(&self, ask: Ask) -> Result<Page, Refusal> {
         let after = ask.after.as_ref();
         if ask.names.is_empty() {
             self.fresh().await?;
@@ -243,11 +265,16 @@ mod tests {
             let bytes = serde_json::to_vec(&row).unwrap().len();
             assert!(weight(&row) >= bytes, "{} < {bytes}", weight(&row));
             let page = page(std::iter::repeat_n(row, 10_000));
+            assert_eq!(page.next, page.rows.last().map(|row| row.name.clone()));
+            let page = page.rows;
             assert!((least..=most).contains(&page.len()), "{} rows", page.len());
             let bytes = serde_json::to_vec(&page).unwrap().len();
             assert!(bytes < PAYLOAD_MAX, "{bytes} bytes");
         }
-        assert_eq!(page(std::iter::repeat_n(row(""), 10)).len(), 10);
+        for few in [0, 10, STATUS_ROWS_MIN] {
+            let page = page(std::iter::repeat_n(row(""), few));
+            assert_eq!((page.rows.len(), page.next), (few, None));
+        }
     }
 
     #[test]
@@ -261,13 +288,13 @@ mod tests {
         };
         for size in [10, 300, 1_000, 4_000] {
             let row = long(size);
-            let page = page(std::iter::repeat_n(row.clone(), 5_000));
+            let page = page(std::iter::repeat_n(row.clone(), 5_000)).rows;
             assert!(page.len() >= STATUS_ROWS_MIN, "{} rows", page.len());
             let bytes = serde_json::to_vec(&page).unwrap().len();
             assert!(bytes < PAYLOAD_MAX, "{size}: {bytes} bytes");
             assert_eq!(page[0] == row, size == 10, "{size}");
         }
-        assert_eq!(page(std::iter::once(long(4_000))), [long(4_000)]);
+        assert_eq!(page(std::iter::once(long(4_000))).rows, [long(4_000)]);
     }
 
     #[test]
