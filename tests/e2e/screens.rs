@@ -67,7 +67,8 @@ fn top_shows_a_fleet_and_acts_on_it() {
     top.wait_for("Really stop web:0? y/N");
     top.press("y");
     top.wait_until("it to have stopped", row_is("web:0", "STOPPED"));
-    top.wait_for("STOPPED  ");
+    // And among the events.
+    top.wait_for("web:0  STOPPED");
     fleet.wait_state("web:0", "STOPPED");
     // What happens elsewhere is seen, too, and told among the events.
     fleet.ok(&["restart", "web:1"]);
