@@ -8,16 +8,13 @@ use futures::StreamExt;
 use futures::stream;
 use serde_json::{Value, json};
 
-use super::hands::{ANSWER_MAX, Child};
+use super::hands::{ANSWER_MAX, CALLS_MAX, Child};
 use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
-
-/// Workers that are asked at once.
-const CALLS_MAX: usize = 32;
 
 /// Sends a signal to the main process of each instance that is named; a line for each.
 ///

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dsbus_client::Error;
-use dsbus_schema::call::{Clear, Cleared, WorkerVerb};
 use dsbus_schema::command::{self, Acted, Verb};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{InstanceId, Target};
@@ -16,7 +15,7 @@ use tokio::time::Instant;
 use super::controller::targets;
 use super::processes::Process;
 use crate::commands::act::envelope;
-use crate::commands::signal;
+use crate::commands::{clear, signal};
 use crate::connection::Connection;
 use crate::describe::Unstarted;
 use crate::failure::Failure;
@@ -26,8 +25,6 @@ use crate::{describe, output};
 /// How long a start or a stop is waited for. Supervisor waits for ever; a fleet can lack a machine
 /// for it.
 const DONE_MAX: Duration = Duration::from_secs(60);
-/// How long a worker may take: it waits 5 s for its supervisor.
-const ANSWER_MAX: Duration = Duration::from_secs(7);
 
 /// How an action on a process ended: Supervisor's faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,22 +183,13 @@ fn stopped(wanted: &Wanted, row: &InstanceRow) -> Option<Fault> {
 }
 
 /// Empties the logs of processes; one that is nowhere has none.
-///
-/// # Errors
-/// Never; as the others.
-pub(super) async fn clear(c: &Connection, processes: &[&Process]) -> Result<Vec<Fault>, Failure> {
-    let clear = async |one: &&Process| {
-        let Some(worker) = &one.row.worker else { return Fault::None };
-        let ask = Clear { name: one.row.name.clone(), forget: false };
-        let answer: Result<Cleared, Error> =
-            c.bus.call_worker(worker, WorkerVerb::Clear, &ask, ANSWER_MAX).await;
-        if answer.is_ok() { Fault::None } else { Fault::Failed }
-    };
+pub(super) async fn clear(c: &Connection, processes: &[&Process]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for one in processes {
-        faults.push(clear(one).await);
+        let done = one.row.worker.is_none() || clear::clear(c, &one.row).await.is_ok();
+        faults.push(if done { Fault::None } else { Fault::Failed });
     }
-    Ok(faults)
+    faults
 }
 
 /// Sends a signal to a process.

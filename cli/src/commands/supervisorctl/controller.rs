@@ -242,7 +242,7 @@ impl Controller {
         match act {
             Act::Start => acting::start(connection, processes).await,
             Act::Stop => acting::stop(connection, processes).await,
-            Act::Clear => acting::clear(connection, processes).await,
+            Act::Clear => Ok(acting::clear(connection, processes).await),
         }
     }
 

@@ -19,6 +19,7 @@ use super::update::Message;
 use super::usage::Samples;
 use super::view;
 use crate::commands::act::envelope;
+use crate::commands::hands::CALLS_MAX;
 use crate::commands::logs::{self, Piece};
 use crate::connection::Connection;
 use crate::failure::Failure;
@@ -43,8 +44,6 @@ const MANY_WORKERS: usize = 50;
 const USAGE_EVERY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 /// How long a worker may take to answer that.
 const USAGE_MAX: Duration = Duration::from_secs(1);
-/// Workers that are asked at once.
-const CALLS_MAX: usize = 32;
 /// Lines that a log begins with.
 const LOG_LINES: u32 = 200;
 /// Pieces of a log that wait to be shown.
