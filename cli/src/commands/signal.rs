@@ -2,6 +2,7 @@
 
 use dsbus_client::Error;
 use dsbus_schema::call::{SignalAsk, SignalSent, WorkerVerb};
+use dsbus_schema::command::code;
 use dsbus_schema::program::Signal;
 use dsbus_schema::status::InstanceRow;
 use futures::StreamExt;
@@ -71,7 +72,8 @@ pub(super) async fn send(
         Err(Error::NoResponders) => Err(Failure::failed(format!(
             "{name}: its worker {worker} does not answer; nothing was sent"
         ))),
-        Err(Error::Timeout) => {
+        // A supervisor that is slow may send it yet.
+        Err(Error::Timeout | Error::Refused { code: code::UNAVAILABLE, .. }) => {
             let why = format!("{name}: its worker {worker} did not say whether {signal} was sent");
             let hint = format!("dsbus events {name} --type SIGNALLED tells it");
             Err(Failure::failed(why).hint(hint))
