@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use dsbus_client::ConnectOptions;
+use dsbus_client::{ConnectOptions, Credentials};
 
 use crate::args::Globals;
 use crate::file::worker::LogLevel;
@@ -108,6 +108,12 @@ impl Config {
             label: label.to_owned(),
             wait,
         }
+    }
+
+    /// Whether anything says who asks.
+    pub(crate) fn says_who(&self) -> bool {
+        self.access.credentials != Credentials::Address
+            || self.urls.iter().any(|url| without_secret(url) != *url)
     }
 
     /// The servers as text without passwords.

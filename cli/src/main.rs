@@ -14,6 +14,7 @@ mod output;
 mod settings;
 mod table;
 mod wait;
+mod who;
 
 use std::process::ExitCode;
 

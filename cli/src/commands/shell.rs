@@ -13,7 +13,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use crate::args;
 use crate::config::Config;
-use crate::connection;
+use crate::connection::{self, Connection};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
@@ -27,6 +27,9 @@ pub(super) use lines::Lines;
 /// When nobody reads what is said.
 pub(super) fn run(config: &Config) -> Result<Code, Failure> {
     outlive_interrupts()?;
+    // Whoever has to say who he is says it once; that nobody answers is told by each verb.
+    let known = connection::run(Connection::open(config)).map(|c| c.config().clone());
+    let config = known.as_ref().unwrap_or(config);
     args::complete_for(config);
     let mut lines = Lines::open(config, None, "shell");
     let watched = lines.are_typed();

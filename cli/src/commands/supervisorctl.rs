@@ -10,7 +10,7 @@ mod showing;
 
 use crate::args::{Globals, Supervisorctl};
 use crate::config::Config;
-use crate::connection;
+use crate::connection::{self, Connection};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
@@ -38,6 +38,10 @@ pub(super) fn run(config: &Config, args: &Supervisorctl) -> Result<Code, Failure
     if !args.action.is_empty() {
         connection::run(controller.action(&args.action.join(" ")))?;
         return Ok(controller.code());
+    }
+    // Whoever has to say who he is says it once.
+    if let Ok(known) = connection::run(Connection::open(&controller.config)) {
+        controller.config = known.config().clone();
     }
     connection::run(controller.action("status"))?;
     let mut lines = Lines::open(&controller.config, args.history.as_deref(), "supervisorctl");
