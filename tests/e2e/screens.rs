@@ -205,6 +205,8 @@ fn a_shell_completes_remembers_and_asks_before_it_destroys() {
     shell.wait_until("the prompt", |shown| shown.trim_end().ends_with("dsbus default>"));
     shell.press("nonsense\r");
     shell.wait_for("there is no verb");
+    // Before that Ctrl-D is no key: the terminal itself takes it for the end of a line.
+    shell.wait_until("the prompt", |shown| shown.trim_end().ends_with("dsbus default>"));
     shell.press(CONTROL_D);
     assert_eq!(shell.ended().code(), Some(0));
     // The next one remembers, and nobody else may read it.
