@@ -58,64 +58,19 @@ fn run(args: Args) -> Result<Code, Failure> {
         Err(args) => args,
     };
     let around = Surroundings::here();
-    match &args.verb {
-        // Its file says where it logs.
-        Verb::Worker(_) => {}
-        Verb::Agent(agent) => logging::agent(around.daemon_log(agent.log.as_deref())),
-        Verb::Scheduler(_) | Verb::Listen(Listen { list: false, forget: None, .. }) => {
-            logging::daemon(around.daemon_log(None));
-        }
-        Verb::Alert(Alert { verb: None, .. }) => logging::daemon(around.daemon_log(None)),
-        Verb::Init(_)
-        | Verb::Apply(_)
-        | Verb::Import(_)
-        | Verb::Export(_)
-        | Verb::Create(_)
-        | Verb::Start(_)
-        | Verb::Stop(_)
-        | Verb::Restart(_)
-        | Verb::Reload(_)
-        | Verb::Remove(_)
-        | Verb::Enable(_)
-        | Verb::Disable(_)
-        | Verb::Scale(_)
-        | Verb::Rollout(_)
-        | Verb::History(_)
-        | Verb::Status(_)
-        | Verb::Describe(_)
-        | Verb::Pid(_)
-        | Verb::Wait(_)
-        | Verb::Explain(_)
-        | Verb::Groups(_)
-        | Verb::Workers(_)
-        | Verb::Drain(_)
-        | Verb::Undrain(_)
-        | Verb::Cordon(_)
-        | Verb::Uncordon(_)
-        | Verb::Forget(_)
-        | Verb::Rebalance(_)
-        | Verb::Logs(_)
-        | Verb::Clear(_)
-        | Verb::Run(_)
-        | Verb::Attach(_)
-        | Verb::Signal(_)
-        | Verb::Stdin(_)
-        | Verb::Events(_)
-        | Verb::Emit(_)
-        | Verb::Top(_)
-        | Verb::Shell
-        | Verb::Supervisorctl(_)
-        | Verb::Alert(_)
-        | Verb::Listen(_)
-        | Verb::Config(_)
-        | Verb::Version(_)
-        | Verb::Doctor(_)
-        | Verb::Completion(_)
-        | Verb::Man(_)
-        | Verb::Other(_)
-        | Verb::Dev(_)
-        | Verb::Tied(_)
-        | Verb::Gzip => logging::verb(&around),
+    let daemon = matches!(
+        &args.verb,
+        Verb::Scheduler(_)
+            | Verb::Listen(Listen { list: false, forget: None, .. })
+            | Verb::Alert(Alert { verb: None, .. })
+    );
+    if let Verb::Agent(agent) = &args.verb {
+        logging::agent(around.daemon_log(agent.log.as_deref()));
+    } else if daemon {
+        logging::daemon(around.daemon_log(None));
+    } else if !matches!(&args.verb, Verb::Worker(_)) {
+        // The file of a worker says where that logs.
+        logging::verb(&around);
     }
     run_with(args, around)
 }

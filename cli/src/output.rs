@@ -1,4 +1,5 @@
-//! The only file that prints. Answers go to standard output, everything about them to standard
+//! The only file that prints, but for what draws on the whole terminal (`top`) and edits lines there
+//! (`shell`). Answers go to standard output, everything about them to standard
 //! error; colours leave both where they are not wanted (`NO_COLOR`, no terminal).
 
 use std::fmt::Display;

@@ -116,6 +116,19 @@ fn an_end_by_a_signal_has_a_cause() {
     assert!(at("change", "SIGNALLED") < at("state", "EXITED"));
 }
 
+/// A supervisor that is frozen sends it when it thaws, which whoever asked is told.
+#[test]
+fn a_signal_that_may_yet_be_sent_is_told_of() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    fleet.signal("w1", Signal::SIGSTOP);
+    let told = fleet.fails(1, &["--as", "ann", "signal", "CONT", "web"]);
+    fleet.signal("w1", Signal::SIGCONT);
+    assert!(told.contains("did not say whether CONT was sent"), "{told}");
+    assert!(told.contains("dsbus events web:0 --type SIGNALLED"), "{told}");
+    fleet.wait_event("SIGNALLED", |e| e["data"]["change"] == "SIGNALLED");
+}
+
 #[test]
 fn what_is_written_to_a_child_arrives_whole_and_once() {
     let mut fleet = Fleet::start(1, 1);

@@ -67,7 +67,8 @@ fn top_shows_a_fleet_and_acts_on_it() {
     top.wait_for("Really stop web:0? y/N");
     top.press("y");
     top.wait_until("it to have stopped", row_is("web:0", "STOPPED"));
-    top.wait_for("STOPPED  ");
+    // And among the events.
+    top.wait_for("web:0  STOPPED");
     fleet.wait_state("web:0", "STOPPED");
     // What happens elsewhere is seen, too, and told among the events.
     fleet.ok(&["restart", "web:1"]);
@@ -204,6 +205,8 @@ fn a_shell_completes_remembers_and_asks_before_it_destroys() {
     shell.wait_until("the prompt", |shown| shown.trim_end().ends_with("dsbus default>"));
     shell.press("nonsense\r");
     shell.wait_for("there is no verb");
+    // Before that Ctrl-D is no key: the terminal itself takes it for the end of a line.
+    shell.wait_until("the prompt", |shown| shown.trim_end().ends_with("dsbus default>"));
     shell.press(CONTROL_D);
     assert_eq!(shell.ended().code(), Some(0));
     // The next one remembers, and nobody else may read it.
@@ -244,6 +247,11 @@ fn a_shell_reads_from_a_pipe_asks_nothing_and_ends_as_what_failed_last() {
         let output = piped(lines);
         assert_eq!(output.status.code(), Some(code), "{lines:?}: {}", said(&output));
     }
+    // A verb that reads is not given the lines that follow, however many there are.
+    let many = format!("run -- cat\n{}status web:0 -o name\n", "# a comment\n".repeat(1_000));
+    let output = piped(&many);
+    let shown = (output.status.code(), &*output.stdout);
+    assert_eq!(shown, (Some(0), &b"web:0\n"[..]), "{}", String::from_utf8_lossy(&output.stderr));
     // Whoever has written the lines is told which of them is meant.
     let output = piped("# one\nstatus nope\nstatus 'web\nstatus --nope\nshell\n");
     let told = String::from_utf8(output.stderr).unwrap();

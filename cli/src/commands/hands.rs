@@ -19,6 +19,8 @@ use crate::failure::Failure;
 
 /// How long a worker may take: it waits 5 s for its supervisor.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(7);
+/// Workers that are asked at once.
+pub(super) const CALLS_MAX: usize = 32;
 /// Between two asks of a worker that does not answer.
 const SILENT_PAUSE: Duration = Duration::from_millis(500);
 /// First pause before a child whose pipe is full is offered the rest again.

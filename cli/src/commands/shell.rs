@@ -7,9 +7,9 @@ mod lines;
 mod really;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::args;
 use crate::config::Config;
@@ -131,6 +131,10 @@ fn verb(
     let program = std::env::current_exe()?;
     let mut command = Command::new(program);
     command.args(options(config)).envs(config.as_environment());
+    if !io::stdin().is_terminal() {
+        // The lines that follow are ours, and no verb's input.
+        command.stdin(Stdio::null());
+    }
     let status = command.args(words).status()?;
     let code = code(status);
     if let (Some(number), false) = (place, code == Code::Done) {

@@ -15,12 +15,10 @@ use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::Wrong;
+use crate::settings::key::is_bus;
 use controller::{Controller, Next};
 
 use super::shell::Lines;
-
-/// Schemes of a `-s URL` that is our bus.
-const BUS_SCHEMES: [&str; 4] = ["nats://", "tls://", "ws://", "wss://"];
 
 /// Does one action; without any, reads actions from standard input.
 ///
@@ -84,9 +82,4 @@ fn at(config: &Config, url: Option<&str>) -> Result<Config, Failure> {
         }
         None => config.clone(),
     })
-}
-
-/// Whether it is the address of a bus.
-fn is_bus(url: &str) -> bool {
-    BUS_SCHEMES.iter().any(|scheme| url.starts_with(scheme))
 }

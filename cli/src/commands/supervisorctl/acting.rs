@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dsbus_client::Error;
-use dsbus_schema::call::{Clear, Cleared, WorkerVerb};
 use dsbus_schema::command::{self, Acted, Verb};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{InstanceId, Target};
@@ -16,8 +15,9 @@ use tokio::time::Instant;
 use super::controller::targets;
 use super::processes::Process;
 use crate::commands::act::envelope;
-use crate::commands::signal;
+use crate::commands::{clear, signal};
 use crate::connection::Connection;
+use crate::describe::Unstarted;
 use crate::failure::Failure;
 use crate::wait::{self, Goal, Want};
 use crate::{describe, output};
@@ -25,8 +25,6 @@ use crate::{describe, output};
 /// How long a start or a stop is waited for. Supervisor waits for ever; a fleet can lack a machine
 /// for it.
 const DONE_MAX: Duration = Duration::from_secs(60);
-/// How long a worker may take: it waits 5 s for its supervisor.
-const ANSWER_MAX: Duration = Duration::from_secs(7);
 
 /// How an action on a process ended: Supervisor's faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,16 +166,13 @@ fn started(wanted: &Wanted, row: &InstanceRow) -> Option<Fault> {
 
 /// Why a try failed.
 fn failed(row: &InstanceRow) -> Fault {
-    match &row.spawnerr {
-        Some(why) if why.ends_with(" does not exist") || why.starts_with("no file ") => {
-            Fault::NoFile
-        }
-        Some(why) if why.contains(" is not executable") || why.contains("cannot be executed") => {
-            Fault::NotExecutable
-        }
-        Some(_) => Fault::SpawnError,
+    match row.spawnerr.as_deref().map(Unstarted::of) {
+        Some(Unstarted::NoFile(_)) => Fault::NoFile,
+        Some(Unstarted::NotExecutable) => Fault::NotExecutable,
         // Supervisor notes a spawn error of one that ended too early, too.
-        None => Fault::SpawnError,
+        Some(Unstarted::NoInterpreter | Unstarted::Refused | Unstarted::Other) | None => {
+            Fault::SpawnError
+        }
     }
 }
 
@@ -188,22 +183,13 @@ fn stopped(wanted: &Wanted, row: &InstanceRow) -> Option<Fault> {
 }
 
 /// Empties the logs of processes; one that is nowhere has none.
-///
-/// # Errors
-/// Never; as the others.
-pub(super) async fn clear(c: &Connection, processes: &[&Process]) -> Result<Vec<Fault>, Failure> {
-    let clear = async |one: &&Process| {
-        let Some(worker) = &one.row.worker else { return Fault::None };
-        let ask = Clear { name: one.row.name.clone(), forget: false };
-        let answer: Result<Cleared, Error> =
-            c.bus.call_worker(worker, WorkerVerb::Clear, &ask, ANSWER_MAX).await;
-        if answer.is_ok() { Fault::None } else { Fault::Failed }
-    };
+pub(super) async fn clear(c: &Connection, processes: &[&Process]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for one in processes {
-        faults.push(clear(one).await);
+        let done = one.row.worker.is_none() || clear::clear(c, &one.row).await.is_ok();
+        faults.push(if done { Fault::None } else { Fault::Failed });
     }
-    Ok(faults)
+    faults
 }
 
 /// Sends a signal to a process.
@@ -256,6 +242,7 @@ mod tests {
             (Some("/etc/passwd is not executable: it has mode 644"), Fault::NotExecutable),
             (Some("/etc is a directory, and cannot be executed"), Fault::NotExecutable),
             (Some("there is no user nobody-such"), Fault::SpawnError),
+            (Some("directory /no/such does not exist"), Fault::SpawnError),
         ] {
             row.spawnerr = why.map(str::to_owned);
             let wanted = row.wanted;

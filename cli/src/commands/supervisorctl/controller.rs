@@ -9,12 +9,13 @@ use dsbus_schema::storage::Bucket;
 
 use super::acting::Fault;
 use super::processes::{self, Named, Process};
-use super::{acting, at, help, is_bus};
+use super::{acting, at, help};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
+use crate::settings::key::is_bus;
 
 /// The version whose manners these are; what `version` says.
 const VERSION: &str = "4.3.0";
@@ -241,7 +242,7 @@ impl Controller {
         match act {
             Act::Start => acting::start(connection, processes).await,
             Act::Stop => acting::stop(connection, processes).await,
-            Act::Clear => acting::clear(connection, processes).await,
+            Act::Clear => Ok(acting::clear(connection, processes).await),
         }
     }
 
