@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use dsbus_client::{ConnectOptions, Credentials};
 
 use crate::args::Globals;
+use crate::failure::Failure;
 use crate::file::worker::LogLevel;
 use crate::settings::key::without_secret;
 use crate::settings::{self, Settled, Wrong};
@@ -97,6 +98,10 @@ impl Config {
     /// When something is given that cannot be, or a file of settings has a mistake.
     pub(crate) fn resolve(globals: &Globals, around: Surroundings) -> Result<Config, Wrong> {
         let settled = settings::settle(globals.layer(&around.directory), &around)?;
+        // Other processes of ours are told of it in a variable.
+        serde_json::to_string(&settled.access).map_err(|_| {
+            Failure::usage("the path of a file of credentials or of TLS is no UTF-8")
+        })?;
         Ok(Config { settled, around })
     }
 

@@ -76,7 +76,12 @@ fn run(args: Args) -> Result<Code, Failure> {
 }
 
 /// Runs a verb with the settings that hold.
-fn run_with(args: Args, around: Surroundings) -> Result<Code, Failure> {
+fn run_with(mut args: Args, around: Surroundings) -> Result<Code, Failure> {
+    if let Verb::Supervisorctl(supervisorctl) = &args.verb
+        && let Some(bus) = supervisorctl.bus()
+    {
+        args.globals.nats = Some(bus.to_owned());
+    }
     let config = match Config::resolve(&args.globals, around) {
         Ok(config) => config,
         Err(Wrong::Other(failure)) => return Err(failure),

@@ -158,6 +158,8 @@ fn an_nkey_by_an_option() {
     let seed = place.file("ann.nk", &pair.seed().unwrap());
     let url = place.nats.url();
     place.fleet_works(&["--nats", &url, "--nkey", &seed]);
+    let status = place.run(&["--nkey", &seed, "supervisorctl", "-s", &url, "status"]);
+    assert!(status.status.success(), "{}", said(&status));
     fs::write(&seed, "nonsense").unwrap();
     let said = place.is_refused(&["--nats", &url, "--nkey", &seed, "status"]);
     assert!(said.contains("ann.nk") && said.contains("no seed"), "{said}");

@@ -268,3 +268,33 @@ fn a_shell_reads_from_a_pipe_asks_nothing_and_ends_as_what_failed_last() {
     assert!(verbs.contains("\nstatus         Show what runs") && !verbs.contains("--"), "{text}");
     assert!(status.contains("Usage: dsbus status"), "{text}");
 }
+
+#[test]
+fn control_c_ends_an_action_of_supervisorctl_and_not_its_shell() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply(PROGRAMS);
+    // It never gets a place, and is waited for.
+    let far = fleet
+        .file("far.toml", "[program.far]\ncommand = \"x\"\nmachines = \"w9\"\nautostart = false\n");
+    fleet.ok(&["apply", &far]);
+    let mut command = fleet.command();
+    command.args(["supervisorctl", "-r", "/dev/null"]);
+    let mut shell = Terminal::start(command, 80, 24);
+    shell.wait_for("supervisor>");
+    for (action, begun) in [("tail -f talk", "hello from talk"), ("start far", "start far")] {
+        shell.press(&format!("{action}\r"));
+        shell.wait_for(begun);
+        if action == "start far" {
+            fleet.wait_row("far:0", "it to be wanted", |row| row["wanted"]["run"] == true);
+        }
+        shell.press(CONTROL_C);
+        shell.press("version\r");
+        shell.wait_until("the version", |shown| {
+            shown.trim_end().ends_with("supervisor>") && shown.contains("4.3.0")
+        });
+        shell.press("\x0c");
+        shell.wait_until("an empty screen", |shown| !shown.contains("4.3.0"));
+    }
+    shell.press(CONTROL_D);
+    assert_eq!(shell.ended().code(), Some(0));
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dsbus_client::Error;
-use dsbus_schema::command::{self, Acted, Verb};
+use dsbus_schema::command::{self, Acted, Verb, code};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{InstanceId, Target};
 use dsbus_schema::program::Signal;
@@ -116,7 +116,7 @@ async fn act(
     let request = command::Act::new(envelope(), names.clone());
     let acted: Acted = match connection.bus.command(verb, &request).await {
         Ok(acted) => acted,
-        Err(Error::Refused { text, .. }) => {
+        Err(Error::Refused { code, text, .. }) if code != code::UNAVAILABLE => {
             return Ok(vec![Fault::Refused(text); processes.len()]);
         }
         Err(e) => return Err(connection.explain(e).await),

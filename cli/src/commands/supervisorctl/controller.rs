@@ -356,7 +356,7 @@ impl Controller {
             self.code = GENERIC;
             return Ok(output::line("ERROR: url must be nats:// or tls://")?);
         }
-        self.config = at(&self.config, Some(url))?;
+        self.config = at(&self.config, url)?;
         let before = self.code;
         let shown = Box::pin(self.status(&[])).await;
         self.code = before;
