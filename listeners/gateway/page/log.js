@@ -40,9 +40,9 @@ export class Log {
     this.found = h("span", { class: "dim found", role: "status" });
     this.pause = button("pause", "Pause", { "aria-pressed": "false" });
     this.wrap = button("wrap", "Wrap", { "aria-pressed": "true" });
-    const wipe = button("broom", "Clear view", { title: "Clear what is shown here" });
-    const clear = button("trash", "Clear log", { class: "danger operator", title: "Empty the files on the worker" });
-    const save = h("a", { class: "button", href: stream(`/instances/${part(this.name)}/log?channel=stdout&lines=5000`), download: `${this.name.replace(":", "-")}.log`, title: "The last 5,000 lines of stdout" },
+    const wipe = button("broom", "Clear view", { class: "bare", title: "Clear what is shown here" });
+    const clear = button("trash", "Clear log", { class: "bare danger operator", title: "Clear the log: empty its files on the worker" });
+    const save = h("a", { class: "button bare", href: stream(`/instances/${part(this.name)}/log?channel=stdout&lines=5000`), download: `${this.name.replace(":", "-")}.log`, title: "The last 5,000 lines of stdout" },
       icon("save"), h("span", { class: "label" }, "Save"));
     this.view = h("div", { class: "text wrap", tabindex: 0, role: "log", "aria-label": `Output of ${this.name}`, "aria-live": "off" });
     this.more = button("down", "Latest", { class: "solid latest", hidden: true });

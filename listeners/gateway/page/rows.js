@@ -74,8 +74,8 @@ function makeHead(kind) {
   node.bar = h("span", { class: "bar" });
   node.acts = acts();
   node.append(h("label", { class: "check", role: "gridcell" }, node.check),
-    h("span", { class: "title", role: "rowheader" }, node.fold, node.name), h("span", { role: "gridcell" }, node.sum),
-    h("span", { role: "gridcell" }, node.bar), node.acts);
+    h("span", { class: "title", role: "rowheader" }, node.fold, node.name), h("span", { class: "total", role: "gridcell" }, node.sum),
+    h("span", { class: "parts", role: "gridcell" }, node.bar), node.acts);
   return node;
 }
 

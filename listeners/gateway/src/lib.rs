@@ -11,7 +11,9 @@ mod http;
 mod logs;
 mod page;
 pub mod processes;
+mod rest;
 mod run;
+mod stream;
 pub mod users;
 
 pub use run::{Config, Error, Listen, run};
