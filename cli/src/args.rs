@@ -274,6 +274,12 @@ pub(crate) struct Dev {
     /// Keep everything in this directory: a second start goes on where the first one ended
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Where the web page is: 127.0.0.1:9001; a free port of this machine unless set
+    #[arg(long, value_name = "ADDRESS", value_parser = dsbus_gateway::Listen::parse, conflicts_with = "no_gateway")]
+    pub(crate) gateway: Option<dsbus_gateway::Listen>,
+    /// Without the web page
+    #[arg(long)]
+    pub(crate) no_gateway: bool,
     /// TOML files to apply
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,

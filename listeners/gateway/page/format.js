@@ -70,3 +70,6 @@ export function exit(how) {
 
 /** Names with numbers in their order: web:2 before web:10. */
 export const natural = new Intl.Collator("en", { numeric: true }).compare;
+
+/** A command, as it is typed. */
+export const command = (words) => (Array.isArray(words) ? words.join(" ") : words);

@@ -2,6 +2,7 @@
 // all instances has one; so have those of a program and of a worker.
 
 import { act } from "./actions.js";
+import { bulkBar } from "./bulk.js";
 import { button, h, icon, put, setAttribute, setIcon, setText } from "./dom.js";
 import { part } from "./api.js";
 import { count, millis, span, whole } from "./format.js";
@@ -135,14 +136,15 @@ function showSince(node, row, now) {
 
 export class Rows {
   /** `scroller` scrolls; `covered()` is how much of its top something else covers. */
-  constructor({ scroller, covered = () => 0, flat = false, label = "Instances", onselect = () => {} }) {
-    Object.assign(this, { scroller, covered, flat, onselect });
+  constructor({ scroller, covered = () => 0, flat = false, label = "Instances" }) {
+    Object.assign(this, { scroller, covered, flat });
     this.folded = new Set();
     this.selected = new Set();
     this.items = [];
     this.rows = [];
     this.cursor = null;
     this.root = h("div", { class: "lines", role: "grid", tabindex: 0, "aria-label": label, "aria-multiselectable": "true" });
+    this.bulk = bulkBar(this);
     this.list = new List({
       root: this.root, scroller, rowHeight: () => (NARROW.matches ? HEIGHT.narrow : HEIGHT.wide),
       key: (item) => item.key, kind: (item) => item.kind,
@@ -152,12 +154,14 @@ export class Rows {
     this.root.addEventListener("click", (event) => this.click(event));
     this.root.addEventListener("focus", () => { this.cursor ??= this.items[0]?.key ?? null; this.list.refresh(); });
     this.timer = setInterval(() => this.tick(), 1000);
+    this.endMe = store.watch(["me"], () => this.bulk.show());
     this.onNarrow = () => this.list.refresh();
     NARROW.addEventListener("change", this.onNarrow);
   }
 
   end() {
     clearInterval(this.timer);
+    this.endMe();
     NARROW.removeEventListener("change", this.onNarrow);
     this.list.end();
   }
@@ -173,7 +177,7 @@ export class Rows {
     if (this.cursor !== null && this.at < 0) this.cursor = this.items[Math.min(Math.max(at, 0), this.items.length - 1)]?.key ?? null;
     setAttribute(this.root, "aria-rowcount", this.items.length);
     this.list.set(this.items);
-    if (this.selected.size !== before) this.onselect();
+    if (this.selected.size !== before) this.bulk.show();
   }
 
   tick() {
@@ -243,13 +247,13 @@ export class Rows {
     }
     this.anchor = item.key;
     this.list.refresh();
-    this.onselect();
+    this.bulk.show();
   }
 
   selectAll(on = true) {
     this.selected = new Set(on ? this.rows.map((row) => row.name) : []);
     this.list.refresh();
-    this.onselect();
+    this.bulk.show();
   }
 
   fold(item, on = !this.folded.has(item.key)) {

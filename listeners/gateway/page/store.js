@@ -90,7 +90,11 @@ export const store = {
   },
 
   setPrograms(all) {
-    this.programs = new Map(all.map((program) => [program.name, program]));
+    // What has no group is a group of its own name, with nothing else in it.
+    const sizes = new Map();
+    for (const { group } of all) sizes.set(group, (sizes.get(group) ?? 0) + 1);
+    const alone = ({ name, group }) => group === name && sizes.get(group) === 1;
+    this.programs = new Map(all.map((program) => [program.name, alone(program) ? { ...program, group: null } : program]));
     this.members += 1;
     touch("programs");
   },

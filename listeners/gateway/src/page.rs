@@ -41,6 +41,7 @@ static FILES: &[(&str, &[u8])] = &files![
     "api.js",
     "app.js",
     "base.css",
+    "bulk.js",
     "dialog.js",
     "dom.js",
     "favicon.svg",
@@ -251,7 +252,8 @@ mod tests {
     fn nothing_becomes_markup() {
         for (name, bytes) in FILES {
             let text = String::from_utf8_lossy(bytes);
-            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("]
+            {
                 assert!(!text.contains(word), "{name} has {word}");
             }
             assert!(!text.contains(" style=\""), "{name}: the policy forbids styles in documents");

@@ -3,7 +3,7 @@
 import { act, clearLog, signal } from "../actions.js";
 import { get, part } from "../api.js";
 import { button, h, icon, put, setAttribute, setText } from "../dom.js";
-import { ago, bytes, clock, cores, exit, millis, span, whole } from "../format.js";
+import { ago, bytes, clock, command, cores, exit, millis, span, whole } from "../format.js";
 import { Log } from "../log.js";
 import { badge, card, crumbs, facts, menu, missing } from "../parts.js";
 import { plot, strip } from "../plot.js";
@@ -87,7 +87,7 @@ export function instance({ main, params: [name], hash }) {
     const program = store.programs.get(row.program);
     known.set([
       ["Program", h("a", { href: `/programs/${part(row.program)}` }, row.program)], ["Group", program?.group ?? null],
-      ["Command", program?.command ? h("code", {}, program.command) : null],
+      ["Command", program?.command ? h("code", {}, command(program.command)) : null],
       ["More words", row.arguments?.length ? h("code", {}, row.arguments.join(" ")) : null],
       ["Revision", String(row.revision)], ["Epoch", String(row.epoch)], ["Since", row.since && whole(row.since)],
       ["Wanted", row.wanted.run ? "to run" : isDisabled(row) ? "disabled" : "to stay stopped"],
@@ -128,7 +128,11 @@ export function instance({ main, params: [name], hash }) {
       const { samples } = await get(`/instances/${part(name)}/usage`);
       cpu.show(samples.map((one) => [millis(one.at), one.cpu]));
       memory.show(samples.map((one) => [millis(one.at), one.memory]));
-    } catch { cpu.show([]); memory.show([]); }
+    } catch (error) {
+      cpu.show([]);
+      memory.show([]);
+      if (error.code === 404) clearInterval(sampling);
+    }
   }
 
   let explaining = 0;
@@ -157,7 +161,8 @@ export function instance({ main, params: [name], hash }) {
     showPast();
     explaining ||= setTimeout(() => { explaining = 0; explain(); }, 500);
   }));
-  const timers = [setInterval(tick, 1000), setInterval(() => { if (!document.hidden) usage(); }, USAGE_MS)];
+  const ticking = setInterval(tick, 1000);
+  const sampling = setInterval(() => { if (!document.hidden) usage(); }, USAGE_MS);
   cpu.show([]);
   memory.show([]);
   show();
@@ -180,6 +185,6 @@ export function instance({ main, params: [name], hash }) {
         default: return false;
       }
     },
-    end() { for (const end of ends) end(); timers.forEach(clearInterval); clearTimeout(explaining); log.end(); },
+    end() { for (const end of ends) end(); clearInterval(ticking); clearInterval(sampling); clearTimeout(explaining); log.end(); },
   };
 }

@@ -3,7 +3,7 @@
 import { button, h, icon, put, setAttribute, setText } from "../dom.js";
 import { apply, read, write } from "../filter.js";
 import { count, natural } from "../format.js";
-import { NARROW, Rows, columns, stateBar } from "../rows.js";
+import { Rows, columns, stateBar } from "../rows.js";
 import { LABEL, MEANS, STATES } from "../states.js";
 import { store } from "../store.js";
 
@@ -23,15 +23,14 @@ export function instances({ main, query, back }) {
   const bar = h("div", { class: "bar fleet" });
   const empty = h("div", { class: "empty", hidden: true });
   const shownCount = h("span", { class: "dim shown", role: "status" });
-  const bulk = bulkBar(() => rows);
   const top = h("div", { class: "top" },
     h("div", { class: "tools" },
       h("label", { class: "searchbox" }, icon("search"), search, h("kbd", { class: "hint" }, "/")), worker, group, shownCount),
     chips, bar, columns());
-  const rows = new Rows({ scroller: main, covered: () => top.offsetHeight, onselect: () => bulk.show() });
+  const rows = new Rows({ scroller: main, covered: () => top.offsetHeight });
   const skeleton = h("div", { class: "skeleton", "aria-hidden": "true" }, Array.from({ length: SKELETONS }, () => h("i")));
   const heading = h("h1", { class: "unseen" }, "Instances");
-  put(main, heading, top, rows.root, skeleton, empty, bulk.root);
+  put(main, heading, top, rows.root, skeleton, empty, rows.bulk.root);
   main.classList.add("listing");
 
   const made = new Map();
@@ -115,7 +114,6 @@ export function instances({ main, query, back }) {
   worker.addEventListener("change", () => { filter.worker = worker.value; changed(); });
   group.addEventListener("change", () => { filter.group = group.value; changed(); });
   const end = store.watch(["rows", "programs", "workers"], show);
-  const endMe = store.watch(["me"], () => bulk.show());
   show();
   if (back?.top) { main.scrollTop = back.top; rows.list.refresh(); }
 
@@ -128,24 +126,6 @@ export function instances({ main, query, back }) {
       return rows.key(event);
     },
     keep: () => ({ top: main.scrollTop }),
-    end() { end(); endMe(); rows.end(); main.classList.remove("listing"); },
-  };
-}
-
-/** What can be done to all that are selected. */
-function bulkBar(of) {
-  const words = h("span", { class: "words", role: "status" });
-  const act = (verb, name, label, css = "") => button(name, label, { class: css, onclick: () => of().act(verb) });
-  const root = h("div", { class: "bulk", role: "toolbar", "aria-label": "Selected instances", hidden: true }, words,
-    act("start", "play", "Start"), act("restart", "restart", "Restart"), act("stop", "stop", "Stop", "danger"),
-    act("enable", "check", "Enable"), act("disable", "ban", "Disable", "danger"),
-    button("close", "Clear selection", { class: "bare", onclick: () => of().selectAll(false) }));
-  return {
-    root,
-    show() {
-      const n = of().selected.size;
-      root.hidden = n === 0 || !store.mayAct();
-      setText(words, NARROW.matches ? String(n) : `${n.toLocaleString("en")} selected`);
-    },
+    end() { end(); rows.end(); main.classList.remove("listing"); },
   };
 }

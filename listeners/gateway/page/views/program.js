@@ -6,6 +6,7 @@ import { button, h, put, setText } from "../dom.js";
 import { clock, count, whole } from "../format.js";
 import { card, crumbs, facts, menu, missing } from "../parts.js";
 import { Rows, columns, stateBar } from "../rows.js";
+import { canStart, canStop } from "../states.js";
 import { store } from "../store.js";
 import { Course } from "./rollouts.js";
 
@@ -19,19 +20,20 @@ export function program({ main, params: [name] }) {
   const course = new Course(name);
   const mine = () => [...store.rows.values()].filter((row) => row.program === name).sort((a, b) => a.index - b.index);
   const does = (verb, drawing, label, css = "") => button(drawing, label, { class: `operator ${css}`, onclick: () => act(verb, [name], "program") });
+  const [start, restart, stop] = [does("start", "play", "Start", "solid"), does("restart", "restart", "Restart"), does("stop", "stop", "Stop")];
   let shown = null;
   put(main, body);
 
   function build() {
     put(body, crumbs(["Instances", "/"], [name]),
       h("header", { class: "title" }, h("div", { class: "who" }, h("h1", {}, name), sum),
-        h("div", { class: "does" }, does("start", "play", "Start", "solid"), does("restart", "restart", "Restart"), does("stop", "stop", "Stop"),
+        h("div", { class: "does" }, start, restart, stop,
           button("scale", "Scale", { class: "operator", onclick: () => scale(name, store.programs.get(name)?.numprocs ?? mine().length) }),
           menu("More", [["reload", "Reload", () => act("reload", [name], "program")],
             ["check", "Enable", () => act("enable", [name], "program")], ["ban", "Disable", () => act("disable", [name], "program"), "danger"],
             ["trash", "Remove", () => act("remove", [name], "program"), "danger"]]))),
       bar, course.root,
-      h("section", { class: "card flush" }, h("header", {}, h("h2", {}, "Instances")), columns(), rows.root),
+      h("section", { class: "card flush" }, h("header", {}, h("h2", {}, "Instances")), columns(), rows.root, rows.bulk.root),
       h("div", { class: "halves" }, card("Revisions", past), card("Declaration", known)));
   }
 
@@ -47,6 +49,8 @@ export function program({ main, params: [name] }) {
     const group = store.programs.get(name)?.group;
     setText(sum, `${ok === all.length ? count(all.length, "instance") : `${ok} of ${count(all.length, "instance")} ok`}${group ? ` · group ${group}` : ""}`);
     stateBar(bar, all);
+    start.hidden = !all.some(canStart);
+    restart.hidden = stop.hidden = !all.some(canStop);
     rows.set(all);
   }
 
@@ -54,12 +58,11 @@ export function program({ main, params: [name] }) {
   async function declared() {
     try {
       const spec = await declaration(name);
-      const inner = spec.spec ?? spec.program ?? spec;
-      known.set(Object.entries(inner).filter(([key, value]) => !SHOWN.includes(key) && !["name", "id"].includes(key) && value !== null && value !== false && JSON.stringify(value) !== "{}" && JSON.stringify(value) !== "[]")
+      known.set(Object.entries(spec.spec).filter(([key, value]) => !SHOWN.includes(key) && !["name", "id"].includes(key) && value !== null && value !== false && JSON.stringify(value) !== "{}" && JSON.stringify(value) !== "[]")
         .map(([key, value]) => [key, h("code", {}, typeof value === "string" ? value : JSON.stringify(value))]));
     } catch (error) { known.set([["", error.message]]); }
     try {
-      const all = await get(`/programs/${part(name)}/history`);
+      const all = (await get(`/programs/${part(name)}/history`)).reverse();
       put(past, h("ol", { class: "revisions" }, all.map((one) => h("li", { class: one.current ? "current" : null },
         h("b", {}, `#${one.revision}`), h("div", {}, one.changed.length > 0 ? one.changed.join(", ") : "declared",
           h("p", { class: "dim" }, [one.by && `by ${one.by}`, one.reason].filter(Boolean).join(" · "))),

@@ -109,7 +109,7 @@ export function worker({ main, params: [name] }) {
     put(body, crumbs(["Workers", "/workers"], [name]),
       h("header", { class: "title" }, h("div", { class: "who" }, h("h1", {}, name), state, host), does),
       h("div", { class: "tiles" }, gauge("Processors", cpu), gauge("Memory", memory), swapTile, disks), bar,
-      h("section", { class: "card flush" }, h("header", {}, h("h2", {}, "Instances")), columns(), rows.root),
+      h("section", { class: "card flush" }, h("header", {}, h("h2", {}, "Instances")), columns(), rows.root, rows.bulk.root),
       h("div", { class: "halves" }, card("Machine", machine), card("Worker", itself)));
   }
 

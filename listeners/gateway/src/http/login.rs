@@ -92,7 +92,8 @@ mod tests {
         for path in ["/", "/instances/web:0", "/workers?q=a%20b"] {
             assert!(is_inside(path), "{path}");
         }
-        for path in ["", "//evil.example", "/\\evil.example", "https://evil.example/", "/api/v1/me"] {
+        for path in ["", "//evil.example", "/\\evil.example", "https://evil.example/", "/api/v1/me"]
+        {
             assert!(!is_inside(path), "{path}");
         }
         assert_eq!(escape("/events?q=a b&x"), "/events%3Fq%3Da%20b%26x");
