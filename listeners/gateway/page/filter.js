@@ -16,7 +16,7 @@ export function write(filter) {
   if (filter.states.size > 0) params.set("state", [...filter.states].join(","));
   if (filter.worker) params.set("worker", filter.worker);
   if (filter.group) params.set("group", filter.group);
-  const text = params.toString().replaceAll("%2C", ",");
+  const text = params.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
   return text === "" ? "" : `?${text}`;
 }
 

@@ -56,7 +56,7 @@ export function plot({ title, format, binary = false, colour }) {
   function show(all) {
     samples = all.filter(([, value]) => value !== null && value !== undefined);
     none.hidden = samples.length > 0;
-    picture.classList.toggle("empty", samples.length === 0);
+    picture.classList.toggle("faint", samples.length === 0);
     if (samples.length === 0) return;
     const [first, last] = [samples[0][0], samples.at(-1)[0]];
     const top = ceiling(Math.max(...samples.map(([, value]) => value)), binary);
