@@ -97,7 +97,7 @@ impl Page {
         let assets = format!("/assets/{sum}");
         let file = |name: &str, bytes: &'static [u8]| {
             let kind = kind(name);
-            let html = name.ends_with(".html").then(|| String::from_utf8_lossy(bytes));
+            let html = kind.starts_with("text/html").then(|| String::from_utf8_lossy(bytes));
             let plain = match html {
                 Some(text) => Bytes::from(text.replace(ASSETS, &assets)),
                 None => Bytes::from_static(bytes),

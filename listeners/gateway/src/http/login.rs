@@ -42,10 +42,8 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
 async fn login(State(gateway): State<Gateway>, Form(given): Form<Given>) -> Response {
     let Some((user, role)) = gateway.users.role(&given.user, &given.password) else {
         tracing::warn!("somebody who calls himself {:?} was not let in", given.user);
-        let next = match is_inside(&given.next) {
-            true if given.next != "/" => format!("&next={}", escape(&given.next)),
-            _ => String::new(),
-        };
+        let is_deep = given.next != "/" && is_inside(&given.next);
+        let next = if is_deep { format!("&next={}", escape(&given.next)) } else { String::new() };
         return Redirect::to(&format!("/login?wrong{next}")).into_response();
     };
     let until = jiff::Timestamp::now().as_second() + SECONDS;
