@@ -27,8 +27,12 @@ export class Log {
     this.sources = [];
     this.at = -1;
     this.build();
-    this.follow("both");
     this.hide = () => { if (document.hidden) this.close(); else if (this.sources.length === 0) this.follow(this.channel); };
+  }
+
+  /** Begins to follow both streams; a page that nobody looks at does not. */
+  begin() {
+    this.follow("both");
     document.addEventListener("visibilitychange", this.hide);
   }
 

@@ -42,6 +42,7 @@ export function instance({ main, params: [name], hash }) {
   const ends = [];
   let events = [];
   let shown = null;
+  let begun = false;
 
   put(main, body);
 
@@ -55,6 +56,12 @@ export function instance({ main, params: [name], hash }) {
       h("div", { class: "columns2" }, log.root,
         h("div", { class: "side" },
           card("State history", bar, past), card("Why it is where it is", why_), card("Facts", known))));
+    if (begun) return;
+    begun = true;
+    log.begin();
+    history();
+    explain();
+    usage();
     if (hash === "#log") { log.root.scrollIntoView({ block: "start" }); log.view.focus(); }
   }
 
@@ -162,13 +169,10 @@ export function instance({ main, params: [name], hash }) {
     explaining ||= setTimeout(() => { explaining = 0; explain(); }, 500);
   }));
   const ticking = setInterval(tick, 1000);
-  const sampling = setInterval(() => { if (!document.hidden) usage(); }, USAGE_MS);
+  const sampling = setInterval(() => { if (begun && !document.hidden) usage(); }, USAGE_MS);
   cpu.show([]);
   memory.show([]);
   show();
-  history();
-  explain();
-  usage();
 
   return {
     title: name,

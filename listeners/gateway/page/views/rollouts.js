@@ -29,7 +29,7 @@ function show(one) {
         one.awaits_promotion && step("promote", "check", "Promote", "solid"),
         one.state === "rolling" ? step("pause", "pause", "Pause") : step("resume", "play", "Resume"), step("undo", "undo", "Undo", "danger"))),
     one.reason && h("p", { class: "reason" }, one.reason),
-    one.awaits_promotion && h("p", { class: "dim" }, "The canaries run. Promote them to go on."),
+    one.awaits_promotion && !one.reason && h("p", { class: "dim" }, "The canaries run. Promote them to go on."),
     h("div", { class: "progress", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": total, "aria-valuenow": one.done.length, "aria-label": `${one.done.length} of ${total} changed` },
       bit("done", one.done), bit("moving", one.moving), bit("waiting", one.waiting)),
     h("p", { class: "dim" }, `${one.done.length} of ${count(total, "instance")} changed`, one.moving.length > 0 && ` · ${one.moving.length} on the way`,
