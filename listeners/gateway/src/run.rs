@@ -116,7 +116,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
     let bus = Bus::connect(connect).await?;
     let fleet = Fleet::new(bus);
-    let router = http::router(Gateway::new(fleet.clone(), settings.users, settings.secret, open));
+    let router =
+        http::router(Gateway::new(fleet.clone(), settings.users, settings.secret.as_deref(), open));
     for one in &bound {
         tracing::info!("listens on {}", one.at());
     }
