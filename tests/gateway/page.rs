@@ -134,6 +134,16 @@ fn a_page_asks_who_it_is_and_a_viewer_cannot_act() {
 }
 
 #[test]
+fn a_page_says_when_nobody_answers_and_is_right_again_by_itself() {
+    let mut fleet = Fleet::start(1, 1);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    let pids = ["s1", "g1"].map(|name| fleet.pid(name).to_string());
+    let more = [("DSBUS_SCHEDULER_PID", &*pids[0]), ("DSBUS_GATEWAY_PID", &*pids[1])];
+    play(&fleet, &gateway, "lost.mjs", &more);
+}
+
+#[test]
 fn ten_thousand_rows_stay_usable() {
     let mut fleet = Fleet::start(1, 1);
     let gateway = Gateway::start(&mut fleet, "g1", &[]);
