@@ -172,4 +172,19 @@ await browse(async (browser) => {
   await until(page, "only flaky:0", () => document.querySelectorAll(".line.event").length > 0
     && [...document.querySelectorAll(".line.event .subject")].every((one) => one.textContent === "flaky:0"));
   page.complaints();
+
+  // What it uses is drawn; where there are no samples yet, it says so.
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
+  let samples = [];
+  await context.route("**/usage", (route) => route.fulfill({ contentType: "application/json", body: JSON.stringify({ samples }) }));
+  const drawn = await open(browser, "/instances/talk:0", { context });
+  await until(drawn, "no samples", () => document.querySelectorAll(".plot .none").length === 2 && document.querySelector(".plot .none").checkVisibility());
+  const at = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
+  samples = [[30, 0.5, 1 << 20], [20, 1.5, 3 << 20], [10, null, 3 << 20], [0, 0.25, 2 << 20]].map(([ago, cpu, memory]) => ({ at: at(ago), cpu, memory }));
+  await until(drawn, "both plots", () => [...document.querySelectorAll(".plot .now")].map((one) => one.textContent).join() === "0.25 cores,2.0 MiB");
+  assert.equal(await drawn.$$eval(".plot .curve", (all) => all.filter((one) => /^M[\d.]+ [\d.]+L/.test(one.getAttribute("d"))).length), 2);
+  await drawn.locator(".plot svg").first().hover({ position: { x: 5, y: 20 } });
+  assert.match(await drawn.textContent(".plot .at"), /^0.50 cores at /);
+  await accessible(drawn);
+  drawn.complaints();
 });
