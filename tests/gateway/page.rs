@@ -1,5 +1,6 @@
 //! The web page in a real browser. What is done and seen there is in `page/*.mjs`.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -8,8 +9,8 @@ use crate::fleet::{DSBUS, Fleet};
 use crate::served::Gateway;
 
 /// What a script needs that is not there, or nothing.
-fn browser() -> Option<[(&'static str, String); 2]> {
-    let need = |name: &'static str| std::env::var(name).ok().map(|value| (name, value));
+fn browser() -> Option<[(&'static str, OsString); 2]> {
+    let need = |name: &'static str| std::env::var_os(name).map(|value| (name, value));
     let found = need("DSBUS_NODE_MODULES").zip(need("DSBUS_CHROMIUM"));
     if found.is_none() {
         // Past the capture of the test's output: whoever runs it must see it.
