@@ -97,7 +97,8 @@ pub(super) fn response(answer: Result<Value, Fault>) -> Response {
 
 /// Whether two statuses are the same; one may be text.
 pub(super) fn same(wanted: &Value, status: &Value) -> bool {
-    wanted == status || wanted.as_str().is_some_and(|text| text == status.to_string())
+    let number = |value: &Value| value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
+    number(wanted) == number(status)
 }
 
 /// Of a program's instances the first that does not run, or else the first.
