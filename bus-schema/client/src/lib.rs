@@ -38,7 +38,7 @@ pub use error::Error;
 pub use events::EventFeed;
 pub use health::{Account, Permissions, Server, ServiceInfo, Stream, Subjects, User};
 pub use live::{Live, News};
-pub use past::Kept;
+pub use past::{EventReader, Kept};
 pub use places::Place;
 pub use serve::{Answer, Refusal, Request, Served, WorkerRequest};
 pub use storage::{BATCH_WRITES_MAX, Expect, Write};

@@ -12,9 +12,9 @@ use axum::{Router, middleware};
 use dsbus_schema::ids::UserName;
 
 use crate::fleet::Fleet;
-use crate::rest;
 use crate::stream::Stream;
 use crate::users::{Role, Users};
+use crate::{distsuper, rest};
 use seal::Seal;
 
 /// Most bytes of a body: a message of the bus holds 1 MiB, and what is in it can be longer here.
@@ -60,6 +60,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .merge(health::routes())
         .merge(login::routes())
         .nest(rest::BELOW, rest::routes())
+        .merge(distsuper::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(gateway)
