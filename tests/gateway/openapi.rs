@@ -6,6 +6,9 @@ use crate::served::{Answer, Gateway};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
+/// One that is refused at the door may find its connection closed: nobody has read its body.
+const ONCE: (&str, &str) = ("connection", "close");
+
 /// A gateway, every answer of which is held against its document.
 pub(crate) struct Api<'a> {
     gateway: &'a Gateway,
@@ -22,7 +25,7 @@ impl<'a> Api<'a> {
     pub(crate) fn with(gateway: &'a Gateway, headers: &[(&'a str, &'a str)]) -> Api<'a> {
         let answer = gateway.get("/api/v1/openapi.json", headers);
         let document = serde_json::from_str(&answer.body).unwrap();
-        Api { gateway, document, headers: [headers, &[JSON]].concat() }
+        Api { gateway, document, headers: [headers, &[JSON, ONCE]].concat() }
     }
 
     /// What a route that is there answers.

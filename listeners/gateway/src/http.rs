@@ -12,10 +12,9 @@ use axum::{Router, middleware};
 use dsbus_schema::ids::UserName;
 
 use crate::fleet::Fleet;
-use crate::page;
-use crate::rest;
 use crate::stream::Stream;
 use crate::users::{Role, Users};
+use crate::{distsuper, page, rest};
 use seal::Seal;
 
 /// Most bytes of a body: a message of the bus holds 1 MiB, and what is in it can be longer here.
@@ -62,6 +61,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .merge(login::routes())
         .merge(page::routes())
         .nest(rest::BELOW, rest::routes())
+        .merge(distsuper::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(gateway)

@@ -11,7 +11,7 @@ mod log;
 mod look;
 mod programs;
 mod refusal;
-mod wait;
+pub(crate) mod wait;
 mod worker;
 
 use axum::Router;
