@@ -12,6 +12,8 @@ use axum::{Router, middleware};
 use dsbus_schema::ids::UserName;
 
 use crate::fleet::Fleet;
+use crate::metrics::{self, Metrics};
+use crate::usage;
 use crate::users::{Role, Users};
 use seal::Seal;
 
@@ -23,6 +25,8 @@ const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub(crate) struct Gateway {
     /// The fleet.
     pub(crate) fleet: Fleet,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     users: Arc<Users>,
     seal: Arc<Seal>,
     /// Nobody says who he is, since only this machine can be here.
@@ -33,7 +37,8 @@ impl Gateway {
     /// `secret` seals cookies; made up where there is none. `local`: only this machine reaches it.
     pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<Vec<u8>>, local: bool) -> Gateway {
         let seal = Seal::new(secret.as_deref());
-        Gateway { fleet, users: Arc::new(users), seal: Arc::new(seal), local }
+        let metrics = Metrics::new(fleet.clone());
+        Gateway { fleet, metrics, users: Arc::new(users), seal: Arc::new(seal), local }
     }
 }
 
@@ -53,7 +58,10 @@ pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
         .merge(health::routes())
         .merge(login::routes())
+        .merge(metrics::routes())
+        .merge(usage::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
+        .layer(middleware::from_fn_with_state(gateway.clone(), metrics::count))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(gateway)
 }

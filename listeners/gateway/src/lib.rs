@@ -9,8 +9,10 @@ pub mod faults;
 mod fleet;
 mod http;
 mod logs;
+pub mod metrics;
 pub mod processes;
 mod run;
+mod usage;
 pub mod users;
 
 pub use run::{Config, Error, Listen, run};
