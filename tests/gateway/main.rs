@@ -7,4 +7,6 @@ mod admit;
 #[expect(dead_code, reason = "another suite uses all of it")]
 #[path = "../e2e/fleet.rs"]
 mod fleet;
+mod rest;
 mod served;
+mod stream;

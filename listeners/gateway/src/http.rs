@@ -13,7 +13,8 @@ use dsbus_schema::ids::UserName;
 
 use crate::fleet::Fleet;
 use crate::metrics::{self, Metrics};
-use crate::usage;
+use crate::rest;
+use crate::stream::Stream;
 use crate::users::{Role, Users};
 use seal::Seal;
 
@@ -27,6 +28,8 @@ pub(crate) struct Gateway {
     pub(crate) fleet: Fleet,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// What happens, for whoever watches.
+    pub(crate) stream: Stream,
     users: Arc<Users>,
     seal: Arc<Seal>,
     /// Nobody says who he is, since only this machine can be here.
@@ -35,10 +38,13 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// `secret` seals cookies; made up where there is none. `local`: only this machine reaches it.
+    /// Must be called on a tokio runtime.
     pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<Vec<u8>>, local: bool) -> Gateway {
         let seal = Seal::new(secret.as_deref());
         let metrics = Metrics::new(fleet.clone());
-        Gateway { fleet, metrics, users: Arc::new(users), seal: Arc::new(seal), local }
+        let stream = Stream::begin(&fleet);
+        let (users, seal) = (Arc::new(users), Arc::new(seal));
+        Gateway { fleet, metrics, stream, users, seal, local }
     }
 }
 
@@ -59,7 +65,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .merge(health::routes())
         .merge(login::routes())
         .merge(metrics::routes())
-        .merge(usage::routes())
+        .nest(rest::BELOW, rest::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
         .layer(middleware::from_fn_with_state(gateway.clone(), metrics::count))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -11,7 +11,9 @@ mod http;
 mod logs;
 pub mod metrics;
 pub mod processes;
+mod rest;
 mod run;
+mod stream;
 mod usage;
 pub mod users;
 

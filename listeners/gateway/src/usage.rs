@@ -6,21 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use dsbus_client::{Samples, UsageAsks, Used};
 use dsbus_schema::ids::InstanceId;
-use dsbus_schema::moment::Timestamp;
-use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::fleet::Fleet;
-use crate::http::Gateway;
-use history::{History, Sample};
+use history::History;
+pub(crate) use history::Sample;
 
 /// How often all instances are asked for while somebody looks.
 const ALL_EVERY: Duration = Duration::from_secs(15);
@@ -184,27 +177,6 @@ impl Kept {
         self.history.keep(&is_known);
         self.last.retain(|name, _| is_known(name));
     }
-}
-
-/// `GET /api/v1/instances/{name}/usage`.
-pub(crate) fn routes() -> Router<Gateway> {
-    Router::new().route("/api/v1/instances/{name}/usage", get(usage))
-}
-
-async fn usage(State(gateway): State<Gateway>, Path(name): Path<String>) -> Response {
-    let id = name.parse::<InstanceId>().ok();
-    let id = id.filter(|id| gateway.fleet.known().rows().contains_key(id));
-    let Some(id) = id else {
-        let error = format!("no instance is named {name:?}");
-        let body = json!({ "code": 404, "error": error, "problems": [] });
-        return (StatusCode::NOT_FOUND, Json(body)).into_response();
-    };
-    let samples = gateway.metrics.usage().look_at(&id).into_iter().map(|sample| {
-        let at = Timestamp::from_unix_nanos(i128::from(sample.at_ms) * 1_000_000);
-        json!({ "at": at, "cpu": sample.cpu, "memory": sample.memory })
-    });
-    let samples: Vec<_> = samples.collect();
-    Json(json!({ "samples": samples })).into_response()
 }
 
 #[cfg(test)]

@@ -168,8 +168,8 @@ impl Asking {
             | Message::Changed(_)
             | Message::Used(_)
             | Message::Event(_)
-            | Message::Printed(_)
-            | Message::LogNote(_)
+            | Message::Printed(..)
+            | Message::LogNote(..)
             | Message::Acted(_)
             | Message::Failed(_)
             | Message::Tick(_)
@@ -309,6 +309,7 @@ impl Asking {
     pub(super) fn follow(&mut self, name: InstanceId, channel: Channel) {
         self.unfollow();
         let (connection, sender) = (self.connection.clone(), self.sender.clone());
+        let of = (name.clone(), channel);
         self.following = Some(tokio::spawn(async move {
             let (print, mut pieces) = mpsc::channel(PIECES_MAX);
             // Held, so that nobody is taken for gone.
@@ -317,15 +318,15 @@ impl Asking {
             let shown = async {
                 while let Some(piece) = pieces.recv().await {
                     let message = match piece {
-                        Piece::Output(bytes) => Message::Printed(bytes),
-                        Piece::Note(text) => Message::LogNote(text),
+                        Piece::Output(bytes) => Message::Printed(of.clone(), bytes),
+                        Piece::Note(text) => Message::LogNote(of.clone(), text),
                     };
                     drop(sender.send(message).await);
                 }
             };
             tokio::select! {
                 ended = followed => if let Err(failure) = ended {
-                    drop(sender.send(Message::LogNote(failure.message)).await);
+                    drop(sender.send(Message::LogNote(of.clone(), failure.message)).await);
                 },
                 () = shown => {}
             }

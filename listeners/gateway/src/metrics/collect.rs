@@ -85,11 +85,11 @@ impl Metrics {
         let used = inner.usage.now();
         {
             let known = inner.fleet.known();
-            self::fleet(&mut sheet, &known);
-            self::usage(&mut sheet, &known, &used);
+            fleet(&mut sheet, &known);
+            usage(&mut sheet, &known, &used);
             sheet.add(&SILENT, [], known.silent().is_some());
         }
-        self::daemons(&mut sheet, &answered);
+        daemons(&mut sheet, &answered);
         self.counted(&mut sheet);
         sheet
     }
