@@ -7,6 +7,7 @@ mod admit;
 #[expect(dead_code, reason = "another suite uses all of it")]
 #[path = "../e2e/fleet.rs"]
 mod fleet;
+mod metrics;
 mod rest;
 mod served;
 mod stream;

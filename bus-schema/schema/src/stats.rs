@@ -72,7 +72,7 @@ pub struct WorkerStats {
     /// at once; more than that wait on the worker's disk, and are not counted here.
     pub events_queued: u64,
     /// Events that were dropped, by it or by its supervisor, as far as that was told in an event
-    /// EVENTS_DROPPED.
+    /// `EVENTS_DROPPED`.
     pub events_dropped: u64,
     /// How long touches took that were acknowledged, of all its leases.
     pub touches: Durations,

@@ -68,3 +68,32 @@ impl PlacementFact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_cause() {
+        for (reason, cause) in [
+            ("w1 is lost: no touch for 5 s, no answer", "worker_lost"),
+            ("w1 was forgotten", "worker_lost"),
+            ("it ended FATAL on w1", "instance_fatal"),
+            ("w1 is drained", "drain"),
+            ("it was asked to leave, for balance", "balance"),
+            ("touch_timeout or exclusive was changed", "change"),
+            ("w1 has no label zone", "change"),
+        ] {
+            let fact: PlacementFact = serde_json::from_value(json!({
+                "name": "web:0", "id": "01890a5d-ac96-774b-bcce-b302099a8057", "change": "MOVED",
+                "from": "w1", "to": "w2", "epoch": 2, "reason": reason, "scheduler": "s1",
+            }))
+            .unwrap();
+            assert_eq!(fact.move_cause().name(), cause, "{reason}");
+        }
+        let names = MoveCause::ALL.map(MoveCause::name);
+        assert_eq!(names, ["worker_lost", "instance_fatal", "drain", "balance", "change"]);
+    }
+}

@@ -15,14 +15,14 @@ use super::families::{FAMILIES, Family, LEFT_OUT, SERIES_MAX};
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// OpenMetrics 1.0.
+    /// `OpenMetrics` 1.0.
     Open,
     /// What Prometheus had before it, 0.0.4.
     Text,
 }
 
 impl Form {
-    /// What whoever asks wants, by the header `Accept`: OpenMetrics where it is named with no less
+    /// What whoever asks wants, by the header `Accept`: `OpenMetrics` where it is named with no less
     /// weight than plain text.
     pub(super) fn wanted(accept: Option<&str>) -> Form {
         let (mut open, mut plain) = (0.0_f32, 0.0_f32);
@@ -199,7 +199,7 @@ fn encode(metric: &mut MetricEncoder<'_>, family: &Family, value: &Value) -> fmt
         Value::Whole(value) => metric.encode_gauge(value),
         Value::Real(value) => metric.encode_gauge(value),
         Value::Spread(durations) => {
-            let bounds = durations.bounds_us.iter().map(|us| seconds(*us)).chain([f64::MAX]);
+            let bounds = durations.bounds_us.iter().map(|us| seconds(*us)).chain([f64::INFINITY]);
             let buckets: Vec<(f64, u64)> = bounds.zip(durations.counts.iter().copied()).collect();
             let count = durations.counts.iter().sum();
             metric.encode_histogram::<Labels>(seconds(durations.sum_us), count, &buckets, None)

@@ -1,5 +1,8 @@
 //! What is counted of events. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use dsbus_client::Meter;
