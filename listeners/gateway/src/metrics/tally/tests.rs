@@ -109,7 +109,7 @@ fn a_first_start_is_no_restart_and_what_is_removed_is_forgotten() {
 fn types_that_users_make_up_are_counted_as_one() {
     let mut tally = Tally::default();
     for name in ["HELLO", "WORLD"] {
-        let data = json!({ "kind": "user", "name": name, "by": "ann", "text": "x" });
+        let data = json!({ "kind": "user", "type": name, "by": "ann", "text": "x" });
         tally.count(&event(1, &data), |_| None);
     }
     assert_eq!(tally.events.into_iter().collect::<Vec<_>>(), [(("user", String::new()), 2)]);
