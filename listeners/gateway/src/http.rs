@@ -39,8 +39,8 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// `secret` seals cookies; made up where there is none. `local`: only this machine reaches it.
     /// Must be called on a tokio runtime.
-    pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<Vec<u8>>, local: bool) -> Gateway {
-        let seal = Seal::new(secret.as_deref());
+    pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<&[u8]>, local: bool) -> Gateway {
+        let seal = Seal::new(secret);
         let metrics = Metrics::new(fleet.clone());
         let stream = Stream::begin(&fleet);
         let (users, seal) = (Arc::new(users), Arc::new(seal));
