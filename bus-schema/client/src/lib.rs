@@ -42,7 +42,7 @@ pub use events::EventFeed;
 pub use health::{Account, Permissions, Server, ServiceInfo, Stream, Subjects, User};
 pub use live::{Live, News};
 pub use meter::Meter;
-pub use past::Kept;
+pub use past::{EventReader, Kept};
 pub use places::Place;
 pub use serve::{Answer, Refusal, Request, Served, WorkerRequest};
 pub use stats::Stats;

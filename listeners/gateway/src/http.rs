@@ -13,9 +13,9 @@ use dsbus_schema::ids::UserName;
 
 use crate::fleet::Fleet;
 use crate::metrics::{self, Metrics};
-use crate::rest;
 use crate::stream::Stream;
 use crate::users::{Role, Users};
+use crate::{distsuper, rest};
 use seal::Seal;
 
 /// Most bytes of a body: a message of the bus holds 1 MiB, and what is in it can be longer here.
@@ -66,6 +66,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .merge(login::routes())
         .merge(metrics::routes())
         .nest(rest::BELOW, rest::routes())
+        .merge(distsuper::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
         .layer(middleware::from_fn_with_state(gateway.clone(), metrics::count))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -5,6 +5,7 @@
 //! with the fleet by one consumer of events ([`fleet`]), and answers out of what it knows; whatever
 //! changes the fleet is a command, sent in the name of whoever asked ([`http`] knows who that is).
 
+mod distsuper;
 pub mod faults;
 mod fleet;
 mod http;

@@ -4,6 +4,7 @@ mod act;
 mod answer;
 mod api;
 mod document;
+mod events;
 mod given;
 mod instances;
 mod log;
@@ -11,7 +12,7 @@ mod look;
 mod programs;
 mod refusal;
 mod usage;
-mod wait;
+pub(crate) mod wait;
 mod worker;
 
 use axum::Router;
@@ -25,6 +26,7 @@ pub(crate) const BELOW: &str = "/api/v1";
 pub(crate) fn routes() -> Router<Gateway> {
     let api = api::Api::new();
     let api = look::add(api);
+    let api = events::add(api);
     let api = instances::add(api);
     let api = programs::add(api);
     let api = usage::add(api);
