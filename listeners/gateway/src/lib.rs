@@ -10,10 +10,12 @@ pub mod faults;
 mod fleet;
 mod http;
 mod logs;
+pub mod metrics;
 pub mod processes;
 mod rest;
 mod run;
 mod stream;
+mod usage;
 pub mod users;
 
 pub use run::{Config, Error, Listen, run};
