@@ -172,9 +172,9 @@ impl Bus {
     pub async fn server(&self) -> Result<Server, Error> {
         let begin = Instant::now();
         // A server that has no such subject, or may not tell, has answered as well.
-        match self.ask(USER_INFO, None, bytes::Bytes::new(), ANSWER_MAX).await {
-            Err(error @ (Error::Disconnected | Error::Timeout)) => return Err(error),
-            Ok(_) | Err(_) => {}
+        let answer = self.ask(USER_INFO, None, bytes::Bytes::new(), ANSWER_MAX).await;
+        if let Err(error @ (Error::Disconnected | Error::Timeout)) = answer {
+            return Err(error);
         }
         let round_trip = begin.elapsed();
         let info = self.client().server_info();
