@@ -72,9 +72,6 @@ it, web:web_00), a group (shop, shop:*), a pattern (web*, with quotes where
 files are named so), a program's UUID, or all.
 Try it: dsbus dev examples/hello.toml";
 
-/// What `remove` takes: an instance has no declaration of its own.
-const REMOVED: &str = "Programs, not single instances; all is every program";
-
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -344,7 +341,7 @@ pub(crate) fn is_run(words: impl IntoIterator<Item = impl Into<OsString> + Clone
 
 /// The whole command line, with what its types do not say.
 pub(crate) fn command() -> clap::Command {
-    with_help(with_keys(Args::command()))
+    examples::add_to(keys::add_to(Args::command()))
 }
 
 /// As much of it as these words may need: making all of it takes longer than asking a scheduler.
@@ -353,21 +350,9 @@ fn enough_for(words: &[OsString]) -> clap::Command {
     let (helps, keys) = (have(&["help", "--help", "-h"]), have(&["create", "run"]));
     let mut command = Args::command();
     if helps || keys {
-        command = with_keys(command);
+        command = keys::add_to(command);
     }
-    if helps { with_help(command) } else { command }
-}
-
-fn with_keys(command: clap::Command) -> clap::Command {
-    command
-        .mut_subcommand("create", |create| keys::add(create, &[]))
-        .mut_subcommand("run", |run| keys::add(run, &RUN_DEFAULTS))
-}
-
-fn with_help(command: clap::Command) -> clap::Command {
-    command
-        .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
-        .mut_subcommands(examples::add)
+    if helps { examples::add_to(command) } else { command }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod distsuper;
 #[expect(dead_code, reason = "another suite uses all of it")]
 #[path = "../e2e/fleet.rs"]
 mod fleet;
+mod metrics;
 mod openapi;
 mod page;
 mod rest;

@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Bus, Error, From, Item};
+use crate::{Bus, Error, From, Item, Watch};
 
 /// So many instances are many: all of them are asked for less often.
 const MANY: usize = 1_000;
@@ -32,8 +32,10 @@ const CHANGED_WAIT_MAX: usize = 20_000;
 /// How often an instance is asked for that does not stand yet as its event says: its worker tells
 /// first, and writes it down then.
 const TRIES_MAX: u8 = 20;
-/// How often workers are asked for: they tell of what their machines are busy with.
-const WORKERS_EVERY: Duration = Duration::from_secs(5);
+/// How often workers are asked for, who tell of what their machines are busy with: few, and many.
+const WORKERS_EVERY: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(15)];
+/// So many workers are many.
+const MANY_WORKERS: usize = 50;
 /// How long after a refusal or a silence it is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// News that a slow reader may be behind; then nothing is asked.
@@ -42,7 +44,7 @@ const NEWS_MAX: usize = 256;
 /// What has changed.
 #[derive(Debug)]
 pub enum News {
-    /// Every instance there is: whatever is not among them is gone.
+    /// Every instance that is followed: whatever is not among them is gone.
     All(Vec<InstanceRow>),
     /// Instances as they stand now.
     Changed(Vec<InstanceRow>),
@@ -70,16 +72,17 @@ impl Live {
 }
 
 impl Bus {
-    /// Keeps up with the fleet, for ever. `name` begins the name of the consumer of events, as NATS
-    /// shows it to its administrator. Must be called on a tokio runtime.
-    pub fn live(&self, name: &str) -> Live {
+    /// Keeps up with what `names` mean, or with everything when there are none, for ever. Events are
+    /// told from `begin` on; `name` begins the name of their consumer, as NATS shows it to its
+    /// administrator. Must be called on a tokio runtime.
+    pub fn live(&self, names: Vec<Target>, begin: From, name: &str) -> Live {
         let (sender, receiver) = mpsc::channel(NEWS_MAX);
-        let (bus, name) = (self.clone(), name.to_owned());
+        let events = self.watch_events(&subject::events(self.fleet()), begin, name);
+        let follower = Follower::new(self.clone(), names, sender.clone());
         tokio::spawn(async move {
-            let ended = sender.clone();
             tokio::select! {
-                () = Follower::new(bus, sender).run(&name) => {}
-                () = ended.closed() => {}
+                () = follower.run(events) => {}
+                () = sender.closed() => {}
             }
         });
         Live(receiver)
@@ -113,6 +116,8 @@ enum Answer {
 
 struct Follower {
     bus: Bus,
+    /// What is followed; everything when there are none.
+    names: Vec<Target>,
     sender: mpsc::Sender<News>,
     /// Those that were told.
     known: BTreeSet<InstanceId>,
@@ -121,25 +126,28 @@ struct Follower {
     all_due: Instant,
     changed_due: Instant,
     workers_due: Instant,
+    /// 1 when there are many workers.
+    many_workers: usize,
 }
 
 impl Follower {
-    fn new(bus: Bus, sender: mpsc::Sender<News>) -> Follower {
+    fn new(bus: Bus, names: Vec<Target>, sender: mpsc::Sender<News>) -> Follower {
         let now = Instant::now();
         Follower {
             bus,
+            names,
             sender,
             known: BTreeSet::new(),
             told_of: BTreeMap::new(),
             all_due: now,
             changed_due: now,
             workers_due: now,
+            many_workers: 0,
         }
     }
 
     /// Until nobody wants to know any more.
-    async fn run(mut self, name: &str) {
-        let mut events = self.bus.watch_events(&subject::events(self.bus.fleet()), From::New, name);
+    async fn run(mut self, mut events: Watch) {
         let mut asking: Option<BoxFuture<'static, Answer>> = None;
         loop {
             if asking.is_none() {
@@ -198,10 +206,11 @@ impl Follower {
         }
         if self.all_due <= now {
             self.all_due = now + ALL_EVERY[self.many()];
-            return Some(async move { Answer::All(bus.status(&[]).await) }.boxed());
+            let names = self.names.clone();
+            return Some(async move { Answer::All(bus.status(&names).await) }.boxed());
         }
         if self.workers_due <= now {
-            self.workers_due = now + WORKERS_EVERY;
+            self.workers_due = now + WORKERS_EVERY[self.many_workers];
             let ask = async move { bus.command(Verb::Workers, &Ask::default()).await };
             return Some(async move { Answer::Workers(ask.await) }.boxed());
         }
@@ -231,7 +240,10 @@ impl Follower {
                 self.all_due = Instant::now();
                 None
             }
-            Answer::Workers(Ok(workers)) => Some(News::Workers(workers)),
+            Answer::Workers(Ok(workers)) => {
+                self.many_workers = usize::from(workers.len() > MANY_WORKERS);
+                Some(News::Workers(workers))
+            }
             Answer::Workers(Err(_)) => None,
             Answer::All(Err(e)) | Answer::Changed(_, Err(e)) => {
                 self.all_due = Instant::now() + AGAIN;

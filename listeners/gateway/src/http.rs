@@ -12,6 +12,7 @@ use axum::{Router, middleware};
 use dsbus_schema::ids::UserName;
 
 use crate::fleet::Fleet;
+use crate::metrics::{self, Metrics};
 use crate::stream::Stream;
 use crate::users::{Role, Users};
 use crate::{distsuper, page, rest};
@@ -25,6 +26,8 @@ const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub(crate) struct Gateway {
     /// The fleet.
     pub(crate) fleet: Fleet,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     /// What happens, for whoever watches.
     pub(crate) stream: Stream,
     users: Arc<Users>,
@@ -38,8 +41,10 @@ impl Gateway {
     /// Must be called on a tokio runtime.
     pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<&[u8]>, local: bool) -> Gateway {
         let seal = Seal::new(secret);
+        let metrics = Metrics::new(fleet.clone());
         let stream = Stream::begin(&fleet);
-        Gateway { fleet, stream, users: Arc::new(users), seal: Arc::new(seal), local }
+        let (users, seal) = (Arc::new(users), Arc::new(seal));
+        Gateway { fleet, metrics, stream, users, seal, local }
     }
 }
 
@@ -60,9 +65,11 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .merge(health::routes())
         .merge(login::routes())
         .merge(page::routes())
+        .merge(metrics::routes())
         .nest(rest::BELOW, rest::routes())
         .merge(distsuper::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
+        .layer(middleware::from_fn_with_state(gateway.clone(), metrics::count))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(gateway)
 }

@@ -10,11 +10,13 @@ pub mod faults;
 mod fleet;
 mod http;
 mod logs;
+pub mod metrics;
 mod page;
 pub mod processes;
 mod rest;
 mod run;
 mod stream;
+mod usage;
 pub mod users;
 
 pub use run::{Config, Error, Listen, run};

@@ -11,6 +11,7 @@ mod log;
 mod look;
 mod programs;
 mod refusal;
+mod usage;
 pub(crate) mod wait;
 mod worker;
 
@@ -28,6 +29,7 @@ pub(crate) fn routes() -> Router<Gateway> {
     let api = events::add(api);
     let api = instances::add(api);
     let api = programs::add(api);
+    let api = usage::add(api);
     let api = worker::add(api);
     act::add(api).finish()
 }

@@ -116,8 +116,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
     let bus = Bus::connect(connect).await?;
     let fleet = Fleet::new(bus);
-    let router =
-        http::router(Gateway::new(fleet.clone(), settings.users, settings.secret.as_deref(), open));
+    let gateway = Gateway::new(fleet.clone(), settings.users, settings.secret.as_deref(), open);
+    let metrics = gateway.metrics.clone();
+    let router = http::router(gateway);
     for one in &bound {
         tracing::info!("listens on {}", one.at());
     }
@@ -129,6 +130,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tokio::pin!(serving);
     tokio::select! {
         () = fleet.keep() => {}
+        () = metrics.keep() => {}
         _ = &mut serving => {}
         () = shutdown => {}
     }

@@ -1,6 +1,6 @@
 //! Keeping up.
 
-use dsbus_client::{Item, News};
+use dsbus_client::{From, Item, News};
 use dsbus_schema::ids::ProgramName;
 use dsbus_schema::storage::Bucket;
 
@@ -12,7 +12,7 @@ const NAME: &str = "gateway";
 impl Fleet {
     /// Keeps up with the fleet, for ever.
     pub(crate) async fn keep(&self) {
-        let mut live = self.0.bus.live(NAME);
+        let mut live = self.0.bus.live(Vec::new(), From::New, NAME);
         let mut programs = self.0.bus.watch(Bucket::Programs, ">", NAME);
         loop {
             tokio::select! {

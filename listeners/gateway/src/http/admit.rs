@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
@@ -19,6 +19,8 @@ const OPEN: [&str; 4] = ["/healthz", "/readyz", "/login", "/favicon.ico"];
 const OPEN_BELOW: &str = "/assets/";
 /// What a path ends with at which everybody may ask by POST, and each method is judged apart.
 const RPC: &str = "/RPC2";
+/// What distsuper's clients look at by POST.
+const LOOKS: [&str; 3] = ["/check", "/touch", "/status"];
 /// The header with the token of a page; see [`Caller::token`].
 pub(super) const TOKEN: &str = "x-csrf-token";
 
@@ -47,7 +49,15 @@ pub(super) async fn admit(
             }
             next.run(request).await
         }
-        Err(refused) => answer(&refused, request.headers(), request.uri()),
+        Err(refused) => {
+            let mut answer = answer(&refused, request.headers(), request.uri());
+            if !matches!(*request.method(), Method::GET | Method::HEAD) {
+                // Its body is not read, so that nothing can follow.
+                let closes = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, closes);
+            }
+            answer
+        }
     }
 }
 
@@ -81,7 +91,8 @@ fn judge(
             return Err(Refused::Foreign("the header X-CSRF-Token is missing or wrong"));
         }
     }
-    let may = caller.role >= Role::Operator || path == "/logout" || path.ends_with(RPC);
+    let looks = LOOKS.contains(&path) || path == "/logout" || path.ends_with(RPC);
+    let may = looks || caller.role >= Role::Operator;
     if may { Ok(Some(caller)) } else { Err(Refused::Role) }
 }
 
