@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use dsbus_schema::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use dsbus_schema::call::{
     Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
-    Using,
+    Using, WindowAsk, LogWindow,
 };
 use dsbus_schema::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
@@ -72,6 +72,8 @@ const KINDS: &[(&str, Again)] = &[
     ("log-ask-place", again::<LogAsk>),
     ("log-ask-epoch", again::<LogAsk>),
     ("log-part", again::<LogPart>),
+    ("log-window", again::<LogWindow>),
+    ("window-ask", again::<WindowAsk>),
     ("log-part-bytes", again::<LogPart>),
     ("lost-letters", again::<LostLetters>),
     ("placement", again::<Placement>),

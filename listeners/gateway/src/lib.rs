@@ -10,6 +10,7 @@ mod fleet;
 mod http;
 mod logs;
 pub mod processes;
+mod rpc;
 mod run;
 pub mod users;
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dsbus_client::{Bus, ConnectOptions, Error as BusError};
+use dsbus_schema::ids::WorkerName;
 use futures::future::join_all;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -28,6 +29,9 @@ pub struct Config {
     pub connect: ConnectOptions,
     /// Where to listen, and who may do what.
     pub settings: Settings,
+    /// Supervisor's interface is about what runs there, and not about the fleet, for tools that cannot
+    /// name a path.
+    pub worker: Option<WorkerName>,
     /// Everybody who reaches the address may do everything, on whatever address.
     pub insecure: bool,
 }
@@ -105,7 +109,7 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let Config { connect, settings, insecure } = config;
+    let Config { connect, settings, worker, insecure } = config;
     let open = settings.users.is_empty() && !insecure;
     if let Some(at) = settings.listen.iter().find(|at| open && !at.is_local()) {
         return Err(Error::Open(at.to_string()));
@@ -117,7 +121,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
     let bus = Bus::connect(connect).await?;
     let fleet = Fleet::new(bus);
-    let router = http::router(Gateway::new(fleet.clone(), settings.users, settings.secret, open));
+    let gateway = Gateway::new(fleet.clone(), settings.users, settings.secret, open);
+    let router = http::router(gateway, worker);
     for one in &bound {
         tracing::info!("listens on {}", one.at());
     }
