@@ -7,4 +7,7 @@ mod admit;
 #[expect(dead_code, reason = "another suite uses all of it")]
 #[path = "../e2e/fleet.rs"]
 mod fleet;
+mod rpc;
 mod served;
+#[path = "../e2e/supervisord.rs"]
+mod supervisord;

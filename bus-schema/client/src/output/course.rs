@@ -93,12 +93,7 @@ impl Course {
     }
 
     /// Begins at a place of where the instance is.
-    pub fn from_place(
-        name: InstanceId,
-        channel: Channel,
-        stay: Stay,
-        place: LogPlace,
-    ) -> Course {
+    pub fn from_place(name: InstanceId, channel: Channel, stay: Stay, place: LogPlace) -> Course {
         let course = Course::from_last_lines(name, channel, Some(stay), 0);
         Course { from: LogFrom::Place(place), ..course }
     }

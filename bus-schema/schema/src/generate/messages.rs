@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use crate::call::{
-    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
-    Using, WindowAsk, LogWindow,
+    Clear, Cleared, LogAsk, LogPart, LogWindow, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
+    UsageAsk, Using, WindowAsk,
 };
 use crate::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,

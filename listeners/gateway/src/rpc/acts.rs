@@ -198,9 +198,8 @@ fn told(desk: &Desk, one: &Process, fault: Fault, name: &str) -> Result<(), Wron
 }
 
 fn statuses<'a>(desk: &Desk, told_of: impl Iterator<Item = (&'a Process, Fault)>) -> Value {
-    let status = |(one, fault): (&Process, Fault)| {
-        status(one, told(desk, one, fault, &one.namespec()))
-    };
+    let status =
+        |(one, fault): (&Process, Fault)| status(one, told(desk, one, fault, &one.namespec()));
     Value::Array(told_of.map(status).collect())
 }
 
@@ -252,12 +251,7 @@ async fn signalled(desk: &Desk, one: &Process, signal: &Value) -> Value {
     status(one, signal_one(desk, one, &one.namespec(), signal).await)
 }
 
-async fn signal_one(
-    desk: &Desk,
-    one: &Process,
-    name: &str,
-    signal: &Value,
-) -> Result<(), Wrong> {
+async fn signal_one(desk: &Desk, one: &Process, name: &str, signal: &Value) -> Result<(), Wrong> {
     let said = signal.shown();
     let signal: Signal = said.parse().map_err(|_| Faults::BadSignal.about(&said))?;
     let row = &one.row;

@@ -94,10 +94,7 @@ pub(super) struct Wrong {
 impl Wrong {
     /// As the answer holds it.
     pub(super) fn value(&self) -> Value {
-        Value::of([
-            ("faultCode", self.code.into()),
-            ("faultString", self.text.as_str().into()),
-        ])
+        Value::of([("faultCode", self.code.into()), ("faultString", self.text.as_str().into())])
     }
 }
 
@@ -130,7 +127,8 @@ fn why_not(spawnerr: Option<&str>) -> String {
     if let Some(path) = why.strip_suffix(" does not exist") {
         return format!("can't find command '{path}'");
     }
-    if let Some((name, _)) = why.strip_prefix("no file ").and_then(|rest| rest.split_once(" is in any"))
+    if let Some((name, _)) =
+        why.strip_prefix("no file ").and_then(|rest| rest.split_once(" is in any"))
     {
         return format!("can't find command '{name}'");
     }
@@ -152,7 +150,10 @@ mod tests {
         for (why, said) in [
             ("/no/such does not exist", "can't find command '/no/such'"),
             ("no file such is in any directory of PATH (/bin)", "can't find command 'such'"),
-            ("/etc/passwd is not executable: mode 644", "command at '/etc/passwd' is not executable"),
+            (
+                "/etc/passwd is not executable: mode 644",
+                "command at '/etc/passwd' is not executable",
+            ),
             ("/etc is a directory, and cannot be executed", "command at '/etc' is a directory"),
             ("/a cannot be executed: nobody knows", "/a cannot be executed: nobody knows"),
         ] {

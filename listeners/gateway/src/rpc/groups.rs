@@ -42,7 +42,8 @@ pub(super) async fn add(desk: &Desk, name: &str) -> Result<Value, Wrong> {
 pub(super) async fn remove(desk: &Desk, name: &str) -> Result<Value, Wrong> {
     let members = desk.view()?.group(name)?;
     if desk.worker.is_some() {
-        let said = "what is declared is the fleet's, and not one worker's: ask at /RPC2 of the fleet";
+        let said =
+            "what is declared is the fleet's, and not one worker's: ask at /RPC2 of the fleet";
         return Err(Faults::Failed.about(said));
     }
     if members.iter().any(|one| !one.stopped()) {

@@ -50,17 +50,9 @@ fn write(process: &Process, moment: &Moment, xml: &mut String) {
     let (start, stop) = match row.state {
         State::Starting | State::Running | State::Stopping => (since, 0),
         // When it was started is not known any more; that it was is what tools look for.
-        State::Backoff | State::Stopped | State::Exited | State::Fatal | State::Unknown
-            if row.exit.is_some() || row.spawnerr.is_some() =>
-        {
-            (since, since)
-        }
-        State::Pending
-        | State::Backoff
-        | State::Stopped
-        | State::Exited
-        | State::Fatal
-        | State::Unknown => (0, 0),
+        State::Backoff | State::Fatal => (since, since),
+        State::Stopped | State::Exited | State::Unknown if row.exit.is_some() => (since, since),
+        State::Pending | State::Stopped | State::Exited | State::Unknown => (0, 0),
     };
     let description = process.description(moment.now, &moment.zone);
     let spawnerr = match row.state {
@@ -111,6 +103,5 @@ fn text(key: &str, value: &str, xml: &mut String) {
 
 fn number(key: &str, value: i64, xml: &mut String) {
     // Writing to text does not fail.
-    let _ =
-        write!(xml, "<member><name>{key}</name><value><int>{value}</int></value></member>\n");
+    let _ = write!(xml, "<member><name>{key}</name><value><int>{value}</int></value></member>\n");
 }

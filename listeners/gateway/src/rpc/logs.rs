@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use dsbus_client::Error;
-use dsbus_schema::call::{Channel, LOG_BYTES_MAX, LogPlace, LogWindow, WindowAsk, WindowFrom, WorkerVerb};
+use dsbus_schema::call::{
+    Channel, LOG_BYTES_MAX, LogPlace, LogWindow, WindowAsk, WindowFrom, WorkerVerb,
+};
 use dsbus_schema::command::code;
 use dsbus_schema::ids::{InstanceId, WorkerName};
 
@@ -120,10 +122,8 @@ impl Unread {
         match (self, path) {
             (Unread::NoFile, Some(path)) => Faults::NoFile.about(path),
             (Unread::NoFile, None) => Faults::NoFile.bare(),
-            (Unread::TooMuch, _) => Faults::Failed.about(format!(
-                "more than {} MiB at once; ask for parts",
-                BYTES_MAX >> 20
-            )),
+            (Unread::TooMuch, _) => Faults::Failed
+                .about(format!("more than {} MiB at once; ask for parts", BYTES_MAX >> 20)),
             (Unread::Failed(e), _) => Faults::Failed.about(e),
         }
     }

@@ -54,9 +54,11 @@ const LENGTH: Param = ("int", "length", "how many bytes; 0 is all that follow");
 const LAST: Param = ("int", "length", "how many bytes from the end at most");
 const FROM: Param = ("int", "offset", "where the last answer ended");
 const TRUE: (&str, &str) = ("boolean", "result always true");
-const STATUSES: (&str, &str) = ("array", "result a struct name, group, status, description of each");
+const STATUSES: (&str, &str) =
+    ("array", "result a struct name, group, status, description of each");
 const BYTES: (&str, &str) = ("string", "result the bytes");
-const TAIL: (&str, &str) = ("array", "result the bytes, the size of the log, whether some are left out");
+const TAIL: (&str, &str) =
+    ("array", "result the bytes, the size of the log, whether some are left out");
 
 const fn asks(
     name: &'static str,
@@ -79,47 +81,180 @@ const fn acts(
 
 /// All of them, in the order of their names.
 pub(super) const METHODS: &[Method] = &[
-    acts("supervisor.addProcessGroup", "Lets the disabled programs of a group run again.", &[GROUP], 0, TRUE),
+    acts(
+        "supervisor.addProcessGroup",
+        "Lets the disabled programs of a group run again.",
+        &[GROUP],
+        0,
+        TRUE,
+    ),
     acts("supervisor.clearAllProcessLogs", "Empties the logs of all processes.", &[], 0, STATUSES),
-    acts("supervisor.clearLog", "Empties the main log, where there is one that can be emptied.", &[], 0, TRUE),
+    acts(
+        "supervisor.clearLog",
+        "Empties the main log, where there is one that can be emptied.",
+        &[],
+        0,
+        TRUE,
+    ),
     acts("supervisor.clearProcessLog", CLEAR, &[NAME], 0, TRUE),
     acts("supervisor.clearProcessLogs", CLEAR, &[NAME], 0, TRUE),
     asks("supervisor.getAPIVersion", API_VERSION, &[], ("string", "version")),
-    asks("supervisor.getAllConfigInfo", "Says what is declared of each process.", &[], ("array", "result a struct of each process")),
-    asks("supervisor.getAllProcessInfo", "Says how each process stands.", &[], ("array", "result a struct of each process")),
-    asks("supervisor.getIdentification", "Says who this is: the name of the fleet, or of the worker.", &[], ("string", "identifier")),
-    asks("supervisor.getPID", "Says the process id of the gateway, or of the worker's supervisor.", &[], ("int", "pid")),
+    asks(
+        "supervisor.getAllConfigInfo",
+        "Says what is declared of each process.",
+        &[],
+        ("array", "result a struct of each process"),
+    ),
+    asks(
+        "supervisor.getAllProcessInfo",
+        "Says how each process stands.",
+        &[],
+        ("array", "result a struct of each process"),
+    ),
+    asks(
+        "supervisor.getIdentification",
+        "Says who this is: the name of the fleet, or of the worker.",
+        &[],
+        ("string", "identifier"),
+    ),
+    asks(
+        "supervisor.getPID",
+        "Says the process id of the gateway, or of the worker's supervisor.",
+        &[],
+        ("int", "pid"),
+    ),
     asks("supervisor.getProcessInfo", "Says how a process stands.", &[NAME], ("struct", "result")),
-    asks("supervisor.getState", "Says whether a scheduler answers: RUNNING, else FATAL.", &[], ("struct", "statecode and statename")),
-    asks("supervisor.getSupervisorVersion", "Says whose manners these are: the version of Supervisor that is answered as.", &[], ("string", "version")),
+    asks(
+        "supervisor.getState",
+        "Says whether a scheduler answers: RUNNING, else FATAL.",
+        &[],
+        ("struct", "statecode and statename"),
+    ),
+    asks(
+        "supervisor.getSupervisorVersion",
+        "Says whose manners these are: the version of Supervisor that is answered as.",
+        &[],
+        ("string", "version"),
+    ),
     asks("supervisor.getVersion", API_VERSION, &[], ("string", "version")),
     asks("supervisor.readLog", READ_MAIN, &[OFFSET, LENGTH], BYTES),
     asks("supervisor.readMainLog", READ_MAIN, &[OFFSET, LENGTH], BYTES),
     asks("supervisor.readProcessLog", READ, &[NAME, OFFSET, LENGTH], BYTES),
-    asks("supervisor.readProcessStderrLog", "Reads the log of a process's standard error.", &[NAME, OFFSET, LENGTH], BYTES),
+    asks(
+        "supervisor.readProcessStderrLog",
+        "Reads the log of a process's standard error.",
+        &[NAME, OFFSET, LENGTH],
+        BYTES,
+    ),
     asks("supervisor.readProcessStdoutLog", READ, &[NAME, OFFSET, LENGTH], BYTES),
-    acts("supervisor.reloadConfig", "Says that no file has changed: a fleet reads none by itself.", &[], 0, ("array", "result [[added, changed, removed]]")),
-    acts("supervisor.removeProcessGroup", "Removes the programs of a group that does not run.", &[GROUP], 0, TRUE),
+    acts(
+        "supervisor.reloadConfig",
+        "Says that no file has changed: a fleet reads none by itself.",
+        &[],
+        0,
+        ("array", "result [[added, changed, removed]]"),
+    ),
+    acts(
+        "supervisor.removeProcessGroup",
+        "Removes the programs of a group that does not run.",
+        &[GROUP],
+        0,
+        TRUE,
+    ),
     acts("supervisor.restart", "Fails: a fleet has no supervisord to restart.", &[], 0, TRUE),
-    acts("supervisor.sendProcessStdin", "Writes to the standard input of a process.", &[NAME, ("string", "chars", "what to write")], 0, TRUE),
-    acts("supervisor.sendRemoteCommEvent", "Tells an event, which listeners hear as REMOTE_COMMUNICATION.", &[("string", "type", "its type"), ("string", "data", "its text")], 0, ("boolean", "")),
+    acts(
+        "supervisor.sendProcessStdin",
+        "Writes to the standard input of a process.",
+        &[NAME, ("string", "chars", "what to write")],
+        0,
+        TRUE,
+    ),
+    acts(
+        "supervisor.sendRemoteCommEvent",
+        "Tells an event, which listeners hear as REMOTE_COMMUNICATION.",
+        &[("string", "type", "its type"), ("string", "data", "its text")],
+        0,
+        ("boolean", ""),
+    ),
     acts("supervisor.shutdown", "Fails: a fleet has no supervisord to shut down.", &[], 0, TRUE),
-    acts("supervisor.signalAllProcesses", "Sends a signal to every process.", &[SIGNAL], 0, STATUSES),
-    acts("supervisor.signalProcess", "Sends a signal to a process.", &[NAME, SIGNAL], 0, ("boolean", "")),
-    acts("supervisor.signalProcessGroup", "Sends a signal to the processes of a group.", &[GROUP, SIGNAL], 0, ("array", "")),
-    acts("supervisor.startAllProcesses", "Starts every process that does not run.", &[WAIT_START], 1, STATUSES),
+    acts(
+        "supervisor.signalAllProcesses",
+        "Sends a signal to every process.",
+        &[SIGNAL],
+        0,
+        STATUSES,
+    ),
+    acts(
+        "supervisor.signalProcess",
+        "Sends a signal to a process.",
+        &[NAME, SIGNAL],
+        0,
+        ("boolean", ""),
+    ),
+    acts(
+        "supervisor.signalProcessGroup",
+        "Sends a signal to the processes of a group.",
+        &[GROUP, SIGNAL],
+        0,
+        ("array", ""),
+    ),
+    acts(
+        "supervisor.startAllProcesses",
+        "Starts every process that does not run.",
+        &[WAIT_START],
+        1,
+        STATUSES,
+    ),
     acts("supervisor.startProcess", "Starts a process.", &[NAME, WAIT_START], 1, TRUE),
-    acts("supervisor.startProcessGroup", "Starts the processes of a group that do not run.", &[GROUP, WAIT_START], 1, STATUSES),
-    acts("supervisor.stopAllProcesses", "Stops every process that runs.", &[WAIT_STOP], 1, STATUSES),
+    acts(
+        "supervisor.startProcessGroup",
+        "Starts the processes of a group that do not run.",
+        &[GROUP, WAIT_START],
+        1,
+        STATUSES,
+    ),
+    acts(
+        "supervisor.stopAllProcesses",
+        "Stops every process that runs.",
+        &[WAIT_STOP],
+        1,
+        STATUSES,
+    ),
     acts("supervisor.stopProcess", "Stops a process.", &[NAME, WAIT_STOP], 1, TRUE),
-    acts("supervisor.stopProcessGroup", "Stops the processes of a group that run.", &[GROUP, WAIT_STOP], 1, STATUSES),
+    acts(
+        "supervisor.stopProcessGroup",
+        "Stops the processes of a group that run.",
+        &[GROUP, WAIT_STOP],
+        1,
+        STATUSES,
+    ),
     asks("supervisor.tailProcessLog", TAIL_STDOUT, &[NAME, FROM, LAST], TAIL),
-    asks("supervisor.tailProcessStderrLog", "Reads the end of the log of a process's standard error.", &[NAME, FROM, LAST], TAIL),
+    asks(
+        "supervisor.tailProcessStderrLog",
+        "Reads the end of the log of a process's standard error.",
+        &[NAME, FROM, LAST],
+        TAIL,
+    ),
     asks("supervisor.tailProcessStdoutLog", TAIL_STDOUT, &[NAME, FROM, LAST], TAIL),
     asks("system.listMethods", "Names all methods.", &[], ("array", "result the names")),
-    asks("system.methodHelp", "Says what a method does.", &[("string", "name", "name of the method")], ("string", "result its documentation")),
-    asks("system.methodSignature", "Says the types of what a method gives back and takes.", &[("string", "name", "name of the method")], ("array", "result the types")),
-    asks("system.multicall", "Makes calls, one after the other.", &[("array", "calls", "structs of methodName and params")], ("array", "result what each gives back, or a struct faultCode, faultString")),
+    asks(
+        "system.methodHelp",
+        "Says what a method does.",
+        &[("string", "name", "name of the method")],
+        ("string", "result its documentation"),
+    ),
+    asks(
+        "system.methodSignature",
+        "Says the types of what a method gives back and takes.",
+        &[("string", "name", "name of the method")],
+        ("array", "result the types"),
+    ),
+    asks(
+        "system.multicall",
+        "Makes calls, one after the other.",
+        &[("array", "calls", "structs of methodName and params")],
+        ("array", "result what each gives back, or a struct faultCode, faultString"),
+    ),
 ];
 
 const API_VERSION: &str = "Says the version of this interface.";

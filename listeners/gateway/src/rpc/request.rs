@@ -112,11 +112,7 @@ fn name(tag: &str) -> String {
 }
 
 /// Reads an element that has ended, as Supervisor does.
-fn close(
-    element: Element,
-    open: &mut [Element],
-    reading: &mut Reading,
-) -> Result<(), Unreadable> {
+fn close(element: Element, open: &mut [Element], reading: &mut Reading) -> Result<(), Unreadable> {
     let Element { tag, text, mut children } = element;
     let missing = || unreadable(format!("<{tag}> holds nothing"));
     let value = match tag.as_str() {
@@ -174,7 +170,9 @@ mod tests {
     use super::*;
 
     fn call(params: &str) -> String {
-        format!("<?xml version='1.0'?>\n<methodCall>\n<methodName>a.b</methodName>\n{params}</methodCall>\n")
+        format!(
+            "<?xml version='1.0'?>\n<methodCall>\n<methodName>a.b</methodName>\n{params}</methodCall>\n"
+        )
     }
 
     #[test]
@@ -211,7 +209,11 @@ mod tests {
             (nested, vec![Value::Array(vec![inner]), true.into()]),
         ] {
             let found = read(&call(params));
-            assert_eq!(found, Ok(Request { method: "a.b".to_owned(), params: read_as }), "{params}");
+            assert_eq!(
+                found,
+                Ok(Request { method: "a.b".to_owned(), params: read_as }),
+                "{params}"
+            );
         }
     }
 
@@ -232,7 +234,9 @@ mod tests {
             &call("<params><param/></params>"),
             &call("<params><param><value><array/></value></param></params>"),
             &call("<params><param><value><base64>%</base64></value></param></params>"),
-            &call("<params><param><value><struct><member><name>a</name></member></struct></value></param></params>"),
+            &call(
+                "<params><param><value><struct><member><name>a</name></member></struct></value></param></params>",
+            ),
             &deep,
         ] {
             assert!(read(xml).is_err(), "{xml}");

@@ -67,7 +67,8 @@ pub(super) async fn send(desk: &Desk, name: &str, chars: &Value) -> Result<Value
 
 /// Tells an event.
 pub(super) async fn tell(desk: &Desk, name: &str, text: &str) -> Result<Value, Wrong> {
-    let name: EventType = name.parse().map_err(|e| Faults::BadArguments.about(format!("type: {e}")))?;
+    let name: EventType =
+        name.parse().map_err(|e| Faults::BadArguments.about(format!("type: {e}")))?;
     if text.len() > USER_TEXT_MAX {
         let said = format!("data: more than {USER_TEXT_MAX} bytes");
         return Err(Faults::BadArguments.about(said));
@@ -76,7 +77,8 @@ pub(super) async fn tell(desk: &Desk, name: &str, text: &str) -> Result<Value, W
     let bus = desk.fleet.bus();
     let now = Timestamp::from_unix_nanos(jiff::Timestamp::now().as_nanosecond());
     let event = Event::new(bus.fleet(), &Source::User, Uuid::now_v7(), now, Fact::User(fact));
-    let stored = bus.speaking_for(desk.caller.user.clone()).publish_event(&Source::User, &event).await;
+    let stored =
+        bus.speaking_for(desk.caller.user.clone()).publish_event(&Source::User, &event).await;
     stored.map_err(|e| Faults::Failed.about(format!("it was not stored: {e}")))?;
     Ok(true.into())
 }

@@ -161,8 +161,7 @@ pub(super) fn escape(text: &str, xml: &mut String) {
 
 /// A whole answer.
 pub(super) fn response(value: &Value) -> String {
-    let mut xml =
-        String::from("<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n");
+    let mut xml = String::from("<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n");
     value.write(&mut xml);
     xml.push_str("\n</param>\n</params>\n</methodResponse>\n");
     xml

@@ -1,0 +1,1 @@
+//! Whose processes they are, and who may ask.
