@@ -50,7 +50,7 @@ pub(super) fn config(process: &Process, spec: &ProgramSpec) -> Value {
         ("stderr_logfile_backups", spec.stderr_logfile_backups.into()),
         ("stderr_logfile_maxbytes", whole(spec.stderr_logfile_maxbytes.0)),
         ("stderr_syslog", syslog(&spec.stderr_logfile, spec.stderr_syslog)),
-        ("serverurl", Value::from(spec.serverurl.as_deref().unwrap_or("auto"))),
+        ("serverurl", or_none(&spec.serverurl)),
     ])
 }
 

@@ -1,6 +1,7 @@
 //! `getProcessInfo` and `getAllProcessInfo`. Written right into the answer: these are what tools ask
 //! for all the time, of all processes. Pure.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use dsbus_schema::moment::Timestamp;
@@ -55,13 +56,15 @@ fn write(process: &Process, moment: &Moment, xml: &mut String) {
         State::Pending | State::Stopped | State::Exited | State::Unknown => (0, 0),
     };
     let description = process.description(moment.now, &moment.zone);
+    let exitstatus = if row.pid.is_some() { 0 } else { row.exit.map_or(0, exitstatus) };
     let spawnerr = match row.state {
         State::Backoff | State::Fatal if row.exit.is_some() || row.spawnerr.is_some() => {
-            description.as_str()
+            Cow::Borrowed(description.as_str())
         }
-        _ => "",
+        // Supervisor says this of an exit code that is not among `exitcodes`.
+        State::Exited if !row.ok => format!("Bad exit code {exitstatus}").into(),
+        _ => Cow::Borrowed(""),
     };
-    let exitstatus = if row.pid.is_some() { 0 } else { row.exit.map_or(0, exitstatus) };
     let stdout = row.stdout_logfile.as_deref().unwrap_or("");
     let stderr = row.stderr_logfile.as_deref().filter(|_| !process.redirected).unwrap_or("");
     xml.push_str("<value><struct>\n");
@@ -72,7 +75,7 @@ fn write(process: &Process, moment: &Moment, xml: &mut String) {
     number("now", seconds(moment.now), xml);
     number("state", row.state.code().into(), xml);
     text("statename", row.state.name(), xml);
-    text("spawnerr", spawnerr, xml);
+    text("spawnerr", &spawnerr, xml);
     number("exitstatus", exitstatus, xml);
     text("logfile", stdout, xml);
     text("stdout_logfile", stdout, xml);
