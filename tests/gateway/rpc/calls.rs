@@ -26,11 +26,20 @@ autostart=false
 /// What differs from run to run, as what it is.
 fn lasting(value: &Value) -> Value {
     match value {
-        Value::Array(values) => values.iter().map(lasting).collect(),
+        Value::Array(values) => {
+            let mut values: Vec<Value> = values.iter().map(lasting).collect();
+            // In the order in which they happen to end.
+            if values.iter().all(|one| one["status"].is_number()) {
+                values.sort_by_key(|one| one["name"].to_string());
+            }
+            Value::Array(values)
+        }
         Value::Object(members) => {
             let lasting = |(key, value): (&String, &Value)| {
                 let shown = match key.as_str() {
-                    "pid" | "start" | "stop" | "now" => json!(value != 0),
+                    "pid" | "start" | "now" => json!(value != 0),
+                    // When one that runs had stopped before is not known.
+                    "stop" => json!("a time, or 0"),
                     // Which file it is, a worker says; that of one that was never started is not known.
                     "logfile" | "stdout_logfile" | "stderr_logfile" => {
                         json!("a file, or none")
@@ -317,7 +326,6 @@ fn deeds() -> Value {
         ["supervisor.removeProcessGroup", ["once"]],
         ["supervisor.getProcessInfo", ["once"]],
         ["supervisor.stopProcess", ["web:*", "yes"]],
-        ["supervisor.startProcess", ["quick", 0]],
     ])
 }
 

@@ -179,6 +179,11 @@ fn what_a_fleet_has_not_is_told() {
     let gateway = Gateway::start(&mut fleet, "g1", &[]);
     fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
     fleet.ok(&["disable", "web"]);
+    let configs = json!([["supervisor.getAllConfigInfo", []]]);
+    wait_until("it to be known as disabled", DEADLINE, || {
+        let told = call(&[&gateway.url], &configs).remove(0);
+        if told[0]["inuse"] == false { Ok(()) } else { Err(told.to_string()) }
+    });
     let told = call(
         &[&gateway.url],
         &json!([
@@ -195,7 +200,7 @@ fn what_a_fleet_has_not_is_told() {
     }
     assert_eq!(told[2], json!({ "fault": [20, "NO_FILE"] }));
     assert_eq!(told[3], json!({ "fault": [20, "NO_FILE"] }));
-    assert_eq!(told[4], true, "what was disabled is enabled");
+    assert_eq!(told[4], json!(true), "what was disabled is enabled");
     assert_eq!(told[5], json!({ "fault": [90, "ALREADY_ADDED: web"] }));
     let output = ctl(&fleet, &gateway).arg("maintail").output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "maintail: ERROR (no log file)\n");

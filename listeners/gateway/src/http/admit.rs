@@ -1,5 +1,7 @@
 //! Who asks, and whether he may.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
@@ -19,6 +21,11 @@ const OPEN_BELOW: &str = "/assets/";
 const RPC: &str = "/RPC2";
 /// The header with the token of a page; see [`Caller::token`].
 pub(super) const TOKEN: &str = "x-csrf-token";
+
+/// How much of what somebody sends who is not let in is read before he is told, and how long that may
+/// take: a call has some hundred bytes.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
+const UNREAD_MAX: Duration = Duration::from_secs(1);
 
 /// Why somebody may not.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +52,13 @@ pub(super) async fn admit(
             }
             next.run(request).await
         }
-        Err(refused) => answer(&refused, request.headers(), request.uri()),
+        Err(refused) => {
+            let answer = answer(&refused, request.headers(), request.uri());
+            // Whoever still sends when the connection closes sees no answer: Supervisor's clients do.
+            let rest = axum::body::to_bytes(request.into_body(), UNREAD_BYTES_MAX);
+            drop(tokio::time::timeout(UNREAD_MAX, rest).await);
+            answer
+        }
     }
 }
 

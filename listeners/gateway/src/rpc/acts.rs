@@ -130,10 +130,16 @@ async fn stop_these(desk: &Desk, processes: &[&Process], wait: bool) -> Vec<Faul
 /// Whether a worker has begun to do what is wanted, or has failed to.
 fn begun(wanted: &Wanted, row: Option<&InstanceRow>) -> Option<Fault> {
     let row = row?;
-    let failed = if wanted.run { started(wanted, row) } else { None };
-    let acted = row.acted.run == wanted.run && row.acted.starts >= wanted.starts;
-    let child = !wanted.run || row.pid.is_some();
-    failed.or_else(|| (acted && child).then_some(Fault::None))
+    if !wanted.run {
+        return (row.acted.run == wanted.run).then_some(Fault::None);
+    }
+    let begins = row.acted.run && row.acted.starts >= wanted.starts && row.pid.is_some();
+    match started(wanted, row) {
+        // What was born and ended at once was started.
+        Some(Fault::SpawnError) if row.spawnerr.is_none() => Some(Fault::None),
+        Some(ended) => Some(ended),
+        None => begins.then_some(Fault::None),
+    }
 }
 
 async fn act(desk: &Desk, verb: Verb, processes: &[&Process], judge: Judge) -> Vec<Fault> {
