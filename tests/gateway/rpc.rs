@@ -3,6 +3,7 @@
 
 mod calls;
 mod ctl;
+mod superlance;
 mod views;
 
 use std::io::Write;

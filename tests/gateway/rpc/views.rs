@@ -203,7 +203,7 @@ fn what_a_fleet_has_not_is_told() {
     assert_eq!(told[4], json!(true), "what was disabled is enabled");
     assert_eq!(told[5], json!({ "fault": [90, "ALREADY_ADDED: web"] }));
     let output = ctl(&fleet, &gateway).arg("maintail").output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "maintail: ERROR (no log file)\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "supervisord: ERROR (no log file)\n");
     // Nobody can be sure of what is told while no scheduler answers.
     let state = || call(&[&gateway.url], &json!([["supervisor.getState", []]])).remove(0);
     assert_eq!(state(), json!({ "statecode": 1, "statename": "RUNNING" }));

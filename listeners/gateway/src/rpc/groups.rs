@@ -19,12 +19,10 @@ const GONE_MAX: Duration = Duration::from_secs(60);
 pub(super) async fn add(desk: &Desk, name: &str) -> Result<Value, Wrong> {
     let members = desk.view()?.group(name)?;
     let disabled = |one: &&Process| one.row.reason.as_deref() == Some(DISABLED);
-    let names: Vec<Target> = members
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(disabled)
-        .map(|one| Target::Instance(one.row.name.clone()))
-        .collect();
+    let disabled = members.iter().map(AsRef::as_ref).filter(disabled);
+    let mut names: Vec<Target> =
+        disabled.map(|one| Target::Program(one.row.program.clone())).collect();
+    names.dedup();
     if names.is_empty() {
         return Err(Faults::AlreadyAdded.about(name));
     }
