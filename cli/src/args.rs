@@ -8,6 +8,7 @@ mod fleet;
 mod format;
 mod gateway;
 mod globals;
+mod habits;
 mod hands;
 mod keys;
 mod listen;
@@ -16,15 +17,19 @@ mod look;
 mod moment;
 mod often;
 mod screens;
+mod swapped;
 mod tools;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dsbus_schema::ids::{ProgramName, Target, WorkerName};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
+
+use crate::file::nearest;
 
 pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
@@ -36,11 +41,13 @@ pub(crate) use fleet::{
 pub(crate) use format::{Data, Format, Width};
 pub(crate) use gateway::Gateway;
 pub(crate) use globals::Globals;
+pub(crate) use habits::without_misleading_tips;
 pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::{complete_for, completed};
 pub(crate) use look::{Clear, Logs, Status, Workers};
 pub(crate) use screens::{Supervisorctl, Top};
+pub(crate) use swapped::meant;
 pub(crate) use tools::{Completion, Doctor, Import, Init, Man, Settings, Shell, Version};
 
 /// Supervisor for a fleet: declare programs, and they run, on whichever machine is alive.
@@ -321,7 +328,7 @@ pub(crate) fn parse_with(
             })
         });
     }
-    let matches = command.try_get_matches_from(words)?;
+    let matches = command.try_get_matches_from(words).map_err(told)?;
     let mut args = Args::from_arg_matches(&matches)?;
     let keys = match &mut args.verb {
         Verb::Create(create) => Some(&mut create.keys),
@@ -332,6 +339,26 @@ pub(crate) fn parse_with(
         *keys = keys::given(given)?;
     }
     Ok(args)
+}
+
+/// What is wrong with a command line, as people are told it.
+fn told(mut wrong: clap::Error) -> clap::Error {
+    if wrong.kind() == ErrorKind::MissingSubcommand {
+        // It names those that are hidden, too; the help is where the others are explained.
+        wrong.remove(ContextKind::ValidSubcommand);
+    }
+    // `dsbus help VERB` suggests nothing by itself.
+    if let Some(ContextValue::String(word)) = wrong.get(ContextKind::InvalidSubcommand)
+        && wrong.get(ContextKind::SuggestedSubcommand).is_none()
+    {
+        let command = Args::command();
+        let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+        if let Some(near) = nearest(word, verbs.map(clap::Command::get_name)) {
+            let near = ContextValue::Strings(vec![near.to_owned()]);
+            wrong.insert(ContextKind::SuggestedSubcommand, near);
+        }
+    }
+    wrong
 }
 
 /// Whether an option can have this value; of one that names no values any.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use dsbus_client::ConnectOptions;
+use dsbus_client::{ConnectOptions, Credentials};
 
 use crate::args::Globals;
+use crate::failure::Failure;
 use crate::file::worker::LogLevel;
 use crate::settings::key::without_secret;
 use crate::settings::{self, Settled, Wrong};
@@ -16,6 +17,8 @@ use crate::settings::{self, Settled, Wrong};
 pub(crate) const URL_FILE: &str = ".dsbus/url";
 /// What is logged unless said otherwise.
 const LOG_DEFAULT: &str = LogLevel::Info.filter();
+/// What to log.
+pub(crate) const LOG: &str = "DSBUS_LOG";
 /// The bus, as a process tells it to those that it starts: a worker its agent and its listeners,
 /// `dsbus dev` its fleet. Not `NATS_URL`, which is the listener's business, and not an argument, which
 /// everybody can see.
@@ -62,7 +65,7 @@ impl Surroundings {
 
     /// What to log: `DSBUS_LOG`, else `RUST_LOG`; `None` when neither is set.
     pub(crate) fn log(&self) -> Option<&str> {
-        self.variable("DSBUS_LOG").or_else(|| self.variable("RUST_LOG"))
+        self.variable(LOG).or_else(|| self.variable("RUST_LOG"))
     }
 
     /// What a daemon logs, where the environment does not say it.
@@ -95,6 +98,10 @@ impl Config {
     /// When something is given that cannot be, or a file of settings has a mistake.
     pub(crate) fn resolve(globals: &Globals, around: Surroundings) -> Result<Config, Wrong> {
         let settled = settings::settle(globals.layer(&around.directory), &around)?;
+        // Other processes of ours are told of it in a variable.
+        serde_json::to_string(&settled.access).map_err(|_| {
+            Failure::usage("the path of a file of credentials or of TLS is no UTF-8")
+        })?;
         Ok(Config { settled, around })
     }
 
@@ -108,6 +115,12 @@ impl Config {
             label: label.to_owned(),
             wait,
         }
+    }
+
+    /// Whether anything says who asks.
+    pub(crate) fn says_who(&self) -> bool {
+        self.access.credentials != Credentials::Address
+            || self.urls.iter().any(|url| without_secret(url) != *url)
     }
 
     /// The servers as text without passwords.

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::settings::Origin;
+use crate::who;
 
 /// What to do where a server asks who one is.
 const WHO: &str = "say who you are: --creds, --nkey, --context, or NATS_USER and NATS_PASSWORD \
@@ -32,10 +33,28 @@ impl Connection {
     /// # Errors
     /// When no server answers, or it is too old.
     pub(crate) async fn open(config: &Config) -> Result<Connection, Failure> {
-        match Bus::connect(config.connect("dsbus", false)).await {
-            Ok(bus) => Ok(Connection { bus, config: config.clone() }),
-            Err(e) => Err(unreachable_bus(config, e)),
+        let refused = match Bus::connect(config.connect("dsbus", false)).await {
+            Ok(bus) => return Ok(Connection { bus, config: config.clone() }),
+            Err(e) => e,
+        };
+        if !wants_to_know_who(&refused) || config.says_who() {
+            return Err(unreachable_bus(config, refused));
         }
+        // As supervisorctl does: a person who has not said who he is, is asked.
+        let Some(credentials) = who::ask(&config.shown())? else {
+            return Err(unreachable_bus(config, refused));
+        };
+        let mut config = config.clone();
+        config.settled.access.credentials = credentials;
+        match Bus::connect(config.connect("dsbus", false)).await {
+            Ok(bus) => Ok(Connection { bus, config }),
+            Err(e) => Err(unreachable_bus(&config, e)),
+        }
+    }
+
+    /// What holds, and who it is, if that was asked: for further connections.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Sends a command, and has its failure in words.
@@ -163,6 +182,11 @@ impl Connection {
     }
 }
 
+/// Whether a server does not know who asks.
+fn wants_to_know_who(e: &Error) -> bool {
+    matches!(e, Error::NoBus { why, .. } if why.contains("authorization"))
+}
+
 fn unreachable_bus(config: &Config, e: Error) -> Failure {
     let (url, origin) = (config.shown(), &config.origin);
     let hint = match origin {
@@ -181,8 +205,8 @@ fn unreachable_bus(config: &Config, e: Error) -> Failure {
     };
     let hint = config.unused().unwrap_or_else(|| hint.to_owned());
     match e {
-        Error::NoBus { why, .. } => {
-            let hint = if config.unused().is_none() && why.contains("authorization") {
+        Error::NoBus { ref why, .. } => {
+            let hint = if config.unused().is_none() && wants_to_know_who(&e) {
                 WHO.to_owned()
             } else {
                 hint

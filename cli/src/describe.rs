@@ -7,6 +7,7 @@ use dsbus_schema::moment::Timestamp;
 use dsbus_schema::state::{State, WorkerState};
 use dsbus_schema::status::{DISABLED, InstanceRow};
 
+use crate::args::Width;
 use crate::table::{Text, Tone};
 
 /// Why an instance is in its state: spawn error or exit, reason, last line of standard error. Empty
@@ -42,6 +43,15 @@ fn join<'a>(parts: impl IntoIterator<Item = Option<&'a str>>) -> String {
     };
     let kept: Vec<&str> = (0..parts.len()).filter(|&i| !told(i)).map(|i| parts[i]).collect();
     kept.join("; ").replace(" 1 times", " once")
+}
+
+/// The `meta` of its program: `team=blue, tier=1`.
+pub(crate) fn meta(row: &InstanceRow) -> String {
+    let pairs = row.meta.iter().map(|(key, value)| match value.as_str() {
+        Some(text) => format!("{key}={text}"),
+        None => format!("{key}={value}"),
+    });
+    pairs.collect::<Vec<_>>().join(", ")
 }
 
 /// Where an instance runs: `w2, pid 123`.
@@ -103,6 +113,14 @@ pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
 /// How long ago, and when: `2h 3m ago (2026-11-26 21:00:05 UTC)`.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     format!("{} ago ({})", age(at, now), exact(at))
+}
+
+/// How long ago, and in a wide table also when.
+pub(crate) fn ago_cell(at: Timestamp, now: Timestamp, wide: Width) -> String {
+    match wide {
+        Width::Fitted => format!("{} ago", age(at, now)),
+        Width::Whole => ago(at, now),
+    }
 }
 
 /// A time as people read it, to the second.

@@ -29,7 +29,7 @@ use import::Note;
 pub(crate) use keys::{key_span, value_span};
 use read::Reader;
 pub(crate) use render::declared as as_toml;
-pub(crate) use suggest::hint as did_you_mean;
+pub(crate) use suggest::{hint as did_you_mean, nearest};
 pub(crate) use worker::whole;
 
 /// Programs by name, each a table of keys and values as they stand in the file.

@@ -14,7 +14,9 @@ mod output;
 mod settings;
 mod table;
 mod wait;
+mod who;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use args::{Alert, Args, Listen, Verb};
@@ -29,10 +31,13 @@ fn main() -> ExitCode {
     let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(e) => {
-            output::command_line(&e);
+            let words: Vec<OsString> = std::env::args_os().collect();
+            let e = args::without_misleading_tips(e, &words);
+            let meant = args::meant(&words, &e);
+            output::command_line(&e, meant.as_deref());
             return match e.use_stderr() {
                 // Its command may end with 2, too.
-                true if args::is_run(std::env::args_os()) => Code::NotRun.into(),
+                true if args::is_run(words) => Code::NotRun.into(),
                 true => Code::Usage.into(),
                 false => Code::Done.into(),
             };
@@ -53,72 +58,31 @@ fn run(args: Args) -> Result<Code, Failure> {
         Err(args) => args,
     };
     let around = Surroundings::here();
-    match &args.verb {
-        // Its file says where it logs.
-        Verb::Worker(_) => {}
-        Verb::Agent(agent) => logging::agent(around.daemon_log(agent.log.as_deref())),
-        Verb::Scheduler(_) | Verb::Listen(Listen { list: false, forget: None, .. }) => {
-            logging::daemon(around.daemon_log(None));
-        }
-        Verb::Gateway(_) | Verb::Alert(Alert { verb: None, .. }) => {
-            logging::daemon(around.daemon_log(None))
-        }
-        Verb::Init(_)
-        | Verb::Apply(_)
-        | Verb::Import(_)
-        | Verb::Export(_)
-        | Verb::Create(_)
-        | Verb::Start(_)
-        | Verb::Stop(_)
-        | Verb::Restart(_)
-        | Verb::Reload(_)
-        | Verb::Remove(_)
-        | Verb::Enable(_)
-        | Verb::Disable(_)
-        | Verb::Scale(_)
-        | Verb::Rollout(_)
-        | Verb::History(_)
-        | Verb::Status(_)
-        | Verb::Describe(_)
-        | Verb::Pid(_)
-        | Verb::Wait(_)
-        | Verb::Explain(_)
-        | Verb::Groups(_)
-        | Verb::Workers(_)
-        | Verb::Drain(_)
-        | Verb::Undrain(_)
-        | Verb::Cordon(_)
-        | Verb::Uncordon(_)
-        | Verb::Forget(_)
-        | Verb::Rebalance(_)
-        | Verb::Logs(_)
-        | Verb::Clear(_)
-        | Verb::Run(_)
-        | Verb::Attach(_)
-        | Verb::Signal(_)
-        | Verb::Stdin(_)
-        | Verb::Events(_)
-        | Verb::Emit(_)
-        | Verb::Top(_)
-        | Verb::Shell
-        | Verb::Supervisorctl(_)
-        | Verb::Alert(_)
-        | Verb::Listen(_)
-        | Verb::Config(_)
-        | Verb::Version(_)
-        | Verb::Doctor(_)
-        | Verb::Completion(_)
-        | Verb::Man(_)
-        | Verb::Other(_)
-        | Verb::Dev(_)
-        | Verb::Tied(_)
-        | Verb::Gzip => logging::verb(&around),
+    let daemon = matches!(
+        &args.verb,
+        Verb::Scheduler(_)
+            | Verb::Listen(Listen { list: false, forget: None, .. })
+            | Verb::Gateway(_)
+            | Verb::Alert(Alert { verb: None, .. })
+    );
+    if let Verb::Agent(agent) = &args.verb {
+        logging::agent(around.daemon_log(agent.log.as_deref()));
+    } else if daemon {
+        logging::daemon(around.daemon_log(None));
+    } else if !matches!(&args.verb, Verb::Worker(_)) {
+        // The file of a worker says where that logs.
+        logging::verb(&around);
     }
     run_with(args, around)
 }
 
 /// Runs a verb with the settings that hold.
-fn run_with(args: Args, around: Surroundings) -> Result<Code, Failure> {
+fn run_with(mut args: Args, around: Surroundings) -> Result<Code, Failure> {
+    if let Verb::Supervisorctl(supervisorctl) = &args.verb
+        && let Some(bus) = supervisorctl.bus()
+    {
+        args.globals.nats = Some(bus.to_owned());
+    }
     let config = match Config::resolve(&args.globals, around) {
         Ok(config) => config,
         Err(Wrong::Other(failure)) => return Err(failure),
@@ -128,6 +92,7 @@ fn run_with(args: Args, around: Surroundings) -> Result<Code, Failure> {
         }
     };
     output::speak(config.color, config.quiet);
+    settings::slips(&config.around).into_iter().for_each(output::warning);
     let verb = match (&config.output, &config.timeout) {
         (None, None) => args.verb,
         // They are the defaults of options.

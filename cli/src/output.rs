@@ -1,4 +1,5 @@
-//! The only file that prints. Answers go to standard output, everything about them to standard
+//! The only file that prints, but for what draws on the whole terminal (`top`) and edits lines there
+//! (`shell`). Answers go to standard output, everything about them to standard
 //! error; colours leave both where they are not wanted (`NO_COLOR`, no terminal).
 
 use std::fmt::Display;
@@ -210,8 +211,9 @@ fn names(value: &Value) -> Vec<String> {
         Value::Array(rows) => rows.iter().flat_map(names).collect(),
         Value::String(name) => vec![name.clone()],
         Value::Object(row) => {
-            let name = ["name", "program", "worker", "id"].iter().find_map(|key| row.get(*key));
-            name.map_or_else(|| row.values().flat_map(names).collect(), names)
+            let keys = ["name", "program", "worker", "id", "key", "check"];
+            let rows = || row.values().filter(|value| !value.is_string()).flat_map(names).collect();
+            keys.iter().find_map(|key| row.get(*key)).map_or_else(rows, names)
         }
         _ => Vec::new(),
     }
@@ -352,7 +354,11 @@ pub(crate) fn diagnostics(found: &[Diagnostic], so: &str) {
     tell(format_args!("{RED}{count}; {so}{RED:#}"));
 }
 
-/// What the parser of the command line says: help, the version, or what is wrong with it.
-pub(crate) fn command_line(e: &clap::Error) {
+/// What the parser of the command line says: help, the version, or what is wrong with it; then what was
+/// probably meant, where that is known.
+pub(crate) fn command_line(e: &clap::Error, meant: Option<&str>) {
     let _ = e.print();
+    if let Some(meant) = meant {
+        tell(format_args!("\n  {GREEN}{meant}{GREEN:#}"));
+    }
 }

@@ -11,6 +11,7 @@ pub(crate) mod key;
 pub(crate) mod layer;
 pub(crate) mod origin;
 pub(crate) mod resolve;
+mod slips;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub(crate) use key::{Color, Key};
 pub(crate) use layer::Layer;
 pub(crate) use origin::Origin;
 pub(crate) use resolve::Settled;
+pub(crate) use slips::slips;
 
 /// Why there are no settings.
 #[derive(Debug)]

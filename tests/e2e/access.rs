@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dsbus_harness::{NatsServer, wait_until};
+use dsbus_harness::{NatsServer, Terminal, wait_until};
 use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer};
 use serde_json::{Value, json};
@@ -158,6 +158,8 @@ fn an_nkey_by_an_option() {
     let seed = place.file("ann.nk", &pair.seed().unwrap());
     let url = place.nats.url();
     place.fleet_works(&["--nats", &url, "--nkey", &seed]);
+    let status = place.run(&["--nkey", &seed, "supervisorctl", "-s", &url, "status"]);
+    assert!(status.status.success(), "{}", said(&status));
     fs::write(&seed, "nonsense").unwrap();
     let said = place.is_refused(&["--nats", &url, "--nkey", &seed, "status"]);
     assert!(said.contains("ann.nk") && said.contains("no seed"), "{said}");
@@ -298,4 +300,47 @@ fn credentials_that_were_replaced_hold_from_the_next_connection_on() {
         if rows[0]["state"] == "ready" { Ok(()) } else { Err(rows.to_string() + &place.logs()) }
     });
     assert!(place.children.iter_mut().all(|child| child.try_wait().unwrap().is_none()));
+}
+
+#[test]
+fn a_person_who_has_not_said_who_he_is_is_asked_once() {
+    let place = Place::new(&format!("authorization {{ user: bob, password: {SECRET} }}"));
+    let url = place.nats.url();
+    let typing = |args: &[&str]| {
+        let mut command = place.dsbus(&[&["--nats", &url], args].concat());
+        command.env("TERM", "xterm");
+        Terminal::start(command, 100, 30)
+    };
+    let log_in = |terminal: &mut Terminal, password: &str| {
+        terminal.wait_for("wants to know who you are");
+        terminal.wait_for("user:");
+        terminal.press("bob\r");
+        terminal.wait_for("password:");
+        terminal.press(&format!("{password}\r"));
+    };
+    let mut wrong = typing(&["status"]);
+    log_in(&mut wrong, "nothing");
+    let shown = wrong.wait_for("cannot reach the bus");
+    assert!(!shown.contains("nothing"), "{shown}");
+    assert_eq!(wrong.ended().code(), Some(4));
+    let mut right = typing(&["status"]);
+    log_in(&mut right, SECRET);
+    let shown = right.wait_for("there is no dsbus fleet on the bus");
+    assert!(!shown.contains(SECRET), "{shown}");
+    assert_eq!(right.ended().code(), Some(4));
+    let mut shell = typing(&["shell"]);
+    log_in(&mut shell, SECRET);
+    shell.wait_for("Ctrl-D leaves");
+    for _ in 0..2 {
+        shell.press("status\r");
+        shell.wait_for("there is no dsbus fleet on the bus");
+        shell.press("\x0c");
+        shell.wait_until("an empty screen", |shown| !shown.contains("there is no"));
+    }
+    assert!(!shell.shown().contains("user:"), "{}", shell.shown());
+    shell.press("\x04");
+    shell.ended();
+    // Nobody is asked who is not there.
+    let said = said(&place.run(&["--nats", &url, "status"]));
+    assert!(said.contains("authorization") && said.contains("say who you are"), "{said}");
 }

@@ -79,3 +79,15 @@ fn starts(fleet: &Fleet) -> usize {
 fn pid(fleet: &Fleet, name: &str) -> i32 {
     number(&fleet.row(name)["pid"])
 }
+
+#[test]
+fn what_has_ended_is_said_to_have() {
+    let fleet = Fleet::start(1, 2);
+    fleet.apply("[program.job]\ncommand = \"true\"\nkind = \"oneshot\"\nstartsecs = 0\n");
+    let row = fleet.wait_state("job:0", "EXITED");
+    let worker = row["worker"].as_str().unwrap();
+    let other = if worker == "w1" { "w2" } else { "w1" };
+    let shown = fleet.ok(&["drain", worker]);
+    let line = format!("job:0: moved ({other}); it has ended: exit code 0\n");
+    assert!(shown.contains(&line), "{shown}");
+}

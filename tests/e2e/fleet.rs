@@ -17,6 +17,16 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// The binary under test.
 pub(crate) const DSBUS: &str = env!("CARGO_BIN_EXE_dsbus");
 
+/// A service of two, whose environment is nobody's business.
+pub(crate) const SHOP: &str = r#"
+[program.web]
+command = "sleep 1000"
+numprocs = 2
+startsecs = 0
+group = "shop"
+environment = { TOKEN = "not-for-everybody" }
+"#;
+
 /// A nats-server, schedulers and workers; all of it ends with the value.
 pub(crate) struct Fleet {
     pub(crate) nats: NatsServer,

@@ -90,6 +90,8 @@ fn signals_reach_the_child_that_is_meant_once() {
 
     let slip = fleet.fails(2, &["signal", "USR3", "trap"]);
     assert!(slip.contains("did you mean \"usr"), "{slip}");
+    let swapped = fleet.fails(2, &["signal", "off", "USR1"]);
+    assert!(swapped.contains("did you mean dsbus signal USR1 off"), "{swapped}");
     let off = fleet.fails(1, &["signal", "HUP", "off"]);
     assert!(
         off.contains("off:0 has no process: it is STOPPED") && off.contains("dsbus start"),
@@ -112,6 +114,19 @@ fn an_end_by_a_signal_has_a_cause() {
     let events = fleet.events();
     let at = |key: &str, value: &str| events.iter().position(|e| e["data"][key] == value).unwrap();
     assert!(at("change", "SIGNALLED") < at("state", "EXITED"));
+}
+
+/// A supervisor that is frozen sends it when it thaws, which whoever asked is told.
+#[test]
+fn a_signal_that_may_yet_be_sent_is_told_of() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    fleet.signal("w1", Signal::SIGSTOP);
+    let told = fleet.fails(1, &["--as", "ann", "signal", "CONT", "web"]);
+    fleet.signal("w1", Signal::SIGCONT);
+    assert!(told.contains("did not say whether CONT was sent"), "{told}");
+    assert!(told.contains("dsbus events web:0 --type SIGNALLED"), "{told}");
+    fleet.wait_event("SIGNALLED", |e| e["data"]["change"] == "SIGNALLED");
 }
 
 #[test]
@@ -160,7 +175,7 @@ fn what_is_written_to_a_child_arrives_whole_and_once() {
         none.contains("none:0 has no standard input") && none.contains("stdin = true"),
         "{none}"
     );
-    let several = fleet.fails(2, &["stdin", "none", "x"]);
+    let several = fleet.fails(1, &["stdin", "none", "x"]);
     assert!(several.contains("name one: none:0, none:1"), "{several}");
     fleet.kill_worker("w1");
 }

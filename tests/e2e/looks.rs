@@ -5,16 +5,9 @@ use std::process::Stdio;
 
 use dsbus_harness::Terminal;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, SHOP};
 
-const SHOP: &str = r#"
-[program.web]
-command = "sleep 1000"
-numprocs = 2
-startsecs = 0
-group = "shop"
-environment = { TOKEN = "not-for-everybody" }
-
+const BAD: &str = r#"
 [program.bad]
 command = "echo cannot work >&2; exit 7"
 shell = true
@@ -23,9 +16,33 @@ max_fail_count = 1
 "#;
 
 #[test]
+fn wide_tables_have_exact_times_and_all_columns() {
+    let fleet = Fleet::start(1, 1);
+    let file = fleet.file("shop.toml", SHOP);
+    fleet.fails(1, &["apply", &file]);
+    let plain = fleet.ok(&["status", "web"]);
+    assert!(!plain.contains(" UTC)") && !plain.contains("REVISION"), "{plain}");
+    let wide = fleet.ok(&["status", "web", "-o", "wide"]);
+    let title = wide.lines().next().unwrap();
+    for column in ["EPOCH", "REVISION", "SINCE", "RESTARTS", "ID"] {
+        assert!(title.contains(column), "{column}: {wide}");
+    }
+    let row = fleet.json(&["status", "web:0", "-o", "json"])[0].clone();
+    let since = row["since"].as_str().unwrap();
+    let exact = format!("({} UTC)", since[..19].replace('T', " "));
+    assert!(wide.contains(&exact) && wide.contains(row["id"].as_str().unwrap()), "{exact}: {wide}");
+    for words in [["history", "web"], ["workers", "w1"]] {
+        let wide = fleet.ok(&[&words[..], &["-o", "wide"]].concat());
+        assert!(wide.contains("ago (20") && wide.contains(" UTC)"), "{wide}");
+    }
+    let wide = fleet.ok(&["workers", "-o", "wide"]);
+    assert!(wide.contains("ago (20") && wide.contains(" UTC)"), "{wide}");
+}
+
+#[test]
 fn a_program_is_described_without_its_secrets() {
     let fleet = Fleet::start(1, 2);
-    let file = fleet.file("shop.toml", SHOP);
+    let file = fleet.file("shop.toml", &[SHOP, BAD].concat());
     fleet.fails(1, &["apply", &file, "--as", "ann"]);
     let shown = fleet.ok(&["describe", "web"]);
     for part in [
@@ -45,6 +62,9 @@ fn a_program_is_described_without_its_secrets() {
     assert!(one.contains("web:1\nstate     RUNNING") && one.contains("because   "), "{one}");
     assert!(!one.contains("Declaration") && !one.contains("web:0"), "{one}");
     assert!(one.contains("stdout    /"), "{one}");
+    let row = &fleet.json(&["status", "bad:0", "-o", "json"])[0];
+    let why = row["reason"].as_str().unwrap();
+    assert!(why.starts_with("failed to start 1 time: ") && why.contains("; given up "), "{why}");
     let bad = fleet.ok(&["describe", "bad"]);
     assert!(bad.contains("last exit   exit code 7") && bad.contains("cannot work"), "{bad}");
 

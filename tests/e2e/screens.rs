@@ -67,7 +67,8 @@ fn top_shows_a_fleet_and_acts_on_it() {
     top.wait_for("Really stop web:0? y/N");
     top.press("y");
     top.wait_until("it to have stopped", row_is("web:0", "STOPPED"));
-    top.wait_for("STOPPED  ");
+    // And among the events.
+    top.wait_for("web:0  STOPPED");
     fleet.wait_state("web:0", "STOPPED");
     // What happens elsewhere is seen, too, and told among the events.
     fleet.ok(&["restart", "web:1"]);
@@ -204,6 +205,8 @@ fn a_shell_completes_remembers_and_asks_before_it_destroys() {
     shell.wait_until("the prompt", |shown| shown.trim_end().ends_with("dsbus default>"));
     shell.press("nonsense\r");
     shell.wait_for("there is no verb");
+    // Before that Ctrl-D is no key: the terminal itself takes it for the end of a line.
+    shell.wait_until("the prompt", |shown| shown.trim_end().ends_with("dsbus default>"));
     shell.press(CONTROL_D);
     assert_eq!(shell.ended().code(), Some(0));
     // The next one remembers, and nobody else may read it.
@@ -244,6 +247,11 @@ fn a_shell_reads_from_a_pipe_asks_nothing_and_ends_as_what_failed_last() {
         let output = piped(lines);
         assert_eq!(output.status.code(), Some(code), "{lines:?}: {}", said(&output));
     }
+    // A verb that reads is not given the lines that follow, however many there are.
+    let many = format!("run -- cat\n{}status web:0 -o name\n", "# a comment\n".repeat(1_000));
+    let output = piped(&many);
+    let shown = (output.status.code(), &*output.stdout);
+    assert_eq!(shown, (Some(0), &b"web:0\n"[..]), "{}", String::from_utf8_lossy(&output.stderr));
     // Whoever has written the lines is told which of them is meant.
     let output = piped("# one\nstatus nope\nstatus 'web\nstatus --nope\nshell\n");
     let told = String::from_utf8(output.stderr).unwrap();
@@ -259,4 +267,34 @@ fn a_shell_reads_from_a_pipe_asks_nothing_and_ends_as_what_failed_last() {
     let (verbs, status) = text.split_once("help VERB tells all about one.").unwrap();
     assert!(verbs.contains("\nstatus         Show what runs") && !verbs.contains("--"), "{text}");
     assert!(status.contains("Usage: dsbus status"), "{text}");
+}
+
+#[test]
+fn control_c_ends_an_action_of_supervisorctl_and_not_its_shell() {
+    let fleet = Fleet::start(1, 1);
+    fleet.apply(PROGRAMS);
+    // It never gets a place, and is waited for.
+    let far = fleet
+        .file("far.toml", "[program.far]\ncommand = \"x\"\nmachines = \"w9\"\nautostart = false\n");
+    fleet.ok(&["apply", &far]);
+    let mut command = fleet.command();
+    command.args(["supervisorctl", "-r", "/dev/null"]);
+    let mut shell = Terminal::start(command, 80, 24);
+    shell.wait_for("supervisor>");
+    for (action, begun) in [("tail -f talk", "hello from talk"), ("start far", "start far")] {
+        shell.press(&format!("{action}\r"));
+        shell.wait_for(begun);
+        if action == "start far" {
+            fleet.wait_row("far:0", "it to be wanted", |row| row["wanted"]["run"] == true);
+        }
+        shell.press(CONTROL_C);
+        shell.press("version\r");
+        shell.wait_until("the version", |shown| {
+            shown.trim_end().ends_with("supervisor>") && shown.contains("4.3.0")
+        });
+        shell.press("\x0c");
+        shell.wait_until("an empty screen", |shown| !shown.contains("4.3.0"));
+    }
+    shell.press(CONTROL_D);
+    assert_eq!(shell.ended().code(), Some(0));
 }

@@ -1,9 +1,15 @@
 //! Who is let in.
 
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use dsbus_harness::wait_until;
 
-use crate::fleet::Fleet;
+use crate::fleet::{DEADLINE, Fleet};
 use crate::served::Gateway;
 
 const USERS: &str = r#"
@@ -25,7 +31,7 @@ fn it_says_when_it_knows_the_fleet_and_when_no_scheduler_answers() {
     let gateway = Gateway::start(&mut fleet, "g1", &[]);
     assert_eq!(gateway.get("/healthz", &[]).body, "ok\n");
     fleet.kill("s1");
-    let silent = dsbus_harness::wait_until("silence to be noticed", crate::fleet::DEADLINE, || {
+    let silent = wait_until("silence to be noticed", DEADLINE, || {
         // An event makes it ask.
         fleet.ok(&["emit", "hello", "there"]);
         let ready = gateway.get("/readyz", &[]);
@@ -47,6 +53,47 @@ fn without_users_only_this_machine_is_let_in_and_no_page_of_another_site() {
     assert_eq!(refused.code, 403, "{}", refused.body);
     let said = fleet.fails(2, &["gateway", "--listen", "0.0.0.0:0"]);
     assert!(said.contains("nobody has to say who he is") && said.contains("--insecure"), "{said}");
+}
+
+/// What a gateway says on a socket in the file system.
+fn ask_socket(path: &Path) -> std::io::Result<String> {
+    let mut socket = UnixStream::connect(path)?;
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut said = String::new();
+    socket.read_to_string(&mut said)?;
+    Ok(said)
+}
+
+#[test]
+fn a_socket_in_the_file_system_is_its_owners_and_one_that_was_left_is_replaced() {
+    let mut fleet = Fleet::start(1, 1);
+    let path = fleet.path().join("gateway.sock");
+    let (nats, listen) = (fleet.nats.url(), format!("unix:{}", path.display()));
+    let words = ["--nats", &nats, "gateway", "--listen", &listen];
+    let answers = |path: &Path| {
+        wait_until("the socket to answer", DEADLINE, || {
+            let said = ask_socket(path).map_err(|e| e.to_string())?;
+            if said.starts_with("HTTP/1.1 200 OK") { Ok(()) } else { Err(said) }
+        });
+    };
+    fleet.spawn("g1", &words);
+    answers(&path);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "{mode:o}");
+    let said = fleet.fails(1, &["gateway", "--listen", &listen]);
+    assert!(said.contains("somebody listens on it"), "{said}");
+    fleet.kill("g1");
+    assert!(path.exists());
+    fleet.spawn("g2", &words);
+    answers(&path);
+    // One that ends takes it away.
+    fleet.signal("g2", nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(fleet.wait_exit("g2"), Some(0));
+    assert!(!path.exists());
+    std::fs::write(&path, "precious").unwrap();
+    let said = fleet.fails(1, &["gateway", "--listen", &listen]);
+    assert!(said.contains("it exists, and is no socket"), "{said}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 
 #[test]

@@ -7,7 +7,9 @@ mod admit;
 #[expect(dead_code, reason = "another suite uses all of it")]
 #[path = "../e2e/fleet.rs"]
 mod fleet;
+mod rest;
 mod rpc;
 mod served;
+mod stream;
 #[path = "../e2e/supervisord.rs"]
 mod supervisord;

@@ -1,6 +1,7 @@
 //! Supervisor's interface, as the tools that were made for it use it: each unmodified, and beside a
 //! real supervisord where the answer can be the same.
 
+mod ansible;
 mod calls;
 mod ctl;
 mod superlance;

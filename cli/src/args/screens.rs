@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args as Group;
 use dsbus_schema::ids::Target;
 
+use crate::settings::key::is_bus;
+
 pub(super) const TOP: &str = "\
 Keys: arrows, PgUp, PgDn, Home, End or j, k, g, G move; Enter shows all about an
 instance, l follows its log; s, x and r start, stop and restart it, after a y;
@@ -43,4 +45,11 @@ pub(crate) struct Supervisorctl {
     /// What to do, such as status, start NAME, tail -f NAME; help shows all
     #[arg(value_name = "ACTION", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) action: Vec<String>,
+}
+
+impl Supervisorctl {
+    /// The bus, if `-s` names one.
+    pub(crate) fn bus(&self) -> Option<&str> {
+        self.serverurl.as_deref().filter(|url| is_bus(url))
+    }
 }

@@ -14,6 +14,53 @@ fn the_command_line_is_sound() {
     command().debug_assert();
 }
 
+/// Verbs that succeed only where they are on a terminal: there `tests/e2e/screens.rs` tests them.
+const ON_A_TERMINAL: [&str; 1] = ["top"];
+
+/// All verbs that people give, with those below them: `rollout pause`.
+fn verbs(of: &clap::Command, before: &str) -> Vec<String> {
+    let shown = of.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let shown = shown.filter(|verb| before.is_empty() || verb.get_name() != "help");
+    let named = shown.flat_map(|verb| {
+        let name = format!("{before}{}", verb.get_name());
+        // Of help there is one.
+        let below = if name == "help" { Vec::new() } else { verbs(verb, &format!("{name} ")) };
+        std::iter::once(name.clone()).chain(below).collect::<Vec<_>>()
+    });
+    named.collect()
+}
+
+#[test]
+fn a_transcript_shows_each_verb_succeed_and_fail() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/snapshots");
+    let files = std::fs::read_dir(directory).unwrap();
+    let text = |file: std::fs::DirEntry| std::fs::read_to_string(file.path()).unwrap();
+    let shown: Vec<String> = files.map(|file| text(file.unwrap())).collect();
+    let runs: Vec<(&str, bool)> = shown
+        .iter()
+        .flat_map(|text| text.split("\n$ ").skip(1))
+        .filter_map(|run| {
+            let (line, said) = run.split_once('\n')?;
+            let (_, words) = line.split_once("dsbus ")?;
+            Some((words, !said.contains("\n[exit ") && !said.starts_with("[exit ")))
+        })
+        .collect();
+    let mut command = command();
+    command.build();
+    let mut missing = Vec::new();
+    for verb in verbs(&command, "") {
+        let of_verb = |words: &str| words == verb || words.starts_with(&format!("{verb} "));
+        let mut outcomes = runs.iter().filter(|(words, _)| of_verb(words)).map(|(_, done)| *done);
+        if !ON_A_TERMINAL.contains(&verb.as_str()) && !outcomes.clone().any(|done| done) {
+            missing.push(format!("{verb}: a success"));
+        }
+        if !outcomes.any(|done| !done) {
+            missing.push(format!("{verb}: a failure"));
+        }
+    }
+    assert!(missing.is_empty(), "in no transcript (tests/e2e/said): {missing:#?}");
+}
+
 #[test]
 fn keys_of_create_are_options() {
     let (keys, command) = create(

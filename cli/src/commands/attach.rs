@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dsbus_schema::call::Channel;
 use dsbus_schema::event::{Fact, ProcessFact};
-use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
+use dsbus_schema::ids::{Epoch, InstanceId, Target, WorkerName};
 use dsbus_schema::status::InstanceRow;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -38,9 +38,11 @@ enum Fed {
 pub(super) async fn run(config: &Config, args: &args::Attach) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
     let name = hands::one(&connection, &args.name).await?.name;
+    // Whatever else the name that was given means later.
+    let target = Target::Instance(name.clone());
     let mut watch = watch_one(&connection.bus, &name).await;
     // What happened since then is told by the watch.
-    let row = hands::one(&connection, &args.name).await?;
+    let row = hands::one(&connection, &target).await?;
     let begin = match &row.worker {
         Some(worker) => Begin::LastLines(args.lines, row.epoch, worker.clone()),
         None => Begin::FirstWord,
@@ -75,7 +77,7 @@ pub(super) async fn run(config: &Config, args: &args::Attach) -> Result<Code, Fa
                     seen.hear(fact);
                 }
             }
-            _ = locate.tick() => match hands::one(&connection, &args.name).await {
+            _ = locate.tick() => match hands::one(&connection, &target).await {
                 Ok(row) => {
                     if let Some(worker) = &row.worker {
                         live.hear(row.epoch, worker);

@@ -1,7 +1,5 @@
 //! `dsbus clear NAME...`
 
-use std::time::Duration;
-
 use dsbus_client::Error;
 use dsbus_schema::call::{Clear, Cleared, WorkerVerb};
 use dsbus_schema::ids::WorkerName;
@@ -9,17 +7,13 @@ use dsbus_schema::status::InstanceRow;
 use futures::StreamExt;
 use futures::stream;
 
+use super::hands::{ANSWER_MAX, CALLS_MAX};
 use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::{describe, output};
-
-/// How long a worker may take: it waits 5 s for its supervisor.
-const ANSWER_MAX: Duration = Duration::from_secs(7);
-/// Workers that are asked at once.
-const CALLS_MAX: usize = 32;
 
 /// Empties the logs of what is named, where it runs; a line for each instance.
 ///
@@ -45,7 +39,11 @@ pub(super) async fn run(config: &Config, args: &args::Clear) -> Result<Code, Fai
     Ok(code)
 }
 
-async fn clear<'a>(
+/// Empties the logs of one; says where.
+///
+/// # Errors
+/// When it is on no worker, or that does not say that it is done.
+pub(super) async fn clear<'a>(
     connection: &Connection,
     row: &'a InstanceRow,
 ) -> Result<&'a WorkerName, Failure> {

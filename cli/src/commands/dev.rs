@@ -63,6 +63,11 @@ pub(super) fn run(config: &Config, args: args::Dev) -> Result<Code, Failure> {
         Some(_) => None,
         None => Some(Server::find(&config.around)?),
     };
+    if let (None, Some(_)) = (&server, args.port) {
+        let why =
+            "--port is for the bus that dsbus dev starts; --nats or --context names one that runs";
+        return Err(Failure::usage(why).hint("leave one of them out"));
+    }
     let home = Home::open(&config.around.directory, args.data.as_deref(), &config.fleet)?;
     if let (Some(_), Some(port)) = (&server, args.port) {
         server::must_be_free(port)?;

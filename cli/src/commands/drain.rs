@@ -74,7 +74,17 @@ impl Drain {
 fn left(row: &InstanceRow) -> Option<String> {
     match row.state {
         State::Running => Some(format!("moved ({})", describe::place(row))),
-        State::Stopped | State::Exited | State::Fatal | State::Pending => {
+        // Another worker knows now how it is, and does not start it.
+        State::Exited | State::Stopped if row.worker.is_some() => {
+            let end = if row.state == State::Exited { "it has ended" } else { "it is stopped" };
+            let why = match describe::detail(row) {
+                why if why.is_empty() => String::new(),
+                why => format!(": {why}"),
+            };
+            Some(format!("moved ({}); {end}{why}", describe::place(row)))
+        }
+        State::Pending => Some(format!("left, and waits for a place: {}", describe::detail(row))),
+        State::Stopped | State::Exited | State::Fatal => {
             Some(format!("left; it is {}", describe::state(row)))
         }
         State::Starting | State::Backoff | State::Stopping | State::Unknown => None,
@@ -205,6 +215,8 @@ fn end(workers: &[WorkerName], drain: &Drain, left: &[InstanceId]) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use dsbus_schema::state::Exit;
+
     use super::*;
 
     fn row(name: &str, state: &str, worker: Option<&str>) -> InstanceRow {
@@ -232,6 +244,20 @@ mod tests {
             ["web:0: moved (w2, pid 7)"]
         );
         assert_eq!(look(&[row("web:0", "RUNNING", Some("w2")), other()]), [""; 0]);
+        let ended = |worker| InstanceRow {
+            pid: None,
+            exit: Some(Exit { code: Some(0), signal: None, core: false }),
+            ..row("once:0", "EXITED", Some(worker))
+        };
+        look(&[ended("w1")]);
+        assert_eq!(look(&[ended("w2")]), ["once:0: moved (w2); it has ended: exit code 0"]);
+        let waits = InstanceRow {
+            reason: Some("no worker has zone = eu".to_owned()),
+            ..row("eu:0", "PENDING", None)
+        };
+        look(&[row("eu:0", "RUNNING", Some("w1"))]);
+        let told = ["eu:0: left, and waits for a place: no worker has zone = eu"];
+        assert_eq!(look(&[waits]), told);
         look(&[row("job:0", "RUNNING", Some("w1"))]);
         assert_eq!(look(&[]), ["job:0: removed"]);
     }

@@ -19,6 +19,8 @@ use crate::failure::Failure;
 
 /// How long a worker may take: it waits 5 s for its supervisor.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(7);
+/// Workers that are asked at once.
+pub(super) const CALLS_MAX: usize = 32;
 /// Between two asks of a worker that does not answer.
 const SILENT_PAUSE: Duration = Duration::from_millis(500);
 /// First pause before a child whose pipe is full is offered the rest again.
@@ -70,7 +72,8 @@ pub(super) async fn one(connection: &Connection, name: &Target) -> Result<Instan
                 rows.iter().take(NAMED_MAX).map(|row| row.name.to_string()).collect();
             let more = if count > NAMED_MAX { ", ..." } else { "" };
             let why = format!("{name} is {count} instances, and only one can be meant here");
-            Err(Failure::usage(why).hint(format!("name one: {}{more}", names.join(", "))))
+            // How many it is, the command line cannot know.
+            Err(Failure::failed(why).hint(format!("name one: {}{more}", names.join(", "))))
         }
     }
 }

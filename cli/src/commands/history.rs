@@ -42,11 +42,11 @@ pub(super) async fn run(config: &Config, args: &About) -> Result<Code, Failure> 
 pub(super) fn table(rows: &[RevisionRow], wide: Width) -> Result<(), Failure> {
     let several = rows.first().is_some_and(|first| rows.iter().any(|r| r.id != first.id));
     let now = clock::now();
-    let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, several, now)).collect();
+    let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, several, now, wide)).collect();
     Ok(output::table(wide, &COLUMNS, &cells)?)
 }
 
-fn cells(row: &RevisionRow, several: bool, now: Timestamp) -> Vec<Text> {
+fn cells(row: &RevisionRow, several: bool, now: Timestamp, wide: Width) -> Vec<Text> {
     let revision =
         if row.current { format!("{} (now)", row.revision) } else { row.revision.to_string() };
     let tone = if row.current { Tone::Good } else { Tone::Plain };
@@ -54,7 +54,7 @@ fn cells(row: &RevisionRow, several: bool, now: Timestamp) -> Vec<Text> {
     vec![
         program.into(),
         Text { text: revision, tone },
-        format!("{} ago", describe::age(row.at, now)).into(),
+        describe::ago_cell(row.at, now, wide).into(),
         row.by.as_ref().map(UserName::to_string).unwrap_or_default().into(),
         what(row).into(),
     ]
@@ -67,5 +67,26 @@ fn what(row: &RevisionRow) -> String {
         Some(reason) if keys.is_empty() => reason.clone(),
         Some(reason) => format!("{reason} ({keys})"),
         None => keys,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_wide_table_says_when_exactly() {
+        let row: RevisionRow = serde_json::from_value(json!({
+            "program": "web", "id": "00000000-0000-0000-0000-000000000001", "revision": 2,
+            "current": true, "at": "2026-05-01T12:00:00Z", "by": "ann", "reason": null,
+            "changed": ["command"],
+        }))
+        .unwrap();
+        let now = Timestamp::from_unix_nanos(row.at.unix_nanos() + 61_000_000_000);
+        let said = |wide| cells(&row, false, now, wide)[2].text.clone();
+        assert_eq!(said(Width::Fitted), "1m 1s ago");
+        assert_eq!(said(Width::Whole), "1m 1s ago (2026-05-01 12:00:00 UTC)");
     }
 }

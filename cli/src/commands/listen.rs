@@ -58,7 +58,11 @@ pub(super) fn run(config: &Config, args: args::Listen) -> Result<Code, Failure> 
         End::Over(ended) => Ok(code(&ended)),
         End::NotStarted(why) => {
             let failure = Failure::failed(format!("the listener cannot be started: {why}"));
-            Err(if supervised { failure } else { failure.hint("give the command after --") })
+            Err(if supervised {
+                failure
+            } else {
+                failure.hint("behind -- stands a program that is on PATH here, or its whole path")
+            })
         }
         End::Refused(why) => Err(Failure::new(Code::Unreachable, why)),
     }

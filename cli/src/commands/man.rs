@@ -11,7 +11,7 @@ use crate::output;
 /// # Errors
 /// When they cannot be written.
 pub(super) fn run(args: &args::Man) -> Result<Code, Failure> {
-    let mut command = args::command();
+    let mut command = explained(args::command());
     let Some(directory) = &args.directory else {
         if let Some(verb) = &args.verb {
             command.build();
@@ -36,4 +36,9 @@ pub(super) fn run(args: &args::Man) -> Result<Code, Failure> {
     clap_mangen::generate_to(command, directory).map_err(why)?;
     output::note(format_args!("written into {}", directory.display()));
     Ok(Code::Done)
+}
+
+/// A manual page explains also the options that a short help leaves out.
+fn explained(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide_short_help(false)).mut_subcommands(explained)
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -25,7 +26,10 @@ pub(super) fn run(config: &Config, words: &[OsString]) -> Result<Infallible, Fai
     let Some(found) = path.filter(|_| !name.contains('/')).find(|path| path.is_file()) else {
         let command = args::command();
         let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
-        let hint = did_you_mean(&name, verbs.map(clap::Command::get_name));
+        let hint = match elsewhere(&name) {
+            Some(ours) => Some(format!("did you mean {ours:?}?")),
+            None => did_you_mean(&name, verbs.map(clap::Command::get_name)),
+        };
         let message = format!("there is no verb {name:?}, and no program {program} on PATH");
         let hint = hint.unwrap_or_else(|| "dsbus --help lists the verbs".to_owned());
         return Err(Failure::usage(message).hint(hint));
@@ -40,7 +44,28 @@ pub(super) fn run(config: &Config, words: &[OsString]) -> Result<Infallible, Fai
     }
     command.envs(config.as_environment()).envs(as_nats(config));
     let error = command.exec();
-    Err(Failure::failed(format!("{} cannot be run: {error}", found.display())))
+    let failure = Failure::failed(format!("{} cannot be run: {error}", found.display()));
+    // The file was found.
+    Err(if error.kind() == ErrorKind::NotFound {
+        failure.hint("what its first line says after #! is not there")
+    } else {
+        failure
+    })
+}
+
+/// What a verb of other tools is called here.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "ps" | "ls" | "list" | "get" | "avail" => "status",
+        "rm" | "delete" | "destroy" | "down" => "remove",
+        "kill" => "signal KILL",
+        "up" | "deploy" | "update" | "reread" => "apply",
+        "show" | "inspect" => "describe",
+        "nodes" | "hosts" | "machines" => "workers",
+        "tail" => "logs",
+        "fg" => "attach",
+        _ => return None,
+    })
 }
 
 /// The bus, as the `nats` tool is told it.
@@ -63,4 +88,21 @@ fn as_nats(config: &Config) -> Vec<(&'static str, OsString)> {
         said.extend([(Key::TlsCert, cert.into()), (Key::TlsKey, key.into())]);
     }
     said.into_iter().filter_map(|(key, value)| Some((key.nats_variable()?, value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_of_other_tools_are_none_of_ours_and_mean_one_that_is() {
+        let command = args::command();
+        let ours = |name: &str| command.get_subcommands().any(|verb| verb.get_name() == name);
+        for name in ["ps", "ls", "list", "rm", "kill", "up", "show", "nodes", "tail", "fg"] {
+            let meant = elsewhere(name).unwrap();
+            let verb = meant.split(' ').next().unwrap_or_default();
+            assert!(!ours(name) && ours(verb), "{name}: {meant}");
+        }
+        assert_eq!(elsewhere("fly"), None);
+    }
 }

@@ -12,7 +12,7 @@ use dsbus_client::{Error, Watch};
 use dsbus_schema::call::Channel;
 use dsbus_schema::command::{Act, Acted, Applied, Create, Verb, code};
 use dsbus_schema::event::Fact;
-use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, Target, WorkerName};
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, Target, WorkerName};
 use dsbus_schema::program::{ProgramSpec, Signal};
 use dsbus_schema::state::Exit;
 use tokio::sync::{mpsc, watch};
@@ -82,14 +82,20 @@ async fn ran(config: &Config, args: args::Run) -> Result<Code, Failure> {
     apply::warn(&applied);
     if detach {
         output::line(&name)?;
+        let fleet = config.fleet_option();
+        output::note(format_args!(
+            "dsbus{fleet} logs {name} shows its output, dsbus{fleet} remove {name} takes it away"
+        ));
         return Ok(Code::Done);
     }
-    let once = spec.max_fail_count <= 1;
-    let mut running = Running::begin(&connection, instance, &spec, watch, once);
+    let Some(id) = applied.programs.first().map(|program| program.id) else {
+        return Err(Failure::failed(format!("nobody says that {name} was declared")));
+    };
+    let mut running = Running::begin(&connection, instance, id, &spec, watch);
     running.keep = keep;
     let ended = running.until(Instant::now() + patience.0, interrupts).await;
     if !keep {
-        forget(&connection, &name).await;
+        forget(&connection, &name, id).await;
     }
     ended
 }
@@ -115,6 +121,8 @@ fn ask(names: Vec<Target>) -> Act {
 struct Running<'a> {
     connection: &'a Connection,
     name: InstanceId,
+    /// Whoever removes it may declare another program under its name, which is none of ours.
+    id: ProgramId,
     watch: Watch,
     live: Live,
     course: Course,
@@ -133,9 +141,9 @@ impl<'a> Running<'a> {
     fn begin(
         connection: &'a Connection,
         name: InstanceId,
+        id: ProgramId,
         spec: &ProgramSpec,
         watch: Watch,
-        once: bool,
     ) -> Running<'a> {
         let both = [Channel::Stdout, Channel::Stderr];
         let channels = if spec.redirect_stderr { &both[..1] } else { &both };
@@ -148,9 +156,21 @@ impl<'a> Running<'a> {
             // Whoever waits for it may have gone.
             let _ = say.send(fed).await;
         });
-        let course = Course::new(once);
-        let (asked, asking, keep) = (None, None, false);
-        Running { connection, name, watch, live, course, child, feeding, fed, asked, asking, keep }
+        let course = Course::new(spec.max_fail_count <= 1);
+        Running {
+            connection,
+            name,
+            id,
+            watch,
+            live,
+            course,
+            child,
+            feeding,
+            fed,
+            asked: None,
+            asking: None,
+            keep: false,
+        }
     }
 
     /// Until it has ended, and all that it said is shown; it must have been started at `late`.
@@ -164,7 +184,9 @@ impl<'a> Running<'a> {
             }
             tokio::select! {
                 item = self.watch.next() => {
-                    let Some(event) = event(&item) else { continue };
+                    let Some(event) = event(&item).filter(|event| self.is_ours(&event.data)) else {
+                        continue;
+                    };
                     if let Fact::Process(fact) = &event.data {
                         self.has_said(fact.worker.as_ref(), fact.epoch, fact.pid, fact.exit);
                     }
@@ -211,8 +233,31 @@ impl<'a> Running<'a> {
         };
         self.feeding.abort();
         let told = self.told(end);
-        self.live.finish().await?;
+        tokio::select! {
+            shown = self.live.finish() => shown?,
+            // What is left to be shown may be long, and whoever reads it slow.
+            signal = interrupts.next() => return Ok(Code::signal(signal.number())),
+        }
         told
+    }
+
+    /// Whether an event is about it.
+    fn is_ours(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Process(fact) => fact.id == self.id,
+            Fact::Placement(fact) => fact.id == self.id,
+            Fact::Notice(_)
+            | Fact::Output(_)
+            | Fact::Tick(_)
+            | Fact::Program(_)
+            | Fact::Command(_)
+            | Fact::Worker(_)
+            | Fact::Rollout(_)
+            | Fact::Group(_)
+            | Fact::Scheduler(_)
+            | Fact::User(_)
+            | Fact::Listener(_) => false,
+        }
     }
 
     /// It may have said something there. Where nothing was started yet, nobody is asked for its output.
@@ -245,8 +290,7 @@ impl<'a> Running<'a> {
 
     /// Asks how it is: events are hints, and may be lost.
     async fn look(&mut self) -> Result<(), Failure> {
-        let target = Target::Program(self.name.program.clone());
-        match self.connection.bus.status(&[target]).await {
+        match self.connection.bus.status(&self.target()).await {
             Ok(rows) => {
                 if let Some(row) = rows.iter().find(|row| row.name == self.name) {
                     self.has_said(row.worker.as_ref(), row.epoch, row.pid, row.exit);
@@ -297,7 +341,7 @@ impl<'a> Running<'a> {
     }
 
     fn target(&self) -> Vec<Target> {
-        vec![Target::Program(self.name.program.clone())]
+        vec![Target::Id(self.id)]
     }
 
     /// Ends it, one way or another: it is also stopped, so that nobody starts it again. Says whether that

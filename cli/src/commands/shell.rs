@@ -7,13 +7,13 @@ mod lines;
 mod really;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::args;
 use crate::config::Config;
-use crate::connection;
+use crate::connection::{self, Connection};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
@@ -27,6 +27,9 @@ pub(super) use lines::Lines;
 /// When nobody reads what is said.
 pub(super) fn run(config: &Config) -> Result<Code, Failure> {
     outlive_interrupts()?;
+    // Whoever has to say who he is says it once; that nobody answers is told by each verb.
+    let known = connection::run(Connection::open(config)).map(|c| c.config().clone());
+    let config = known.as_ref().unwrap_or(config);
     args::complete_for(config);
     let mut lines = Lines::open(config, None, "shell");
     let watched = lines.are_typed();
@@ -75,13 +78,16 @@ fn at(place: Option<usize>, mut failure: Failure) -> Failure {
 }
 
 /// What is wrong with a verb's words, as the parser says it.
-fn wrong_words(place: Option<usize>, e: &clap::Error) {
+fn wrong_words(place: Option<usize>, words: &[OsString], e: clap::Error) {
+    let e = args::without_misleading_tips(e, words);
+    let meant = args::meant(words, &e);
     if place.is_none() || !e.use_stderr() {
-        return output::command_line(e);
+        return output::command_line(&e, meant.as_deref());
     }
     let said = e.render().to_string();
     let said = said.trim_end();
-    output::failure(&at(place, Failure::usage(said.strip_prefix("error: ").unwrap_or(said))));
+    let failure = Failure::usage(said.strip_prefix("error: ").unwrap_or(said));
+    output::failure(&at(place, Failure { hint: meant, ..failure }));
 }
 
 /// Runs one verb; `place` is the number of its line, where nobody types.
@@ -99,11 +105,14 @@ fn verb(
         out.flush()?;
         return Ok(Code::Done);
     }
-    let asked = match args::parse(["dsbus"].into_iter().chain(words.iter().map(String::as_str))) {
+    let line: Vec<OsString> =
+        ["dsbus"].into_iter().chain(words.iter().map(String::as_str)).map(OsString::from).collect();
+    let asked = match args::parse(line.iter().cloned()) {
         Ok(args) => args.verb,
         Err(e) => {
-            wrong_words(place, &e);
-            return Ok(if e.use_stderr() { Code::Usage } else { Code::Done });
+            let wrong = e.use_stderr();
+            wrong_words(place, &line, e);
+            return Ok(if wrong { Code::Usage } else { Code::Done });
         }
     };
     if matches!(asked, args::Verb::Shell) {
@@ -122,6 +131,10 @@ fn verb(
     let program = std::env::current_exe()?;
     let mut command = Command::new(program);
     command.args(options(config)).envs(config.as_environment());
+    if !io::stdin().is_terminal() {
+        // The lines that follow are ours, and no verb's input.
+        command.stdin(Stdio::null());
+    }
     let status = command.args(words).status()?;
     let code = code(status);
     if let (Some(number), false) = (place, code == Code::Done) {

@@ -2,22 +2,20 @@
 
 use dsbus_client::Error;
 use dsbus_schema::call::{SignalAsk, SignalSent, WorkerVerb};
+use dsbus_schema::command::code;
 use dsbus_schema::program::Signal;
 use dsbus_schema::status::InstanceRow;
 use futures::StreamExt;
 use futures::stream;
 use serde_json::{Value, json};
 
-use super::hands::{ANSWER_MAX, Child};
+use super::hands::{ANSWER_MAX, CALLS_MAX, Child};
 use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
-
-/// Workers that are asked at once.
-const CALLS_MAX: usize = 32;
 
 /// Sends a signal to the main process of each instance that is named; a line for each.
 ///
@@ -74,7 +72,8 @@ pub(super) async fn send(
         Err(Error::NoResponders) => Err(Failure::failed(format!(
             "{name}: its worker {worker} does not answer; nothing was sent"
         ))),
-        Err(Error::Timeout) => {
+        // A supervisor that is slow may send it yet.
+        Err(Error::Timeout | Error::Refused { code: code::UNAVAILABLE, .. }) => {
             let why = format!("{name}: its worker {worker} did not say whether {signal} was sent");
             let hint = format!("dsbus events {name} --type SIGNALLED tells it");
             Err(Failure::failed(why).hint(hint))

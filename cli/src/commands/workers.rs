@@ -9,7 +9,7 @@ use dsbus_schema::state::WorkerState;
 use dsbus_schema::status::WorkerRow;
 use dsbus_schema::worker::Facts;
 
-use crate::args::{self, Format};
+use crate::args::{self, Format, Width};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -52,7 +52,7 @@ pub(super) async fn run(config: &Config, args: &args::Workers) -> Result<Code, F
             output::line("No workers yet. Start one on a machine: dsbus worker")?;
         }
         Format::Text(wide) if args.names.is_empty() => {
-            let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, now)).collect();
+            let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, now, wide)).collect();
             output::table(wide, &COLUMNS, &cells)?;
         }
         Format::Text(_) => {
@@ -106,8 +106,8 @@ fn current(row: &WorkerRow) -> Option<&Facts> {
     (row.state != WorkerState::Lost && row.facts.at.is_some()).then_some(&row.facts)
 }
 
-fn touched(row: &WorkerRow, now: Timestamp) -> String {
-    let touched = row.last_touch.map(|at| format!("{} ago", describe::age(at, now)));
+fn touched(row: &WorkerRow, now: Timestamp, wide: Width) -> String {
+    let touched = row.last_touch.map(|at| describe::ago_cell(at, now, wide));
     touched.unwrap_or_else(|| NOTHING.to_owned())
 }
 
@@ -116,7 +116,7 @@ fn labels(row: &WorkerRow) -> String {
     pairs.collect::<Vec<_>>().join(",")
 }
 
-fn cells(row: &WorkerRow, now: Timestamp) -> Vec<Text> {
+fn cells(row: &WorkerRow, now: Timestamp, wide: Width) -> Vec<Text> {
     let facts = current(row);
     let tell = |tell: fn(&Facts) -> String| Text::from(facts.map_or(NOTHING.to_owned(), tell));
     vec![
@@ -131,7 +131,7 @@ fn cells(row: &WorkerRow, now: Timestamp) -> Vec<Text> {
         tell(|facts| format!("{:.2}", facts.load[0])),
         tell(fullest),
         tell(|facts| describe::length(facts.uptime_seconds)),
-        touched(row, now).into(),
+        touched(row, now, wide).into(),
         row.host.clone().into(),
         row.version.clone().into(),
         row.supervisor_pid.to_string().into(),

@@ -82,6 +82,11 @@ impl Diagnostic {
         Diagnostic { place: Some(source.place(span)), ..Diagnostic::whole(source.name, message) }
     }
 
+    /// The file, as it was given.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
     /// Line and column; what is about the file as a whole comes first.
     pub(crate) fn position(&self) -> (usize, usize) {
         self.place.as_ref().map_or((0, 0), |place| (place.line, place.column))

@@ -9,6 +9,7 @@ mod pairs;
 mod percent;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -110,10 +111,14 @@ pub(super) fn parse(
 ) -> Result<Imported, Vec<Diagnostic>> {
     let name = path.display().to_string();
     let mut ini = Ini::default();
-    let mut wrong = ini.add(File { name, directory: directory_of(path, around), text });
-    let (included, missing) = include(&ini, around)?;
-    for path in included {
+    let mut wrong =
+        ini.add(File { name: name.clone(), directory: directory_of(path, around), text });
+    let mut names = vec![name];
+    let Included { paths, notes: missing, wrong: strange } = include(&ini, around);
+    wrong.extend(strange);
+    for path in paths {
         let name = path.display().to_string();
+        names.push(name.clone());
         match super::text_of(&path) {
             Ok(text) => {
                 let directory = directory_of(&path, around);
@@ -122,13 +127,20 @@ pub(super) fn parse(
             Err(why) => wrong.push(Diagnostic::whole(&name, why)),
         }
     }
-    if !wrong.is_empty() {
-        return Err(wrong);
-    }
     ini.spread_defaults();
-    let mut imported = Convert::all(&ini, around)?;
-    imported.notes.splice(0..0, missing);
-    Ok(imported)
+    match Convert::all(&ini, around, !wrong.is_empty()) {
+        Ok(mut imported) if wrong.is_empty() => {
+            imported.notes.splice(0..0, missing);
+            return Ok(imported);
+        }
+        Ok(_) => {}
+        Err(more) => wrong.extend(more),
+    }
+    // As a person reads them, whatever was looked at first.
+    wrong.sort_by_cached_key(|one| {
+        (names.iter().position(|name| *name == one.file()), one.position())
+    });
+    Err(wrong)
 }
 
 fn directory_of(path: &Path, around: &Surroundings) -> PathBuf {
@@ -136,16 +148,26 @@ fn directory_of(path: &Path, around: &Surroundings) -> PathBuf {
     path.parent().unwrap_or(Path::new("/")).to_owned()
 }
 
-/// The files that the first one includes, and patterns that fit none. Those of included ones do not
-/// count, as with Supervisor.
-fn include(ini: &Ini, around: &Surroundings) -> Result<(Vec<PathBuf>, Vec<Note>), Vec<Diagnostic>> {
-    let (mut paths, mut notes) = (Vec::new(), Vec::new());
-    let Some(section) = ini.section("include") else { return Ok((paths, notes)) };
+/// What the first file includes.
+#[derive(Default)]
+struct Included {
+    paths: Vec<PathBuf>,
+    /// Patterns that fit no file.
+    notes: Vec<Note>,
+    wrong: Vec<Diagnostic>,
+}
+
+/// Looks for the files that the first one includes. Those of included ones do not count, as with
+/// Supervisor.
+fn include(ini: &Ini, around: &Surroundings) -> Included {
+    let mut included = Included::default();
+    let Some(section) = ini.section("include") else { return included };
     let Some(key) = section.key("files") else {
         let message = "has no files, which an include must have";
-        return Err(vec![ini.at(&section.place, message).key("[include]")]);
+        included.wrong.push(ini.at(&section.place, message).key("[include]"));
+        return included;
     };
-    let wrong = |why: String| vec![ini.at(&key.place, why).key("[include] files")];
+    let wrong = |why: String| ini.at(&key.place, why).key("[include] files");
     let here = &ini.files[key.place.0].directory;
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let known = |name: &str| match name {
@@ -153,17 +175,24 @@ fn include(ini: &Ini, around: &Surroundings) -> Result<(Vec<PathBuf>, Vec<Note>)
         "host_node_name" => Some(host.clone()),
         name => around.variable(name.strip_prefix("ENV_")?).map(str::to_owned),
     };
-    for pattern in percent::now(&key.value, known).map_err(wrong)?.split_whitespace() {
-        let found = matching(pattern, here).map_err(wrong)?;
-        if found.is_empty() {
-            notes.push(Note {
+    let patterns = match percent::now(&key.value, known) {
+        Ok(patterns) => patterns,
+        Err(why) => {
+            included.wrong.push(wrong(why));
+            return included;
+        }
+    };
+    for pattern in patterns.split_whitespace() {
+        match matching(pattern, here) {
+            Ok(found) if found.is_empty() => included.notes.push(Note {
                 place: ini.line(&key.place),
                 section: "include".to_owned(),
                 key: Some("files".to_owned()),
                 why: format!("{pattern} is no file"),
-            });
+            }),
+            Ok(found) => included.paths.extend(found),
+            Err(why) => included.wrong.push(wrong(why)),
         }
-        paths.extend(found);
     }
-    Ok((paths, notes))
+    included
 }

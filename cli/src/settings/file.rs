@@ -15,7 +15,7 @@ use crate::file::{Diagnostic, Source, did_you_mean, key_span, text_of, value, va
 /// Settings of a directory.
 pub(crate) const FILE: &str = "dsbus.toml";
 /// Names that file outright; then none is looked for.
-const VARIABLE: &str = "DSBUS_CONFIG";
+pub(super) const VARIABLE: &str = "DSBUS_CONFIG";
 /// Settings of a person, below the directory of his settings.
 const HOME_FILE: &str = "dsbus/config.toml";
 /// What stands in files of programs.

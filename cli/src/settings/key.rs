@@ -271,6 +271,11 @@ fn strange_scheme(url: &str) -> Option<&str> {
     (!SCHEMES.contains(&scheme)).then_some(scheme)
 }
 
+/// Whether an address says by its scheme that it is that of a bus.
+pub(crate) fn is_bus(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
+}
+
 /// `nats://ann:secret@host` is shown as `nats://ann:...@host`.
 pub(crate) fn without_secret(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));

@@ -2,7 +2,7 @@
 
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::state::State;
-use dsbus_schema::status::InstanceRow;
+use dsbus_schema::status::{InstanceRow, Unstarted};
 
 /// How an action on a process ended: Supervisor's faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,16 +85,13 @@ pub fn started(wanted: &Wanted, row: &InstanceRow) -> Option<Fault> {
 
 /// Why a try failed.
 fn failed(row: &InstanceRow) -> Fault {
-    match &row.spawnerr {
-        Some(why) if why.ends_with(" does not exist") || why.starts_with("no file ") => {
-            Fault::NoFile
-        }
-        Some(why) if why.contains(" is not executable") || why.contains("cannot be executed") => {
-            Fault::NotExecutable
-        }
-        Some(_) => Fault::SpawnError,
+    match row.spawnerr.as_deref().map(Unstarted::of) {
+        Some(Unstarted::NoFile(_)) => Fault::NoFile,
+        Some(Unstarted::NotExecutable) => Fault::NotExecutable,
         // Supervisor notes a spawn error of one that ended too early, too.
-        None => Fault::SpawnError,
+        Some(Unstarted::NoInterpreter | Unstarted::Refused | Unstarted::Other) | None => {
+            Fault::SpawnError
+        }
     }
 }
 
@@ -126,6 +123,7 @@ mod tests {
             (Some("/etc/passwd is not executable: it has mode 644"), Fault::NotExecutable),
             (Some("/etc is a directory, and cannot be executed"), Fault::NotExecutable),
             (Some("there is no user nobody-such"), Fault::SpawnError),
+            (Some("directory /no/such does not exist"), Fault::SpawnError),
         ] {
             row.spawnerr = why.map(str::to_owned);
             let wanted = row.wanted;

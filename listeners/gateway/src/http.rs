@@ -12,7 +12,9 @@ use axum::{Router, middleware};
 use dsbus_schema::ids::{UserName, WorkerName};
 
 use crate::fleet::Fleet;
+use crate::rest;
 use crate::rpc;
+use crate::stream::Stream;
 use crate::users::{Role, Users};
 use seal::Seal;
 
@@ -24,6 +26,8 @@ pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub(crate) struct Gateway {
     /// The fleet.
     pub(crate) fleet: Fleet,
+    /// What happens, for whoever watches.
+    pub(crate) stream: Stream,
     users: Arc<Users>,
     seal: Arc<Seal>,
     /// Nobody says who he is, since only this machine can be here.
@@ -32,9 +36,11 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// `secret` seals cookies; made up where there is none. `local`: only this machine reaches it.
-    pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<Vec<u8>>, local: bool) -> Gateway {
-        let seal = Seal::new(secret.as_deref());
-        Gateway { fleet, users: Arc::new(users), seal: Arc::new(seal), local }
+    /// Must be called on a tokio runtime.
+    pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<&[u8]>, local: bool) -> Gateway {
+        let seal = Seal::new(secret);
+        let stream = Stream::begin(&fleet);
+        Gateway { fleet, stream, users: Arc::new(users), seal: Arc::new(seal), local }
     }
 }
 
@@ -55,6 +61,7 @@ pub(crate) fn router(gateway: Gateway, worker: Option<WorkerName>) -> Router {
         .merge(health::routes())
         .merge(login::routes())
         .merge(rpc::routes(worker))
+        .nest(rest::BELOW, rest::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(gateway)

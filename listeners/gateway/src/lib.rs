@@ -10,8 +10,10 @@ mod fleet;
 mod http;
 mod logs;
 pub mod processes;
+mod rest;
 mod rpc;
 mod run;
+mod stream;
 pub mod users;
 
 pub use run::{Config, Error, Listen, run};

@@ -7,7 +7,7 @@ use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::State;
-use dsbus_schema::status::InstanceRow;
+use dsbus_schema::status::{InstanceRow, Unstarted};
 use jiff::tz::TimeZone;
 
 /// Least width of the names in `status`.
@@ -152,9 +152,12 @@ impl Process {
 /// Why it does not run, in Supervisor's words where it has some.
 fn failure(row: &InstanceRow, name: &str) -> String {
     match (&row.spawnerr, row.exit) {
-        (Some(why), _) => match why.strip_suffix(" does not exist") {
-            Some(path) => format!("can't find command '{path}'"),
-            None => why.clone(),
+        (Some(why), _) => match Unstarted::of(why) {
+            Unstarted::NoFile(command) => format!("can't find command '{command}'"),
+            Unstarted::NoInterpreter
+            | Unstarted::NotExecutable
+            | Unstarted::Refused
+            | Unstarted::Other => why.clone(),
         },
         (None, Some(_)) => "Exited too quickly (process log may have details)".to_owned(),
         (None, None) => format!("unknown error (try \"tail {name}\")"),
@@ -322,6 +325,10 @@ mod tests {
             (
                 json!({ "state": "FATAL", "spawnerr": "/no/such does not exist" }),
                 "FATAL     can't find command '/no/such'",
+            ),
+            (
+                json!({ "state": "FATAL", "spawnerr": "directory /no does not exist" }),
+                "FATAL     directory /no does not exist",
             ),
             (
                 json!({ "state": "BACKOFF", "exit": { "code": 1, "signal": null } }),

@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use crate::fleet::Fleet;
 use crate::http::{self, Gateway};
 use crate::users::Settings;
-use listen::Limited;
 
 /// How long answers that are being given may take when the gateway ends. Whoever follows something
 /// would stay for ever.
@@ -121,7 +120,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
     let bus = Bus::connect(connect).await?;
     let fleet = Fleet::new(bus);
-    let gateway = Gateway::new(fleet.clone(), settings.users, settings.secret, open);
+    let gateway = Gateway::new(fleet.clone(), settings.users, settings.secret.as_deref(), open);
     let router = http::router(gateway, worker);
     for one in &bound {
         tracing::info!("listens on {}", one.at());
@@ -167,16 +166,12 @@ impl Bound {
         }
     }
 
-    async fn serve(self, router: axum::Router, until: impl Future<Output = ()> + Send + 'static) {
-        // It ends when `until` does, and has no other end.
+    async fn serve(self, router: axum::Router, until: impl Future<Output = ()>) {
         match self {
-            Bound::Tcp(listener, _) => {
-                let serving = axum::serve(Limited::new(listener), router);
-                drop(serving.with_graceful_shutdown(until).await);
-            }
+            Bound::Tcp(listener, _) => listen::serve(listener, router, until).await,
             Bound::Unix(listener, path) => {
-                let serving = axum::serve(Limited::new(listener), router);
-                drop(serving.with_graceful_shutdown(until).await);
+                listen::serve(listener, router, until).await;
+                // Whoever starts anew replaces one that stays.
                 drop(std::fs::remove_file(path));
             }
         }

@@ -119,7 +119,7 @@ pub struct Settings {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct Said {
     #[serde(default)]
     listen: Vec<String>,
     secret_file: Option<PathBuf>,
@@ -147,13 +147,13 @@ impl Settings {
         text: &str,
         read: impl Fn(&Path) -> std::io::Result<String>,
     ) -> Result<Settings, String> {
-        let file: File = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        let said: Said = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
         let read = |what: &str, path: &Path| {
             read(path).map_err(|e| format!("{what}: {} cannot be read: {e}", path.display()))
         };
-        let listen = file.listen.iter().map(|at| Listen::parse(at)).collect::<Result<_, _>>();
+        let listen = said.listen.iter().map(|at| Listen::parse(at)).collect::<Result<_, _>>();
         let listen = listen.map_err(|e| format!("listen: {e}"))?;
-        let secret = match file.secret_file {
+        let secret = match said.secret_file {
             None => None,
             Some(path) => {
                 let secret = read("secret_file", &path)?.trim().as_bytes().to_vec();
@@ -168,7 +168,7 @@ impl Settings {
             }
         };
         let mut users = Users::default();
-        for (name, user) in file.user {
+        for (name, user) in said.user {
             let at = format!("user.{name}");
             let known = UserName::parse(&name).map_err(|e| format!("{at}: {e}"))?;
             let password = match (user.password, user.password_file) {

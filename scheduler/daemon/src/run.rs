@@ -107,6 +107,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             () = tokio::time::sleep(scheduler.rest()), if scheduler.news => Wake::Rested,
         };
         if matches!(wake, Wake::Shutdown) {
+            tracing::info!("scheduler {} is told to stop", scheduler.presence.id);
             leave::run(&scheduler, served, ways.helpers).await;
             return Ok(());
         }

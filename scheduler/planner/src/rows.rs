@@ -158,7 +158,7 @@ fn placed_row(view: &View, program: &Program, name: &InstanceId, placed: &Placed
     {
         let why = row.reason.take().unwrap_or_default();
         let all = said.reason.clone().unwrap_or_default();
-        row.reason = Some(if why.is_empty() { all } else { format!("{why}; {all}") });
+        row.reason = Some(given_up(&why, &all));
     }
     let due = view.is_cut_off(placed);
     if due || view.is_lost(&placed.worker) {
@@ -189,6 +189,17 @@ fn placed_row(view: &View, program: &Program, name: &InstanceId, placed: &Placed
         });
     }
     row
+}
+
+/// Why the last worker, and then all of them, did not make it run. That it was given up is said once:
+/// by whoever had the last word.
+fn given_up(worker: &str, all: &str) -> String {
+    // So a supervisor begins, who does not know whether others try.
+    let why = ["gave up after it ", "gave up after "]
+        .iter()
+        .find_map(|begin| worker.strip_prefix(begin))
+        .unwrap_or(worker);
+    if why.is_empty() { all.to_owned() } else { format!("{why}; {all}") }
 }
 
 fn told(program: &Program, name: &InstanceId, status: &Status) -> InstanceRow {
@@ -239,4 +250,28 @@ pub fn workers(view: &View) -> Vec<WorkerRow> {
             facts: worker.facts.clone(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_it_was_given_up_is_said_once() {
+        let all = "given up after it ended FATAL 3 times, on w1, w2";
+        for (worker, said) in [
+            (
+                "gave up after it failed to start 2 times: exit code 1",
+                "failed to start 2 times: exit code 1; ",
+            ),
+            (
+                "gave up after 3 restarts within 1m: exit code 1",
+                "3 restarts within 1m: exit code 1; ",
+            ),
+            ("exit code 1", "exit code 1; "),
+            ("", ""),
+        ] {
+            assert_eq!(given_up(worker, all), format!("{said}{all}"));
+        }
+    }
 }

@@ -98,6 +98,6 @@ fn what_has_no_input_is_only_shown() {
     terminal.wait_for("only its output is shown: mute:0 has no standard input");
     terminal.press("\x03");
     assert_eq!(terminal.ended().code(), Some(0));
-    let several = fleet.fails(2, &["attach", "mute"]);
+    let several = fleet.fails(1, &["attach", "mute"]);
     assert!(several.contains("name one: mute:0, mute:1"), "{several}");
 }

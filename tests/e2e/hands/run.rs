@@ -1,9 +1,11 @@
 //! `dsbus run`.
 
+use std::io::Write;
 use std::process::Stdio;
 
 use dsbus_harness::{Terminal, wait_until};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{noise, verb, with_input};
@@ -83,13 +85,19 @@ fn five_megabytes_come_back_as_they_went() {
 #[test]
 fn one_that_is_detached_stays_until_it_is_removed() {
     let fleet = Fleet::start(1, 2);
-    let name = fleet.ok(&["run", "--detach", "--", "sh", "-c", "cat; echo done; exit 4"]);
+    let output = fleet.run(&["run", "--detach", "--", "sh", "-c", "cat; echo done; exit 4"]);
+    let (name, told) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let name = name.trim();
+    assert!(told.contains(&format!("dsbus logs {name}")), "{told}");
+    assert!(told.contains(&format!("dsbus remove {name}")), "{told}");
     assert!(name.starts_with("run-") && name.len() == 12, "{name}");
     fleet.ok(&["wait", "--for", "stopped", name]);
     assert_eq!(fleet.row(name)["exit"]["code"], 4);
     assert_eq!(fleet.ok(&["logs", name]), "done\n");
     fleet.ok(&["remove", name]);
+    let quiet = fleet.run(&["-q", "run", "--detach", "--name", "silent", "--", "true"]);
+    assert_eq!((&*quiet.stdout, &*quiet.stderr), (&b"silent\n"[..], &b""[..]));
     let kept = with_input(verb(&fleet, &["run", "--keep", "--name", "nightly", "--", "true"]), b"");
     assert!(kept.status.success(), "{}", said(&kept));
     let taken = fleet.fails(125, &["run", "--name", "nightly", "--", "true"]);
@@ -143,6 +151,55 @@ fn who_stops_reading_ends_it() {
     assert_no_leftovers(&fleet);
 }
 
+/// It has ended, and is not read to the end: Ctrl-C still ends us.
+#[test]
+fn control_c_ends_what_is_left_to_be_shown() {
+    let fleet = Fleet::start(1, 1);
+    let words = ["run", "--keep", "--name", "long", "--", "head", "-c", "3000000", "/dev/zero"];
+    let mut command = verb(&fleet, &words);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    wait_until("its end", DEADLINE, || {
+        let rows = fleet.try_json(&["status", "long", "-o", "json"])?;
+        if rows[0]["state"] == "EXITED" { Ok(()) } else { Err(rows.to_string()) }
+    });
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    let status = wait_until("our end", DEADLINE, || {
+        kill(pid, Signal::SIGINT).unwrap();
+        child.try_wait().unwrap().ok_or("goes on")
+    });
+    assert_eq!(status.code(), Some(130));
+}
+
+/// Whoever removes it may declare another program under its name, before we hear of it.
+#[test]
+fn another_program_of_its_name_is_left_alone() {
+    let fleet = Fleet::start(1, 1);
+    let mut command = verb(&fleet, &["run", "--name", "nightly", "--", "cat"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(b"mine\n").unwrap();
+    let log = fleet.worker_directory("w1").join("instances/nightly.0/stdout.log");
+    wait_until("its word", DEADLINE, || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        if text == "mine\n" { Ok(()) } else { Err(text) }
+    });
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    fleet.ok(&["remove", "nightly"]);
+    fleet.ok(&["create", "nightly", "--stdin", "--startsecs", "0", "--", "cat"]);
+    let other = fleet.row("nightly:0")["pid"].clone();
+    kill(pid, Signal::SIGCONT).unwrap();
+    pipe.write_all(b"for mine only\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{err}");
+    assert!(err.contains("nightly was removed"), "{err}");
+    let row = fleet.row("nightly:0");
+    assert_eq!((&row["state"], &row["pid"]), (&"RUNNING".into(), &other));
+    assert!(!std::fs::read_to_string(&log).unwrap().contains("for mine only"));
+}
+
 /// Its worker is lost. What had used up some of its input is not run again on the rest of it.
 #[test]
 fn a_lost_worker_is_told_of_and_input_is_not_given_twice() {
@@ -178,7 +235,7 @@ fn a_lost_worker_is_told_of_and_input_is_not_given_twice() {
         row["worker"] == other && row["pid"].is_number()
     });
     // Nothing was used up: it has all of it now.
-    std::io::Write::write_all(&mut again.stdin.take().unwrap(), b"late\n").unwrap();
+    again.stdin.take().unwrap().write_all(b"late\n").unwrap();
     let output = again.wait_with_output().unwrap();
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -195,7 +252,7 @@ fn a_lost_worker_is_told_of_and_input_is_not_given_twice() {
         .spawn()
         .unwrap();
     let mut pipe = used.stdin.take().unwrap();
-    std::io::Write::write_all(&mut pipe, b"early\n").unwrap();
+    pipe.write_all(b"early\n").unwrap();
     let name = wait_until("its child", DEADLINE, || {
         let rows = fleet.try_json(&["status", "-o", "json"])?;
         let is = |row: &&Value| row["pid"].is_number();

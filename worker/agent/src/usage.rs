@@ -2,11 +2,10 @@
 //! told of, whatever process ids are asked for.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io;
 
 use dsbus_schema::call::{UsageOf, Use, Using};
-use nix::unistd::{SysconfVar, sysconf};
+use procfs::ProcResult;
+use procfs::process::all_processes;
 
 use crate::clock;
 
@@ -23,54 +22,35 @@ struct Process {
 }
 
 /// Reads what processes use. May take as long as `/proc` has processes.
-pub(crate) fn read(supervisor: i32, asked: &[UsageOf]) -> io::Result<Using> {
-    let of_system = |variable, otherwise| {
-        let value = sysconf(variable).ok().flatten();
-        value.and_then(|value| u64::try_from(value).ok()).unwrap_or(otherwise)
-    };
-    let ticks = of_system(SysconfVar::CLK_TCK, 100);
-    let page = of_system(SysconfVar::PAGE_SIZE, 4096);
+pub(crate) fn read(supervisor: i32, asked: &[UsageOf]) -> ProcResult<Using> {
+    let (ticks, page) = (procfs::ticks_per_second().max(1), procfs::page_size());
     let at_ms = clock::now().0 / 1_000_000;
     let processes = all()?;
     let used = sum(&processes, supervisor, asked);
     let used = used.into_iter().map(|(of, used)| Use {
         name: of.name.clone(),
         pid: of.pid,
-        cpu_ms: used.0.saturating_mul(1000) / ticks.max(1),
+        cpu_ms: used.0.saturating_mul(1000) / ticks,
         memory: used.1.saturating_mul(page),
     });
     Ok(Using { at_ms, instances: used.collect() })
 }
 
 /// Every process of the machine that can be seen.
-fn all() -> io::Result<Vec<Process>> {
-    let mut processes = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        // It may have ended meanwhile.
-        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        processes.extend(parse(&text));
-    }
-    Ok(processes)
-}
-
-/// Reads a line of `/proc/PID/stat`, see proc(5). The name of a process may hold anything.
-fn parse(text: &str) -> Option<Process> {
-    let (begin, rest) = (text.find('(')?, text.rfind(')')?);
-    let pid = text[..begin].trim().parse().ok()?;
-    // From the third field on.
-    let fields: Vec<&str> = text[rest + 1..].split_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<i64>().ok();
-    let count = |number: usize| Some(u64::try_from(field(number)?).unwrap_or(0));
-    let id = |number: usize| i32::try_from(field(number)?).ok();
-    Some(Process {
-        pid,
-        parent: id(4)?,
-        session: id(6)?,
-        ticks: count(14)? + count(15)? + count(16)? + count(17)?,
-        pages: count(24)?,
-    })
+fn all() -> ProcResult<Vec<Process>> {
+    // One that cannot be read has ended meanwhile.
+    let stats = all_processes()?.filter_map(|process| process.ok()?.stat().ok());
+    let process = |stat: procfs::process::Stat| Process {
+        pid: stat.pid,
+        parent: stat.ppid,
+        session: stat.session,
+        ticks: stat.utime
+            + stat.stime
+            + u64::try_from(stat.cutime).unwrap_or(0)
+            + u64::try_from(stat.cstime).unwrap_or(0),
+        pages: stat.rss,
+    };
+    Ok(stats.map(process).collect())
 }
 
 /// Ticks and pages of those that were asked for, with all that belongs to them.
@@ -114,16 +94,6 @@ mod tests {
     use dsbus_schema::ids::{InstanceId, ProgramName};
 
     #[test]
-    fn a_line_of_stat_is_read_whatever_the_process_is_called() {
-        let line =
-            "42 (a) b (c)) S 7 42 40 0 -1 4194304 100 0 0 0 11 22 3 4 20 0 1 0 99 8192 256 18";
-        let read = Process { pid: 42, parent: 7, session: 40, ticks: 40, pages: 256 };
-        assert_eq!(parse(line), Some(read));
-        assert_eq!(parse("42 (a) S 7"), None);
-        assert_eq!(parse(""), None);
-    }
-
-    #[test]
     fn a_child_counts_with_all_that_belongs_to_it_and_nothing_else_does() {
         let process = |pid, parent, session| Process { pid, parent, session, ticks: 1, pages: 10 };
         let processes = [
@@ -153,5 +123,6 @@ mod tests {
         let me = i32::try_from(std::process::id()).unwrap();
         let found = all().unwrap().into_iter().find(|one| one.pid == me).unwrap();
         assert!(found.pages > 0);
+        assert_eq!(found.parent, nix::unistd::getppid().as_raw());
     }
 }

@@ -1,7 +1,7 @@
 //! The worker's state directory: one worker at a time, and what an earlier one left behind.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::call::Channel;
@@ -88,8 +88,6 @@ impl Home {
         self.instance(name).join(format!("{}.log", channel.name()))
     }
 
-    /// Ends what the run before this one left. Its children die with their worker, but those that
-    /// changed their rights, or were started by another child, may have outlived it.
     /// Removes the directory of an instance with the files in it. What else is there was not made by a
     /// worker, and stays.
     ///
@@ -97,7 +95,12 @@ impl Home {
     /// When something stays.
     pub(crate) fn forget(&self, name: &InstanceId) -> io::Result<()> {
         let directory = self.instance(name);
-        for entry in fs::read_dir(&directory)?.take(FILES_MAX) {
+        let entries = match fs::read_dir(&directory) {
+            // It was never started.
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            found => found?,
+        };
+        for entry in entries.take(FILES_MAX) {
             let entry = entry?;
             if !entry.file_type()?.is_dir() {
                 fs::remove_file(entry.path())?;
@@ -106,6 +109,8 @@ impl Home {
         fs::remove_dir(directory)
     }
 
+    /// Ends what the run before this one left. Its children die with their worker, but those that
+    /// changed their rights, or were started by another child, may have outlived it.
     fn sweep(&self) {
         let noted = fs::read_to_string(self.path.join(RUN)).unwrap_or_default();
         match leftovers::sweep(noted.trim()) {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use super::{Problem, ProgramSpec};
+use super::{Problem, ProgramSpec, words};
 
 impl ProgramSpec {
     /// Every key that a declaration may have, in alphabetical order.
@@ -43,7 +43,7 @@ impl ProgramSpec {
                 Ok(_) => {
                     accepted.insert(key.clone(), value.clone());
                 }
-                Err(e) => problems.push(Problem::new(key, located(key, value, e.to_string()))),
+                Err(e) => problems.push(Problem::new(key, located(key, value, &e.to_string()))),
             }
         }
         let mut spec = match serde_json::from_value::<ProgramSpec>(Value::Object(accepted)) {
@@ -90,8 +90,11 @@ fn properties(whole: &Value, schema: &Value, found: &mut Vec<String>) {
 }
 
 /// What is wrong with a value; in a table of several keys, with which of them.
-fn located(key: &str, value: &Value, message: String) -> String {
-    let Value::Object(table) = value else { return message };
+fn located(key: &str, value: &Value, message: &str) -> String {
+    let nonsense = || alone(key, &Value::from("?")).err().map(|e| e.to_string());
+    let plain = words::with_choices(message, nonsense)
+        .unwrap_or_else(|| words::plain(message, &ProgramSpec::keys_inside(key)));
+    let Value::Object(table) = value else { return plain };
     let fails_so = |table: Map<String, Value>| {
         alone(key, &Value::Object(table)).is_err_and(|e| e.to_string() == message)
     };
@@ -102,8 +105,8 @@ fn located(key: &str, value: &Value, message: String) -> String {
             && !fails_so(without.map(|(other, v)| (other.clone(), v.clone())).collect())
     });
     match wrong {
-        Some((inside, _)) if !message.contains(inside.as_str()) => format!("{inside}: {message}"),
-        Some(_) | None => message,
+        Some((inside, _)) if !message.contains(inside.as_str()) => format!("{inside}: {plain}"),
+        Some(_) | None => plain,
     }
 }
 

@@ -240,7 +240,7 @@ fn a_schedule_makes_a_oneshot() {
 
     for (keys, words) in [
         (json!({ "kind": "service", "schedule": "@daily" }), "kind: must be \"oneshot\""),
-        (json!({ "kind": "job" }), "kind: unknown variant `job`"),
+        (json!({ "kind": "job" }), "kind: expected service or oneshot, found"),
         (json!({ "kind": "oneshot", "autorestart": true }), "autorestart: "),
         (json!({ "kind": "oneshot", "max_age": "1h" }), "max_age: is for a service"),
         (json!({ "max_age": 0 }), "max_age: must be at least 1s"),

@@ -82,7 +82,7 @@ fn wanted<'a>(
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Failure {
     let failure = Failure::failed(format!("there is no {what} named {name}"));
-    let all = format!("there are {}", known.clone().collect::<Vec<_>>().join(", "));
+    let all = format!("known: {}", known.clone().collect::<Vec<_>>().join(", "));
     failure.hint(did_you_mean(name, known).unwrap_or(all))
 }
 

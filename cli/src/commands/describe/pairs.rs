@@ -79,8 +79,7 @@ pub(super) fn of_instance(
     add("wanted", Some(wanted.to_owned()));
     add("stdout", row.stdout_logfile.clone());
     add("stderr", row.stderr_logfile.clone());
-    let meta = row.meta.iter().map(|(key, value)| format!("{key}={value}"));
-    add("meta", Some(meta.collect::<Vec<_>>().join(", ")));
+    add("meta", Some(describe::meta(row)));
     pairs
 }
 

@@ -174,7 +174,12 @@ impl Fleet {
     /// Stops everything: workers first, so that they can tell the schedulers, the bus last.
     /// Resolves when all of it has ended; a second wish to stop makes short work of it.
     pub(super) async fn stop(&mut self, stop: &mut Stop) {
-        output::note("stopping workers, schedulers and the bus");
+        let bus = self.members.iter().any(|member| matches!(member.role, Role::Server));
+        output::note(if bus {
+            "stopping workers, schedulers and the bus"
+        } else {
+            "stopping workers and schedulers"
+        });
         let orderly = async {
             self.stop_all(|role| matches!(role, Role::Worker(_)), WORKERS_STOP_MAX).await;
             self.stop_all(|role| matches!(role, Role::Scheduler(_)), STOP_MAX).await;

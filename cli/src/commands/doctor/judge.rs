@@ -6,7 +6,7 @@ mod leftovers;
 mod permissions;
 mod programs;
 
-use super::facts::Facts;
+use super::facts::{Bus, Facts};
 use super::finding::Finding;
 
 /// Fewer open files than this are few: each follower of a log, each listener and each server has one.
@@ -22,7 +22,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         Ok(bus) => {
             found.extend(bus::server(bus));
             found.push(permissions::judge(facts, bus));
-            found.extend(bus::storage(bus));
+            found.extend(bus::storage(facts, bus));
             found.extend(fleet::judge(facts, bus));
             found.extend(programs::judge(bus));
             found.extend(leftovers::judge(bus));
@@ -54,6 +54,13 @@ fn here(facts: &Facts) -> Vec<Finding> {
         ));
     }
     found
+}
+
+/// The options by which a daemon finds this fleet.
+fn reach(facts: &Facts, bus: &Bus) -> String {
+    let fleet = &facts.fleet;
+    let fleet = if fleet.is_default() { String::new() } else { format!(" --fleet {fleet}") };
+    format!("--nats {}{fleet}", bus.url)
 }
 
 /// `a b c and 4 more`.

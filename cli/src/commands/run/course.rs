@@ -6,6 +6,7 @@ use dsbus_schema::state::{Exit, State};
 use dsbus_schema::status::InstanceRow;
 
 use crate::exit_code::Code;
+use dsbus_schema::status::Unstarted;
 
 /// A command that cannot be executed, and one that does not exist: a shell's codes.
 const NOT_EXECUTABLE: u8 = 126;
@@ -177,16 +178,10 @@ pub(super) fn code(exit: Exit) -> Code {
 
 /// The exit code for a process that could not be started, by what its worker says.
 pub(super) fn code_of_spawn(why: &str) -> Code {
-    let missing = why.contains("no file ") || why.ends_with("does not exist");
-    let unfit = ["is not executable", "cannot be executed", "may not be executed", "is no program"];
-    if why.contains("directory ") && missing && !why.contains("no file ") {
-        Code::NotRun
-    } else if unfit.iter().any(|words| why.contains(words)) {
-        Code::program(NOT_EXECUTABLE)
-    } else if missing {
-        Code::program(NOT_FOUND)
-    } else {
-        Code::NotRun
+    match Unstarted::of(why) {
+        Unstarted::NoFile(_) | Unstarted::NoInterpreter => Code::program(NOT_FOUND),
+        Unstarted::NotExecutable | Unstarted::Refused => Code::program(NOT_EXECUTABLE),
+        Unstarted::Other => Code::NotRun,
     }
 }
 
@@ -317,7 +312,10 @@ mod tests {
         for (why, number) in [
             ("no file x is in any directory of PATH (/bin)", 127),
             ("/bin/x does not exist", 127),
+            ("/bin/x needs the interpreter /y, which does not exist", 127),
+            ("/bin/x is no program: it has no #! line", 126),
             ("directory /x does not exist", 125),
+            ("env_file /x: does not exist", 125),
             ("/etc/passwd is not executable: it has mode 644", 126),
             ("/etc is a directory, and cannot be executed", 126),
             ("user nobody2 does not exist here", 125),

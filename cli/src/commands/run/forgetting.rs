@@ -3,7 +3,7 @@
 use dsbus_client::Error;
 use dsbus_schema::call::{Clear, Cleared, WorkerVerb};
 use dsbus_schema::command::{Acted, Verb, code};
-use dsbus_schema::ids::{ProgramName, Target};
+use dsbus_schema::ids::{ProgramId, ProgramName, Target};
 use tokio::time::timeout;
 
 use super::{HURRY_MAX, ask};
@@ -23,15 +23,16 @@ pub(super) fn may_be_done(e: &Error) -> bool {
 
 /// Nobody waits for it: what may have been started is taken away again, if that can be done soon.
 pub(super) async fn forget_perhaps(connection: &Connection, name: &ProgramName) {
-    if !matches!(timeout(HURRY_MAX, removed(connection, name)).await, Ok(Ok(true))) {
+    let target = Target::Program(name.clone());
+    if !matches!(timeout(HURRY_MAX, removed(connection, target)).await, Ok(Ok(true))) {
         output::warning(format_args!("{name} may have been started: dsbus remove {name}"));
     }
 }
 
 /// Removes the program, with what its worker keeps of it.
-pub(super) async fn forget(connection: &Connection, name: &ProgramName) {
-    let target = Target::Program(name.clone());
-    let rows = timeout(HURRY_MAX, connection.bus.status(&[target])).await;
+pub(super) async fn forget(connection: &Connection, name: &ProgramName, id: ProgramId) {
+    let target = Target::Id(id);
+    let rows = timeout(HURRY_MAX, connection.bus.status(std::slice::from_ref(&target))).await;
     for row in rows.ok().into_iter().flat_map(Result::unwrap_or_default) {
         let Some(worker) = &row.worker else { continue };
         let ask = Clear { name: row.name, forget: true };
@@ -40,7 +41,7 @@ pub(super) async fn forget(connection: &Connection, name: &ProgramName) {
         // It is a directory with two files, and nothing more.
         drop(asked.await);
     }
-    match timeout(HURRY_MAX, removed(connection, name)).await {
+    match timeout(HURRY_MAX, removed(connection, target)).await {
         Ok(Ok(_)) => {}
         Ok(Err(e)) => output::warning(format_args!("{name} is still declared: {e}")),
         Err(_) => output::warning(format_args!("{name} is still declared: dsbus remove {name}")),
@@ -48,8 +49,8 @@ pub(super) async fn forget(connection: &Connection, name: &ProgramName) {
 }
 
 /// Removes the program; says whether there was one.
-pub(super) async fn removed(connection: &Connection, name: &ProgramName) -> Result<bool, Error> {
-    let request = ask(vec![Target::Program(name.clone())]);
+async fn removed(connection: &Connection, target: Target) -> Result<bool, Error> {
+    let request = ask(vec![target]);
     match connection.bus.command::<_, Acted>(Verb::Remove, &request).await {
         Ok(_) => Ok(true),
         Err(Error::Refused { code: code::NOT_FOUND, .. }) => Ok(false),

@@ -89,7 +89,7 @@ fn draw(
         None => format!("{fleet}: {well} of {all} as they should be   {at}   Ctrl-C ends this"),
         Some(trouble) => format!("{trouble}; this is what was known before"),
     };
-    let mut cells = all_cells(rows);
+    let mut cells = all_cells(rows, wide);
     if wide == Width::Fitted {
         let (width, height) = ratatui::crossterm::terminal::size().unwrap_or((80, 24));
         // The title, and what is left out.
@@ -214,7 +214,7 @@ mod tests {
                 row.spawnerr = Some("a long story of why it does not start at all ".repeat(4));
                 row
             });
-            all_cells(&rows.collect::<Vec<_>>())
+            all_cells(&rows.collect::<Vec<_>>(), Width::Fitted)
         };
         let shown = |cells: &[Vec<Text>], width| {
             let lines = table::render(&COLUMNS, cells, Some(width));

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dsbus_client::Error;
-use dsbus_schema::call::{Clear, Cleared, WorkerVerb};
-use dsbus_schema::command::{self, Acted, Verb};
+use dsbus_schema::command::{self, Acted, Verb, code};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{InstanceId, Target};
 use dsbus_schema::program::Signal;
@@ -14,7 +13,7 @@ use tokio::time::Instant;
 
 use super::controller::targets;
 use crate::commands::act::envelope;
-use crate::commands::signal;
+use crate::commands::{clear, signal};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::wait::{self, Goal, Want};
@@ -25,8 +24,6 @@ use dsbus_gateway::processes::Process;
 /// How long a start or a stop is waited for. Supervisor waits for ever; a fleet can lack a machine
 /// for it.
 const DONE_MAX: Duration = Duration::from_secs(60);
-/// How long a worker may take: it waits 5 s for its supervisor.
-const ANSWER_MAX: Duration = Duration::from_secs(7);
 
 /// Starts processes, and waits until each runs or its first try has failed.
 ///
@@ -62,7 +59,7 @@ async fn act(
     let request = command::Act::new(envelope(), names.clone());
     let acted: Acted = match connection.bus.command(verb, &request).await {
         Ok(acted) => acted,
-        Err(Error::Refused { text, .. }) => {
+        Err(Error::Refused { code, text, .. }) if code != code::UNAVAILABLE => {
             return Ok(vec![Fault::Refused(text); processes.len()]);
         }
         Err(e) => return Err(connection.explain(e).await),
@@ -97,22 +94,13 @@ async fn act(
 }
 
 /// Empties the logs of processes; one that is nowhere has none.
-///
-/// # Errors
-/// Never; as the others.
-pub(super) async fn clear(c: &Connection, processes: &[&Process]) -> Result<Vec<Fault>, Failure> {
-    let clear = async |one: &&Process| {
-        let Some(worker) = &one.row.worker else { return Fault::None };
-        let ask = Clear { name: one.row.name.clone(), forget: false };
-        let answer: Result<Cleared, Error> =
-            c.bus.call_worker(worker, WorkerVerb::Clear, &ask, ANSWER_MAX).await;
-        if answer.is_ok() { Fault::None } else { Fault::Failed }
-    };
+pub(super) async fn clear(c: &Connection, processes: &[&Process]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for one in processes {
-        faults.push(clear(one).await);
+        let done = one.row.worker.is_none() || clear::clear(c, &one.row).await.is_ok();
+        faults.push(if done { Fault::None } else { Fault::Failed });
     }
-    Ok(faults)
+    faults
 }
 
 /// Sends a signal to a process.

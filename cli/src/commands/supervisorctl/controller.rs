@@ -7,12 +7,13 @@ use dsbus_schema::ids::{ProgramName, Target};
 use dsbus_schema::program::{Program, ProgramSpec};
 use dsbus_schema::storage::Bucket;
 
-use super::{acting, at, help, is_bus};
+use super::{acting, at, help};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
+use crate::settings::key::is_bus;
 use dsbus_gateway::faults::Fault;
 use dsbus_gateway::processes::{self, Named, Process};
 
@@ -241,7 +242,7 @@ impl Controller {
         match act {
             Act::Start => acting::start(connection, processes).await,
             Act::Stop => acting::stop(connection, processes).await,
-            Act::Clear => acting::clear(connection, processes).await,
+            Act::Clear => Ok(acting::clear(connection, processes).await),
         }
     }
 
@@ -355,7 +356,7 @@ impl Controller {
             self.code = GENERIC;
             return Ok(output::line("ERROR: url must be nats:// or tls://")?);
         }
-        self.config = at(&self.config, Some(url))?;
+        self.config = at(&self.config, url)?;
         let before = self.code;
         let shown = Box::pin(self.status(&[])).await;
         self.code = before;

@@ -20,6 +20,7 @@ use super::update::Message;
 use super::usage::Samples;
 use super::view;
 use crate::commands::act::envelope;
+use crate::commands::hands::CALLS_MAX;
 use crate::commands::logs;
 use crate::connection::Connection;
 use crate::failure::Failure;
@@ -44,8 +45,6 @@ const MANY_WORKERS: usize = 50;
 const USAGE_EVERY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 /// How long a worker may take to answer that.
 const USAGE_MAX: Duration = Duration::from_secs(1);
-/// Workers that are asked at once.
-const CALLS_MAX: usize = 32;
 /// Lines that a log begins with.
 const LOG_LINES: u32 = 200;
 /// Pieces of a log that wait to be shown.
@@ -174,8 +173,8 @@ impl Asking {
             | Message::Changed(_)
             | Message::Used(_)
             | Message::Event(_)
-            | Message::Printed(_)
-            | Message::LogNote(_)
+            | Message::Printed(..)
+            | Message::LogNote(..)
             | Message::Acted(_)
             | Message::Failed(_)
             | Message::Tick(_)
@@ -337,6 +336,7 @@ impl Asking {
     pub(super) fn follow(&mut self, name: InstanceId, channel: Channel) {
         self.unfollow();
         let (connection, sender) = (self.connection.clone(), self.sender.clone());
+        let of = (name.clone(), channel);
         self.following = Some(tokio::spawn(async move {
             let (print, mut pieces) = mpsc::channel(PIECES_MAX);
             // Held, so that nobody is taken for gone.
@@ -345,15 +345,15 @@ impl Asking {
             let shown = async {
                 while let Some(piece) = pieces.recv().await {
                     let message = match piece {
-                        Piece::Output(bytes) => Message::Printed(bytes),
-                        Piece::Note(text) => Message::LogNote(text),
+                        Piece::Output(bytes) => Message::Printed(of.clone(), bytes),
+                        Piece::Note(text) => Message::LogNote(of.clone(), text),
                     };
                     drop(sender.send(message).await);
                 }
             };
             tokio::select! {
                 ended = followed => if let Err(failure) = ended {
-                    drop(sender.send(Message::LogNote(failure.message)).await);
+                    drop(sender.send(Message::LogNote(of.clone(), failure.message)).await);
                 },
                 () = shown => {}
             }

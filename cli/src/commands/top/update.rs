@@ -31,10 +31,10 @@ pub(super) enum Message {
     Workers(Vec<WorkerRow>),
     Used(Vec<(InstanceId, Used)>),
     Event(Box<Event>),
-    /// What the instance that is followed has printed.
-    Printed(Vec<u8>),
+    /// What an instance that is followed has printed; it may be another one by now.
+    Printed(Followed, Vec<u8>),
     /// A word about that.
-    LogNote(String),
+    LogNote(Followed, String),
     /// What was asked for is so, or is not.
     Acted(String),
     Failed(String),
@@ -46,6 +46,9 @@ pub(super) enum Message {
     /// The process is told to end.
     End,
 }
+
+/// Whose log it is, and which.
+pub(super) type Followed = (InstanceId, Channel);
 
 /// Something to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,13 +82,13 @@ pub(super) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             model.arrange();
         }
         Message::Event(event) => model.tell(told(&event)),
-        Message::Printed(output) => {
-            if let Mode::Log(log) = &mut model.mode {
+        Message::Printed(of, output) => {
+            if let Some(log) = shown_log(model, &of) {
                 log.add(&output);
             }
         }
-        Message::LogNote(text) => {
-            if let Mode::Log(log) = &mut model.mode {
+        Message::LogNote(of, text) => {
+            if let Some(log) = shown_log(model, &of) {
                 log.note(&text);
             }
         }
@@ -106,6 +109,12 @@ fn settle(model: &mut Model) {
     let height = view::table_height(model);
     let place = model.place().unwrap_or(model.first);
     model.choose(place, height);
+}
+
+/// The log, if it is the one that is shown.
+fn shown_log<'a>(model: &'a mut Model, (name, channel): &Followed) -> Option<&'a mut Log> {
+    let Mode::Log(log) = &mut model.mode else { return None };
+    (log.name == *name && log.channel == *channel).then_some(log)
 }
 
 fn told(event: &Event) -> Told {

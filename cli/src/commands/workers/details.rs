@@ -5,6 +5,7 @@ use dsbus_schema::status::WorkerRow;
 use dsbus_schema::worker::{Capacity, Disk, Facts};
 
 use super::{current, touched};
+use crate::args::Width;
 use crate::describe;
 use crate::describe::size;
 use crate::table::Text;
@@ -18,7 +19,7 @@ pub(super) fn pairs(row: &WorkerRow, now: Timestamp) -> Vec<(&'static str, Text)
         ("name", row.name.to_string().into()),
         ("state", describe::worker_cell(row.state)),
         ("instances", row.instances.to_string().into()),
-        ("touched", touched(row, now).into()),
+        ("touched", touched(row, now, Width::Whole).into()),
         (
             "labels",
             or_none(row.labels.iter().map(|(name, value)| format!("{name}={value}"))).into(),

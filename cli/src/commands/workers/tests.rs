@@ -50,7 +50,7 @@ fn plain(lines: &[String]) -> Vec<String> {
 }
 
 fn shown(rows: &[WorkerRow], width: Option<u16>) -> Vec<String> {
-    let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, at(100))).collect();
+    let cells: Vec<Vec<Text>> = rows.iter().map(|row| cells(row, at(100), Width::Fitted)).collect();
     plain(&table::render(&COLUMNS, &cells, width))
 }
 
@@ -74,6 +74,8 @@ fn the_table_fits_80_columns_and_uses_120() {
     assert!(wide[1].ends_with("0.1.0    disk=ssd,zone=eu"), "{wide:#?}");
     assert!([narrow, wide].iter().all(|lines| lines.len() == 3));
     assert!(shown(&rows, None)[0].contains("SUPERVISOR  AGENT"));
+    let whole = cells(&rows[0], at(100), Width::Whole);
+    assert_eq!(whole[8].text, "2s ago (1970-01-01 00:01:38 UTC)");
 }
 
 #[test]
@@ -103,7 +105,7 @@ fn details_are_whole_and_fit_the_terminal() {
             "name          w1",
             "state         ready",
             "instances     120",
-            "touched       2s ago",
+            "touched       2s ago (1970-01-01 00:01:38 UTC)",
             "labels        disk=ssd, zone=eu",
             "capacity      3.5 cores, 8.0 GiB",
             "host          rack1-w1",

@@ -1,7 +1,6 @@
 //! Sections as declarations.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
 
 use dsbus_schema::ids::ProgramName;
 use serde_json::{Map, Value};
@@ -12,6 +11,7 @@ use super::super::suggest;
 use super::groups::Group;
 use super::ini::{Ini, Key, Place, Section};
 use super::keys::{self, Kind, Sort};
+use super::values::One;
 use super::{Declared, Imported, Note, pairs, percent};
 use crate::config::Surroundings;
 
@@ -21,23 +21,29 @@ const PRIORITY: i64 = 999;
 /// What is being made of the sections.
 pub(super) struct Convert<'a> {
     pub(super) ini: &'a Ini,
-    around: &'a Surroundings,
-    host: String,
+    pub(super) around: &'a Surroundings,
+    pub(super) host: String,
     /// Variables that `[supervisord]` sets.
-    variables: BTreeMap<String, String>,
+    pub(super) variables: BTreeMap<String, String>,
     pub(super) groups: BTreeMap<String, Group>,
     programs: Vec<Declared>,
     worker: Vec<(String, Value)>,
     notes: Vec<Note>,
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// Something of the files could not be read: what seems to be missing may stand there.
+    partial: bool,
 }
 
 impl<'a> Convert<'a> {
-    /// Makes declarations of all sections.
+    /// Makes declarations of all sections; `partial` where not all of the files could be read.
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub(super) fn all(ini: &'a Ini, around: &'a Surroundings) -> Result<Imported, Vec<Diagnostic>> {
+    pub(super) fn all(
+        ini: &'a Ini,
+        around: &'a Surroundings,
+        partial: bool,
+    ) -> Result<Imported, Vec<Diagnostic>> {
         let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
         let mut this = Convert {
             ini,
@@ -49,6 +55,7 @@ impl<'a> Convert<'a> {
             worker: Vec::new(),
             notes: Vec::new(),
             diagnostics: Vec::new(),
+            partial,
         };
         if let Some(section) = ini.section("supervisord") {
             this.supervisord(section);
@@ -99,6 +106,18 @@ impl<'a> Convert<'a> {
             None => format!("[{}]", section.name),
         };
         self.diagnostics.push(self.ini.at(place, message).key(path));
+    }
+
+    /// Something that must be there, and is not.
+    pub(super) fn missing(
+        &mut self,
+        section: &Section,
+        key: Option<&Key>,
+        message: impl Into<String>,
+    ) {
+        if !self.partial {
+            self.wrong(section, key, message);
+        }
     }
 
     /// What `[supervisord]` says of its children is said of each, and the rest is a worker's.
@@ -155,17 +174,19 @@ impl<'a> Convert<'a> {
 
     fn program(&mut self, section: &'a Section, sort: Sort, text: &str) {
         let name = tame(text);
-        let parsed = match ProgramName::parse(&name) {
-            Ok(parsed) => parsed,
-            Err(e) => return self.wrong(section, None, e.to_string()),
-        };
-        if name != text {
+        // With a wrong name, too, its keys are looked at.
+        let mut parsed = ProgramName::parse(&name).ok();
+        if let Err(e) = ProgramName::parse(&name) {
+            self.wrong(section, None, e.to_string());
+        } else if name != text {
             let why = format!("is named {name}: a name has letters, digits, _ and -");
             self.note(&section.name, None, &section.place, why);
         }
-        if let Some(first) = self.programs.iter().find(|known| known.name == parsed) {
+        if let Some(first) = self.programs.iter().find(|known| Some(&known.name) == parsed.as_ref())
+        {
             let message = format!("{name} is declared twice, first in {}", first.place);
-            return self.wrong(section, None, message);
+            self.wrong(section, None, message);
+            parsed = None;
         }
         let mut one = One { section, text, keys: Map::new(), variables: BTreeMap::new() };
         self.own_variables(&mut one);
@@ -197,8 +218,10 @@ impl<'a> Convert<'a> {
             return self.note(&section.name, Some("numprocs"), key, why);
         }
         self.judge(&one, kept);
-        let place = self.ini.line(&section.place);
-        self.programs.push(Declared { section: kept, name: parsed, keys: one.keys, place });
+        if let Some(name) = parsed {
+            let place = self.ini.line(&section.place);
+            self.programs.push(Declared { section: kept, name, keys: one.keys, place });
+        }
     }
 
     /// What is wrong with the declaration as a whole.
@@ -207,7 +230,10 @@ impl<'a> Convert<'a> {
             let key = one.section.key(&problem.key);
             let message = match key {
                 Some(_) => problem.message,
-                None if problem.key == "command" => "has no command".to_owned(),
+                None if problem.key == "command" => {
+                    self.missing(one.section, None, "has no command");
+                    continue;
+                }
                 None => format!("{}: {}", problem.key, problem.message),
             };
             // A value that could not be read is missing here, and told already.
@@ -256,139 +282,6 @@ impl<'a> Convert<'a> {
             }
         }
     }
-
-    /// The program's own variables, which its other keys may name.
-    fn own_variables(&mut self, one: &mut One<'_>) {
-        let Some(key) = one.section.key("environment") else { return };
-        let found = pairs::read(&self.with_here(key)).unwrap_or_default();
-        for (name, value) in found {
-            let known = |name: &str| self.known(name, None, one.text, one.text);
-            if let Ok(value) = percent::now(&value, known) {
-                one.variables.insert(name, value);
-            }
-        }
-    }
-
-    fn value(&mut self, one: &One<'_>, kind: Kind, key: &Key) -> Result<Option<Value>, String> {
-        let group = self.groups.get(one.text).map_or(one.text, |group| group.text.as_str());
-        let group = group.to_owned();
-        let text = self.with_here(key);
-        let now = |text: &str| {
-            percent::now(text, |name| self.known(name, Some(&one.variables), one.text, &group))
-        };
-        // A name that was changed still makes paths and names as before.
-        let renamed = tame(one.text) != one.text;
-        let regrouped = match self.groups.get(one.text) {
-            Some(group) => group.text != group.name.as_str(),
-            None => renamed,
-        };
-        let later = |text: &str| {
-            percent::later(text, |name| match name {
-                "program_name" => renamed.then(|| one.text.to_owned()),
-                "group_name" => regrouped.then(|| group.clone()),
-                _ => None,
-            })
-        };
-        Ok(Some(match kind {
-            Kind::Nothing { but, why } => {
-                if !but(&text) {
-                    self.note(&one.section.name, Some(&key.name), &key.place, why);
-                }
-                return Ok(None);
-            }
-            // Lines stay lines: between quotes they are a part of a word.
-            Kind::Later => later(&text)?.into(),
-            Kind::Path => self.whole(&later(&text)?, one, key).into(),
-            Kind::Log => match text.to_lowercase().as_str() {
-                "auto" => return Ok(None),
-                "none" | "off" => "NONE".into(),
-                "syslog" => "syslog".into(),
-                _ => self.whole(&later(&text)?, one, key).into(),
-            },
-            Kind::Pairs => {
-                let mut found = Vec::new();
-                for (name, value) in pairs::read(&text)? {
-                    found.push((name, later(&value)?));
-                }
-                keys::table(found)
-            }
-            Kind::Url if text.eq_ignore_ascii_case("auto") => return Ok(None),
-            Kind::Url => later(&text)?.into(),
-            Kind::Now
-            | Kind::Number
-            | Kind::Size
-            | Kind::Truth
-            | Kind::Restart
-            | Kind::Codes
-            | Kind::Words => keys::value(kind, &now(&text)?)?,
-        }))
-    }
-
-    /// A path from the root. Supervisor takes others from where it was started, which no file says.
-    fn whole(&mut self, path: &str, one: &One<'_>, key: &Key) -> String {
-        if path.starts_with('/') || path.starts_with("%(") {
-            return path.to_owned();
-        }
-        if let Some(rest) = path.strip_prefix("~/").or((path == "~").then_some(""))
-            && let Some(home) = self.around.variable("HOME")
-        {
-            return Path::new(home).join(rest).display().to_string();
-        }
-        let directory = self.ini.section("supervisord").and_then(|section| {
-            let key = section.key("directory")?;
-            Some(PathBuf::from(self.with_here(key)))
-        });
-        let base = directory.unwrap_or_else(|| self.ini.files[key.place.0].directory.clone());
-        let mut whole = PathBuf::new();
-        for part in base.join(path).components() {
-            match part {
-                Component::CurDir => {}
-                Component::ParentDir => drop(whole.pop()),
-                part => whole.push(part),
-            }
-        }
-        let why = format!(
-            "{path} is taken from {}; Supervisor takes it from where it was started",
-            base.display()
-        );
-        self.note(&one.section.name, Some(&key.name), &key.place, why);
-        whole.display().to_string()
-    }
-
-    /// The value, with the directory of its file.
-    pub(super) fn with_here(&self, key: &Key) -> String {
-        let here = self.ini.files[key.place.0].directory.display().to_string();
-        key.value.replace("%(here)s", &here)
-    }
-
-    /// What a name stands for when a file is read.
-    pub(super) fn known(
-        &self,
-        name: &str,
-        own: Option<&BTreeMap<String, String>>,
-        program: &str,
-        group: &str,
-    ) -> Option<String> {
-        match name {
-            "host_node_name" => Some(self.host.clone()),
-            "program_name" if !program.is_empty() => Some(program.to_owned()),
-            "group_name" if !group.is_empty() => Some(group.to_owned()),
-            _ => {
-                let name = name.strip_prefix("ENV_")?;
-                let set = own.and_then(|own| own.get(name)).or_else(|| self.variables.get(name));
-                set.cloned().or_else(|| self.around.variable(name).map(str::to_owned))
-            }
-        }
-    }
-}
-
-/// A section that becomes a declaration.
-struct One<'a> {
-    section: &'a Section,
-    /// Its name as it stands in the file.
-    text: &'a str,
-    keys: Map<String, Value>,
-    variables: BTreeMap<String, String>,
 }
 
 /// A name as it may be here.

@@ -46,11 +46,10 @@ impl<'a> Convert<'a> {
             if programs.contains(&name) {
                 name.push_str("-group");
             }
-            let Ok(group) = ProgramName::parse(&name) else {
+            let group = ProgramName::parse(&name).ok();
+            if group.is_none() {
                 self.wrong(section, None, format!("{name:?} can be no name of a group"));
-                continue;
-            };
-            if name != text {
+            } else if name != text {
                 let why = format!("is named {name}: programs and groups share their names");
                 self.note(&section.name, None, &section.place, why);
             }
@@ -63,7 +62,7 @@ impl<'a> Convert<'a> {
                 Some((_, Ok(number))) => Some(number),
                 None => None,
             };
-            self.members(section, (text, &group), priority);
+            self.members(section, (text, group.as_ref()), priority);
         }
     }
 
@@ -76,19 +75,20 @@ impl<'a> Convert<'a> {
     fn members(
         &mut self,
         section: &'a Section,
-        (text, group): (&str, &ProgramName),
+        (text, group): (&str, Option<&ProgramName>),
         priority: Option<i64>,
     ) {
         let Some(key) = section.key("programs") else {
-            return self.wrong(section, None, "has no programs");
+            return self.missing(section, None, "has no programs");
         };
         for name in key.value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             let sections = || self.ini.sections.iter().filter_map(|known| Sort::of(&known.name));
             if !sections().any(|(sort, known)| known == name && sort != Sort::Listener) {
                 let message = format!("there is no [program:{name}]");
-                self.wrong(section, Some(key), message);
+                self.missing(section, Some(key), message);
                 continue;
             }
+            let Some(group) = group else { continue };
             if let Some(first) = self.groups.get(name) {
                 let first = first.name.clone();
                 let why = format!(

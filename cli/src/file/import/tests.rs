@@ -307,11 +307,11 @@ fn mistakes_are_told_where_they_are() {
              [group:g]\nprograms=a,c\n"
         ),
         [
-            "x.conf:8: [group:g] programs: there is no [program:c]",
             "x.conf:3: [program:a] numprocs: expected a whole number, found \"two\"",
             "x.conf:4: [program:a] autostart: expected yes, true, on, 1, no, false, off or 0, \
              found \"maybe\"",
             "x.conf:5: [program:b]: has no command",
+            "x.conf:8: [group:g] programs: there is no [program:c]",
         ]
     );
     assert_eq!(
@@ -336,6 +336,28 @@ fn mistakes_are_told_where_they_are() {
         [
             "x.conf:1: stands before the first [section]",
             "x.conf:3: is neither [section] nor key = value",
+        ]
+    );
+    // All at once, however early each is found; without what follows from others.
+    std::fs::write(directory.path().join("y.conf"), "[program:y]\nnumprocs=two\nbroken\n").unwrap();
+    std::fs::write(directory.path().join("z.conf"), b"\xff").unwrap();
+    assert_eq!(
+        told(
+            "[program:a]\ncommand\nnumprocs=two\n[include]\nfiles=y.conf z.conf\n\
+             [group:g]\nprograms=a,z\npriority=high\nodd\n[program:!]\nautostart=maybe\n\
+             [supervisord]\nminfds=few\n"
+        ),
+        [
+            "x.conf:2: is neither [section] nor key = value",
+            "x.conf:3: [program:a] numprocs: expected a whole number, found \"two\"",
+            "x.conf:8: [group:g] priority: expected a whole number, found \"high\"",
+            "x.conf:9: is neither [section] nor key = value",
+            "x.conf:11: [program:!] autostart: expected yes, true, on, 1, no, false, off or 0, \
+             found \"maybe\"",
+            "x.conf:13: [supervisord] minfds: expected a whole number, found \"few\"",
+            "y.conf:2: [program:y] numprocs: expected a whole number, found \"two\"",
+            "y.conf:3: is neither [section] nor key = value",
+            "z.conf: is not UTF-8 text (line 1)",
         ]
     );
     assert_eq!(

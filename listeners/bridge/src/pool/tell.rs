@@ -81,7 +81,13 @@ pub(super) fn ended<K>(alive: &Alive<K>, how: &Ended, stopping: bool) -> Option<
         None if stopping || alive.left => None,
         None => {
             let early = !alive.spoke;
-            let when = if early { " before it said READY" } else { "" };
+            let when = match how {
+                Ended::NotStarted(_) => "",
+                Ended::Code(_) | Ended::Signal(_) | Ended::LeftProtocol if early => {
+                    " before it said READY"
+                }
+                Ended::Code(_) | Ended::Signal(_) | Ended::LeftProtocol => "",
+            };
             let text = format!("listener {member} {how}{when}");
             Some(Tell { change: None, event: None, count: None, early, text })
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -69,7 +70,7 @@ fn judge(
     headers: &HeaderMap,
     now: i64,
 ) -> Result<Option<Caller>, Refused> {
-    let host = uri.authority().map(|host| host.as_str()).or_else(|| text(headers, header::HOST));
+    let host = uri.authority().map(Authority::as_str).or_else(|| text(headers, header::HOST));
     let path = uri.path();
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if gateway.local && !host.is_none_or(is_here) {

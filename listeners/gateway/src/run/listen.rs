@@ -1,20 +1,30 @@
-//! Sockets that are listened on.
+//! Sockets that are listened on, and their connections.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
 use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use tower_service::Service;
 
 /// Connections at once on one address; more wait in the kernel. Each is a descriptor, of which a
 /// process has a thousand or more, and a task.
 const CONNECTIONS_MAX: usize = 900;
+/// How long a connection may take for the head of its next request: whoever says nothing gives his
+/// place away.
+const SILENT_MAX: Duration = Duration::from_secs(90);
 
 /// Listens on a socket in the file system. One that nobody listens on any more is replaced.
 ///
@@ -39,75 +49,41 @@ pub(super) async fn unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Takes so many connections at once, and no more.
-pub(super) struct Limited<L> {
-    listener: L,
-    room: Arc<Semaphore>,
-}
-
-impl<L> Limited<L> {
-    pub(super) fn new(listener: L) -> Limited<L> {
-        Limited { listener, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+/// Answers whoever comes, until `until`; then whoever is being answered is answered to the end.
+pub(super) async fn serve(
+    mut listener: impl Listener,
+    router: Router,
+    until: impl Future<Output = ()>,
+) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (answering, mut http) = (GracefulShutdown::new(), http1::Builder::new());
+    http.timer(TokioTimer::new()).header_read_timeout(SILENT_MAX);
+    tokio::pin!(until);
+    loop {
+        let come = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (place, listener.accept().await.0)
+        };
+        let (place, io) = tokio::select! {
+            come = come => come,
+            () = &mut until => break,
+        };
+        let router = router.clone();
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let mut router = router.clone();
+            async move {
+                // A router is always ready.
+                let answer = router.call(request.map(Body::new)).await;
+                answer.map_err(|never: Infallible| match never {})
+            }
+        });
+        let connection = http.serve_connection(TokioIo::new(io), service);
+        let connection = answering.watch(connection);
+        tokio::spawn(async move {
+            // It ends as its client ends it.
+            drop(connection.await);
+            drop(place);
+        });
     }
-}
-
-impl<L: Listener> Listener for Limited<L> {
-    type Io = Held<L::Io>;
-    type Addr = L::Addr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let place = Arc::clone(&self.room).acquire_owned().await.ok();
-        let (io, address) = self.listener.accept().await;
-        (Held { io, _place: place }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection, and its place among all.
-pub(super) struct Held<I> {
-    io: I,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Held<I> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Held<I> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, parts)
-    }
+    answering.shutdown().await;
 }

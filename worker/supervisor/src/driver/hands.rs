@@ -85,19 +85,7 @@ impl Driver {
         let Deed { name, pid, change, signal, by, reason } = deed;
         tracing::info!("{name} (pid {pid}): {reason}");
         let of = self.speaker(name, pid, Channel::Stdout);
-        let fact = NoticeFact {
-            name: of.name,
-            id: of.id,
-            worker: self.config.worker.clone(),
-            epoch: of.epoch,
-            change,
-            pid: Some(pid),
-            hook: None,
-            exit: None,
-            signal,
-            by: Some(by),
-            reason,
-        };
+        let fact = NoticeFact { signal, by: Some(by), ..self.notice(of, change, reason) };
         self.tell_notice(fact, now);
     }
 }

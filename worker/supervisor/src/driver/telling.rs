@@ -149,7 +149,13 @@ impl Driver {
 
     fn tell_trouble(&mut self, of: Speaker, change: Notice, reason: String, now: Now) {
         tracing::warn!("{}: {reason}", of.name);
-        let fact = NoticeFact {
+        let fact = self.notice(of, change, reason);
+        self.tell_notice(fact, now);
+    }
+
+    /// Something that is no change of state, of a child.
+    pub(super) fn notice(&self, of: Speaker, change: Notice, reason: String) -> NoticeFact {
+        NoticeFact {
             name: of.name,
             id: of.id,
             worker: self.config.worker.clone(),
@@ -161,8 +167,7 @@ impl Driver {
             signal: None,
             by: None,
             reason,
-        };
-        self.tell_notice(fact, now);
+        }
     }
 
     fn tell_words(&mut self, of: Speaker, output: OutputKind, bytes: &[u8], now: Now) {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use dsbus_client::{Account, Error, Stream};
 use dsbus_schema::moment::Timestamp;
 
-use super::super::facts::Bus;
+use super::super::facts::{Bus, Facts};
 use super::super::finding::Finding;
-use super::names;
+use super::{names, reach};
 use crate::describe::size::whole;
 
 /// A server that takes longer to answer is far away, or overloaded.
@@ -44,10 +44,10 @@ pub(super) fn server(bus: &Bus) -> Vec<Finding> {
 }
 
 /// What is stored there.
-pub(super) fn storage(bus: &Bus) -> Vec<Finding> {
+pub(super) fn storage(facts: &Facts, bus: &Bus) -> Vec<Finding> {
     let mut found = vec![jetstream(bus)];
     if bus.account.is_ok() || bus.streams.iter().any(|(_, stream)| stream.is_ok()) {
-        found.extend(streams(bus));
+        found.extend(streams(facts, bus));
         found.extend(clock(bus));
     }
     found
@@ -109,12 +109,13 @@ fn limits(account: &Account) -> Finding {
     }
 }
 
-fn streams(bus: &Bus) -> Vec<Finding> {
+fn streams(facts: &Facts, bus: &Bus) -> Vec<Finding> {
     const CHECK: &str = "streams";
     let missing = bus.streams.iter().filter(|(_, s)| *s == Err(Error::NotProvisioned));
     let missing: Vec<&str> = missing.map(|(name, _)| name.as_str()).collect();
     if missing.len() == bus.streams.len() {
-        let start = "start one: dsbus scheduler, and dsbus worker";
+        let reach = reach(facts, bus);
+        let start = format!("start one: dsbus scheduler {reach}, and dsbus worker {reach}");
         return vec![Finding::wrong(CHECK, "there is no such fleet on this bus", start)];
     }
     let mut found = Vec::new();

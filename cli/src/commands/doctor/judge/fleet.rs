@@ -10,7 +10,7 @@ use dsbus_schema::worker::{Disk, Worker};
 
 use super::super::facts::{Bus, Facts};
 use super::super::finding::Finding;
-use super::names;
+use super::{names, reach};
 use crate::describe::size::part;
 
 /// Disks with less room than this are nearly full, in percent.
@@ -33,8 +33,8 @@ pub(super) fn judge(facts: &Facts, bus: &Bus) -> Vec<Finding> {
             found.push(Finding::wrong("streams", text, fix));
         }
     }
-    found.push(schedulers(bus));
-    found.extend(workers(bus));
+    found.push(schedulers(facts, bus));
+    found.extend(workers(facts, bus));
     found.extend(versions(facts, bus));
     found
 }
@@ -43,34 +43,35 @@ fn answering<'a>(bus: &'a Bus, service: &'a str) -> impl Iterator<Item = &'a Ser
     bus.services.iter().flatten().filter(move |info| info.service == service)
 }
 
-fn schedulers(bus: &Bus) -> Finding {
+fn schedulers(facts: &Facts, bus: &Bus) -> Finding {
     const CHECK: &str = "schedulers";
     if let Err(e) = &bus.services {
         let text = format!("who answers is not known: {e}");
         return Finding::warning(CHECK, text, "permit these credentials to publish to $SRV.INFO");
     }
     let ids: Vec<&str> = answering(bus, SERVICE).map(|info| info.id.as_str()).collect();
+    let reach = reach(facts, bus);
     match ids.as_slice() {
         [] => Finding::wrong(
             CHECK,
             "none answers: what runs goes on, and nothing is moved, started or changed",
-            "start one, on any machine that reaches the bus: dsbus scheduler",
+            format!("start one, on any machine that reaches the bus: dsbus scheduler {reach}"),
         ),
         [one] => Finding::warning(
             CHECK,
             format!("{one} is the only one"),
-            "start another one on another machine: dsbus scheduler",
+            format!("start another one on another machine: dsbus scheduler {reach}"),
         ),
         more => Finding::good(CHECK, format!("{} answer: {}", more.len(), names(more))),
     }
 }
 
-fn workers(bus: &Bus) -> Vec<Finding> {
+fn workers(facts: &Facts, bus: &Bus) -> Vec<Finding> {
     const CHECK: &str = "workers";
     if bus.workers.is_empty() {
         // Where nothing could be read, that was said.
         let none = bus.unread.is_empty();
-        let fix = "start one on each machine: dsbus worker";
+        let fix = format!("start one on each machine: dsbus worker {}", reach(facts, bus));
         return none.then(|| Finding::warning(CHECK, "there is none", fix)).into_iter().collect();
     }
     let touched = |(worker, _): &&(Worker, Timestamp)| bus.touched.contains(&worker.name);
@@ -82,7 +83,8 @@ fn workers(bus: &Bus) -> Vec<Finding> {
         let all = names(there.iter().map(|(worker, _)| &worker.name));
         found.push(Finding::good(CHECK, format!("{} touch: {all}", there.len())));
     } else if lost.is_empty() {
-        found.push(Finding::warning(CHECK, "all are stopped", "start one: dsbus worker"));
+        let fix = format!("start one: dsbus worker {}", reach(facts, bus));
+        found.push(Finding::warning(CHECK, "all are stopped", fix));
     }
     for worker in lost {
         let (name, host) = (&worker.name, &worker.host);

@@ -1,5 +1,6 @@
 //! What is seen, on screens that exist only here.
 
+use dsbus_schema::call::Channel;
 use dsbus_schema::ids::{InstanceId, ProgramName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::status::{InstanceRow, WorkerRow};
@@ -314,13 +315,19 @@ fn panes_show_all_about_an_instance_its_log_and_the_keys() {
     let effects = press(&mut model, &[KeyCode::Char('l')]);
     assert!(matches!(&effects[..], [Effect::Follow(..)]), "{effects:?}");
     let output: String = (0..100).map(|n| ["line ", &n.to_string(), "\n"].concat()).collect();
-    update(&mut model, Message::Printed(output.into_bytes()));
+    let of = |name: &str, channel| (name.parse::<InstanceId>().unwrap(), channel);
+    update(&mut model, Message::Printed(of("web:1", Channel::Stdout), output.into_bytes()));
+    // Of the one that was looked at before, and of its other output, some may be on its way.
+    for late in [of("web:0", Channel::Stdout), of("web:1", Channel::Stderr)] {
+        update(&mut model, Message::Printed(late.clone(), b"late\n".to_vec()));
+        update(&mut model, Message::LogNote(late, "late".to_owned()));
+    }
     let shown = seen(&model);
     assert!(shown[2].starts_with("── stdout of web:1 "), "{:?}", shown[2]);
     assert_eq!((&*shown[3], &*shown[22]), (" line 80", " line 99"));
     press(&mut model, &[KeyCode::PageUp]);
     assert_eq!(seen(&model)[22], " line 79");
-    update(&mut model, Message::Printed(b"line 100\n".to_vec()));
+    update(&mut model, Message::Printed(of("web:1", Channel::Stdout), b"line 100\n".to_vec()));
     assert_eq!(seen(&model)[22], " line 79", "what is read stays");
     press(&mut model, &[KeyCode::Char('G')]);
     assert_eq!(seen(&model)[22], " line 100");

@@ -1,0 +1,104 @@
+//! What daemons say as they begin and end, and when they cannot.
+
+use super::transcript::Transcript;
+use crate::fleet::{Fleet, SHOP};
+
+const RULES: &str = r#"
+[[rule]]
+name = "fatal"
+events = "FATAL"
+send = ["ops"]
+
+[target.ops]
+type = "command"
+command = "cat"
+"#;
+
+#[test]
+fn daemons_of_a_fleet() {
+    let fleet = Fleet::start(1, 1);
+    let there = |worker: &'static str| {
+        move |fleet: &Fleet, _: &str| fleet.run(&["workers", worker]).status.success()
+    };
+    Transcript::of(&fleet)
+        .run("dev kill w9")
+        .daemon("dsbus_scheduler::run=info", "scheduler --id s2", |_, said| said.contains("ready"))
+        .run("scheduler --id a.b")
+        .run("scheduler --replicas 9")
+        .daemon("dsbus_supervisor::driver=info", "worker --name w2 --dir w2", there("w2"))
+        .run("drain w1")
+        .run("worker --name w1 --dir w2 --check-config")
+        .run("worker --name w.1")
+        .run("worker --config missing.toml")
+        .run("worker --name w3 --dir w1")
+        .daemon("dsbus_supervisor::driver=info", "worker --name w1 --dir other", |_, _| false)
+        .begins("logs --daemon w1", 1)
+        .run("logs --daemon w9")
+        .run("logs --daemon w1 web")
+        .run("logs --daemon")
+        .run("dev kill w1")
+        .wait("w1 to be lost", |fleet| fleet.worker_row("w1")["state"] == "lost")
+        .run("forget w1")
+        .is("daemons");
+}
+
+#[test]
+fn daemons_without_a_bus() {
+    let fleet = Fleet::bare();
+    Transcript::of(&fleet)
+        .without_bus()
+        .run("--nats nats://127.0.0.1:1 status")
+        .run("--nats nats://127.0.0.1:1 version")
+        .run("--nats nats://127.0.0.1:1 doctor")
+        .run("--nats http://127.0.0.1:1 scheduler")
+        .run("--nats nats://127.0.0.1:1 dev --port 4000")
+        .run("dev kill w1")
+        .is("no-bus");
+}
+
+#[test]
+fn a_fleet_in_a_terminal() {
+    let fleet = Fleet::bare();
+    let file = fleet.file("shop.toml", SHOP);
+    let wrong = fleet.file("wrong.toml", "[program.web]\ncommnad = \"sleep\"\n");
+    Transcript::of(&fleet)
+        .run("dev kill w1")
+        .without_bus()
+        .daemon("", &format!("dev --workers 1 --schedulers 1 {file}"), |_, said| {
+            said.contains("Ctrl-C")
+        })
+        .run(&format!("dev {wrong}"))
+        .run("dev missing.toml")
+        .run("dev --workers 0")
+        .run("dev kill")
+        .is("dev");
+}
+
+#[test]
+fn those_that_listen() {
+    let fleet = Fleet::start(1, 1);
+    let rules = fleet.file("alert.toml", RULES);
+    let wrong = fleet.file("wrong.toml", "[[rule]]\nname = \"x\"\nsend = [\"nobody\"]\n");
+    Transcript::of(&fleet)
+        .daemon("dsbus::commands::listen=info", "listen --name ear -- cat", |_, said| {
+            said.contains("listens to")
+        })
+        .run("listen")
+        .run("listen -e NOTHING -- cat")
+        .daemon("dsbus_bridge=info", "listen --name mute -- /no/such/command", |_, _| false)
+        .daemon("dsbus_alert::run=info", &format!("alert {rules}"), |_, said| {
+            said.contains("works")
+        })
+        .run(&format!("alert check {rules}"))
+        .run(&format!("alert check {wrong}"))
+        .run(&format!("alert {wrong}"))
+        .run("alert missing.toml")
+        .run("alert")
+        .run(&format!("alert test {rules} fatal --print"))
+        .run(&format!("alert test {rules} fatal"))
+        .run(&format!("alert test {rules} nothing"))
+        .run("alert letters")
+        .run("alert letters --retry")
+        .run("alert letters abc")
+        .is("listen");
+}
