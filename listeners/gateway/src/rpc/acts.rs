@@ -109,9 +109,10 @@ async fn stop_many(desk: &Desk, members: Vec<Arc<Process>>, wait: bool) -> Value
 }
 
 async fn start_these(desk: &Desk, processes: &[&Process], wait: bool) -> Vec<Fault> {
-    let faults = match wait {
-        true => act(desk, Verb::Start, processes, |wanted, row| started(wanted, row?)).await,
-        false => act_on(desk, Verb::Start, processes, begun, BEGUN_MAX, Some(Fault::None)).await,
+    let faults = if wait {
+        act(desk, Verb::Start, processes, |wanted, row| started(wanted, row?)).await
+    } else {
+        act_on(desk, Verb::Start, processes, begun, BEGUN_MAX, Some(Fault::None)).await
     };
     // Supervisor does not even try these; here they would be tried again.
     let tried = processes.iter().zip(&faults).filter(|(_, fault)| fault.is_early());
@@ -121,9 +122,10 @@ async fn start_these(desk: &Desk, processes: &[&Process], wait: bool) -> Vec<Fau
 }
 
 async fn stop_these(desk: &Desk, processes: &[&Process], wait: bool) -> Vec<Fault> {
-    match wait {
-        true => act(desk, Verb::Stop, processes, |wanted, row| stopped(wanted, row?)).await,
-        false => act_on(desk, Verb::Stop, processes, begun, BEGUN_MAX, Some(Fault::None)).await,
+    if wait {
+        act(desk, Verb::Stop, processes, |wanted, row| stopped(wanted, row?)).await
+    } else {
+        act_on(desk, Verb::Stop, processes, begun, BEGUN_MAX, Some(Fault::None)).await
     }
 }
 
@@ -178,7 +180,7 @@ async fn act_on(
         Err(failed) => return vec![Fault::Refused(failed.text); processes.len()],
     };
     let mut until = desk.fleet.until(acted, limit, judge).await;
-    let mut fault = |one: &&Process| {
+    let fault = |one: &&Process| {
         let name = &one.row.name;
         let verdict = until.verdicts.remove(name);
         verdict.or_else(|| late.clone()).unwrap_or_else(|| {
@@ -186,7 +188,7 @@ async fn act_on(
             Fault::Refused(still(&one.namespec(), row, limit))
         })
     };
-    processes.iter().map(|one| fault(one)).collect()
+    processes.iter().map(fault).collect()
 }
 
 /// What is told of one that is neither here nor there when the time is up.

@@ -47,7 +47,7 @@ pub(super) fn all<'a>(
 
 fn write(process: &Process, moment: &Moment, xml: &mut String) {
     let row = &process.row;
-    let since = row.since.map_or(0, |since| seconds(since));
+    let since = row.since.map_or(0, seconds);
     let (start, stop) = match row.state {
         State::Starting | State::Running | State::Stopping => (since, 0),
         // When it was started is not known any more; that it was is what tools look for.
@@ -106,5 +106,5 @@ fn text(key: &str, value: &str, xml: &mut String) {
 
 fn number(key: &str, value: i64, xml: &mut String) {
     // Writing to text does not fail.
-    let _ = write!(xml, "<member><name>{key}</name><value><int>{value}</int></value></member>\n");
+    let _ = writeln!(xml, "<member><name>{key}</name><value><int>{value}</int></value></member>");
 }

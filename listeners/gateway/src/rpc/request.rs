@@ -27,6 +27,7 @@ pub(super) struct Request {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unreadable(pub(super) String);
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are given as they come")]
 fn unreadable(why: impl ToString) -> Unreadable {
     Unreadable(why.to_string())
 }
