@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
 mod admit;
+mod distsuper;
 #[expect(dead_code, reason = "another suite uses all of it")]
 #[path = "../e2e/fleet.rs"]
 mod fleet;
+mod metrics;
+mod openapi;
 mod rest;
 mod rpc;
 mod served;

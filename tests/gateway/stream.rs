@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
 
+use dsbus_harness::wait_until;
 use serde_json::Value;
 
 use crate::fleet::{DEADLINE, Fleet};
@@ -24,7 +24,7 @@ impl Heard {
             for line in BufReader::new(answer.into_body().into_reader()).lines() {
                 let Ok(line) = line else { return };
                 match line.split_once(": ") {
-                    Some(("event", said)) => name = said.to_owned(),
+                    Some(("event", said)) => said.clone_into(&mut name),
                     Some(("data", said)) => {
                         let data = serde_json::from_str(said).unwrap();
                         if sender.send((std::mem::take(&mut name), data)).is_err() {
@@ -40,16 +40,16 @@ impl Heard {
 
     /// The next one of this name of which `is` holds.
     pub(crate) fn wait(&self, name: &str, is: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + DEADLINE;
         let mut before = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.0.recv_timeout(left) {
-                Ok((event, data)) if event == name && is(&data) => return data,
-                Ok(other) => before.push(other),
-                Err(e) => panic!("no such {name} ({e}), but {before:#?}"),
+        wait_until(&format!("a {name} that is meant"), DEADLINE, || {
+            while let Ok((event, data)) = self.0.try_recv() {
+                if event == name && is(&data) {
+                    return Ok(data);
+                }
+                before.push((event, data));
             }
-        }
+            Err(format!("{before:#?}"))
+        })
     }
 }
 

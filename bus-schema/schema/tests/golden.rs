@@ -19,6 +19,7 @@ use dsbus_schema::event::{Event, GroupFact};
 use dsbus_schema::goal::Goal;
 use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::program::Program;
+use dsbus_schema::stats::{SchedulerStats, WorkerStats};
 use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
 use dsbus_schema::touch::{SchedulerTouch, Touch};
 use dsbus_schema::worker::Worker;
@@ -77,6 +78,8 @@ const KINDS: &[(&str, Again)] = &[
     ("log-part-bytes", again::<LogPart>),
     ("lost-letters", again::<LostLetters>),
     ("placement", again::<Placement>),
+    ("scheduler-stats", again::<SchedulerStats>),
+    ("worker-stats", again::<WorkerStats>),
     ("pong", again::<Pong>),
     ("program", again::<Program>),
     ("program-all", again::<Program>),

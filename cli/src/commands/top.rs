@@ -8,7 +8,6 @@ mod asking;
 mod log;
 mod model;
 mod update;
-mod usage;
 mod view;
 
 use std::io::{self, IsTerminal};

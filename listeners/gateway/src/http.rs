@@ -12,10 +12,11 @@ use axum::{Router, middleware};
 use dsbus_schema::ids::{UserName, WorkerName};
 
 use crate::fleet::Fleet;
-use crate::rest;
+use crate::metrics::{self, Metrics};
 use crate::rpc;
 use crate::stream::Stream;
 use crate::users::{Role, Users};
+use crate::{distsuper, rest};
 use seal::Seal;
 
 /// Most bytes of a body: a message of the bus holds 1 MiB, and what is in it can be longer here.
@@ -26,6 +27,8 @@ pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub(crate) struct Gateway {
     /// The fleet.
     pub(crate) fleet: Fleet,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     /// What happens, for whoever watches.
     pub(crate) stream: Stream,
     users: Arc<Users>,
@@ -39,8 +42,10 @@ impl Gateway {
     /// Must be called on a tokio runtime.
     pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<&[u8]>, local: bool) -> Gateway {
         let seal = Seal::new(secret);
+        let metrics = Metrics::new(fleet.clone());
         let stream = Stream::begin(&fleet);
-        Gateway { fleet, stream, users: Arc::new(users), seal: Arc::new(seal), local }
+        let (users, seal) = (Arc::new(users), Arc::new(seal));
+        Gateway { fleet, metrics, stream, users, seal, local }
     }
 }
 
@@ -60,9 +65,12 @@ pub(crate) fn router(gateway: Gateway, worker: Option<WorkerName>) -> Router {
     Router::new()
         .merge(health::routes())
         .merge(login::routes())
+        .merge(metrics::routes())
         .merge(rpc::routes(worker))
         .nest(rest::BELOW, rest::routes())
+        .merge(distsuper::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
+        .layer(middleware::from_fn_with_state(gateway.clone(), metrics::count))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(gateway)
 }

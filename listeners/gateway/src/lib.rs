@@ -5,15 +5,18 @@
 //! with the fleet by one consumer of events ([`fleet`]), and answers out of what it knows; whatever
 //! changes the fleet is a command, sent in the name of whoever asked ([`http`] knows who that is).
 
+mod distsuper;
 pub mod faults;
 mod fleet;
 mod http;
 mod logs;
+pub mod metrics;
 pub mod processes;
 mod rest;
 mod rpc;
 mod run;
 mod stream;
+mod usage;
 pub mod users;
 
 pub use run::{Config, Error, Listen, run};

@@ -4,13 +4,15 @@ mod act;
 mod answer;
 mod api;
 mod document;
+mod events;
 mod given;
 mod instances;
 mod log;
 mod look;
 mod programs;
 mod refusal;
-mod wait;
+mod usage;
+pub(crate) mod wait;
 mod worker;
 
 use axum::Router;
@@ -24,8 +26,10 @@ pub(crate) const BELOW: &str = "/api/v1";
 pub(crate) fn routes() -> Router<Gateway> {
     let api = api::Api::new();
     let api = look::add(api);
+    let api = events::add(api);
     let api = instances::add(api);
     let api = programs::add(api);
+    let api = usage::add(api);
     let api = worker::add(api);
     act::add(api).finish()
 }

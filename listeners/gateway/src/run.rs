@@ -121,6 +121,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let bus = Bus::connect(connect).await?;
     let fleet = Fleet::new(bus);
     let gateway = Gateway::new(fleet.clone(), settings.users, settings.secret.as_deref(), open);
+    let metrics = gateway.metrics.clone();
     let router = http::router(gateway, worker);
     for one in &bound {
         tracing::info!("listens on {}", one.at());
@@ -133,6 +134,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tokio::pin!(serving);
     tokio::select! {
         () = fleet.keep() => {}
+        () = metrics.keep() => {}
         _ = &mut serving => {}
         () = shutdown => {}
     }

@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock;
+use crate::counts::Counts;
 use crate::logs::{self, Bulk, Found, Held};
 use crate::usage;
 use crate::wishes::{self, Call, Denied, Granted, Wish};
@@ -54,6 +55,8 @@ pub(crate) struct Desk {
     pub(crate) calls: mpsc::Sender<Call>,
     /// Serves those who follow logs.
     pub(crate) bulk: Bulk,
+    /// What is counted.
+    pub(crate) counts: Counts,
     answered: AtomicU64,
     logs: Arc<Semaphore>,
     reading: Arc<Semaphore>,
@@ -71,6 +74,7 @@ impl Desk {
         asked: mpsc::Sender<()>,
         calls: mpsc::Sender<Call>,
         bulk: Bulk,
+        counts: Counts,
     ) -> Desk {
         let answered = AtomicU64::new(0);
         let (logs, reading) = (Semaphore::new(LOGS_MAX), Semaphore::new(READING_MAX));
@@ -83,6 +87,7 @@ impl Desk {
             asked,
             calls,
             bulk,
+            counts,
             answered,
             logs,
             reading,
@@ -110,7 +115,9 @@ pub(crate) async fn serve(
     desk: Arc<Desk>,
 ) -> Result<Served, Error> {
     let most = LOG_BYTES_MAX.min(output_bytes_max(bus.payload_max()));
-    bus.serve_worker(worker, move |request| answer(desk.clone(), request, most)).await
+    let counted = Arc::clone(&desk);
+    let stats = move || serde_json::to_value(counted.counts.read()).unwrap_or_default();
+    bus.serve_worker(worker, stats, move |request| answer(desk.clone(), request, most)).await
 }
 
 /// Answers; with at most so many bytes of a log.

@@ -17,6 +17,7 @@ use crate::event::{Event, GroupFact};
 use crate::goal::Goal;
 use crate::placement::{Placement, Removal};
 use crate::program::Program;
+use crate::stats::{SchedulerStats, WorkerStats};
 use crate::status::{InstanceRow, Status, WorkerRow};
 use crate::touch::{SchedulerTouch, Touch};
 use crate::version;
@@ -68,6 +69,7 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<RolloutAct>("rollout-act"),
     message::<Vec<RolloutRow>>("rollout-rows"),
     message::<Scale>("scale"),
+    message::<SchedulerStats>("scheduler-stats"),
     message::<SchedulerTouch>("scheduler-touch"),
     message::<SignalAsk>("signal-ask"),
     message::<SignalSent>("signal-sent"),
@@ -83,6 +85,7 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Vec<WorkerActed>>("workers-acted"),
     message::<WorkerGoal>("worker-goal"),
     message::<Vec<WorkerRow>>("worker-rows"),
+    message::<WorkerStats>("worker-stats"),
 ];
 
 const fn message<T: JsonSchema>(name: &'static str) -> Message {

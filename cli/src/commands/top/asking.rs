@@ -1,26 +1,23 @@
 //! What `top` asks the fleet, when, and what it has done there. Answers come back as messages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dsbus_client::output::Piece;
-use dsbus_client::{Error, Item};
-use dsbus_schema::call::{Channel, USAGE_INSTANCES_MAX, UsageAsk, UsageOf, Using, WorkerVerb};
+use dsbus_client::{Error, Item, Samples, UsageAsks};
+use dsbus_schema::call::Channel;
 use dsbus_schema::command::{self, Acted, Ask, Verb};
 use dsbus_schema::event::{Event, Fact};
-use dsbus_schema::ids::{InstanceId, Target, WorkerName};
-use futures::{StreamExt, stream};
+use dsbus_schema::ids::{InstanceId, Target};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::model::{Column, Model};
 use super::update::Message;
-use super::usage::Samples;
 use super::view;
 use crate::commands::act::envelope;
-use crate::commands::hands::CALLS_MAX;
 use crate::commands::logs;
 use crate::connection::Connection;
 use crate::failure::Failure;
@@ -43,8 +40,6 @@ const WORKERS_EVERY: [Duration; 2] = [Duration::from_secs(3), Duration::from_sec
 const MANY_WORKERS: usize = 50;
 /// How often it is asked what is used by what is seen, and by many when they are sorted by it.
 const USAGE_EVERY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
-/// How long a worker may take to answer that.
-const USAGE_MAX: Duration = Duration::from_secs(1);
 /// Lines that a log begins with.
 const LOG_LINES: u32 = 200;
 /// Pieces of a log that wait to be shown.
@@ -275,41 +270,19 @@ impl Asking {
         let every = matches!(model.sort, Column::Cpu | Column::Memory);
         let pause = USAGE_EVERY[usize::from(every && self.many)];
         self.usage.due = Instant::now() + pause;
-        let mut asks: BTreeMap<WorkerName, Vec<UsageOf>> = BTreeMap::new();
         let seen = || model.seen(view::table_height(model));
         let rows: Box<dyn Iterator<Item = _>> =
             if every { Box::new(model.rows.iter()) } else { Box::new(seen()) };
-        for row in rows {
-            if let (Some(worker), Some(pid)) = (&row.worker, row.pid) {
-                let of = UsageOf { name: row.name.clone(), pid };
-                asks.entry(worker.clone()).or_default().push(of);
-            }
-        }
+        let asks = UsageAsks::new(rows);
         let (connection, sender) = (self.connection.clone(), self.sender.clone());
         let samples = Arc::clone(&self.samples);
-        let known: BTreeSet<InstanceId> =
-            asks.values().flatten().map(|of| of.name.clone()).collect();
-        let asks: Vec<(WorkerName, UsageAsk)> = asks
-            .into_iter()
-            .flat_map(|(worker, all)| {
-                let parts = all.chunks(USAGE_INSTANCES_MAX).map(<[UsageOf]>::to_vec);
-                let asks = parts.map(|instances| (worker.clone(), UsageAsk { instances }));
-                asks.collect::<Vec<_>>()
-            })
-            .collect();
         self.usage.running = Some(tokio::spawn(async move {
-            let call = async |(worker, ask): (WorkerName, UsageAsk)| {
-                let answer: Result<Using, Error> =
-                    connection.bus.call_worker(&worker, WorkerVerb::Usage, &ask, USAGE_MAX).await;
-                // An older worker does not know it.
-                answer.ok()
-            };
-            let answers: Vec<Option<Using>> =
-                stream::iter(asks).map(call).buffer_unordered(CALLS_MAX).collect().await;
+            let known = asks.names();
+            let answers = connection.bus.usage(asks).await;
             let used = {
                 let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
                 samples.keep(|name| known.contains(name));
-                answers.into_iter().flatten().flat_map(|answer| samples.take(answer)).collect()
+                answers.into_iter().flat_map(|answer| samples.take(answer)).collect()
             };
             drop(sender.send(Message::Used(used)).await);
         }));

@@ -31,8 +31,12 @@ pub(super) fn add(api: Api) -> Api {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Patience {
-    /// Answer when it is so, or this time is up, at most ten minutes: `30`, `30s`, `2m`. Else at once.
+    /// Answer when it is so, or this time is up, at most ten minutes: `30`, `30s`, `500ms`. Else at once.
     #[serde(default)]
+    #[schemars(
+        with = "String",
+        regex(pattern = r"^([1-5]?[0-9]{1,2}(\.[0-9]+)?|[1-5]?[0-9]{1,2}(ms|s)|600s?)$")
+    )]
     wait: Option<Span>,
 }
 

@@ -28,8 +28,9 @@ pub(super) fn operation(
     let changes = **method != Method::GET;
     let mut codes = vec!["400", "401", "503"];
     codes.extend((names(path).next().is_some() || changes).then_some("404"));
+    codes.extend((names(path).next().is_some() || changes).then_some("409"));
     if changes {
-        codes.extend(["403", "409"]);
+        codes.push("403");
     }
     if body.is_some() {
         codes.extend(["413", "415"]);

@@ -7,7 +7,7 @@ use dsbus_schema::command::{
 };
 use dsbus_schema::ids::{InstanceId, ProgramId, ProgramName, Target, UserName};
 use dsbus_schema::moment::Timestamp;
-use dsbus_schema::program::{Command, Program, ProgramSpec};
+use dsbus_schema::program::{Command, NUMPROCS_MAX, Program, ProgramSpec};
 use dsbus_schema::rollout::{Rollout, RolloutState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -227,6 +227,7 @@ fn target(gateway: &Gateway, text: &str) -> Result<Target, Refusal> {
 #[serde(deny_unknown_fields)]
 struct Copies {
     /// How many.
+    #[schemars(range(min = 1, max = NUMPROCS_MAX))]
     numprocs: u32,
 }
 

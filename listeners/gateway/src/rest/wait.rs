@@ -20,7 +20,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// What an instance should come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Goal {
+pub(crate) enum Goal {
     /// It runs if it is wanted to, and has no child if it is not.
     Wanted,
     /// It was reloaded, where it has a child.
@@ -31,7 +31,7 @@ pub(super) enum Goal {
 
 impl Goal {
     /// What is waited for after a verb.
-    pub(super) fn of(verb: Verb) -> Goal {
+    pub(crate) fn of(verb: Verb) -> Goal {
         match verb {
             Verb::Reload => Goal::Reloaded,
             Verb::Remove => Goal::Gone,
@@ -42,7 +42,7 @@ impl Goal {
 
 /// What is to be said of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It is the case.
     Done(String),
     /// It will not be the case by itself; why.
@@ -52,7 +52,7 @@ pub(super) enum Verdict {
 }
 
 /// Waits until there is a verdict on each, or the time is up.
-pub(super) async fn wait(
+pub(crate) async fn wait(
     fleet: &Fleet,
     acted: Vec<ActedInstance>,
     goal: Goal,
@@ -152,7 +152,7 @@ fn overruled(asked: &Wanted, row: &InstanceRow) -> bool {
 }
 
 /// `RUNNING`, `FATAL: /no/such does not exist`.
-pub(super) fn describe(row: &InstanceRow) -> String {
+pub(crate) fn describe(row: &InstanceRow) -> String {
     if row.ok && matches!(row.state, State::Running | State::Stopped) {
         return row.state.to_string();
     }
