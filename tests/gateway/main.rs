@@ -11,5 +11,8 @@ mod fleet;
 mod metrics;
 mod openapi;
 mod rest;
+mod rpc;
 mod served;
 mod stream;
+#[path = "../e2e/supervisord.rs"]
+mod supervisord;

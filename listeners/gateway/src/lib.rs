@@ -13,6 +13,7 @@ mod logs;
 pub mod metrics;
 pub mod processes;
 mod rest;
+mod rpc;
 mod run;
 mod stream;
 mod usage;
