@@ -42,5 +42,6 @@ mod shell;
 mod steering;
 mod superlance;
 mod supervisorctl;
+mod supervisord;
 mod told;
 mod verbs;

@@ -12,5 +12,8 @@ mod metrics;
 mod openapi;
 mod page;
 mod rest;
+mod rpc;
 mod served;
 mod stream;
+#[path = "../e2e/supervisord.rs"]
+mod supervisord;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use dsbus_schema::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use dsbus_schema::call::{
-    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
-    Using,
+    Clear, Cleared, LogAsk, LogPart, LogWindow, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
+    UsageAsk, Using, WindowAsk,
 };
 use dsbus_schema::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
@@ -73,6 +73,8 @@ const KINDS: &[(&str, Again)] = &[
     ("log-ask-place", again::<LogAsk>),
     ("log-ask-epoch", again::<LogAsk>),
     ("log-part", again::<LogPart>),
+    ("log-window", again::<LogWindow>),
+    ("window-ask", again::<WindowAsk>),
     ("log-part-bytes", again::<LogPart>),
     ("lost-letters", again::<LostLetters>),
     ("placement", again::<Placement>),

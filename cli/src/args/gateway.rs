@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as Group;
 use dsbus_gateway::Listen;
+use dsbus_schema::ids::WorkerName;
 
 /// Below the help of `gateway`.
 pub(super) const GATEWAY: &str = "\
@@ -28,6 +29,10 @@ pub(crate) struct Gateway {
     /// HOST:PORT, :PORT, or unix:PATH; several times for several
     #[arg(long, value_name = "ADDRESS", value_parser = Listen::parse)]
     pub(crate) listen: Vec<Listen>,
+    /// Show Supervisor's tools, at /RPC2 and /logtail, what runs on this worker only, with the process
+    /// ids of its machine: they cannot name /workers/NAME/RPC2
+    #[arg(long, value_name = "NAME")]
+    pub(crate) worker: Option<WorkerName>,
     /// Let everybody do everything who reaches the address, also from other machines
     #[arg(long)]
     pub(crate) insecure: bool,

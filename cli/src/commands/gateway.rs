@@ -32,7 +32,12 @@ pub(super) fn run(config: &Config, args: Gateway) -> Result<Code, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = stop()?;
-        let config = dsbus_gateway::Config { connect, settings, insecure: args.insecure };
+        let config = dsbus_gateway::Config {
+            connect,
+            settings,
+            worker: args.worker,
+            insecure: args.insecure,
+        };
         match dsbus_gateway::run(config, shutdown).await {
             Ok(()) => Ok(Code::Done),
             Err(e @ Error::Open(_)) => Err(Failure::usage(e.to_string())

@@ -9,17 +9,18 @@ use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
-use dsbus_schema::ids::UserName;
+use dsbus_schema::ids::{UserName, WorkerName};
 
 use crate::fleet::Fleet;
 use crate::metrics::{self, Metrics};
+use crate::rpc;
 use crate::stream::Stream;
 use crate::users::{Role, Users};
 use crate::{distsuper, page, rest};
 use seal::Seal;
 
 /// Most bytes of a body: a message of the bus holds 1 MiB, and what is in it can be longer here.
-const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// What every answer stands on; cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,13 +60,14 @@ pub(crate) struct Caller {
     pub(crate) token: Option<String>,
 }
 
-/// All paths.
-pub(crate) fn router(gateway: Gateway) -> Router {
+/// All paths; with `worker`, those of Supervisor are about what runs there.
+pub(crate) fn router(gateway: Gateway, worker: Option<WorkerName>) -> Router {
     Router::new()
         .merge(health::routes())
         .merge(login::routes())
         .merge(page::routes())
         .merge(metrics::routes())
+        .merge(rpc::routes(worker))
         .nest(rest::BELOW, rest::routes())
         .merge(distsuper::routes())
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))

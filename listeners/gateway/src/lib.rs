@@ -14,6 +14,7 @@ pub mod metrics;
 mod page;
 pub mod processes;
 mod rest;
+mod rpc;
 mod run;
 mod stream;
 mod usage;

@@ -20,13 +20,23 @@ pub(crate) fn follow(
     channel: Channel,
     lines: u32,
 ) -> mpsc::Receiver<Piece> {
+    let begun = fleet.known().rows().get(&name).and_then(|row| stay(row));
+    let course = Course::from_last_lines(name.clone(), channel, begun, lines);
+    follow_course(fleet, name, course)
+}
+
+/// The same from wherever a course begins.
+pub(crate) fn follow_course(
+    fleet: &Fleet,
+    name: InstanceId,
+    course: Course,
+) -> mpsc::Receiver<Piece> {
     let (print, pieces) = mpsc::channel(PIECES_MAX);
     let mut changes = fleet.changes();
-    let begun = fleet.known().rows().get(&name).and_then(|row| stay(row));
     let (sender, news) = mpsc::channel(STAYS_MAX);
     let reader = Reader {
         bus: fleet.bus().clone(),
-        course: Course::from_last_lines(name.clone(), channel, begun, lines),
+        course,
         lines: Lines::new(None),
         print,
         announces: true,

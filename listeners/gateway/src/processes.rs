@@ -1,8 +1,9 @@
 //! The instances of a fleet as Supervisor's processes. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use dsbus_schema::ids::{ProgramName, WorkerName};
+use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::State;
@@ -22,7 +23,7 @@ pub struct Process {
     /// Its name in the group.
     pub name: String,
     /// What is known of it.
-    pub row: InstanceRow,
+    pub row: Arc<InstanceRow>,
     /// `avail`: `auto` or `manual`, and both priorities.
     autostart: bool,
     priorities: (i32, i32),
@@ -60,7 +61,7 @@ pub fn join(group: &str, process: &str) -> String {
 }
 
 impl Process {
-    fn new(row: InstanceRow, spec: Option<&ProgramSpec>) -> Process {
+    pub(crate) fn new(row: Arc<InstanceRow>, spec: Option<&ProgramSpec>) -> Process {
         let program = &row.program;
         let group = spec.and_then(|spec| spec.group.as_ref()).unwrap_or(program).to_string();
         let name = spec.and_then(|spec| {
@@ -75,6 +76,16 @@ impl Process {
         let redirected = spec.is_some_and(|spec| spec.redirect_stderr);
         let priorities = (of_group, priority);
         Process { group, name, row, autostart, priorities, at_once, redirected }
+    }
+
+    /// Where it stands among all, in the order of Supervisor: by group, then by name.
+    pub(crate) fn place(&self) -> (&str, &str, &InstanceId) {
+        (&self.group, &self.name, &self.row.name)
+    }
+
+    /// Priorities of its group, and of itself.
+    pub(crate) fn priorities(&self) -> (i32, i32) {
+        self.priorities
     }
 
     /// `web`, or `shop:api`.
@@ -111,7 +122,7 @@ impl Process {
     }
 
     /// Supervisor's `description`.
-    fn description(&self, now: Timestamp, zone: &TimeZone) -> String {
+    pub(crate) fn description(&self, now: Timestamp, zone: &TimeZone) -> String {
         let row = &self.row;
         match row.state {
             State::Running => {
@@ -173,10 +184,10 @@ fn date(at: Timestamp, zone: &TimeZone) -> String {
 pub fn all(rows: Vec<InstanceRow>, specs: &BTreeMap<ProgramName, ProgramSpec>) -> Vec<Process> {
     let process = |row: InstanceRow| {
         let spec = specs.get(&row.program);
-        Process::new(row, spec)
+        Process::new(Arc::new(row), spec)
     };
     let mut all: Vec<Process> = rows.into_iter().map(process).collect();
-    all.sort_by(|a, b| (&a.group, &a.name, &a.row.name).cmp(&(&b.group, &b.name, &b.row.name)));
+    all.sort_by(|a, b| a.place().cmp(&b.place()));
     all
 }
 
@@ -226,7 +237,7 @@ mod tests {
         });
         full.as_object_mut().unwrap().extend(row.as_object().unwrap().clone());
         let spec: ProgramSpec = serde_json::from_value(spec).unwrap();
-        Process::new(serde_json::from_value(full).unwrap(), Some(&spec))
+        Process::new(Arc::new(serde_json::from_value(full).unwrap()), Some(&spec))
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dsbus_client::{Bus, ConnectOptions, Error as BusError};
+use dsbus_schema::ids::WorkerName;
 use futures::future::join_all;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -27,6 +28,9 @@ pub struct Config {
     pub connect: ConnectOptions,
     /// Where to listen, and who may do what.
     pub settings: Settings,
+    /// Supervisor's interface is about what runs there, and not about the fleet, for tools that cannot
+    /// name a path.
+    pub worker: Option<WorkerName>,
     /// Everybody who reaches the address may do everything, on whatever address.
     pub insecure: bool,
 }
@@ -104,7 +108,7 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let Config { connect, settings, insecure } = config;
+    let Config { connect, settings, worker, insecure } = config;
     let open = settings.users.is_empty() && !insecure;
     if let Some(at) = settings.listen.iter().find(|at| open && !at.is_local()) {
         return Err(Error::Open(at.to_string()));
@@ -118,7 +122,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let fleet = Fleet::new(bus);
     let gateway = Gateway::new(fleet.clone(), settings.users, settings.secret.as_deref(), open);
     let metrics = gateway.metrics.clone();
-    let router = http::router(gateway);
+    let router = http::router(gateway, worker);
     for one in &bound {
         tracing::info!("listens on {}", one.at());
     }

@@ -112,6 +112,7 @@ impl Member {
                         WorkerVerb::Ping => Ok(pong),
                         WorkerVerb::Log
                         | WorkerVerb::LogBulk
+                        | WorkerVerb::LogWindow
                         | WorkerVerb::Clear
                         | WorkerVerb::Usage
                         | WorkerVerb::Signal

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::Error;
-use dsbus_schema::call::{Channel, LogAsk, LogFrom, LogPart};
+use dsbus_schema::call::{Channel, LogAsk, LogFrom, LogPart, LogPlace};
 use dsbus_schema::command::code;
 use dsbus_schema::ids::{Epoch, InstanceId, WorkerName};
 use tokio::time::Instant;
@@ -90,6 +90,12 @@ impl Course {
             silent: None,
             told: false,
         }
+    }
+
+    /// Begins at a place of where the instance is.
+    pub fn from_place(name: InstanceId, channel: Channel, stay: Stay, place: LogPlace) -> Course {
+        let course = Course::from_last_lines(name, channel, Some(stay), 0);
+        Course { from: LogFrom::Place(place), ..course }
     }
 
     /// The instance is or was somewhere.

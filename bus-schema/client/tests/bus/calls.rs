@@ -241,6 +241,7 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
             WorkerVerb::Ping => Ok(json!("pong")),
             WorkerVerb::Log
             | WorkerVerb::LogBulk
+            | WorkerVerb::LogWindow
             | WorkerVerb::Clear
             | WorkerVerb::Usage
             | WorkerVerb::Signal

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use crate::call::{
-    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
-    Using,
+    Clear, Cleared, LogAsk, LogPart, LogWindow, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
+    UsageAsk, Using, WindowAsk,
 };
 use crate::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
@@ -56,6 +56,7 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Letter>("letter"),
     message::<LogAsk>("log-ask"),
     message::<LogPart>("log-part"),
+    message::<LogWindow>("log-window"),
     message::<LostLetters>("lost-letters"),
     message::<Placement>("placement"),
     message::<Vec<PlannedMove>>("planned-moves"),
@@ -78,6 +79,7 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Touch>("touch"),
     message::<UsageAsk>("usage-ask"),
     message::<Using>("using"),
+    message::<WindowAsk>("window-ask"),
     message::<Worker>("worker"),
     message::<WorkerAct>("worker-act"),
     message::<Vec<WorkerActed>>("workers-acted"),

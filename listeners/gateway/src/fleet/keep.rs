@@ -64,6 +64,7 @@ impl Fleet {
     fn tell(&self, change: impl FnOnce(&mut Known) -> Option<Change>) {
         let mut known = self.0.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let change = change(&mut known);
+        known.grow();
         drop(known);
         if let Some(change) = change {
             // Nobody may be listening.

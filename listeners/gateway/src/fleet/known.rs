@@ -18,6 +18,7 @@ pub(crate) struct Known {
     /// Rows, workers and programs were heard once.
     heard: [bool; 3],
     silent: Option<String>,
+    version: u64,
 }
 
 impl Known {
@@ -29,6 +30,16 @@ impl Known {
     /// Why no scheduler answers, while none does: what is known grows old.
     pub(crate) fn silent(&self) -> Option<&str> {
         self.silent.as_deref()
+    }
+
+    /// Grows whenever anything changes: what was made of it before is as good while it has not.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Something may have changed.
+    pub(super) fn grow(&mut self) {
+        self.version += 1;
     }
 
     /// Instances by name.

@@ -1,8 +1,10 @@
 //! Who asks, and whether he may.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
@@ -23,6 +25,11 @@ const RPC: &str = "/RPC2";
 const LOOKS: [&str; 3] = ["/check", "/touch", "/status"];
 /// The header with the token of a page; see [`Caller::token`].
 pub(super) const TOKEN: &str = "x-csrf-token";
+
+/// How much of what somebody sends who is not let in is read before he is told, and how long that may
+/// take: a call has some hundred bytes.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
+const UNREAD_MAX: Duration = Duration::from_secs(1);
 
 /// Why somebody may not.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,12 +57,10 @@ pub(super) async fn admit(
             next.run(request).await
         }
         Err(refused) => {
-            let mut answer = answer(&refused, request.headers(), request.uri());
-            if !matches!(*request.method(), Method::GET | Method::HEAD) {
-                // Its body is not read, so that nothing can follow.
-                let closes = HeaderValue::from_static("close");
-                answer.headers_mut().insert(header::CONNECTION, closes);
-            }
+            let answer = answer(&refused, request.headers(), request.uri());
+            // Whoever still sends when the connection closes sees no answer: Supervisor's clients do.
+            let rest = axum::body::to_bytes(request.into_body(), UNREAD_BYTES_MAX);
+            drop(tokio::time::timeout(UNREAD_MAX, rest).await);
             answer
         }
     }
