@@ -2,6 +2,7 @@
 
 mod alert;
 mod daemons;
+mod dev;
 mod events;
 mod examples;
 mod fleet;
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
-use dsbus_schema::ids::{ProgramName, Target, WorkerName};
+use dsbus_schema::ids::{ProgramName, Target};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
 
@@ -33,6 +34,7 @@ use crate::file::nearest;
 
 pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
+pub(crate) use dev::{Dev, DevVerb};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
     About, Describe, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames,
@@ -251,39 +253,6 @@ pub(crate) struct Act {
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
-}
-
-/// `dsbus dev`. With `--nats` it uses that bus and starts no server.
-#[derive(Debug, Group)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Dev {
-    #[command(subcommand)]
-    pub(crate) verb: Option<DevVerb>,
-    /// How many workers
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub(crate) workers: u16,
-    /// How many schedulers
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=20))]
-    pub(crate) schedulers: u16,
-    /// Port of the bus; a free one unless set
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: Option<u16>,
-    /// Keep everything in this directory: a second start goes on where the first one ended
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// TOML files to apply
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-}
-
-/// What one does to a fleet of `dsbus dev`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DevVerb {
-    /// kill -9 both processes of a worker on this machine, and see its instances move
-    Kill {
-        /// The worker
-        worker: WorkerName,
-    },
 }
 
 /// Reads a command line.

@@ -12,7 +12,7 @@ use dsbus_harness::wait_until;
 use crate::fleet::{DEADLINE, Fleet};
 use crate::served::Gateway;
 
-const USERS: &str = r#"
+pub(crate) const USERS: &str = r#"
     [user.ann]
     password = "{SHA}82ab876d1387bfafe46cc1c8a2ef074eae50cb1d" # thepassword
     role = "operator"

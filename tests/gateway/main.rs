@@ -10,6 +10,7 @@ mod distsuper;
 mod fleet;
 mod metrics;
 mod openapi;
+mod page;
 mod rest;
 mod rpc;
 mod served;

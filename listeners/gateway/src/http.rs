@@ -16,7 +16,7 @@ use crate::metrics::{self, Metrics};
 use crate::rpc;
 use crate::stream::Stream;
 use crate::users::{Role, Users};
-use crate::{distsuper, rest};
+use crate::{distsuper, page, rest};
 use seal::Seal;
 
 /// Most bytes of a body: a message of the bus holds 1 MiB, and what is in it can be longer here.
@@ -65,6 +65,7 @@ pub(crate) fn router(gateway: Gateway, worker: Option<WorkerName>) -> Router {
     Router::new()
         .merge(health::routes())
         .merge(login::routes())
+        .merge(page::routes())
         .merge(metrics::routes())
         .merge(rpc::routes(worker))
         .nest(rest::BELOW, rest::routes())

@@ -11,6 +11,7 @@ mod fleet;
 mod http;
 mod logs;
 pub mod metrics;
+mod page;
 pub mod processes;
 mod rest;
 mod rpc;

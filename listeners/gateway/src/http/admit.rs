@@ -10,8 +10,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::login::cookie;
+use super::login::{cookie, escape};
 use super::{Caller, Gateway};
+use crate::page::is_page;
 use crate::users::Role;
 
 /// Paths that everybody may ask for.
@@ -148,6 +149,10 @@ fn answer(refused: &Refused, headers: &HeaderMap, uri: &Uri) -> Response {
             let page = text(headers, header::ACCEPT).is_some_and(|all| all.contains("text/html"));
             if page && uri.path() == "/" {
                 return Redirect::to("/login").into_response();
+            }
+            if page && is_page(uri.path()) {
+                let next = uri.path_and_query().map_or("/", |all| all.as_str());
+                return Redirect::to(&format!("/login?next={}", escape(next))).into_response();
             }
             let realm = [(header::WWW_AUTHENTICATE, "Basic realm=\"default\"")];
             // A browser's page asks by itself who it is.
