@@ -107,7 +107,8 @@ fn compare(ours: &[&str], theirs: &[&str], calls: &Value) -> String {
     let mut wrong = String::new();
     for ((call, ours), theirs) in calls.as_array().unwrap().iter().zip(ours).zip(theirs) {
         for (ours, theirs) in differing(&parts(ours), &parts(theirs)) {
-            wrong.push_str(&format!("--- {call}\nours {ours}\nis   {theirs}\n"));
+            let (call, ours, theirs) = (call.to_string(), ours.to_string(), theirs.to_string());
+            wrong.extend(["--- ", &call, "\nours ", &ours, "\nis   ", &theirs, "\n"]);
         }
     }
     wrong
