@@ -18,8 +18,7 @@ max_fail_count = 1
 #[test]
 fn wide_tables_have_exact_times_and_all_columns() {
     let fleet = Fleet::start(1, 1);
-    let file = fleet.file("shop.toml", SHOP);
-    fleet.fails(1, &["apply", &file]);
+    fleet.apply(SHOP);
     let plain = fleet.ok(&["status", "web"]);
     assert!(!plain.contains(" UTC)") && !plain.contains("REVISION"), "{plain}");
     let wide = fleet.ok(&["status", "web", "-o", "wide"]);
