@@ -2,8 +2,8 @@
 //! for programs that speak HTTP, and for monitors.
 //!
 //! A gateway is a client of the bus and holds nothing of its own: any number may run. It keeps up
-//! with the fleet by one consumer of events ([`fleet`]), and answers out of what it knows; whatever
-//! changes the fleet is a command, sent in the name of whoever asked ([`http`] knows who that is).
+//! with the fleet by one consumer of events (`fleet`), and answers out of what it knows; whatever
+//! changes the fleet is a command, sent in the name of whoever asked (`http` knows who that is).
 
 mod distsuper;
 pub mod faults;
