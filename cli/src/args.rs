@@ -2,10 +2,12 @@
 
 mod alert;
 mod daemons;
+mod dev;
 mod events;
 mod examples;
 mod fleet;
 mod format;
+mod gateway;
 mod globals;
 mod habits;
 mod hands;
@@ -24,7 +26,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
-use dsbus_schema::ids::{ProgramName, Target, WorkerName};
+use dsbus_schema::ids::{ProgramName, Target};
 use dsbus_schema::lenient::Span;
 use serde_json::{Map, Value};
 
@@ -32,12 +34,14 @@ use crate::file::nearest;
 
 pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
+pub(crate) use dev::{Dev, DevVerb};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
     About, Describe, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames,
     RolloutStatus, RolloutStep, Scale, Start, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
+pub(crate) use gateway::Gateway;
 pub(crate) use globals::Globals;
 pub(crate) use habits::without_misleading_tips;
 pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
@@ -67,9 +71,6 @@ NAME is a program (web), one of its instances (web:0, or as the program calls
 it, web:web_00), a group (shop, shop:*), a pattern (web*, with quotes where
 files are named so), a program's UUID, or all.
 Try it: dsbus dev examples/hello.toml";
-
-/// What `remove` takes: an instance has no declaration of its own.
-const REMOVED: &str = "Programs, not single instances; all is every program";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -163,6 +164,9 @@ pub(crate) enum Verb {
     Listen(Listen),
     /// Tell people about events, by mail, webhook or command (a daemon)
     Alert(Alert),
+    /// Serve a web page, XML-RPC as Supervisor speaks it, JSON and metrics over HTTP (a daemon)
+    #[command(after_help = gateway::GATEWAY)]
+    Gateway(Gateway),
     /// Print the settings that hold, and where each is said
     #[command(after_help = tools::CONFIG)]
     Config(Settings),
@@ -251,39 +255,6 @@ pub(crate) struct Act {
     pub(crate) output: Format,
 }
 
-/// `dsbus dev`. With `--nats` it uses that bus and starts no server.
-#[derive(Debug, Group)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Dev {
-    #[command(subcommand)]
-    pub(crate) verb: Option<DevVerb>,
-    /// How many workers
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub(crate) workers: u16,
-    /// How many schedulers
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=20))]
-    pub(crate) schedulers: u16,
-    /// Port of the bus; a free one unless set
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: Option<u16>,
-    /// Keep everything in this directory: a second start goes on where the first one ended
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// TOML files to apply
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-}
-
-/// What one does to a fleet of `dsbus dev`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DevVerb {
-    /// kill -9 both processes of a worker on this machine, and see its instances move
-    Kill {
-        /// The worker
-        worker: WorkerName,
-    },
-}
-
 /// Reads a command line.
 ///
 /// # Errors
@@ -370,7 +341,7 @@ pub(crate) fn is_run(words: impl IntoIterator<Item = impl Into<OsString> + Clone
 
 /// The whole command line, with what its types do not say.
 pub(crate) fn command() -> clap::Command {
-    with_help(with_keys(Args::command()))
+    examples::add_to(keys::add_to(Args::command()))
 }
 
 /// As much of it as these words may need: making all of it takes longer than asking a scheduler.
@@ -379,21 +350,9 @@ fn enough_for(words: &[OsString]) -> clap::Command {
     let (helps, keys) = (have(&["help", "--help", "-h"]), have(&["create", "run"]));
     let mut command = Args::command();
     if helps || keys {
-        command = with_keys(command);
+        command = keys::add_to(command);
     }
-    if helps { with_help(command) } else { command }
-}
-
-fn with_keys(command: clap::Command) -> clap::Command {
-    command
-        .mut_subcommand("create", |create| keys::add(create, &[]))
-        .mut_subcommand("run", |run| keys::add(run, &RUN_DEFAULTS))
-}
-
-fn with_help(command: clap::Command) -> clap::Command {
-    command
-        .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
-        .mut_subcommands(examples::add)
+    if helps { examples::add_to(command) } else { command }
 }
 
 #[cfg(test)]

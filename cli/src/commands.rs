@@ -19,6 +19,7 @@ mod enable;
 mod events;
 mod explain;
 mod export;
+mod gateway;
 mod groups;
 mod gzip;
 mod hands;
@@ -134,6 +135,7 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Supervisorctl(args) => supervisorctl::run(config, &args),
         Verb::Listen(args) => listen::run(config, args),
         Verb::Alert(args) => alert::run(config, args),
+        Verb::Gateway(args) => gateway::run(config, args),
         Verb::Config(args) => config::run(config, &args),
         Verb::Version(args) => connection::run(version::run(config, &args)),
         Verb::Doctor(args) => connection::run(doctor::run(config, &args)),

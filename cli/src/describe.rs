@@ -2,7 +2,6 @@
 
 pub(crate) mod event;
 pub(crate) mod size;
-mod unstarted;
 
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::state::{State, WorkerState};
@@ -10,7 +9,6 @@ use dsbus_schema::status::{DISABLED, InstanceRow};
 
 use crate::args::Width;
 use crate::table::{Text, Tone};
-pub(crate) use unstarted::Unstarted;
 
 /// Why an instance is in its state: spawn error or exit, reason, last line of standard error. Empty
 /// where there is nothing to explain.

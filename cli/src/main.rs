@@ -62,6 +62,7 @@ fn run(args: Args) -> Result<Code, Failure> {
         &args.verb,
         Verb::Scheduler(_)
             | Verb::Listen(Listen { list: false, forget: None, .. })
+            | Verb::Gateway(_)
             | Verb::Alert(Alert { verb: None, .. })
     );
     if let Verb::Agent(agent) = &args.verb {

@@ -184,6 +184,12 @@ fn what_documents_and_examples_declare_is_right() {
     std::fs::write(&rules, alert).expect("is written");
     let checked = dsbus(&["alert", "check", rules.to_str().expect("is text")]);
     assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
+    let (gateways, blocks): (Vec<&str>, Vec<&str>) =
+        blocks.into_iter().partition(|block| block.starts_with("# dsbus gateway"));
+    assert_eq!(gateways.len(), 1, "the README has users of a gateway");
+    let settings =
+        dsbus_gateway::users::Settings::parse(gateways[0], |path| std::fs::read_to_string(path));
+    assert_eq!(settings.map(|settings| settings.users.is_empty()), Ok(false));
     let mut files: Vec<PathBuf> = Vec::new();
     for (number, block) in blocks.into_iter().enumerate() {
         files.push(directory.path().join(format!("readme-{number}.toml")));

@@ -108,6 +108,9 @@ async fn calls(fleet: &Fleet, bus: &Bus) {
             WorkerVerb::LogBulk => {
                 json!({ "name": "web:0", "from": { "place": place }, "wait_ms": 100 })
             }
+            WorkerVerb::LogWindow => {
+                json!({ "name": "web:0", "from": { "last": 1024 }, "bytes": 1024 })
+            }
             WorkerVerb::Clear => json!({ "name": "web:0" }),
             WorkerVerb::Usage => {
                 json!({ "instances": [{ "name": "web:0", "pid": fleet.row("web:0")["pid"] }] })

@@ -132,6 +132,24 @@ fn a_fleet_kept_with_data_is_the_same_after_a_second_start() {
 }
 
 #[test]
+fn a_fleet_has_a_web_page_unless_nobody_wants_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut dev = Dev::start(directory.path(), &["--workers", "1"]);
+    let said = dev.seen.join("\n");
+    let page = said.split_once("web page: ").and_then(|(_, rest)| rest.lines().next());
+    let page = page.unwrap_or_else(|| panic!("{said}")).to_owned();
+    let title = |url: &str| {
+        let mut answer = ureq::get(url).call().map_err(|e| e.to_string())?;
+        answer.body_mut().read_to_string().map_err(|e| e.to_string())
+    };
+    assert!(title(&page).unwrap().contains("<title>dsbus</title>"));
+    dev.interrupt();
+    assert!(title(&page).is_err(), "it ends with the fleet");
+    let dev = Dev::start(directory.path(), &["--workers", "1", "--no-gateway"]);
+    assert!(!dev.seen.join("\n").contains("web page"));
+}
+
+#[test]
 fn even_a_killed_dev_leaves_no_process_behind() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");

@@ -106,7 +106,8 @@ impl Fleet {
         self.processes.insert(name.to_owned(), child);
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    /// What a process of the fleet says.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.path().join(format!("{name}.log"))
     }
 

@@ -3,28 +3,19 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use dsbus_schema::event::{Event, Fact, Period, Source, TickFact};
 use dsbus_schema::moment::Timestamp;
 
-use crate::bridge::{Bridge, Lines, repository};
+use crate::bridge::{Bridge, Lines};
 use crate::bus::connect;
 use crate::fleet::{DEADLINE, Fleet};
+pub(crate) use crate::supervisord::python_path;
 
 /// Where nobody answers: none of the three calls there, but all look whether it is set.
 const SERVER_URL: &str = "http://127.0.0.1:9";
-
-/// `PYTHONPATH` of superlance, and of the Supervisor that it imports.
-pub(crate) fn python_path() -> String {
-    let parts = ["superlance", "supervisor"].map(|name| repository(&format!(".tools/{name}")));
-    for part in &parts {
-        assert!(Path::new(part).is_dir(), "{part} is missing: ./run setup fetches it");
-    }
-    parts.join(":")
-}
 
 /// A tick, as the schedulers tell it.
 async fn tick(fleet: &Fleet, when: i64) {

@@ -57,6 +57,8 @@ pub struct ConnectOptions {
 #[derive(Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
+    /// Who sends commands.
+    user: UserName,
     /// The scheduler that every write is marked with.
     scheduler: Option<Arc<str>>,
 }
@@ -64,7 +66,6 @@ pub struct Bus {
 struct Inner {
     client: Client,
     fleet: FleetName,
-    user: UserName,
     signals: Signals,
 }
 
@@ -113,17 +114,23 @@ impl Bus {
         }
         let others = o.urls.len() > 1 || client.server_info().connect_urls.len() > 1;
         let leave = Arc::clone(&signals.leave);
-        let inner = Arc::new(Inner { client, fleet: o.fleet, user: o.user, signals });
+        let inner = Arc::new(Inner { client, fleet: o.fleet, signals });
         if others {
             leave.get_or_init(|| Arc::downgrade(&inner));
         }
-        Ok(Bus { inner, scheduler: None })
+        Ok(Bus { inner, user: o.user, scheduler: None })
     }
 
     /// The same connection, whose writes into buckets are marked as those of this scheduler.
     #[must_use]
     pub fn writing_as(&self, scheduler: &str) -> Bus {
-        Bus { inner: Arc::clone(&self.inner), scheduler: Some(scheduler.into()) }
+        Bus { scheduler: Some(scheduler.into()), ..self.clone() }
+    }
+
+    /// The same connection, whose commands are those of this user: for whoever speaks for several.
+    #[must_use]
+    pub fn speaking_for(&self, user: UserName) -> Bus {
+        Bus { user, ..self.clone() }
     }
 
     pub(crate) fn scheduler(&self) -> Option<&str> {
@@ -137,7 +144,7 @@ impl Bus {
 
     /// Who sends commands over it.
     pub fn user(&self) -> &UserName {
-        &self.inner.user
+        &self.user
     }
 
     /// Whether there is a connection now.
@@ -281,7 +288,7 @@ impl Signals {
             Event::LameDuckMode => {
                 tracing::info!("NATS: the server is about to stop");
                 if let Some(inner) = self.leave.get().and_then(Weak::upgrade) {
-                    Bus { inner, scheduler: None }.reconnect().await;
+                    Bus { inner, user: UserName::default(), scheduler: None }.reconnect().await;
                 }
             }
             Event::ServerError(ServerError::Other(text)) => {

@@ -9,7 +9,7 @@ use dsbus_schema::storage::Bucket;
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::server::{new_enough, too_narrow};
 use crate::stream::{bucket_config, changes, differences, events_config};
@@ -161,6 +161,9 @@ pub struct ServiceInfo {
     pub version: String,
 }
 
+/// What a server answers by itself: who somebody is to it.
+const USER_INFO: &str = "$SYS.REQ.USER.INFO";
+
 impl Bus {
     /// The server.
     ///
@@ -168,8 +171,11 @@ impl Bus {
     /// [`Error::Disconnected`], [`Error::Timeout`].
     pub async fn server(&self) -> Result<Server, Error> {
         let begin = Instant::now();
-        let asked = timeout(ANSWER_MAX, self.client().flush()).await;
-        asked.map_err(|_| Error::Timeout)?.map_err(|_| Error::Disconnected)?;
+        // A server that has no such subject, or may not tell, has answered as well.
+        let answer = self.ask(USER_INFO, None, bytes::Bytes::new(), ANSWER_MAX).await;
+        if let Err(error @ (Error::Disconnected | Error::Timeout)) = answer {
+            return Err(error);
+        }
         let round_trip = begin.elapsed();
         let info = self.client().server_info();
         Ok(Server {
@@ -207,10 +213,9 @@ impl Bus {
         struct Answer {
             data: User,
         }
-        let subject = "$SYS.REQ.USER.INFO";
-        let answer = self.ask(subject, None, bytes::Bytes::new(), ANSWER_MAX).await?;
+        let answer = self.ask(USER_INFO, None, bytes::Bytes::new(), ANSWER_MAX).await?;
         let read = serde_json::from_slice::<Answer>(&answer.payload);
-        read.map(|answer| answer.data).map_err(|e| Error::malformed(subject, e))
+        read.map(|answer| answer.data).map_err(|e| Error::malformed(USER_INFO, e))
     }
 
     /// Every stream that a fleet has, by name, and how it is; [`Error::NotProvisioned`] of one that is

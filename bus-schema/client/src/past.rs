@@ -1,5 +1,7 @@
 //! Where in the stream of events something is: by number, by time, by counting from the end.
 
+mod reader;
+
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::events_stream;
 use dsbus_schema::subject;
@@ -8,6 +10,8 @@ use serde_json::json;
 
 use crate::consumer::API_MAX;
 use crate::{Bus, Error};
+
+pub use reader::EventReader;
 
 /// What the stream of events holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use dsbus_schema::call::WorkerVerb;
 use dsbus_schema::command::{HEADER_NEXT, Refused, Verb, code};
 use dsbus_schema::ids::{UserName, WorkerName};
 use dsbus_schema::program::Problem;
+use dsbus_schema::stats::{SCHEDULER_ENDPOINT, WORKER_ENDPOINT};
 use dsbus_schema::{subject, version};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, SelectAll};
@@ -133,18 +134,23 @@ type Handler =
 
 impl Bus {
     /// Answers commands, together with every other scheduler: each command reaches one of them,
-    /// and one that was not answered reaches all. `id` names this scheduler in `$SRV.PING`. Answers are
-    /// JSON.
+    /// and one that was not answered reaches all. `id` names this scheduler in `$SRV.PING`; `stats` is
+    /// called for each `$SRV.STATS`, and gives what [`SCHEDULER_ENDPOINT`] tells there. Answers are JSON.
     ///
     /// # Errors
     /// [`Error::Disconnected`] when the connection is closed for good.
-    pub async fn serve_commands<H, F, A>(&self, id: &str, h: H) -> Result<Served, Error>
+    pub async fn serve_commands<H, F, A>(
+        &self,
+        id: &str,
+        stats: impl Fn() -> Value + Send + Sync + 'static,
+        h: H,
+    ) -> Result<Served, Error>
     where
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<A, Refusal>> + Send + 'static,
         A: Into<Answer>,
     {
-        let service = self.service(subject::SERVICE, id).await?;
+        let service = self.service(subject::SERVICE, id, (SCHEDULER_ENDPOINT, stats)).await?;
         let verbs =
             Verb::ALL.map(|verb| (verb.name(), subject::command_any_user(self.fleet(), verb)));
         let mut asked = endpoints(&service, &verbs).await?;
@@ -173,16 +179,22 @@ impl Bus {
     }
 
     /// Answers calls to worker `w`: those of [`WorkerVerb::ALWAYS`]. For others see
-    /// [`Bus::take_calls`].
+    /// [`Bus::take_calls`]. `stats` is as that of [`Bus::serve_commands`], for [`WORKER_ENDPOINT`].
     ///
     /// # Errors
     /// [`Error::Disconnected`] when the connection is closed for good.
-    pub async fn serve_worker<H, F>(&self, w: &WorkerName, h: H) -> Result<Served, Error>
+    pub async fn serve_worker<H, F>(
+        &self,
+        w: &WorkerName,
+        stats: impl Fn() -> Value + Send + Sync + 'static,
+        h: H,
+    ) -> Result<Served, Error>
     where
         H: Fn(WorkerRequest) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Value, Refusal>> + Send + 'static,
     {
-        let service = self.service(subject::SERVICE_WORKER, w.as_str()).await?;
+        let service =
+            self.service(subject::SERVICE_WORKER, w.as_str(), (WORKER_ENDPOINT, stats)).await?;
         let verbs =
             WorkerVerb::ALWAYS.map(|verb| (verb.name(), subject::worker(self.fleet(), w, verb)));
         let asked = endpoints(&service, &verbs).await?;
@@ -203,13 +215,20 @@ impl Bus {
         Ok(start(service, asked, handler))
     }
 
-    async fn service(&self, name: &str, id: &str) -> Result<Service, Error> {
+    async fn service(
+        &self,
+        name: &str,
+        id: &str,
+        (endpoint, stats): (&'static str, impl Fn() -> Value + Send + Sync + 'static),
+    ) -> Result<Service, Error> {
         let metadata = HashMap::from([
             ("id".to_owned(), id.to_owned()),
             ("fleet".to_owned(), self.fleet().to_string()),
         ]);
-        let builder =
-            self.client().service_builder().metadata(metadata).queue_group(subject::QUEUE);
+        // Each endpoint may tell something of its own; ours tell of the whole process, once.
+        let told = move |of: String, _| if of == endpoint { stats() } else { Value::Null };
+        let builder = self.client().service_builder().metadata(metadata);
+        let builder = builder.queue_group(subject::QUEUE).stats_handler(told);
         let started = builder.start(name, env!("CARGO_PKG_VERSION")).await;
         started.map_err(|e| Error::malformed(name, e))
     }

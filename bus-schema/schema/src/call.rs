@@ -3,6 +3,7 @@
 mod hands;
 mod log;
 mod usage;
+mod window;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ pub use log::{
 };
 
 pub use usage::{USAGE_INSTANCES_MAX, UsageAsk, UsageOf, Use, Using};
+pub use window::{LogWindow, WindowAsk, WindowFrom};
 
 /// A verb of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +30,8 @@ pub enum WorkerVerb {
     /// Answered only for a while after a [`WorkerVerb::Log`] that meant to go on: nobody answers
     /// until then, and while nobody follows.
     LogBulk,
+    /// [`WindowAsk`] -> [`LogWindow`], at once.
+    LogWindow,
     /// [`Clear`] -> [`Cleared`], when the logs are empty.
     Clear,
     /// [`UsageAsk`] -> [`Using`], measured at once.
@@ -40,10 +44,11 @@ pub enum WorkerVerb {
 
 impl WorkerVerb {
     /// All of them.
-    pub const ALL: [WorkerVerb; 7] = [
+    pub const ALL: [WorkerVerb; 8] = [
         WorkerVerb::Ping,
         WorkerVerb::Log,
         WorkerVerb::LogBulk,
+        WorkerVerb::LogWindow,
         WorkerVerb::Clear,
         WorkerVerb::Usage,
         WorkerVerb::Signal,
@@ -51,9 +56,10 @@ impl WorkerVerb {
     ];
 
     /// Those that are answered whenever the worker is on the bus.
-    pub const ALWAYS: [WorkerVerb; 6] = [
+    pub const ALWAYS: [WorkerVerb; 7] = [
         WorkerVerb::Ping,
         WorkerVerb::Log,
+        WorkerVerb::LogWindow,
         WorkerVerb::Clear,
         WorkerVerb::Usage,
         WorkerVerb::Signal,
@@ -66,6 +72,7 @@ impl WorkerVerb {
             WorkerVerb::Ping => "ping",
             WorkerVerb::Log => "log",
             WorkerVerb::LogBulk => "log-bulk",
+            WorkerVerb::LogWindow => "log-window",
             WorkerVerb::Clear => "clear",
             WorkerVerb::Usage => "usage",
             WorkerVerb::Signal => "signal",

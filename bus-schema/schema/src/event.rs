@@ -1,5 +1,6 @@
 //! Events: one fact each, told by whoever saw it happen, as a CloudEvent 1.0 in structured JSON.
 
+mod cause;
 mod dropped;
 mod fleet;
 mod kind;
@@ -16,6 +17,9 @@ use crate::moment::Timestamp;
 use crate::rollout::RolloutFact;
 use crate::state::{Exit, State, Usage};
 
+pub use cause::{
+    BALANCE, INSTANCE_FATAL, MoveCause, WORKER_DRAINED, WORKER_FORGOTTEN, WORKER_LOST,
+};
 pub use dropped::Dropped;
 pub use fleet::{
     COMMAND_NAMES_MAX, CommandFact, GROUP_FAILED_MAX, GroupChange, GroupFact, Period,

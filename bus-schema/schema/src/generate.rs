@@ -45,7 +45,7 @@ fn pretty(mut document: Value) -> String {
 }
 
 /// Writes rustdoc's links as plain names: they lead nowhere for a reader of JSON.
-fn without_links(value: &mut Value) {
+pub fn without_links(value: &mut Value) {
     match value {
         Value::String(text) if text.contains("[`") => *text = plain(text),
         Value::Array(items) => items.iter_mut().for_each(without_links),

@@ -17,6 +17,7 @@ pub mod placement;
 pub mod program;
 pub mod rollout;
 pub mod state;
+pub mod stats;
 pub mod status;
 pub mod storage;
 pub mod subject;

@@ -1,5 +1,7 @@
 //! Last known states.
 
+mod unstarted;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,6 +13,8 @@ use crate::moment::Timestamp;
 use crate::program::Facility;
 use crate::state::{Exit, State, Usage, WorkerState};
 use crate::worker::{Capacity, Facts, Labels};
+
+pub use unstarted::Unstarted;
 
 /// Longest line of standard error that is kept to explain a failure, in bytes.
 pub const STDERR_LINE_BYTES_MAX: usize = 400;

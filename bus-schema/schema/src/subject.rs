@@ -12,6 +12,11 @@ pub const SERVICE_WORKER: &str = "dsbus-worker";
 /// Queue group of the schedulers.
 pub const QUEUE: &str = "dsbus";
 
+/// Where every instance of a micro service is asked what it counts of itself (ADR-32).
+pub fn stats(service: &str) -> String {
+    format!("$SRV.STATS.{service}")
+}
+
 /// Where a person sends a command: one scheduler answers.
 pub fn command(fleet: &FleetName, user: &UserName, verb: Verb) -> String {
     format!("dsbus.{fleet}.cmd.{user}.{}", verb.name())

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use dsbus_schema::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use dsbus_schema::call::{
-    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
-    Using,
+    Clear, Cleared, LogAsk, LogPart, LogWindow, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
+    UsageAsk, Using, WindowAsk,
 };
 use dsbus_schema::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
@@ -19,6 +19,7 @@ use dsbus_schema::event::{Event, GroupFact};
 use dsbus_schema::goal::Goal;
 use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::program::Program;
+use dsbus_schema::stats::{SchedulerStats, WorkerStats};
 use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
 use dsbus_schema::touch::{SchedulerTouch, Touch};
 use dsbus_schema::worker::Worker;
@@ -72,9 +73,13 @@ const KINDS: &[(&str, Again)] = &[
     ("log-ask-place", again::<LogAsk>),
     ("log-ask-epoch", again::<LogAsk>),
     ("log-part", again::<LogPart>),
+    ("log-window", again::<LogWindow>),
+    ("window-ask", again::<WindowAsk>),
     ("log-part-bytes", again::<LogPart>),
     ("lost-letters", again::<LostLetters>),
     ("placement", again::<Placement>),
+    ("scheduler-stats", again::<SchedulerStats>),
+    ("worker-stats", again::<WorkerStats>),
     ("pong", again::<Pong>),
     ("program", again::<Program>),
     ("program-all", again::<Program>),

@@ -64,6 +64,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("emit", "dsbus emit DEPLOYED v1.2.3"),
     ("listen", "dsbus listen -e PROCESS_STATE_EXITED -- crashmail -a -m ops@example.com"),
     ("alert", "dsbus alert alert.toml\ndsbus alert letters"),
+    (
+        "gateway",
+        "dsbus gateway\ndsbus gateway gateway.toml\ndsbus gateway --listen unix:/run/dsbus.sock",
+    ),
     ("config", "dsbus config\ndsbus config --context prod -o json"),
     ("version", "dsbus version\ndsbus version -o json"),
     ("doctor", "dsbus doctor\ndsbus doctor --nats nats://n1 -o json"),
@@ -80,8 +84,18 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ),
 ];
 
+/// What `remove` takes: an instance has no declaration of its own.
+const REMOVED: &str = "Programs, not single instances; all is every program";
+
+/// Adds what the types of the command line do not say.
+pub(super) fn add_to(command: clap::Command) -> clap::Command {
+    command
+        .mut_subcommand("remove", |remove| remove.mut_arg("names", |names| names.help(REMOVED)))
+        .mut_subcommands(add)
+}
+
 /// Adds the examples of a verb to its help.
-pub(super) fn add(verb: clap::Command) -> clap::Command {
+fn add(verb: clap::Command) -> clap::Command {
     let Some((_, lines)) = EXAMPLES.iter().find(|(name, _)| *name == verb.get_name()) else {
         return verb;
     };

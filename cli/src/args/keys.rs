@@ -4,6 +4,7 @@ use clap::ArgAction;
 use dsbus_schema::program::ProgramSpec;
 use serde_json::{Map, Value};
 
+use super::RUN_DEFAULTS;
 use crate::file;
 
 /// The keys that are options; the command has its own place.
@@ -11,9 +12,16 @@ pub(super) fn all() -> impl Iterator<Item = String> {
     ProgramSpec::keys().iter().filter(|key| *key != "command").cloned()
 }
 
+/// Adds them to the verbs that have them.
+pub(super) fn add_to(command: clap::Command) -> clap::Command {
+    command
+        .mut_subcommand("create", |create| add(create, &[]))
+        .mut_subcommand("run", |run| add(run, &RUN_DEFAULTS))
+}
+
 /// Adds every key of a program as an option, so that a slip is answered as one.
 /// Some have another default than in a file.
-pub(super) fn add(verb: clap::Command, others: &[(&str, &str)]) -> clap::Command {
+fn add(verb: clap::Command, others: &[(&str, &str)]) -> clap::Command {
     let default = serde_json::to_value(ProgramSpec::default()).unwrap_or_default();
     // The descriptions are those of the type, so that they are written once.
     let schema = schemars::schema_for!(ProgramSpec).to_value();

@@ -79,7 +79,7 @@ fn serve(config: &Config, path: PathBuf, name: AlertName) -> Result<Code, Failur
 }
 
 /// Until SIGTERM or SIGINT.
-fn stop() -> Result<impl Future<Output = ()>, Failure> {
+pub(super) fn stop() -> Result<impl Future<Output = ()>, Failure> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

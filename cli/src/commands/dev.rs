@@ -4,6 +4,7 @@ mod child;
 mod fleet;
 mod home;
 mod kill;
+mod page;
 mod server;
 mod welcome;
 
@@ -121,16 +122,25 @@ impl Plan {
         let names = worker_names(self.args.workers)?;
         fleet.start_schedulers(&config, self.args.schedulers)?;
         fleet.start_workers(&config, &names)?;
+        let page = page::place(&self.args)?;
+        if let Some(at) = &page {
+            fleet.start_gateway(&config, at)?;
+        }
         let connection = tokio::select! {
             connection = ready(&config, &names) => connection?,
             failure = fleet.first_end() => return Err(failure),
         };
+        tokio::select! {
+            () = page::answers(page.as_ref()) => {}
+            failure = fleet.first_end() => return Err(failure),
+        }
         let welcome = Welcome {
             server: self.server.as_ref().map(|server| server.version.clone()),
             schedulers: self.args.schedulers,
             workers: &names,
             config: &config,
             home,
+            page: page.as_ref(),
         };
         welcome.what_runs()?;
         let first = tokio::select! {

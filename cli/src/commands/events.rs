@@ -1,13 +1,12 @@
 //! `dsbus events [NAME...]`
 
 mod choice;
-mod reader;
 mod show;
 mod span;
 
 use std::collections::{HashSet, VecDeque};
 
-use dsbus_client::{From, Item};
+use dsbus_client::{Entry, Error, From, Item};
 use dsbus_schema::event::Event;
 use dsbus_schema::filter::Filter;
 use futures::FutureExt;
@@ -21,10 +20,11 @@ use crate::failure::Failure;
 use crate::{clock, output};
 
 use choice::Choice;
-use reader::{Reader, read};
 use show::Printer;
 use span::Span;
 
+/// Begins the names of consumers, as NATS shows them to its administrator.
+const NAME: &str = "cli-events";
 /// How many ids of events are kept to drop the second copy of one.
 const SEEN_MAX: usize = 10_000;
 
@@ -55,11 +55,19 @@ pub(super) async fn run(config: &Config, args: &args::Events) -> Result<Code, Fa
             }
         }
         None => {
-            let mut reader = reader(&connection, &choice.filter, span.start, span.end).await?;
-            while let Some((seq, event)) = reader.next().await {
-                if choice.filter.matches(&event) && seen.first(event.id) {
-                    choice.heard(&event);
-                    printer.show(seq, &event)?;
+            let range = (span.start, span.end);
+            let mut reader = match connection.bus.read_events(&choice.filter, range, NAME).await {
+                Ok(reader) => reader,
+                Err(e) => return Err(connection.explain(e).await),
+            };
+            while let Some(next) = reader.next().await {
+                match next {
+                    Ok((seq, event)) if seen.first(event.id) => {
+                        choice.heard(&event);
+                        printer.show(seq, &event)?;
+                    }
+                    Ok(_) => {}
+                    Err(e) => unread(&e),
                 }
             }
         }
@@ -120,7 +128,7 @@ async fn follow(
 ) -> Result<Code, Failure> {
     // One watch, so that they come in order.
     let subject = filter.subject(connection.bus.fleet());
-    let mut watch = connection.bus.watch_events(&subject, From::Sequence(start), "cli-events");
+    let mut watch = connection.bus.watch_events(&subject, From::Sequence(start), NAME);
     loop {
         let item = match watch.next().now_or_never() {
             Some(item) => item,
@@ -153,50 +161,26 @@ async fn last(
     span: &Span,
     n: usize,
 ) -> Result<VecDeque<(u64, Event)>, Failure> {
-    let subjects = filter.subjects(connection.bus.fleet());
-    let mut wanted = n as u64;
-    loop {
-        let back = connection.bus.events_back(&subjects, span.start, span.end, wanted).await;
-        let start = match back {
-            Ok(start) => start,
-            Err(e) => return Err(connection.explain(e).await),
-        };
-        let mut reader = reader(connection, filter, start, span.end).await?;
-        let (mut found, mut seen) = (VecDeque::new(), Seen::default());
-        while let Some((seq, event)) = reader.next().await {
-            if filter.matches(&event) && seen.first(event.id) {
-                if found.len() == n {
-                    found.pop_front();
-                }
-                found.push_back((seq, event));
-            }
-        }
-        // Subjects hold more than is meant, where names have wildcards.
-        if found.len() == n || start <= span.start {
-            return Ok(found);
-        }
-        wanted = wanted.saturating_mul(4);
+    let range = (span.start, span.end);
+    match connection.bus.last_events(filter, range, n, NAME, |e| unread(&e)).await {
+        Ok(found) => Ok(found),
+        Err(e) => Err(connection.explain(e).await),
     }
 }
 
-/// Reads what `filter` may mean, in the way that is faster.
-async fn reader(
-    connection: &Connection,
-    filter: &Filter,
-    start: u64,
-    end: u64,
-) -> Result<Reader, Failure> {
-    let bus = &connection.bus;
-    let subjects = filter.subjects(bus.fleet());
-    let count = async {
-        let (all, after) = (bus.count_events(&subjects, start), bus.count_events(&subjects, end));
-        let (all, after) = futures::try_join!(all, after)?;
-        Ok(all.saturating_sub(after))
-    };
-    match count.await {
-        Ok(count) => Ok(Reader::new(bus, &subjects, count, start, end)),
-        Err(e) => Err(connection.explain(e).await),
+/// Reads an event; one that a newer version wrote is told, not shown.
+fn read(entry: &Entry) -> Option<(u64, Event)> {
+    match entry.json::<Event>() {
+        Ok(event) => event.map(|event| (entry.seq, event)),
+        Err(e) => {
+            unread(&e);
+            None
+        }
     }
+}
+
+fn unread(e: &Error) {
+    output::warning(format_args!("an event could not be read: {e}"));
 }
 
 /// Ids of the last events shown.

@@ -1,23 +1,17 @@
 //! `dsbus logs NAME...`
 
-mod asking;
-mod course;
 mod daemon;
 mod follow;
-mod lines;
 mod live;
 mod printer;
-mod reader;
 
 use dsbus_client::Error;
+use dsbus_client::output::{Asking, Lines};
 use dsbus_schema::call::{Channel, LOG_LINES_MAX, LogAsk, LogFrom};
 use dsbus_schema::ids::{InstanceId, Target};
 use dsbus_schema::status::InstanceRow;
 
-pub(super) use self::asking::Asking;
-use self::lines::Lines;
 pub(super) use self::live::{Begin, Live, event, watch_one};
-pub(super) use self::printer::Piece;
 use crate::args;
 use crate::config::Config;
 use crate::connection::Connection;

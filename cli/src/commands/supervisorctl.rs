@@ -4,7 +4,6 @@
 mod acting;
 mod controller;
 mod help;
-mod processes;
 mod reading;
 mod showing;
 

@@ -8,7 +8,6 @@ mod asking;
 mod log;
 mod model;
 mod update;
-mod usage;
 mod view;
 
 use std::io::{self, IsTerminal};
@@ -70,8 +69,8 @@ impl Drop for Screen {
 async fn show(config: &Config, args: Top) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
     let rows = connection.status(&args.names).await?;
-    let events = dsbus_schema::subject::events(connection.bus.fleet());
-    let mut events = connection.bus.watch_events(&events, From::Last(EVENTS_FIRST), "cli-top");
+    let named = !args.names.is_empty();
+    let mut live = connection.bus.live(args.names, From::Last(EVENTS_FIRST), "cli-top");
     let (sender, mut messages) = mpsc::channel(MESSAGES_MAX);
     let mut ends = [
         signal(SignalKind::terminate())?,
@@ -83,7 +82,7 @@ async fn show(config: &Config, args: Top) -> Result<Code, Failure> {
     let title = format!("{}  {}", config.fleet, connection.shown());
     let mut model = Model::new(title, (size.width, size.height), clock::now());
     model.colour = output::is_coloured();
-    let mut asking = Asking::new(connection, args.names, sender.clone());
+    let mut asking = Asking::new(connection, named, sender.clone());
     apply(&mut model, &mut asking, Message::Rows(rows));
     keys(sender);
     let mut tick = interval(TICK);
@@ -102,13 +101,15 @@ async fn show(config: &Config, args: Top) -> Result<Code, Failure> {
             _ = hangup.recv() => Message::End,
             _ = interrupt.recv() => Message::End,
             Some(message) = messages.recv() => message,
-            item = events.next() => match asking.heard(&model, item) {
-                Some(event) => Message::Event(Box::new(event)),
-                None => continue,
-            },
+            news = live.next() => {
+                for message in asking.heard(&model, news) {
+                    dirty |= apply(&mut model, &mut asking, message);
+                }
+                continue;
+            }
             _ = tick.tick() => Message::Tick(clock::now()),
             () = asking.due() => {
-                asking.ask(&model);
+                asking.ask_usage(&model);
                 continue;
             }
         };
@@ -124,7 +125,6 @@ async fn show(config: &Config, args: Top) -> Result<Code, Failure> {
 
 /// Takes a message in, and does what follows from it; whether it goes on.
 fn apply(model: &mut Model, asking: &mut Asking, message: Message) -> bool {
-    asking.noted(&message);
     for effect in update(model, message) {
         match effect {
             Effect::Quit => return false,

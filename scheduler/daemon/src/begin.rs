@@ -2,6 +2,7 @@
 //! knows nothing yet.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dsbus_client::{Bus, Entry, Item};
 use dsbus_schema::ids::WorkerName;
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::core::{Core, LeaseKey};
+use crate::counts::Counts;
 use crate::observe;
 use crate::own_touch::{self, OwnTouch, Presence};
 use crate::pulse::Pulse;
@@ -36,8 +38,9 @@ pub(crate) struct Ways {
 /// Begins.
 pub(crate) async fn run(bus: &Bus, id: &str) -> (Scheduler, Ways) {
     let (bus, run) = (bus.writing_as(id), Uuid::now_v7());
-    let outbox = Outbox::new(bus.clone(), id.to_owned(), run);
-    let presence = Presence::new(id.to_owned(), run, outbox.clone());
+    let counts = Arc::new(Counts::new());
+    let outbox = Outbox::new(bus.clone(), id.to_owned(), run, Arc::clone(&counts));
+    let presence = Presence::new(id.to_owned(), run, outbox.clone(), counts);
     let mut core = Core::new(bus.fleet().clone(), id);
     // Before the first touch, which takes its place.
     if let Ok(Some(former)) = bus.get(Bucket::Fleet, &scheduler_key(id)).await {

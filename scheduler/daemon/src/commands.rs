@@ -40,16 +40,15 @@ const RACES_MAX: usize = 200;
 /// How long a command waits for this scheduler to have heard of what is on the bus already.
 const HEAR_WITHIN: Duration = Duration::from_millis(700);
 
-/// Answers commands until the result is dropped.
+/// Answers commands until the result is dropped; and tells `stats` whoever asks.
 pub(crate) async fn serve(
     bus: Bus,
-    shared: Shared,
-    outbox: Outbox,
-    pulse: Pulse,
+    (shared, outbox, pulse): (Shared, Outbox, Pulse),
     id: &str,
+    stats: impl Fn() -> serde_json::Value + Send + Sync + 'static,
 ) -> Result<Served, Error> {
     let commander = Commander { bus: bus.clone(), shared, outbox, pulse, id: id.to_owned() };
-    bus.serve_commands(id, move |request| {
+    bus.serve_commands(id, stats, move |request| {
         let commander = commander.clone();
         async move { commander.answer(request).await }
     })

@@ -11,6 +11,7 @@ mod clock;
 mod commands;
 mod config;
 pub mod core;
+mod counts;
 mod enact;
 mod enacting;
 mod held;

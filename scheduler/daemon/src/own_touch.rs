@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Write};
+use dsbus_schema::ids::FleetName;
 use dsbus_schema::moment::BootTime;
+use dsbus_schema::stats::SchedulerStats;
 use dsbus_schema::storage::{Bucket, scheduler_key};
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 use crate::clock;
+use crate::counts::Counts;
 use crate::tell::outbox::Outbox;
 
 /// How long one touch may take before it is tried again.
@@ -34,16 +37,17 @@ pub(crate) struct Presence {
     pub(crate) run: Uuid,
     host: String,
     outbox: Outbox,
+    pub(crate) counts: Arc<Counts>,
     ready: Arc<AtomicBool>,
     changed: Arc<Notify>,
 }
 
 impl Presence {
-    pub(crate) fn new(id: String, run: Uuid, outbox: Outbox) -> Presence {
+    pub(crate) fn new(id: String, run: Uuid, outbox: Outbox, counts: Arc<Counts>) -> Presence {
         let host = nix::unistd::gethostname()
             .map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
         let (ready, changed) = (Arc::default(), Arc::default());
-        Presence { id, run, host, outbox, ready, changed }
+        Presence { id, run, host, outbox, counts, ready, changed }
     }
 
     /// From now on it answers, and says so at once.
@@ -63,6 +67,12 @@ impl Presence {
             leaving: false,
             untold: self.outbox.untold(),
         }
+    }
+
+    /// What this scheduler counts of itself.
+    pub(crate) fn stats(&self, fleet: &FleetName) -> SchedulerStats {
+        let events = (self.outbox.untold(), self.outbox.dropped_ever());
+        self.counts.read(fleet, (&self.id, self.run), events)
     }
 
     /// The last touch, which says that it leaves.
@@ -96,13 +106,16 @@ pub(crate) async fn run(
         let pause = match done {
             Ok(_) => {
                 silent = 0;
-                if acked.send((sent, clock::now())).await.is_err() {
+                let now = clock::now();
+                presence.counts.touches.add(now.since(sent));
+                if acked.send((sent, now)).await.is_err() {
                     return;
                 }
                 Duration::from_secs(*shortest.borrow()) / 4
             }
             Err(e) => {
                 tracing::debug!("own touch failed: {e}");
+                presence.counts.touch_failed();
                 silent = if e == Error::Timeout { silent + 1 } else { 0 };
                 if silent == SILENT_MAX {
                     tracing::warn!("the server does not answer; going to another one");

@@ -179,7 +179,10 @@ impl Scheduler {
     /// Begins to answer commands.
     async fn serve(&self, pulse: Pulse) -> Result<Served, Error> {
         let (bus, shared, outbox) = (self.bus.clone(), self.shared.clone(), self.outbox.clone());
-        let served = commands::serve(bus, shared, outbox, pulse, &self.presence.id).await?;
+        let (presence, fleet) = (self.presence.clone(), bus.fleet().clone());
+        let stats = move || serde_json::to_value(presence.stats(&fleet)).unwrap_or_default();
+        let served =
+            commands::serve(bus, (shared, outbox, pulse), &self.presence.id, stats).await?;
         self.presence.set_ready();
         tracing::info!("scheduler {} is ready", self.presence.id);
         Ok(served)
@@ -270,6 +273,7 @@ impl Scheduler {
         self.news = false;
         let actions = self.plan(Now { boot: begin, wall: clock::wall() });
         let now = clock::now();
+        self.presence.counts.plans.add(now.since(begin));
         self.rests_until = now + (now.since(begin) * RESTS_AFTER_PLAN).min(REST_MAX);
         if !actions.is_empty() {
             self.enact_all(actions).await;

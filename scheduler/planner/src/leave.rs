@@ -1,6 +1,7 @@
 //! Instances that should be elsewhere although their worker lives: what is declared has changed, the
 //! worker is drained, or a person asked for balance. They go one after the other.
 
+use dsbus_schema::event::{BALANCE, WORKER_DRAINED};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::State;
@@ -56,11 +57,11 @@ pub(crate) fn why(
     }
     let asked = |reason: String| Some(Leave { reason, anew: false, asked: true });
     if host.is_draining() {
-        return asked(format!("{} is drained", placed.worker));
+        return asked(format!("{} {WORKER_DRAINED}", placed.worker));
     }
     let leave = scene.entry.goals.each.get(&index).map(|goal| goal.leave);
     if wanted.run && leave == Some(placed.epoch) {
-        return asked("it was asked to leave, for balance".to_owned());
+        return asked(BALANCE.to_owned());
     }
     None
 }

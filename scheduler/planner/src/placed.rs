@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dsbus_schema::event::{INSTANCE_FATAL, WORKER_FORGOTTEN, WORKER_LOST};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::placement::Rest;
@@ -119,7 +120,7 @@ fn lost(
     let wanted = entry.wanted(program, held.name.index);
     // A worker without a record never comes back.
     let forgotten = view.worker(&placed.worker).is_none();
-    let gone = || format!("{} was forgotten", placed.worker);
+    let gone = || format!("{} {WORKER_FORGOTTEN}", placed.worker);
     if !wanted.run {
         // Nobody will tell that it has stopped. It is not started when its worker comes back, and
         // whatever of it lives there is stopped then.
@@ -157,7 +158,7 @@ fn lost(
         gone()
     } else {
         let seconds = placed.spec.touch_seconds();
-        format!("{} is lost: no touch for {seconds} s, no answer", placed.worker)
+        format!("{} {WORKER_LOST} {seconds} s, no answer", placed.worker)
     };
     let moves = !program.spec.system && relocate(scene, held, &next, &reason, draft);
     // What rests would begin anew if it were placed anew: only a move takes that along.
@@ -346,7 +347,7 @@ fn look_after(scene: &Scene<'_>, held: Held<'_>, rolling: &Rolling<'_>, draft: &
     let Held { name, instance, placed } = held;
     let Some(status) = instance.acted(placed).filter(|_| placed.rest.is_none()) else { return };
     if status.state == State::Fatal && !give_up_or_count(scene, held, draft) {
-        let reason = format!("it ended FATAL on {}", placed.worker);
+        let reason = format!("{INSTANCE_FATAL} {}", placed.worker);
         relocate(scene, held, &rolling.fresh(name.index), &reason, draft);
     } else {
         draft.actions.extend(come_to_rest(scene, held));

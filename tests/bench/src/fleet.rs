@@ -69,6 +69,12 @@ impl Fleet {
         })
     }
 
+    /// Starts a gateway at this address.
+    pub(crate) fn gateway(&mut self, address: &str) -> Outcome<()> {
+        let mut command = self.command(&["gateway", "--listen", address]);
+        self.daemon("gateway", &mut command)
+    }
+
     fn daemon(&mut self, name: &str, command: &mut Command) -> Outcome<()> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.daemons.insert(name.to_owned(), command.env_remove("NATS_URL").spawn()?);

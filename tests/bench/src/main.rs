@@ -25,11 +25,13 @@ mod machine;
 mod markers;
 mod member;
 mod output;
+mod page;
 mod planner;
 mod proc;
 mod queue;
 mod report;
 mod restart;
+mod rpc;
 mod spawn;
 mod status;
 mod supervisor;
@@ -87,6 +89,8 @@ const BENCHES: &[Bench] = &[
     Bench { name: "boot", title: "the events of a boot, told to a listener", run: listen::boot },
     Bench { name: "drain", title: "a listener that was away", run: listen::drain },
     Bench { name: "status", title: "dsbus status", run: status::run },
+    Bench { name: "page", title: "the web page: many browsers, and one", run: page::run },
+    Bench { name: "rpc", title: "getAllProcessInfo of 1,000 processes", run: rpc::run },
     Bench { name: "bus", title: "messages while nothing happens", run: bus::instances },
     Bench { name: "crew", title: "1,000 workers on one server", run: bus::workers },
 ];

@@ -102,20 +102,25 @@ impl Member {
             supervisor_pid: self.me.supervisor_pid,
         };
         let pong = serde_json::to_value(pong).map_err(|_| Error::Disconnected)?;
-        let serving = self.bus.serve_worker(&self.name, move |request| {
-            let pong = pong.clone();
-            async move {
-                match request.verb {
-                    WorkerVerb::Ping => Ok(pong),
-                    WorkerVerb::Log
-                    | WorkerVerb::LogBulk
-                    | WorkerVerb::Clear
-                    | WorkerVerb::Usage
-                    | WorkerVerb::Signal
-                    | WorkerVerb::Stdin => Err(Refusal::silent()),
+        let serving = self.bus.serve_worker(
+            &self.name,
+            || serde_json::Value::Null,
+            move |request| {
+                let pong = pong.clone();
+                async move {
+                    match request.verb {
+                        WorkerVerb::Ping => Ok(pong),
+                        WorkerVerb::Log
+                        | WorkerVerb::LogBulk
+                        | WorkerVerb::LogWindow
+                        | WorkerVerb::Clear
+                        | WorkerVerb::Usage
+                        | WorkerVerb::Signal
+                        | WorkerVerb::Stdin => Err(Refusal::silent()),
+                    }
                 }
-            }
-        });
+            },
+        );
         let served = serving.await?;
         self.hold(PRESENCE_SECONDS);
         self.record()?;

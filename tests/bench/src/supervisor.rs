@@ -89,24 +89,7 @@ impl Supervisor {
 
     /// Calls a method; `parameters` is their XML.
     pub(crate) fn call(&self, method: &str, parameters: &str) -> Outcome<String> {
-        let body = format!(
-            "<?xml version=\"1.0\"?><methodCall><methodName>{method}</methodName>\
-             <params>{parameters}</params></methodCall>"
-        );
-        let mut socket = UnixStream::connect(self.path("sock"))?;
-        socket.set_read_timeout(Some(STOP_MAX))?;
-        write!(
-            socket,
-            "POST /RPC2 HTTP/1.0\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer)?;
-        if answer.starts_with("HTTP/1.0 200") && !answer.contains("<fault>") {
-            Ok(answer)
-        } else {
-            Err(format!("{method}: {answer}").into())
-        }
+        call(&self.path("sock"), method, parameters)
     }
 
     /// A `supervisorctl` to be run.
@@ -137,6 +120,28 @@ impl Drop for Supervisor {
             drop(self.child.kill());
             drop(self.child.wait());
         }
+    }
+}
+
+/// Calls a method of whoever answers on this socket as Supervisor does; `parameters` is their XML.
+pub(crate) fn call(socket_path: &Path, method: &str, parameters: &str) -> Outcome<String> {
+    let body = format!(
+        "<?xml version=\"1.0\"?><methodCall><methodName>{method}</methodName>\
+         <params>{parameters}</params></methodCall>"
+    );
+    let mut socket = UnixStream::connect(socket_path)?;
+    socket.set_read_timeout(Some(STOP_MAX))?;
+    write!(
+        socket,
+        "POST /RPC2 HTTP/1.0\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    if answer.starts_with("HTTP/1.0 200") && !answer.contains("<fault>") {
+        Ok(answer)
+    } else {
+        Err(format!("{method}: {answer}").into())
     }
 }
 

@@ -43,6 +43,26 @@ fn daemons_of_a_fleet() {
 }
 
 #[test]
+fn a_gateway() {
+    let fleet = Fleet::start(1, 1);
+    let file = fleet.file(
+        "gateway.toml",
+        "listen = [\"127.0.0.1:0\"]\n[user.ann]\npassword = \"secret\"\nrole = \"viewer\"\n",
+    );
+    let wrong = fleet.file("wrong.toml", "[user.ann]\npassword = \"{SHA}1\"\nrole = \"viewer\"\n");
+    let unknown = fleet.file("unknown.toml", "[user.ann]\npasword = \"secret\"\n");
+    let listens = |_: &Fleet, said: &str| said.contains("listens on");
+    Transcript::of(&fleet)
+        .daemon("dsbus_gateway::run=info", &format!("gateway {file}"), listens)
+        .run(&format!("gateway {wrong}"))
+        .run(&format!("gateway {unknown}"))
+        .run("gateway missing.toml")
+        .run("gateway --listen 0.0.0.0:9001")
+        .run("gateway --listen nowhere")
+        .is("gateway");
+}
+
+#[test]
 fn daemons_without_a_bus() {
     let fleet = Fleet::bare();
     Transcript::of(&fleet)

@@ -16,11 +16,13 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("dsbus-bridge", &["dsbus-client", "dsbus-schema"]),
     ("dsbus-listener", &["dsbus-client", "dsbus-schema"]),
     ("dsbus-alert", &["dsbus-client", "dsbus-schema"]),
+    ("dsbus-gateway", &["dsbus-client", "dsbus-schema"]),
     (
         "dsbus",
         &[
             "dsbus-alert",
             "dsbus-bridge",
+            "dsbus-gateway",
             "dsbus-scheduler",
             "dsbus-agent",
             "dsbus-supervisor",

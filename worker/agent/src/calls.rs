@@ -1,4 +1,4 @@
-//! Calls to this worker: `ping`, `log`, `clear`, `usage`, and what lays hands on a child.
+//! Calls to this worker: `ping`, `log`, `log-window`, `clear`, `usage`, and what lays hands on a child.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use dsbus_client::{Bus, Error, Refusal, Served, WorkerRequest};
 use dsbus_schema::call::{
     Clear, Cleared, LOG_BYTES_MAX, LogAsk, Pong, SignalAsk, StdinAsk, USAGE_INSTANCES_MAX,
-    UsageAsk, WorkerVerb, output_bytes_max,
+    UsageAsk, WindowAsk, WorkerVerb, output_bytes_max,
 };
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock;
+use crate::counts::Counts;
 use crate::logs::{self, Bulk, Found, Held};
 use crate::usage;
 use crate::wishes::{self, Call, Denied, Granted, Wish};
@@ -54,6 +55,8 @@ pub(crate) struct Desk {
     pub(crate) calls: mpsc::Sender<Call>,
     /// Serves those who follow logs.
     pub(crate) bulk: Bulk,
+    /// What is counted.
+    pub(crate) counts: Counts,
     answered: AtomicU64,
     logs: Arc<Semaphore>,
     reading: Arc<Semaphore>,
@@ -71,6 +74,7 @@ impl Desk {
         asked: mpsc::Sender<()>,
         calls: mpsc::Sender<Call>,
         bulk: Bulk,
+        counts: Counts,
     ) -> Desk {
         let answered = AtomicU64::new(0);
         let (logs, reading) = (Semaphore::new(LOGS_MAX), Semaphore::new(READING_MAX));
@@ -83,6 +87,7 @@ impl Desk {
             asked,
             calls,
             bulk,
+            counts,
             answered,
             logs,
             reading,
@@ -110,7 +115,9 @@ pub(crate) async fn serve(
     desk: Arc<Desk>,
 ) -> Result<Served, Error> {
     let most = LOG_BYTES_MAX.min(output_bytes_max(bus.payload_max()));
-    bus.serve_worker(worker, move |request| answer(desk.clone(), request, most)).await
+    let counted = Arc::clone(&desk);
+    let stats = move || serde_json::to_value(counted.counts.read()).unwrap_or_default();
+    bus.serve_worker(worker, stats, move |request| answer(desk.clone(), request, most)).await
 }
 
 /// Answers; with at most so many bytes of a log.
@@ -124,16 +131,15 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
         WorkerVerb::Ping => Err(Refusal::silent()),
         WorkerVerb::Log => {
             let ask: LogAsk = read(&request)?;
-            let Ok(_place) = Arc::clone(&desk.logs).try_acquire_owned() else {
-                return Err(failed(&"too many logs of this worker are asked for at once"));
-            };
-            let turn = Arc::clone(&desk.reading).acquire_owned().await.map_err(|e| failed(&e))?;
-            let read = tokio::task::spawn_blocking(move || {
-                // Whatever becomes of the call, a read that hangs keeps its turn.
-                let _turn = turn;
-                log(&desk, &ask, most)
-            });
-            read.await.map_err(|e| failed(&e))?
+            reading(desk, move |desk| log(desk, &ask, most)).await
+        }
+        WorkerVerb::LogWindow => {
+            let ask: WindowAsk = read(&request)?;
+            reading(desk, move |desk| {
+                let found = logs::window(&desk.directory, &ask, most).map_err(|e| failed(&e))?;
+                found.map_or_else(|| Err(logs::no_log(&logs::whose(&ask))), |found| shown(&found))
+            })
+            .await
         }
         // It is answered elsewhere, if at all.
         WorkerVerb::LogBulk => Err(Refusal::silent()),
@@ -186,6 +192,23 @@ async fn granted(desk: &Desk, wish: Wish) -> Result<Value, Refusal> {
         Err(Denied::Refused(why)) => Err(Refusal::new(code::CONFLICT, why)),
         Err(Denied::Failed(why)) => Err(failed(&why)),
     }
+}
+
+/// Reads from a file in a thread, when it is its turn.
+async fn reading(
+    desk: Arc<Desk>,
+    read: impl FnOnce(&Desk) -> Result<Value, Refusal> + Send + 'static,
+) -> Result<Value, Refusal> {
+    let Ok(_place) = Arc::clone(&desk.logs).try_acquire_owned() else {
+        return Err(failed(&"too many logs of this worker are asked for at once"));
+    };
+    let turn = Arc::clone(&desk.reading).acquire_owned().await.map_err(|e| failed(&e))?;
+    let read = tokio::task::spawn_blocking(move || {
+        // Whatever becomes of the call, a read that hangs keeps its turn.
+        let _turn = turn;
+        read(&desk)
+    });
+    read.await.map_err(|e| failed(&e))?
 }
 
 /// Reads what fits into an answer here; whoever needs more than that asks elsewhere next.

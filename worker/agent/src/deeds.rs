@@ -118,7 +118,14 @@ impl Agent {
                 self.serving = Some(self.errands.spawn(serving));
             }
             Deed::Touch { seconds, touch, expect } => {
-                self.errands.spawn(errands::touch(bus, worker, seconds, touch, expect));
+                self.errands.spawn(errands::touch(
+                    bus,
+                    worker,
+                    seconds,
+                    touch,
+                    expect,
+                    self.desk.clone(),
+                ));
             }
             Deed::Say(message) => {
                 if !self.link.say(message) {
@@ -131,7 +138,7 @@ impl Agent {
                 let (source, fact) = (Source::Worker(worker), Fact::Worker(fact));
                 let id = Uuid::now_v7();
                 let event = Event::new(bus.fleet(), &source, id, clock::wall(), fact);
-                self.errands.spawn(errands::tell(bus, source, event));
+                self.errands.spawn(errands::tell(bus, source, event, self.desk.clone()));
             }
             Deed::Reconnect => drop(self.errands.spawn(errands::reconnect(bus))),
             Deed::StopStatuses => self.publisher.stop_statuses(),

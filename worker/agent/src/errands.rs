@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::bus_side::LastEvents;
 use crate::calls::{self, Desk};
+use crate::clock;
 use crate::facts::look::Slow;
 use crate::publish::Outcome;
 use crate::report;
@@ -107,14 +108,17 @@ pub(crate) async fn touch(
     seconds: u64,
     touch: Touch,
     expect: u64,
+    desk: Arc<Desk>,
 ) -> Done {
-    let attempt = touch.attempt;
+    let (attempt, begin) = (touch.attempt, clock::now());
     let patience = Rules::new(seconds).patience();
     let sending = async {
         let write = Write::put(touch_key(&worker, seconds), &touch)?.expect(expect).ttl(seconds);
         bus.write_within(Bucket::Fleet, write, patience).await
     };
     let answered = tokio::time::timeout(patience + STUCK, sending).await;
+    let took = matches!(answered, Ok(Ok(_))).then(|| clock::now().since(begin));
+    desk.counts.touched(took);
     Done::Touched { seconds, attempt, result: answered.unwrap_or(Err(Error::Timeout)) }
 }
 
@@ -212,9 +216,9 @@ pub(crate) async fn look_slowly(directory: String) -> Done {
 }
 
 /// Publishes an event of the agent's own.
-pub(crate) async fn tell(bus: Bus, source: Source, event: Event) -> Done {
+pub(crate) async fn tell(bus: Bus, source: Source, event: Event, desk: Arc<Desk>) -> Done {
     // Why it cannot be is in the log.
-    drop(report::publish(&bus, &source, &event).await);
+    drop(report::publish(&bus, &source, &event, &desk.counts).await);
     Done::Nothing
 }
 

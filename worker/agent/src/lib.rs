@@ -11,6 +11,7 @@ pub mod bus_side;
 mod calls;
 mod claim;
 mod clock;
+mod counts;
 pub mod deadlines;
 mod deeds;
 mod drain;

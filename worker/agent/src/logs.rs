@@ -16,6 +16,7 @@ mod readers;
 mod scope;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -33,6 +34,7 @@ use self::scope::{Scope, Then};
 
 pub(crate) use self::bulk::Bulk;
 pub(crate) use self::held::Held;
+pub(crate) use self::window::{whose, window};
 
 /// What came of an ask.
 #[derive(Debug, PartialEq, Eq)]

@@ -161,6 +161,11 @@ impl Publisher {
         self.queue.is_empty() && self.running == 0
     }
 
+    /// How many reports are not on the bus yet.
+    pub fn left(&self) -> usize {
+        self.queue.len()
+    }
+
     /// The next thing to do, if one may be begun now.
     pub fn begin(&mut self) -> Option<Delivery> {
         if self.running >= DELIVERIES_MAX {

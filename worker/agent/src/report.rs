@@ -10,18 +10,24 @@ use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, instance_key};
 use uuid::Uuid;
 
+use crate::counts::Counts;
 use crate::publish::{Delivery, Entry, Outcome};
 use crate::retry::Retry;
 
 /// Does it, again and again until it is done.
-pub(crate) async fn carry_out(bus: Bus, worker: WorkerName, delivery: Delivery) -> Outcome {
+pub(crate) async fn carry_out(
+    bus: Bus,
+    worker: WorkerName,
+    delivery: Delivery,
+    counts: &Counts,
+) -> Outcome {
     let Delivery { number, name, event, entry } = delivery;
     if let Some(event) = event {
         let source = Source::Worker(worker.clone());
-        if let Err(error) = publish(&bus, &source, &event).await {
+        if let Err(error) = publish(&bus, &source, &event, counts).await {
             let dropped = dropped(bus.fleet(), &worker, &event, &error);
             // Why it cannot be told either is in the log.
-            drop(publish(&bus, &source, &dropped).await);
+            drop(publish(&bus, &source, &dropped, counts).await);
         }
     }
     let seq = match (&name, entry) {
@@ -41,11 +47,19 @@ pub(crate) async fn carry_out(bus: Bus, worker: WorkerName, delivery: Delivery) 
 ///
 /// # Errors
 /// When the bus can never take it: it is too long for the server.
-pub(crate) async fn publish(bus: &Bus, source: &Source, event: &Event) -> Result<(), Error> {
+pub(crate) async fn publish(
+    bus: &Bus,
+    source: &Source,
+    event: &Event,
+    counts: &Counts,
+) -> Result<(), Error> {
     let mut retry = Retry::new(bus, "publish an event");
     loop {
         match bus.publish_event(source, event).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                counts.stored(event);
+                return Ok(());
+            }
             Err(error @ Error::Malformed { .. }) => {
                 let (kind, name) = (event.data.kind(), event.data.type_name());
                 tracing::error!(%error, "an event {kind} {name} is dropped: it can never be published");

@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use crate::bus_side::BusSide;
 use crate::calls::Desk;
 use crate::clock::{self, Timer};
+use crate::counts::Counts;
 use crate::deeds::Online;
 use crate::drain::{self, Drain};
 use crate::enforce::Guards;
@@ -112,7 +113,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let user = drain::user(config.connect.user, &hello.worker);
     let connect = ConnectOptions { user, ..config.connect };
     let bulk = Bulk::new(connect.clone(), hello.worker.clone(), directory.clone());
-    let desk = Desk::new(pong, directory, asking, call, bulk);
+    let run = (hello.incarnation, hello.generation);
+    let counts = Counts::new(fleet.clone(), hello.worker.clone(), run);
+    let desk = Desk::new(pong, directory, asking, call, bulk, counts);
     desk.supervisor_answered(now);
     let mut errands = JoinSet::new();
     errands.spawn(errands::connect(connect));
@@ -292,9 +295,14 @@ impl Agent {
         let Some(online) = &self.online else { return };
         let worker = self.side.worker();
         while let Some(delivery) = self.publisher.begin() {
-            let doing = crate::report::carry_out(online.bus.clone(), worker.clone(), delivery);
-            self.errands.spawn(async move { Done::Reported(doing.await) });
+            let (bus, desk) = (online.bus.clone(), Arc::clone(&self.desk));
+            let worker = worker.clone();
+            self.errands.spawn(async move {
+                let doing = crate::report::carry_out(bus, worker, delivery, &desk.counts);
+                Done::Reported(doing.await)
+            });
         }
+        self.desk.counts.waiting(self.publisher.left());
     }
 
     fn deadline(&self, now: BootTime) -> BootTime {

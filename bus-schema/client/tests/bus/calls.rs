@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::{PATIENCE, connect, raw, settle};
-use dsbus_client::{Bus, Error, Refusal, Request, WorkerRequest};
+use dsbus_client::{Bus, Error, Meter, Refusal, Request, Stats, WorkerRequest};
 use dsbus_harness::{NatsServer, wait_for_async};
 use dsbus_schema::call::WorkerVerb;
 use dsbus_schema::command::{Verb, code};
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::program::Problem;
+use dsbus_schema::stats::{DURATION_BOUNDS_US, SchedulerStats, WorkerStats};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ async fn ask(bus: &Bus, verb: Verb, body: &Value) -> Result<Value, Error> {
 async fn a_command_is_answered() {
     let server = NatsServer::start();
     let bus = connect(&server).await;
-    let serving = connect(&server).await.serve_commands("s1", echo).await.unwrap();
+    let serving = connect(&server).await.serve_commands("s1", || Value::Null, echo).await.unwrap();
     listening(&bus).await;
     let answer = ask(&bus, Verb::Status, &json!({ "names": ["web"] })).await.unwrap();
     assert_eq!(answer["user"], "anonymous");
@@ -69,7 +70,11 @@ async fn a_refusal_says_why() {
     };
     let sent = refusal.clone();
     let _served = bus
-        .serve_commands("s1", move |_| std::future::ready(Err::<String, _>(sent.clone())))
+        .serve_commands(
+            "s1",
+            || Value::Null,
+            move |_| std::future::ready(Err::<String, _>(sent.clone())),
+        )
         .await
         .unwrap();
     let refused = ask(&bus, Verb::Apply, &json!({})).await;
@@ -90,7 +95,7 @@ async fn a_call_of_another_version_is_refused() {
     let bus = connect(&server).await;
     let worker = WorkerName::parse("w1").unwrap();
     let pong = |_: WorkerRequest| async { Ok::<Value, Refusal>("pong".into()) };
-    let _served = bus.serve_worker(&worker, pong).await.unwrap();
+    let _served = bus.serve_worker(&worker, || Value::Null, pong).await.unwrap();
     let call = async |version: u32| {
         let body = json!({ "version": version });
         bus.call_worker::<_, Value>(&worker, WorkerVerb::Ping, &body, PATIENCE).await
@@ -127,7 +132,7 @@ async fn another_scheduler_answers_for_a_frozen_one_and_acts_once() {
         let news = log.lock().unwrap().insert(body["id"].as_str().unwrap().to_owned());
         std::future::ready(Ok(json!({ "id": body["id"], "news": news }).to_string()))
     };
-    let _served = connect(&server).await.serve_commands("s1", act).await.unwrap();
+    let _served = connect(&server).await.serve_commands("s1", || Value::Null, act).await.unwrap();
     let mut sent = 0;
     wait_for_async("the second one", PATIENCE, async || {
         let nothing = json!({});
@@ -171,6 +176,58 @@ async fn a_better_answer_wins_over_a_refusal() {
 }
 
 #[tokio::test]
+async fn daemons_tell_what_they_count() {
+    let server = NatsServer::start();
+    let bus = connect(&server).await;
+    let durations = Meter::new(DURATION_BOUNDS_US);
+    durations.add(Duration::from_millis(3));
+    let scheduler = SchedulerStats {
+        fleet: bus.fleet().clone(),
+        scheduler: "s1".to_owned(),
+        run: uuid::Uuid::nil(),
+        events_stored: 7,
+        events_queued: 0,
+        events_dropped: 1,
+        touches: durations.read(),
+        touches_failed: 2,
+        plans: durations.read(),
+    };
+    let worker = WorkerStats {
+        fleet: bus.fleet().clone(),
+        worker: WorkerName::parse("w1").unwrap(),
+        incarnation: dsbus_schema::ids::Incarnation(uuid::Uuid::nil()),
+        agent: 1,
+        events_stored: 9,
+        events_queued: 3,
+        events_dropped: 0,
+        touches: durations.read(),
+        touches_failed: 0,
+    };
+    let other = WorkerStats { fleet: "other".parse().unwrap(), ..worker.clone() };
+    let told = |stats: &WorkerStats| {
+        let stats = serde_json::to_value(stats).unwrap();
+        move || stats.clone()
+    };
+    let silent = |_: WorkerRequest| async { Err::<Value, _>(Refusal::silent()) };
+    let stats = serde_json::to_value(&scheduler).unwrap();
+    let (one, two, three) =
+        (connect(&server).await, connect(&server).await, connect(&server).await);
+    let _s1 = one.serve_commands("s1", move || stats.clone(), echo).await.unwrap();
+    let _w1 = two.serve_worker(&worker.worker, told(&worker), silent).await.unwrap();
+    // One of another fleet, and one of a version that counts nothing.
+    let _other = three.serve_worker(&worker.worker, told(&other), silent).await.unwrap();
+    let _old = three.serve_worker(&worker.worker, || Value::Null, silent).await.unwrap();
+    let wanted = [Stats::Scheduler(scheduler), Stats::Worker(worker)];
+    wait_for_async("both to tell", PATIENCE, async || {
+        let told = bus.stats(PATIENCE, |told| told.len() == 2).await.unwrap();
+        wanted.iter().all(|one| told.contains(one)).then_some(())
+    })
+    .await;
+    let told = bus.stats(Duration::from_millis(300), |_| false).await.unwrap();
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[tokio::test]
 async fn a_worker_answers_or_is_known_to_be_gone() {
     let server = NatsServer::start();
     let bus = connect(&server).await;
@@ -184,6 +241,7 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
             WorkerVerb::Ping => Ok(json!("pong")),
             WorkerVerb::Log
             | WorkerVerb::LogBulk
+            | WorkerVerb::LogWindow
             | WorkerVerb::Clear
             | WorkerVerb::Usage
             | WorkerVerb::Signal
@@ -191,7 +249,8 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
         };
         std::future::ready(answer)
     };
-    let serving = connect(&server).await.serve_worker(&worker, answer).await.unwrap();
+    let serving =
+        connect(&server).await.serve_worker(&worker, || Value::Null, answer).await.unwrap();
     wait_for_async("a pong", PATIENCE, async || call().await.ok().filter(|a| a == "pong")).await;
     let silent = bus.call_worker::<_, Value>(&worker, WorkerVerb::Log, &json!({}), short).await;
     assert_eq!(silent, Err(Error::Timeout));
@@ -253,7 +312,7 @@ async fn calls_of_one_verb_are_taken_over_a_connection_of_their_own() {
 async fn services_are_discovered() {
     let server = NatsServer::start();
     let (bus, client) = (connect(&server).await, raw(&server).await);
-    let _schedulers = bus.serve_commands("s1", echo).await.unwrap();
+    let _schedulers = bus.serve_commands("s1", || Value::Null, echo).await.unwrap();
     let ping = wait_for_async("a scheduler", PATIENCE, async || {
         client.request("$SRV.PING.dsbus", "".into()).await.ok()
     })

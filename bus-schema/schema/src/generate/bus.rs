@@ -115,6 +115,18 @@ fn subjects(text: &mut String, all: &[Channel]) {
             "schedulers, people",
             "that worker (micro service `dsbus-worker`)",
         ),
+        (
+            subject::stats(subject::SERVICE),
+            "what schedulers count of themselves: the `data` of the endpoint `status` is [scheduler-stats](../bus-schema/schemas/scheduler-stats.json)",
+            "`dsbus gateway`, `nats micro stats dsbus`",
+            "every scheduler",
+        ),
+        (
+            subject::stats(subject::SERVICE_WORKER),
+            "what workers count of themselves: the `data` of the endpoint `ping` is [worker-stats](../bus-schema/schemas/worker-stats.json)",
+            "the same",
+            "every worker",
+        ),
         (event, "an [event](events.md)", "whoever saw it", "listeners; stream `DSBUS_EVENTS`"),
         (
             key.replace("_fleet", "_<bucket>"),

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use crate::call::{
-    Clear, Cleared, LogAsk, LogPart, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken, UsageAsk,
-    Using,
+    Clear, Cleared, LogAsk, LogPart, LogWindow, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
+    UsageAsk, Using, WindowAsk,
 };
 use crate::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
@@ -17,6 +17,7 @@ use crate::event::{Event, GroupFact};
 use crate::goal::Goal;
 use crate::placement::{Placement, Removal};
 use crate::program::Program;
+use crate::stats::{SchedulerStats, WorkerStats};
 use crate::status::{InstanceRow, Status, WorkerRow};
 use crate::touch::{SchedulerTouch, Touch};
 use crate::version;
@@ -55,6 +56,7 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Letter>("letter"),
     message::<LogAsk>("log-ask"),
     message::<LogPart>("log-part"),
+    message::<LogWindow>("log-window"),
     message::<LostLetters>("lost-letters"),
     message::<Placement>("placement"),
     message::<Vec<PlannedMove>>("planned-moves"),
@@ -67,6 +69,7 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<RolloutAct>("rollout-act"),
     message::<Vec<RolloutRow>>("rollout-rows"),
     message::<Scale>("scale"),
+    message::<SchedulerStats>("scheduler-stats"),
     message::<SchedulerTouch>("scheduler-touch"),
     message::<SignalAsk>("signal-ask"),
     message::<SignalSent>("signal-sent"),
@@ -76,11 +79,13 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Touch>("touch"),
     message::<UsageAsk>("usage-ask"),
     message::<Using>("using"),
+    message::<WindowAsk>("window-ask"),
     message::<Worker>("worker"),
     message::<WorkerAct>("worker-act"),
     message::<Vec<WorkerActed>>("workers-acted"),
     message::<WorkerGoal>("worker-goal"),
     message::<Vec<WorkerRow>>("worker-rows"),
+    message::<WorkerStats>("worker-stats"),
 ];
 
 const fn message<T: JsonSchema>(name: &'static str) -> Message {

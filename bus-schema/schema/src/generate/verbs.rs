@@ -70,6 +70,7 @@ pub fn call_messages(verb: WorkerVerb) -> (Option<&'static str>, &'static str) {
     match verb {
         WorkerVerb::Ping => (None, "pong"),
         WorkerVerb::Log | WorkerVerb::LogBulk => (Some("log-ask"), "log-part"),
+        WorkerVerb::LogWindow => (Some("window-ask"), "log-window"),
         WorkerVerb::Clear => (Some("clear"), "cleared"),
         WorkerVerb::Usage => (Some("usage-ask"), "using"),
         WorkerVerb::Signal => (Some("signal-ask"), "signal-sent"),
@@ -88,6 +89,9 @@ pub(super) fn call_about(verb: WorkerVerb) -> &'static str {
         }
         WorkerVerb::LogBulk => {
             "The same over a connection of its own, in larger parts; the answer may wait for output (`wait_ms`). Answered only for a while after a `log` that said it would be asked."
+        }
+        WorkerVerb::LogWindow => {
+            "So many bytes of the log file that is written now, at an offset or before its end, and how long the file is."
         }
         WorkerVerb::Clear => "Empties the log files of an instance, and removes the rotated ones.",
         WorkerVerb::Usage => {

@@ -27,6 +27,8 @@ pub(super) enum Role {
     Scheduler(String),
     /// A worker's supervisor; its agent is a child of it.
     Worker(WorkerName),
+    /// The web page.
+    Gateway,
 }
 
 impl Role {
@@ -36,6 +38,7 @@ impl Role {
             Role::Server => "nats-server".to_owned(),
             Role::Scheduler(id) => format!("scheduler-{id}"),
             Role::Worker(name) => format!("worker-{name}"),
+            Role::Gateway => "gateway".to_owned(),
         }
     }
 }
@@ -46,6 +49,7 @@ impl std::fmt::Display for Role {
             Role::Server => f.write_str("nats-server"),
             Role::Scheduler(id) => write!(f, "scheduler {id}"),
             Role::Worker(name) => write!(f, "worker {name}"),
+            Role::Gateway => f.write_str("the gateway"),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use dsbus_gateway::Listen;
 use dsbus_schema::ids::WorkerName;
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, interval, sleep, timeout};
@@ -21,7 +22,7 @@ use crate::output;
 /// How long a worker or scheduler that ended stays away: long enough to see its instances move,
 /// as after the reboot of a machine.
 pub(super) const REBOOT: Duration = Duration::from_secs(20);
-/// How long the server stays away.
+/// How long the server and the gateway stay away.
 const RESTART: Duration = Duration::from_secs(1);
 /// How long workers may take to stop their instances, until they are killed.
 const WORKERS_STOP_MAX: Duration = Duration::from_secs(30);
@@ -130,6 +131,21 @@ impl Fleet {
         Ok(())
     }
 
+    /// Starts a gateway.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn start_gateway(&mut self, config: &Config, at: &Listen) -> Result<(), Failure> {
+        self.environment = config.as_environment();
+        let mut command = self.dsbus(config);
+        let address = match at {
+            Listen::Tcp(address) => address.to_string(),
+            Listen::Unix(path) => format!("unix:{}", path.display()),
+        };
+        command.extend(["gateway", "--listen", &address].map(Into::into));
+        self.start(Role::Gateway, command)
+    }
+
     fn dsbus(&self, config: &Config) -> Vec<std::ffi::OsString> {
         let mut command = vec![self.binary.clone().into()];
         command.extend(config.as_arguments());
@@ -181,6 +197,7 @@ impl Fleet {
             "stopping workers and schedulers"
         });
         let orderly = async {
+            self.stop_all(|role| matches!(role, Role::Gateway), STOP_MAX).await;
             self.stop_all(|role| matches!(role, Role::Worker(_)), WORKERS_STOP_MAX).await;
             self.stop_all(|role| matches!(role, Role::Scheduler(_)), STOP_MAX).await;
             self.stop_all(|role| matches!(role, Role::Server), STOP_MAX).await;
@@ -230,11 +247,14 @@ fn come_back(member: &mut Member) {
 }
 
 fn tell_end(member: &mut Member, status: ExitStatus, data: &std::path::Path) {
-    let away = if member.role == Role::Server { RESTART } else { REBOOT };
+    let away = match &member.role {
+        Role::Server | Role::Gateway => RESTART,
+        Role::Scheduler(_) | Role::Worker(_) => REBOOT,
+    };
     member.back_at = Some(Instant::now() + away);
     let meant = match &member.role {
         Role::Worker(name) => fs::remove_file(home::killed(data, name)).is_ok(),
-        Role::Server | Role::Scheduler(_) => false,
+        Role::Server | Role::Scheduler(_) | Role::Gateway => false,
     };
     let (role, seconds) = (&member.role, away.as_secs());
     if meant {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use dsbus_gateway::Listen;
 use dsbus_schema::ids::WorkerName;
 
 use super::home::Home;
@@ -18,6 +19,8 @@ pub(super) struct Welcome<'a> {
     pub(super) workers: &'a [WorkerName],
     pub(super) config: &'a Config,
     pub(super) home: &'a Home,
+    /// Where the web page is.
+    pub(super) page: Option<&'a Listen>,
 }
 
 impl Welcome<'_> {
@@ -43,6 +46,9 @@ impl Welcome<'_> {
             ""
         };
         output::line(format_args!("{schedulers} and {workers} ({}) on {bus}", names.join(" ")))?;
+        if let Some(page) = self.page {
+            output::line(format_args!("  web page: {page}"))?;
+        }
         output::line(format_args!("  data and logs  {}{kept}", self.home.data().display()))?;
         output::line(format_args!("  binary         {}", binary().display()))?;
         Ok(())

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use dsbus_client::Error;
+use dsbus_client::output::Asking;
 use dsbus_schema::call::{LOG_LINES_MAX, LogAsk, LogFrom};
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
 
-use super::asking::Asking;
 use super::first_lines;
 use crate::commands::workers;
 use crate::connection::Connection;

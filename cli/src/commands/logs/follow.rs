@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
+use dsbus_client::output::{Course, Lines, Piece, Reader, STAYS_MAX, Stay};
 use dsbus_client::{Bus, From, Item, Watch};
 use dsbus_schema::event::{Event, Fact};
 use dsbus_schema::ids::{InstanceId, ProgramName};
@@ -17,10 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use super::Manner;
-use super::course::{Course, Stay};
-use super::lines::Lines;
-use super::printer::{self, Piece};
-use super::reader::Reader;
+use super::printer;
 use crate::connection::Connection;
 use crate::exit_code::Code;
 use crate::failure::Failure;
@@ -35,8 +33,6 @@ const READER_LOOK: Duration = Duration::from_secs(1);
 pub(super) const WATCH_MAX: Duration = Duration::from_secs(1);
 /// Programs that are watched for themselves; of more, everything is.
 const WATCHES_MAX: usize = 16;
-/// Stays that a reader has not taken note of yet. It always does at once.
-pub(super) const STAYS_MAX: usize = 64;
 
 /// All that is followed.
 struct Following<'a> {

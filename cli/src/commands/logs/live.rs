@@ -3,6 +3,7 @@
 
 use std::io;
 
+use dsbus_client::output::{Course, Lines, Noted, Reader, STAYS_MAX, Stay};
 use dsbus_client::{Bus, Item, Watch};
 use dsbus_schema::call::Channel;
 use dsbus_schema::event::Event;
@@ -12,11 +13,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::course::{Course, Stay};
-use super::follow::{STAYS_MAX, WATCH_MAX};
-use super::lines::Lines;
+use super::follow::WATCH_MAX;
 use super::printer;
-use super::reader::{Noted, Reader};
 
 /// What is shown of an instance.
 #[derive(Debug)]

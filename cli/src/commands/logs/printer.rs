@@ -3,6 +3,7 @@
 
 use std::io;
 
+use dsbus_client::output::Piece;
 use dsbus_schema::call::Channel;
 use tokio::sync::{mpsc, oneshot};
 
@@ -10,15 +11,6 @@ use crate::output;
 
 /// Pieces that wait to be shown: two parts, so that neither side waits for the other.
 const WAITING_MAX: usize = 2;
-
-/// A piece.
-#[derive(Debug)]
-pub(in crate::commands) enum Piece {
-    /// As it is.
-    Output(Vec<u8>),
-    /// Something about it.
-    Note(String),
-}
 
 /// Shows pieces in order. Dropping all senders ends it.
 pub(super) fn start() -> (mpsc::Sender<Piece>, oneshot::Receiver<io::Result<()>>) {

@@ -5,8 +5,8 @@ use dsbus_schema::ids::{Epoch, WorkerName};
 use dsbus_schema::state::{Exit, State};
 use dsbus_schema::status::InstanceRow;
 
-use crate::describe::Unstarted;
 use crate::exit_code::Code;
+use dsbus_schema::status::Unstarted;
 
 /// A command that cannot be executed, and one that does not exist: a shell's codes.
 const NOT_EXECUTABLE: u8 = 126;

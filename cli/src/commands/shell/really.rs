@@ -63,6 +63,7 @@ pub(super) fn destroys(verb: &Verb) -> Option<String> {
         | Verb::Supervisorctl(_)
         | Verb::Listen(_)
         | Verb::Alert(_)
+        | Verb::Gateway(_)
         | Verb::Dev(_)
         | Verb::Scheduler(_)
         | Verb::Worker(_)

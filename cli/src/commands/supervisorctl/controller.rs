@@ -7,8 +7,6 @@ use dsbus_schema::ids::{ProgramName, Target};
 use dsbus_schema::program::{Program, ProgramSpec};
 use dsbus_schema::storage::Bucket;
 
-use super::acting::Fault;
-use super::processes::{self, Named, Process};
 use super::{acting, at, help};
 use crate::config::Config;
 use crate::connection::Connection;
@@ -16,6 +14,8 @@ use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::key::is_bus;
+use dsbus_gateway::faults::Fault;
+use dsbus_gateway::processes::{self, Named, Process};
 
 /// The version whose manners these are; what `version` says.
 const VERSION: &str = "4.3.0";

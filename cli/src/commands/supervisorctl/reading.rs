@@ -1,15 +1,16 @@
 //! `tail`: the end of what a process has printed, in bytes.
 
+use dsbus_client::output::Asking;
 use dsbus_schema::call::{Channel, LogAsk, LogFrom};
 use dsbus_schema::status::InstanceRow;
 
-use super::processes::Process;
 use crate::args::Logs;
-use crate::commands::logs::{self, Asking};
+use crate::commands::logs;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output;
+use dsbus_gateway::processes::Process;
 use dsbus_schema::ids::Target;
 
 /// What `tail` shows unless it is told how much.

@@ -7,13 +7,13 @@ use jiff::tz::TimeZone;
 use super::controller::{
     Controller, GENERIC, NOT_RUNNING, STATUS_NOT_RUNNING, STATUS_UNKNOWN, all,
 };
-use super::processes::{self, Named, Process};
 use super::reading;
 use crate::args::Attach;
 use crate::clock;
 use crate::commands::attach;
 use crate::failure::Failure;
 use crate::output;
+use dsbus_gateway::processes::{self, Named, Process};
 
 impl Controller {
     pub(super) async fn status(&mut self, words: &[&str]) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use dsbus_client::Used;
 use dsbus_schema::command::Verb;
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::Timestamp;
@@ -11,7 +12,6 @@ use dsbus_schema::status::{InstanceRow, WorkerRow};
 use crate::table::Tone;
 
 use super::log::Log;
-use super::usage::Used;
 
 /// Events that are kept: more than any screen shows.
 const EVENTS_MAX: usize = 200;
@@ -246,7 +246,7 @@ impl Model {
                 (a.is_none(), a).cmp(&(b.is_none(), b))
             }),
             Column::Cpu => order.sort_by(|&a, &b| {
-                let cpu = |at| used(at).and_then(|used| used.cpu_percent).unwrap_or(-1.0);
+                let cpu = |at| used(at).and_then(|used| used.cpu).unwrap_or(-1.0);
                 cpu(b).total_cmp(&cpu(a))
             }),
             Column::Memory => {

@@ -1,5 +1,6 @@
 //! What becomes of what `top` knows when something happens, and what is to be done. Pure.
 
+use dsbus_client::Used;
 use dsbus_schema::call::Channel;
 use dsbus_schema::command::Verb;
 use dsbus_schema::event::Event;
@@ -10,7 +11,6 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::log::Log;
 use super::model::{Mode, Model, Note, Only, Told};
-use super::usage::Used;
 use super::view;
 use crate::describe;
 use crate::table::Tone;

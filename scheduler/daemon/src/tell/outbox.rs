@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::queue::Queue;
 use super::{Told, past};
 use crate::clock;
+use crate::counts::Counts;
 
 /// Pause after one that could not be stored.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -38,13 +39,14 @@ pub(crate) struct Outbox {
     id: String,
     run: Uuid,
     queue: Arc<Mutex<Queue>>,
+    counts: Arc<Counts>,
     /// Told when something waits, and when all is told.
     changed: Arc<Notify>,
 }
 
 impl Outbox {
-    pub(crate) fn new(bus: Bus, id: String, run: Uuid) -> Outbox {
-        Outbox { bus, id, run, queue: Arc::default(), changed: Arc::default() }
+    pub(crate) fn new(bus: Bus, id: String, run: Uuid, counts: Arc<Counts>) -> Outbox {
+        Outbox { bus, id, run, queue: Arc::default(), counts, changed: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -73,6 +75,11 @@ impl Outbox {
     /// How many are not told yet.
     pub(crate) fn untold(&self) -> u64 {
         self.lock().untold() as u64
+    }
+
+    /// How many were dropped ever.
+    pub(crate) fn dropped_ever(&self) -> u64 {
+        self.lock().dropped_ever()
     }
 
     /// Waits until all are told.
@@ -138,7 +145,10 @@ impl Outbox {
             }
         }
         match self.bus.publish_event(&Source::Fleet, &told.event(self.bus.fleet())).await {
-            Ok(()) => Sent::Stored,
+            Ok(()) => {
+                self.counts.event_stored();
+                Sent::Stored
+            }
             Err(e @ Error::Malformed { .. }) => {
                 tracing::error!("an event about {} is dropped: {e}", told.fact.kind());
                 Sent::Never

@@ -64,6 +64,11 @@ impl Queue {
         self.waiting.len() + self.sent
     }
 
+    /// How many were dropped ever.
+    pub fn dropped_ever(&self) -> u64 {
+        self.dropped_ever
+    }
+
     /// Whether the last ones could not be stored.
     pub fn is_failing(&self) -> bool {
         self.failing

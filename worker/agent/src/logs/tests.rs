@@ -1,5 +1,6 @@
 mod epochs;
 mod rotated;
+mod window;
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -95,7 +95,7 @@ fn pairs(model: &Model, row: &InstanceRow) -> Vec<(&'static str, String)> {
     let ago = |since| format!("{} ({since})", describe::age(since, model.now));
     let used = model.usage.get(&row.name).filter(|_| row.state.may_have_child());
     let now = used.map(|used| {
-        let cpu = used.cpu_percent.map(|percent| format!("{percent:.0}% of a processor, "));
+        let cpu = used.cpu.map(|cpu| format!("{:.0}% of a processor, ", cpu * 100.0));
         format!("{}{}", cpu.unwrap_or_default(), describe::size::whole(used.memory))
     });
     let spent = row.usage.map(|usage| {

@@ -123,7 +123,7 @@ fn titles(model: &Model, look: Look, widths: &Widths) -> Line<'static> {
 fn line(model: &Model, row: &InstanceRow, look: Look, widths: &Widths) -> Line<'static> {
     let dash = || "-".to_owned();
     let used = model.usage.get(&row.name).filter(|_| row.state.may_have_child());
-    let cpu = used.and_then(|used| used.cpu_percent).map(|percent| format!("{percent:.0}%"));
+    let cpu = used.and_then(|used| used.cpu).map(|cpu| format!("{:.0}%", cpu * 100.0));
     let memory = used.map(|used| describe::size::whole(used.memory));
     let Text { text: state, tone } = describe::state_cell(row, true);
     let worker = row.worker.as_ref().map(ToString::to_string);

@@ -1,5 +1,6 @@
 //! What is seen, on screens that exist only here.
 
+use dsbus_client::Used;
 use dsbus_schema::call::Channel;
 use dsbus_schema::ids::{InstanceId, ProgramName};
 use dsbus_schema::moment::Timestamp;
@@ -14,7 +15,6 @@ use serde_json::{Value, json};
 use super::view;
 use crate::commands::top::model::{Column, Mode, Model, Told};
 use crate::commands::top::update::{Effect, Message, update};
-use crate::commands::top::usage::Used;
 use crate::table::Tone;
 
 const NOW: i128 = 1_800_000_000_000_000_000;
@@ -72,7 +72,7 @@ fn model(columns: u16, lines: u16) -> Model {
     update(&mut model, Message::Rows(rows()));
     update(&mut model, Message::Workers(vec![worker("w1", "ready"), worker("w2", "lost")]));
     let name = InstanceId::new(ProgramName::parse("web").unwrap(), 0);
-    let used = Used { cpu_percent: Some(12.6), memory: 18_874_368 };
+    let used = Used { cpu: Some(0.126), cpu_ms: 0, memory: 18_874_368 };
     update(&mut model, Message::Used(vec![(name, used)]));
     model.tell(Told {
         time: "03:04:05".to_owned(),

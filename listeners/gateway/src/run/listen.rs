@@ -1,0 +1,89 @@
+//! Sockets that are listened on, and their connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tower_service::Service;
+
+/// Connections at once on one address; more wait in the kernel. Each is a descriptor, of which a
+/// process has a thousand or more, and a task.
+const CONNECTIONS_MAX: usize = 900;
+/// How long a connection may take for the head of its next request: whoever says nothing gives his
+/// place away.
+const SILENT_MAX: Duration = Duration::from_secs(90);
+
+/// Listens on a socket in the file system. One that nobody listens on any more is replaced.
+///
+/// # Errors
+/// When there is something else, or somebody listens on it.
+pub(super) async fn unix(path: &Path) -> io::Result<UnixListener> {
+    if let Ok(there) = std::fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "it exists, and is no socket",
+            ));
+        }
+        match UnixStream::connect(path).await {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            _ => return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens on it")),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    // As Supervisor's `chmod` does, unless told otherwise.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    Ok(listener)
+}
+
+/// Answers whoever comes, until `until`; then whoever is being answered is answered to the end.
+pub(super) async fn serve(
+    mut listener: impl Listener,
+    router: Router,
+    until: impl Future<Output = ()>,
+) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (answering, mut http) = (GracefulShutdown::new(), http1::Builder::new());
+    http.timer(TokioTimer::new()).header_read_timeout(SILENT_MAX);
+    tokio::pin!(until);
+    loop {
+        let come = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (place, listener.accept().await.0)
+        };
+        let (place, io) = tokio::select! {
+            come = come => come,
+            () = &mut until => break,
+        };
+        let router = router.clone();
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let mut router = router.clone();
+            async move {
+                // A router is always ready.
+                let answer = router.call(request.map(Body::new)).await;
+                answer.map_err(|never: Infallible| match never {})
+            }
+        });
+        let connection = http.serve_connection(TokioIo::new(io), service);
+        let connection = answering.watch(connection);
+        tokio::spawn(async move {
+            // It ends as its client ends it.
+            drop(connection.await);
+            drop(place);
+        });
+    }
+    answering.shutdown().await;
+}
