@@ -152,7 +152,7 @@ fn one_that_misses_its_server_is_told_what_to_do() {
 async fn the_batch_mailers_send_what_a_minute_gathered() {
     let fleet = Fleet::start(1, 1);
     let (path, (port, mails)) = (python_path(), mail_server());
-    // Two listeners as programs of the fleet.
+    // Listeners as programs of the fleet.
     let listener = |name: &str| {
         format!(
             "[eventlistener.{name}]\nevents = [\"PROCESS_STATE\", \"TICK_60\"]\nserverurl = \"{SERVER_URL}\"\n\
@@ -161,15 +161,17 @@ async fn the_batch_mailers_send_what_a_minute_gathered() {
              environment = {{ PYTHONPATH = \"{path}\" }}\n"
         )
     };
-    fleet.apply(&(listener("crashmailbatch") + &listener("fatalmailbatch")));
+    fleet.apply(&["crashmailbatch", "crashsms", "fatalmailbatch"].map(listener).concat());
     let programs = "[program.crash]\ncommand = \"sh -c 'sleep 0.2; exit 3'\"\nshell = true\nautorestart = false\nstartsecs = 0\n\
         [program.fatal]\ncommand = \"false\"\nstartretries = 1\nmax_fail_count = 1\n";
     fleet.ok(&["apply", "--no-wait", &fleet.file("failing.toml", programs)]);
     fleet.wait_event("the crash", |e| e["data"]["state"] == "EXITED");
     fleet.wait_event("the failure", |e| e["data"]["state"] == "FATAL");
     tick(&fleet, 1_800_000_060).await;
-    let mut seen: Vec<String> = (0..2).map(|_| mails.recv_timeout(DEADLINE).unwrap()).collect();
-    seen.sort_by_key(|mail| mail.contains("Subject: fatalmailbatch"));
+    let mut seen: Vec<String> = (0..3).map(|_| mails.recv_timeout(DEADLINE).unwrap()).collect();
+    let subject =
+        |mail: &String| mail.lines().find(|line| line.starts_with("Subject")).map(str::to_owned);
+    seen.sort_by_key(subject);
     assert!(
         seen[0].contains("Process crash:crash (pid ") && seen[0].contains(") died unexpectedly"),
         "{seen:?}"
@@ -178,8 +180,14 @@ async fn the_batch_mailers_send_what_a_minute_gathered() {
         seen[0].contains("Subject: crashmailbatch") && seen[0].contains("To: ops@example.com"),
         "{seen:?}"
     );
-    assert!(seen[1].contains("Process fatal:fatal failed to start too many times"), "{seen:?}");
-    assert!(!seen[1].contains("crash:crash"), "{seen:?}");
+    assert!(
+        seen[1].contains("Subject: crashsms")
+            && seen[1].contains("[crash:crash](")
+            && seen[1].contains(") exited unexpectedly"),
+        "{seen:?}"
+    );
+    assert!(seen[2].contains("Process fatal:fatal failed to start too many times"), "{seen:?}");
+    assert!(!seen[2].contains("crash:crash"), "{seen:?}");
     tick(&fleet, 1_800_000_120).await;
     assert!(mails.recv_timeout(Duration::from_secs(2)).is_err(), "nothing was gathered since");
 }
