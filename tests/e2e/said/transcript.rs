@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::fleet::{DEADLINE, DSBUS, Fleet};
 
 /// What is different each time, and what stands for it. The first that fit are taken first.
-const CHANGES: [(&str, &str); 35] = [
+const CHANGES: [(&str, &str); 36] = [
     (r"(listens on|web page:) http://127\.0\.0\.1:\d+", "${1} http://HERE"),
     (r"nats://127\.0\.0\.1:\d+", "nats://BUS"),
     (r"/tmp/\.tmp[A-Za-z0-9]+", "DIR"),
@@ -26,6 +26,8 @@ const CHANGES: [(&str, &str); 35] = [
     (r"(?m)^\d+$", "PID"),
     (r"process \d+ on \S+", "process PID on HOST"),
     (r"pid PID on [^w,]\S*,", "pid PID on HOST,"),
+    // Who holds a name is known by an answer, or by a touch, which comes first on a busy machine.
+    (r"held by a worker on \S+, directory", "held by pid PID on HOST, directory"),
     (r"supervisor \d+, agent \d+", "supervisor PID, agent PID"),
     // Of a rollout, since when.
     (r"(\d+/\d+ +)(\d+m )?\d+s ", "${1}AGE "),
