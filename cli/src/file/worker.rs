@@ -14,6 +14,7 @@ use dsbus_schema::ids::WorkerName;
 use dsbus_schema::lenient::{self, Size};
 use dsbus_schema::program::{Mode, Problem, expand};
 use dsbus_schema::worker::Labels;
+use dsbus_supervisor::policy::{Policy, Source as PolicySource};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml_edit::Document;
@@ -92,6 +93,8 @@ pub(crate) struct Keys {
     pub(crate) cgroup: String,
     /// Socket of the machine's syslog.
     pub(crate) syslog: PathBuf,
+    /// What programs may not do here.
+    pub(crate) policy: Policy,
 }
 
 /// What stands below `capacity`; what the machine has, where there is none.
@@ -134,6 +137,7 @@ impl Default for Keys {
             strip_ansi: false,
             cgroup: "auto".to_owned(),
             syslog: PathBuf::from("/dev/log"),
+            policy: Policy::default(),
         }
     }
 }
@@ -197,6 +201,8 @@ pub(crate) fn read(path: &Path, around: &Surroundings) -> Result<WorkerFile, Vec
     // A file that is a link is where it is named, as Supervisor sees it.
     let here = path.parent().unwrap_or(Path::new("/")).to_owned();
     let mut read = parse(&source, &here, around);
+    read.keys.policy.source =
+        PolicySource { file: path.display().to_string(), lines: read.policy_lines(&source) };
     for problem in check::problems(&read.keys, &read.spans, nix::unistd::geteuid()) {
         read.tell(&source, problem);
     }
@@ -223,10 +229,46 @@ struct Found {
     keys: Keys,
     /// Keys that could be read.
     spans: BTreeMap<String, Span>,
+    /// The same of the keys in `policy`.
+    inside: BTreeMap<String, Span>,
     diagnostics: Vec<Diagnostic>,
 }
 
 impl Found {
+    /// Reads each key of `policy` by itself, so that a mistake is told where it stands.
+    fn read_policy(&mut self, source: &Source<'_>, item: &toml_edit::Item) {
+        let Some(table) = item.as_table_like() else { return };
+        self.note_inside(table, "");
+        for (key, item) in table.iter() {
+            let Some(value) = value::json(item) else { continue };
+            let alone = Value::Object(Map::from_iter([(key.to_owned(), value)]));
+            if let Err(e) = serde_json::from_value::<Policy>(alone) {
+                let span = value_span(table, key, item);
+                let diagnostic = Diagnostic::at(source, span, e.to_string());
+                self.diagnostics.push(diagnostic.key(format!("policy.{key}")));
+            }
+        }
+    }
+
+    /// Where the keys of a table stand, and those of the tables in it.
+    fn note_inside(&mut self, table: &dyn toml_edit::TableLike, before: &str) {
+        for (key, item) in table.iter() {
+            let span =
+                Span { key: key_span(table, key, item), value: value_span(table, key, item) };
+            self.inside.insert(format!("{before}{key}"), span);
+            if let Some(table) = item.as_table_like() {
+                self.note_inside(table, &format!("{before}{key}."));
+            }
+        }
+    }
+
+    /// The lines of what stands in `policy`.
+    fn policy_lines(&self, source: &Source<'_>) -> BTreeMap<String, usize> {
+        let inside =
+            self.inside.iter().map(|(key, span)| (key, source.place(span.key.clone()).line));
+        inside.map(|(key, line)| (key.clone(), line)).collect()
+    }
+
     fn tell(&mut self, source: &Source<'_>, problem: Problem) {
         let diagnostic = match self.spans.get(&problem.key) {
             Some(span) => Diagnostic::at(source, span.value.clone(), problem.message),
@@ -263,6 +305,9 @@ fn parse(source: &Source<'_>, here: &Path, around: &Surroundings) -> Found {
             found.diagnostics.push(diagnostic);
             continue;
         }
+        if key == "policy" {
+            found.read_policy(source, item);
+        }
         let Some(value) = value::json(item) else { continue };
         let read = expanded(value, &variables).and_then(|value| {
             let alone = Map::from_iter([(key.to_owned(), value.clone())]);
@@ -274,6 +319,8 @@ fn parse(source: &Source<'_>, here: &Path, around: &Surroundings) -> Found {
                 accepted.insert(key.to_owned(), value);
                 found.spans.insert(key.to_owned(), span);
             }
+            // What is wrong with it was told already, where it stands.
+            Err(_) if key == "policy" && !found.diagnostics.is_empty() => {}
             Err(why) => found.diagnostics.push(Diagnostic::at(source, span.value, why).key(key)),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dsbus_schema::event::{INSTANCE_FATAL, WORKER_FORGOTTEN, WORKER_LOST};
-use dsbus_schema::goal::Wanted;
+use dsbus_schema::goal::{RefusedBy, Wanted};
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::placement::Rest;
 use dsbus_schema::program::{Kind, OnWorkerLoss, Program, ProgramSpec};
@@ -68,6 +68,10 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
     let leave = leave::why(scene, index, instance, placed, wanted, &next.1);
     if view.is_cut_off(placed) {
         return lost(scene, held, leave.as_ref(), rolling, draft);
+    }
+    if let Some(note) = refusal(scene, held) {
+        // It leaves when nobody can send it back to the same worker.
+        return draft.actions.push(note);
     }
     if let Some(leave) = leave {
         if depart(scene, held, &leave, rolling, draft) {
@@ -250,11 +254,23 @@ fn fits(scene: &Scene<'_>, held: Held<'_>, rolling: &Rolling<'_>, draft: &mut Dr
         return true;
     }
     let (_, spec) = rolling.next(held.name.index, held.placed);
-    let failed_on = place::failed_on(scene, held.name.index);
-    let ask = Ask::new(scene.view, held.name, &spec, failed_on);
+    let past = place::past(scene, held.name.index);
+    let ask = Ask::new(scene.view, held.name, &spec, past);
     let fits = ask.choose(Some(&held.placed.worker), &draft.deltas).is_ok();
     draft.waits |= !fits;
     fits
+}
+
+/// The note that its worker refuses it, if it does, and that is not noted yet.
+fn refusal(scene: &Scene<'_>, held: Held<'_>) -> Option<Action> {
+    let Held { name, instance, placed } = held;
+    let refusal = instance.acted(placed).filter(|_| placed.wanted.run)?.refused.clone()?;
+    if leave::refused_here(scene, name.index, placed).is_some() {
+        return None;
+    }
+    let by = RefusedBy { worker: placed.worker.clone(), epoch: placed.epoch, refusal };
+    let asked = asked(scene.program, placed.wanted);
+    Some(Action::NoteRefusal { name: name.clone(), by, asked })
 }
 
 /// An instance stays where it is, and becomes there what it should be, when its turn comes.
