@@ -28,14 +28,25 @@ fn reconfigure(fleet: &Fleet, worker: &str, text: &str) {
 
 /// What `dsbus explain` says of a worker.
 fn verdict(fleet: &Fleet, instance: &str, worker: &str) -> String {
-    let told = fleet.json(&["explain", instance]);
+    let told = fleet.json(&["explain", instance, "-o", "json"]);
+    let told = told.as_array().map_or(&told, |all| &all[0]);
     let workers = told["workers"].as_array().unwrap();
     let row = workers.iter().find(|row| row["name"] == worker).unwrap();
     row["refusal"].as_str().unwrap_or_default().to_owned()
 }
 
+/// Waits until an instance has no place because its worker refused it; why.
+fn wait_refused(fleet: &Fleet, instance: &str) -> String {
+    let row = fleet.wait_row(instance, "refused", |row| {
+        let reason = row["reason"].as_str().unwrap_or_default();
+        row["state"] == "PENDING" && reason.contains("w1 has refused it")
+    });
+    row["reason"].as_str().unwrap().to_owned()
+}
+
 fn is_refused(event: &Value, worker: &str) -> bool {
-    event["kind"] == "worker" && event["change"] == "REFUSED" && event["worker"] == worker
+    let fact = &event["data"];
+    fact["kind"] == "worker" && fact["change"] == "REFUSED" && fact["worker"] == worker
 }
 
 #[test]
@@ -57,12 +68,12 @@ fn what_is_not_allowed_is_not_started_and_runs_elsewhere() {
     assert_eq!(row["worker"], "w2");
     assert_eq!(fs::read_to_string(&witness).unwrap(), "w2\n", "it was started once");
     let event = fleet.wait_event("the refusal", |event| is_refused(event, "w1"));
-    let reason = event["reason"].as_str().unwrap();
+    let reason = event["data"]["reason"].as_str().unwrap();
     let rule = format!("{}:2: policy.executables", file.display());
     assert!(reason.starts_with("web:0: command /bin/sh") && reason.contains(&rule), "{reason}");
     let why = verdict(&fleet, "web:0", "w1");
     assert!(why.starts_with("has refused it: command /bin/sh"), "{why}");
-    let fatal = fleet.events().iter().any(|event| event["state"] == "FATAL");
+    let fatal = fleet.events().iter().any(|event| event["data"]["state"] == "FATAL");
     assert!(!fatal, "a refusal is no failure");
 }
 
@@ -79,8 +90,7 @@ fn where_nobody_allows_it_it_waits_and_a_new_policy_is_obeyed_at_the_next_start(
         "[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\nenvironment = { LD_DEBUG_OUTPUT = \"hidden-value\" }\n",
     );
     fleet.ok(&["apply", &file, "--no-wait"]);
-    let row = fleet.wait_state("web:0", "PENDING");
-    let reason = row["reason"].as_str().unwrap();
+    let reason = wait_refused(&fleet, "web:0");
     let wanted = "w1 has refused it: environment LD_DEBUG_OUTPUT: LD_* may not be set";
     assert!(reason.contains(wanted) && !reason.contains("hidden-value"), "{reason}");
     // The owner allows it: nobody has to ask for it.
@@ -125,7 +135,8 @@ fn an_executable_is_held_to_its_content_and_no_child_has_a_descriptor_too_many()
     fs::copy("/bin/ls", &tool).unwrap();
     fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
     let sum = Command::new("sha256sum").arg(&tool).output().unwrap();
-    let sum = said(&sum).split_whitespace().next().unwrap().to_owned();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    let sum = sum.split_whitespace().next().unwrap().to_owned();
     let policy = format!(
         "[policy]\nexecutables = [{{ path = \"{}\", sha256 = \"{sum}\" }}]\n",
         tool.display()
@@ -143,7 +154,8 @@ fn an_executable_is_held_to_its_content_and_no_child_has_a_descriptor_too_many()
         let log = fleet.ok(&["logs", "web:0"]);
         if log.lines().count() >= 4 { Ok(log) } else { Err(log) }
     });
-    let numbers: Vec<&str> = log.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let numbers: Vec<&str> =
+        log.lines().filter_map(|line| line.split_whitespace().last()).collect();
     assert_eq!(numbers, ["0", "1", "2", "3"], "3 is the directory that it lists: {log}");
     // Another file in its place.
     let other = fleet.path().join("other");
@@ -152,7 +164,7 @@ fn an_executable_is_held_to_its_content_and_no_child_has_a_descriptor_too_many()
     fs::rename(&other, &tool).unwrap();
     fleet.run(&["start", "web", "--no-wait"]);
     let event = fleet.wait_event("the refusal", |event| is_refused(event, "w1"));
-    let reason = event["reason"].as_str().unwrap();
+    let reason = event["data"]["reason"].as_str().unwrap();
     assert!(reason.contains("its sha256 is") && !reason.contains(&sum), "{reason}");
 }
 
@@ -190,8 +202,7 @@ fn paths_stay_within_the_directories_that_are_allowed() {
         let file = fleet.file("bad.toml", &text);
         fleet.ok(&["apply", &file, "--no-wait"]);
         let name = format!("bad{at}:0");
-        let row = fleet.wait_state(&name, "PENDING");
-        let (reason, key) = (row["reason"].as_str().unwrap(), line.split(' ').next().unwrap());
+        let (reason, key) = (wait_refused(&fleet, &name), line.split(' ').next().unwrap());
         assert!(reason.contains(key) && reason.contains("policy.directories"), "{line}: {reason}");
     }
     assert!(!PathBuf::from("/etc/dsbus-e2e.log").exists());
@@ -216,23 +227,35 @@ fn a_worker_without_root_refuses_what_it_cannot_do() {
     fleet.apply("[program.own]\ncommand = \"sleep 1000\"\nuser = \"nobody\"\nstartsecs = 0\n");
     fleet.wait_state("own:0", "RUNNING");
     // What the record tells: no scheduler lets it in.
-    for line in ["user = \"daemon\"", "nice = -5", "oom_score_adj = -5", "capabilities = [\"KILL\"]"] {
+    for line in
+        ["user = \"daemon\"", "nice = -5", "oom_score_adj = -5", "capabilities = [\"KILL\"]"]
+    {
         let text = format!("[program.bad]\ncommand = \"sleep 1000\"\n{line}\n");
         let said = fleet.fails(1, &["apply", &fleet.file("bad.toml", &text)]);
         assert!(said.contains("no worker of this fleet has"), "{line}: {said}");
     }
     // What only the worker knows: it is refused before it is tried.
     for (name, line, why) in [
-        ("limit", "rlimits = { nofile = 4000000000 }", "rlimits.nofile 4000000000: the worker's own"),
-        ("owner", "socket = \"unix:///tmp/dsbus-e2e-o.sock\"\nsocket_owner = \"root\"", "socket_owner root"),
+        (
+            "limit",
+            "rlimits = { nofile = 4000000000 }",
+            "rlimits.nofile 4000000000: the worker's own",
+        ),
+        (
+            "owner",
+            "socket = \"unix:///tmp/dsbus-e2e-o.sock\"\nsocket_owner = \"root\"",
+            "socket_owner root",
+        ),
     ] {
         let text = format!("[program.{name}]\ncommand = \"sleep 1000\"\n{line}\n");
         fleet.ok(&["apply", &fleet.file("bad.toml", &text), "--no-wait"]);
-        let row = fleet.wait_state(&format!("{name}:0"), "PENDING");
-        let reason = row["reason"].as_str().unwrap();
+        let reason = wait_refused(&fleet, &format!("{name}:0"));
         assert!(reason.contains(why) && reason.contains("the worker runs as nobody"), "{reason}");
     }
-    assert!(!fleet.events().iter().any(|event| event["state"] == "BACKOFF"), "nothing was tried");
+    assert!(
+        !fleet.events().iter().any(|event| event["data"]["state"] == "BACKOFF"),
+        "nothing was tried"
+    );
 }
 
 #[test]
