@@ -189,7 +189,7 @@ fn paths_stay_within_the_directories_that_are_allowed() {
         "directory = \"/\"".to_owned(),
         format!("stdout_logfile = \"{srv}/out/dsbus-e2e.log\""),
         format!("stderr_logfile = \"{srv}/../dsbus-e2e.log\""),
-        "stdout_logfile = \"/proc/self/root/etc/dsbus-e2e.log\"".to_owned(),
+        "stdout_logfile = \"/proc/self/cwd/dsbus-e2e.log\"".to_owned(),
         "env_file = [\"/etc/shadow\"]".to_owned(),
         "listen = [\"unix:///tmp/dsbus-e2e.sock\"]".to_owned(),
         "extra_files = [\"/etc/passwd\"]".to_owned(),

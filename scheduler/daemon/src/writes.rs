@@ -2,13 +2,15 @@
 //! what a scheduler does. Every write carries the guard under which it was decided, so a loser of a
 //! race writes nothing.
 
+mod refusal;
+
 use std::collections::BTreeMap;
 
 use dsbus_client::{BATCH_WRITES_MAX, Entry, Error, Value, Write};
 use dsbus_planner::Action;
 use dsbus_planner::action::LeaseGuard;
 use dsbus_planner::jobs::{Due, Verdict};
-use dsbus_schema::goal::{Goal, REFUSED_MAX, RefusedBy, Wanted};
+use dsbus_schema::goal::{Goal, Wanted};
 use dsbus_schema::ids::{
     Epoch, FleetName, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName,
 };
@@ -251,7 +253,7 @@ pub fn goal_of(action: &Action) -> Option<(&ProgramName, Option<u32>)> {
 pub fn goal_after(action: &Action, fleet: &FleetName, goals: &Goals) -> Option<Goal> {
     match action {
         Action::CountFailure { worker, epoch, asked, .. } => counted(goals, worker, *epoch, *asked),
-        Action::NoteRefusal { by, asked, .. } => refused(goals, by, *asked),
+        Action::NoteRefusal { by, asked, .. } => refusal::refused(goals, by, *asked),
         Action::Stop { name, epoch, starts, .. } => stopped(goals, fleet, name, (*epoch, *starts)),
         Action::Fire { due, .. } => fired(goals, due),
         _ => None,
@@ -263,26 +265,6 @@ pub fn goal_after(action: &Action, fleet: &FleetName, goals: &Goals) -> Option<G
 fn own(goals: &Goals) -> Goal {
     let run = || goals.all.as_ref().is_none_or(|goal| goal.run);
     goals.own.clone().unwrap_or_else(|| Goal { run: run(), ..Goal::default() })
-}
-
-/// Notes that a worker refused it, once for each epoch.
-fn refused(goals: &Goals, by: &RefusedBy, asked: u64) -> Option<Goal> {
-    let mut goal = own(goals);
-    let known = goal.refused.iter().position(|known| known.worker == by.worker);
-    let noted = known.is_some_and(|at| goal.refused[at].epoch >= by.epoch);
-    if noted && goal.refused_since >= asked {
-        return None;
-    }
-    if goal.refused_since < asked {
-        goal.refused_since = asked;
-        goal.refused.clear();
-    } else if let Some(at) = known {
-        goal.refused.remove(at);
-    } else if goal.refused.len() >= REFUSED_MAX {
-        goal.refused.remove(0);
-    }
-    goal.refused.push(by.clone());
-    Some(goal)
 }
 
 /// Counts a failure.

@@ -2,13 +2,14 @@
 //! worker is drained, or a person asked for balance. They go one after the other.
 
 use dsbus_schema::event::{BALANCE, WORKER_DRAINED};
-use dsbus_schema::goal::{RefusedBy, Wanted};
+use dsbus_schema::goal::Wanted;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::State;
 
 use crate::fit;
 use crate::order;
 use crate::plan::{Draft, Scene};
+use crate::refused;
 use crate::rolling;
 use crate::view::{Instance, Placed, View};
 
@@ -37,7 +38,7 @@ pub(crate) fn why(
     if !spec.same_identity(&placed.spec) {
         return must("touch_timeout or exclusive was changed".to_owned(), true);
     }
-    if let Some(by) = refused_here(scene, index, placed) {
+    if let Some(by) = refused::here(scene, index, placed) {
         return must(format!("{} has refused it: {}", placed.worker, by.refusal.reason), true);
     }
     let host = view.hosts.get(&placed.worker)?;
@@ -67,16 +68,6 @@ pub(crate) fn why(
         return asked(BALANCE.to_owned());
     }
     None
-}
-
-/// The note that its worker refused the placement that it has.
-pub(crate) fn refused_here<'a>(
-    scene: &Scene<'a>,
-    index: u32,
-    placed: &Placed,
-) -> Option<&'a RefusedBy> {
-    let refused = &scene.entry.goals.each.get(&index)?.refused;
-    refused.iter().find(|by| by.worker == placed.worker && by.epoch == placed.epoch)
 }
 
 /// Whether an instance may begin to leave now: one after the other leaves a worker, and the next one

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dsbus_schema::event::{INSTANCE_FATAL, WORKER_FORGOTTEN, WORKER_LOST};
-use dsbus_schema::goal::{RefusedBy, Wanted};
+use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::placement::Rest;
 use dsbus_schema::program::{Kind, OnWorkerLoss, Program, ProgramSpec};
@@ -17,6 +17,7 @@ use crate::moves::{Held, arguments, relocate, remove, rest, stop, update};
 use crate::order;
 use crate::place;
 use crate::plan::{Draft, Scene, next_epoch};
+use crate::refused;
 use crate::rolling::{self, Rolling};
 use crate::view::{Instance, View};
 
@@ -69,7 +70,7 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
     if view.is_cut_off(placed) {
         return lost(scene, held, leave.as_ref(), rolling, draft);
     }
-    if let Some(note) = refusal(scene, held) {
+    if let Some(note) = refused::note(scene, held) {
         // It leaves when nobody can send it back to the same worker.
         return draft.actions.push(note);
     }
@@ -211,7 +212,8 @@ fn depart(
     }
     let rests = placed.rest.is_some();
     // A job comes to its end first, where it only is asked to leave.
-    let job = program.spec.kind == Kind::Oneshot && instance.acted(placed).is_none_or(may_run);
+    let job = program.spec.kind == Kind::Oneshot
+        && instance.acted(placed).is_none_or(|s| s.state.may_have_child());
     if leave.asked && job && placed.wanted.run && !rests {
         return false;
     }
@@ -244,10 +246,6 @@ fn depart(
     true
 }
 
-fn may_run(status: &Status) -> bool {
-    status.state.may_have_child()
-}
-
 /// Whether another worker can take an instance; one of a system program goes nowhere.
 fn fits(scene: &Scene<'_>, held: Held<'_>, rolling: &Rolling<'_>, draft: &mut Draft) -> bool {
     if scene.program.spec.system {
@@ -259,18 +257,6 @@ fn fits(scene: &Scene<'_>, held: Held<'_>, rolling: &Rolling<'_>, draft: &mut Dr
     let fits = ask.choose(Some(&held.placed.worker), &draft.deltas).is_ok();
     draft.waits |= !fits;
     fits
-}
-
-/// The note that its worker refuses it, if it does, and that is not noted yet.
-fn refusal(scene: &Scene<'_>, held: Held<'_>) -> Option<Action> {
-    let Held { name, instance, placed } = held;
-    let refusal = instance.acted(placed).filter(|_| placed.wanted.run)?.refused.clone()?;
-    if leave::refused_here(scene, name.index, placed).is_some() {
-        return None;
-    }
-    let by = RefusedBy { worker: placed.worker.clone(), epoch: placed.epoch, refusal };
-    let asked = asked(scene.program, placed.wanted);
-    Some(Action::NoteRefusal { name: name.clone(), by, asked })
 }
 
 /// An instance stays where it is, and becomes there what it should be, when its turn comes.

@@ -197,8 +197,8 @@ impl World {
             ToAgent::Ping { number } => self.agent_says(n, ToSupervisor::Pong { number }),
             ToAgent::Stopping { reason } => a.side.stopping(&reason),
             ToAgent::Bye => a.leaving = true,
-            ToAgent::Described { labels, capacity, policy } => {
-                a.side.described(labels, capacity, policy);
+            ToAgent::Described { labels, capacity, policy: p } => {
+                a.side.described(labels, capacity, p)
             }
             ToAgent::Hello(_)
             | ToAgent::Probe { .. }

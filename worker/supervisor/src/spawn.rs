@@ -13,6 +13,7 @@ mod inside;
 mod launch;
 mod plan;
 mod reap;
+mod refused;
 mod reserve;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -27,12 +28,12 @@ use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::{Epoch, FleetName, Incarnation, InstanceId, ProgramId, WorkerName};
 use dsbus_schema::program::expand::{Variables, expand};
-use dsbus_schema::program::{ExtraFile, FileMode, HookPoint, ProgramSpec, Rlimit};
+use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec, Rlimit};
 
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::facilities::Machine;
-use crate::policy::{self, Violation};
+use crate::policy;
 use crate::sockets::Sockets;
 use crate::stdin::{self, Stdin};
 use crate::users::Account;
@@ -44,6 +45,7 @@ pub use agent::AGENT_FD;
 pub(crate) use agent::agent;
 pub(crate) use environment::{Inherited, variables};
 pub(crate) use reap::{Reaped, reap};
+pub(crate) use refused::refused;
 pub(crate) use reserve::Reserve;
 
 /// Whose process it is, and what its worker knows.
@@ -145,38 +147,6 @@ pub(crate) fn child(
     let (pid, executable) = draft.start(&sources, &variables, &pids, cgroup)?;
     let path = bridged.unwrap_or(executable.path);
     Ok(Spawned { pid, stdin, stdout, stderr, executable: path, setid: executable.setid })
-}
-
-/// All that may run beside a child.
-const HOOKS: [HookPoint; 4] =
-    [HookPoint::PreStart, HookPoint::PostStart, HookPoint::PreStop, HookPoint::PostStop];
-
-/// The commands of a declaration that the owner of the machine does not allow, and variables of its
-/// files that it does not. What is wrong otherwise is told by whoever starts it.
-pub(crate) fn refused(spec: &ProgramSpec, who: &Who<'_>, known: &Variables) -> Vec<Violation> {
-    let (policy, hashes) = (&who.settings.policy, &who.machine.hashes);
-    let mut found = Vec::new();
-    for text in &spec.env_file {
-        let read = expand(text, known).ok().and_then(|path| env_file::read(Path::new(&path)).ok());
-        let names = read.into_iter().flatten().map(|(name, _)| name);
-        found.extend(names.filter_map(|name| policy.variable("env_file", &name)));
-    }
-    if policy.executables.is_none() {
-        return found;
-    }
-    let hooks = HOOKS.into_iter().filter_map(|point| Some((point, spec.hook(point)?)));
-    let hooks = hooks.map(|(point, hook)| (point.key(), hook.argv()));
-    let probes = [("readiness", &spec.readiness), ("liveness", &spec.liveness)];
-    let probes = probes
-        .into_iter()
-        .filter_map(|(key, probe)| Some((key, probe.as_ref()?.exec.as_ref()?.argv(false))));
-    for (key, argv) in [("command", spec.argv())].into_iter().chain(hooks).chain(probes) {
-        let Ok(argv) = argv else { continue };
-        let draft = Draft::new(spec, who, known, &argv);
-        let Ok(executable) = draft.and_then(|draft| draft.executable()) else { continue };
-        found.extend(policy::executable(policy, hashes, key, &executable.path).err());
-    }
-    found
 }
 
 /// Starts a command beside a child: as the same user, in the same directory and environment, with

@@ -5,6 +5,13 @@ use dsbus_schema::worker::PolicyFacts;
 
 use crate::world::{World, instance, nothing};
 
+impl World {
+    /// From now on a worker has that policy.
+    fn set_policy(&mut self, name: &str, policy: PolicyFacts) {
+        self.edit_worker(name, |worker| worker.policy = Some(policy));
+    }
+}
+
 fn policy(digest: &str, users: Option<&[&str]>) -> PolicyFacts {
     PolicyFacts {
         digest: digest.to_owned(),

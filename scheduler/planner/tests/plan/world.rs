@@ -17,7 +17,7 @@ use dsbus_schema::rollout::{Rollout, RolloutState, Stable};
 use dsbus_schema::state::{Exit, State};
 use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
-use dsbus_schema::worker::{Capacity, Facts, Labels, PolicyFacts, Refusal, Worker};
+use dsbus_schema::worker::{Capacity, Facts, Labels, Refusal, Worker};
 use dsbus_schema::worker_goal::WorkerGoal;
 use uuid::Uuid;
 
@@ -308,11 +308,6 @@ impl World {
     fn refusal(&self, worker: &WorkerName) -> Refusal {
         let policy = self.view.worker(worker).map_or("", |w| w.policy_digest()).to_owned();
         Refusal { policy, reason: "env LD_PRELOAD (policy.environment)".to_owned() }
-    }
-
-    /// From now on a worker has that policy.
-    pub(crate) fn set_policy(&mut self, name: &str, policy: PolicyFacts) {
-        self.edit_worker(name, |worker| worker.policy = Some(policy));
     }
 
     /// Every living worker does what its placements say, and tells.
