@@ -197,9 +197,7 @@ impl World {
             ToAgent::Ping { number } => self.agent_says(n, ToSupervisor::Pong { number }),
             ToAgent::Stopping { reason } => a.side.stopping(&reason),
             ToAgent::Bye => a.leaving = true,
-            ToAgent::Described { labels, capacity, policy: p } => {
-                a.side.described(labels, capacity, p)
-            }
+            ToAgent::Described { labels: l, capacity: c, policy: p } => a.side.described(l, c, p),
             ToAgent::Hello(_)
             | ToAgent::Probe { .. }
             | ToAgent::Cleared { .. }

@@ -44,7 +44,7 @@ pub struct Policy {
     /// Capabilities that programs may have; without it all where root is allowed, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<Capability>>,
-    /// Directories in which programs run, and in which their logs, env_files, pidfiles, sockets and
+    /// Directories in which programs run, and in which their logs, environment files, pidfiles, sockets and
     /// other files are. The state directory of an instance is allowed always.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directories: Option<Vec<PathBuf>>,
@@ -262,7 +262,12 @@ impl Policy {
 
 /// Bytes as hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Whether a path or a name is one that a pattern stands for. What is no pattern was refused when

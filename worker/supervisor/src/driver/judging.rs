@@ -85,7 +85,9 @@ impl Driver {
             add("env_file", text);
         }
         for (key, text) in [("directory", &spec.directory), ("pidfile", &spec.pidfile)] {
-            text.iter().for_each(|text| add(key, text));
+            if let Some(text) = text {
+                add(key, text);
+            }
         }
         for file in &spec.extra_files {
             add("extra_files", &file.path);

@@ -205,12 +205,12 @@ mod tests {
         };
         let here = real.display().to_string();
         let json = |path: String| serde_json::json!([path]);
-        let hashed = |hash: &str| serde_json::json!([{ "path": path, "sha256": hash }]);
+        let held_to = |hash: &str| serde_json::json!([{ "path": path, "sha256": hash }]);
         assert_eq!(try_with(json(path.display().to_string()), &path), Ok(false));
         assert_eq!(try_with(json(format!("{here}/*")), &real.join("link")), Ok(false));
         assert_eq!(try_with(json(format!("{here}/link")), &path), Ok(false), "a rule is a link");
-        assert_eq!(try_with(hashed(&hash.to_uppercase()), &path), Ok(true));
-        let why = try_with(hashed(&"0".repeat(64)), &path).unwrap_err().to_string();
+        assert_eq!(try_with(held_to(&hash.to_uppercase()), &path), Ok(true));
+        let why = try_with(held_to(&"0".repeat(64)), &path).unwrap_err().to_string();
         assert!(why.contains(&hash) && why.contains("policy.executables"), "{why}");
         let above = real.parent().unwrap().display().to_string();
         assert!(try_with(json(format!("{above}/*")), &path).is_err(), "* is one name");
