@@ -312,6 +312,11 @@ fn what_is_not_there_is_not_found_and_a_viewer_changes_nothing() {
         let path = path.replace("{name}", name);
         assert_eq!(viewer.ask(method, &path, body(&path)).code, 403, "{method} {path}");
     }
+    // A program may be called as the path at which everybody may ask.
+    let declares = r#"{"command": "true"}"#;
+    for method in ["POST", "DELETE"] {
+        assert_eq!(viewer.ask(method, "/programs/RPC2", declares).code, 403, "{method}");
+    }
     assert_eq!(fleet.row("web:0")["state"], "RUNNING");
     // What is asked is asked in the name of whoever asks.
     let ann = Api::with(&guarded, &[("authorization", "Basic YW5uOnNlY3JldA==")]);

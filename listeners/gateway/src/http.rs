@@ -33,19 +33,29 @@ pub(crate) struct Gateway {
     pub(crate) stream: Stream,
     users: Arc<Users>,
     seal: Arc<Seal>,
-    /// Nobody says who he is, since only this machine can be here.
-    local: bool,
+    /// Nobody says who he is, where there are no users.
+    open: Option<Open>,
+}
+
+/// To whom a gateway without users is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Open {
+    /// This machine.
+    Here,
+    /// Everybody who reaches it.
+    Everywhere,
 }
 
 impl Gateway {
-    /// `secret` seals cookies; made up where there is none. `local`: only this machine reaches it.
-    /// Must be called on a tokio runtime.
-    pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<&[u8]>, local: bool) -> Gateway {
+    /// `secret` seals cookies; made up where there is none. `open`: to whom it is while there are no
+    /// users. Must be called on a tokio runtime.
+    pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<&[u8]>, open: Open) -> Gateway {
+        let open = users.is_empty().then_some(open);
         let seal = Seal::new(secret);
         let metrics = Metrics::new(fleet.clone());
         let stream = Stream::begin(&fleet);
         let (users, seal) = (Arc::new(users), Arc::new(seal));
-        Gateway { fleet, metrics, stream, users, seal, local }
+        Gateway { fleet, metrics, stream, users, seal, open }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::UserName;
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use ring::digest::{Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde::Deserialize;
 
 use crate::Listen;
@@ -97,6 +97,15 @@ impl Users {
     pub fn role(&self, name: &str, password: &str) -> Option<(UserName, Role)> {
         let (known, (right, role)) = self.users.iter().find(|(known, _)| known.as_str() == name)?;
         right.fits(password).then(|| (known.clone(), *role))
+    }
+
+    /// What changes with the password of a user, and tells nothing of it.
+    pub(crate) fn stamp(&self, name: &str) -> Option<Digest> {
+        let (_, (password, _)) = self.users.iter().find(|(known, _)| known.as_str() == name)?;
+        Some(match password {
+            Password::Plain(text) => digest(&SHA256, text.as_bytes()),
+            Password::Sha1(sum) => digest(&SHA256, sum),
+        })
     }
 
     /// What somebody may do who has shown before who he is.
