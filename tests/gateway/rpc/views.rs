@@ -154,6 +154,21 @@ fn output_is_followed_and_input_given_by_the_stock_client() {
 }
 
 #[test]
+fn what_was_given_up_stays_so_when_it_cannot_be_started() {
+    let mut fleet = Fleet::start(1, 1);
+    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    let spec =
+        "[program.none]\ncommand = \"/no/such/file\"\nstartretries = 0\nmax_fail_count = 1\n";
+    let file = fleet.file("none.toml", spec);
+    fleet.fails(1, &["apply", &file]);
+    fleet.wait_state("none:0", "FATAL");
+    let told = call(&[&gateway.url], &json!([["supervisor.startProcess", ["none"]]])).remove(0);
+    assert_eq!(told["fault"][0], 20, "{told}");
+    fleet.wait_state("none:0", "FATAL");
+    assert_eq!(fleet.row("none:0")["wanted"]["run"], true);
+}
+
+#[test]
 fn many_calls_at_once_are_not_answered_beyond_what_a_gateway_can_hold() {
     let mut fleet = Fleet::start(1, 1);
     let gateway = Gateway::start(&mut fleet, "g1", &[]);
