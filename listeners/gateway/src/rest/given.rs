@@ -2,7 +2,7 @@
 
 use axum::extract::Query;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::refusal::Refusal;
+use crate::http::BODY_BYTES_MAX;
 
 /// Greatest float of which the next one is 1 more (2^53): a greater one may stand for several numbers.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
@@ -52,7 +53,12 @@ pub(super) fn body<B: Given>(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<B, Refusal> {
-    let body = body.map_err(|e| Refusal::new(e.status().as_u16(), e.body_text()))?;
+    let body = body.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refusal::new(413, format!("the body is longer than {BODY_BYTES_MAX} bytes"))
+        }
+        status => Refusal::new(status.as_u16(), e.body_text()),
+    })?;
     if B::IS_NOTHING {
         // Whatever clients send with a POST that has nothing to say.
         return serde_json::from_str("{}").map_err(|e| Refusal::bad("", e.to_string()));
@@ -66,10 +72,14 @@ pub(super) fn body<B: Given>(
     }
     let mut read: Value = serde_json::from_slice(&body)
         .map_err(|e| Refusal::bad("", format!("the body is no JSON: {e}")))?;
+    // What has names could be written as an array of values as well: nobody means that.
+    if !read.is_object() {
+        return Err(Refusal::bad("", "the body must be an object: {...}"));
+    }
     make_whole(&mut read);
     serde_path_to_error::deserialize(read).map_err(|e| {
         let (path, why) = (e.path().to_string(), e.inner().to_string());
-        if path == "." { wrong(&why) } else { Refusal::bad(&path, why) }
+        if [".", "?"].contains(&path.as_str()) { wrong(&why) } else { Refusal::bad(&path, why) }
     })
 }
 
