@@ -25,7 +25,7 @@ await browse(async (browser) => {
   }
   await accessible(page);
   await shot(page, "phone-selected");
-  await bar.getByRole("button", { name: "Stop" }).tap();
+  await bar.getByRole("button", { name: "Stop", exact: true }).tap();
   await shot(page, "phone-asks");
   await page.locator("dialog[open] button[value=yes]").tap();
   await stateIs(page, "web:0", "Stopped");
@@ -34,7 +34,7 @@ await browse(async (browser) => {
   // A whole program by its head.
   await page.locator('.line.program[data-name="web"] .check').tap();
   assert.equal(await bar.locator(".words").textContent(), "2");
-  await bar.getByRole("button", { name: "Start" }).tap();
+  await bar.getByRole("button", { name: "Start", exact: true }).tap();
   await stateIs(page, "web:0", "Running");
   page.complaints();
 });
