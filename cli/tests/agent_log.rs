@@ -47,6 +47,7 @@ fn hello(child: Child) -> ToAgent {
         draining: false,
         children: vec![child],
         facilities: Vec::new(),
+        policy: None,
         labels: Labels::new(),
         capacity: Capacity::default(),
         leases: vec![(5, BootTime(1))],

@@ -32,6 +32,7 @@ mod looks;
 mod output;
 mod peer;
 mod places;
+mod policy;
 mod process;
 mod proxy;
 mod rollouts;

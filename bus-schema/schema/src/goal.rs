@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::ids::{Epoch, UserName, WorkerName};
 use crate::moment::Timestamp;
+use crate::worker::Refusal;
 
 /// How many answered commands a goal remembers, so that a retry acts once.
 pub const COMMANDS_MAX: usize = 64;
@@ -66,6 +67,22 @@ pub struct Arguments {
     pub of: u64,
 }
 
+/// Most workers of which a goal remembers that they refused: after so many, nobody else is asked
+/// until a person asks for something new. It bounds the goal's size.
+pub const REFUSED_MAX: usize = 256;
+
+/// A worker that refused to run an instance. It is not asked again while it has the same policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedBy {
+    /// Which.
+    pub worker: WorkerName,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// Why, and by which policy.
+    #[serde(flatten)]
+    pub refusal: Refusal,
+}
+
 /// Goal of a program (key `<program>._all`) or of one instance (key `<program>.<index>`). Of the
 /// two, the one with the greater stamp says whether the instance runs; the counters add up.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +113,13 @@ pub struct Goal {
     /// when `fails` began to count: a later request begins a new count.
     #[serde(default)]
     pub fails_since: u64,
+    /// Workers that refused to run it since a person last asked for something new; one entry for
+    /// each, at most [`REFUSED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedBy>,
+    /// As `fails_since`, for `refused`.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub refused_since: u64,
     /// The last restart that was asked for is a rolling one: instances are restarted one after the
     /// other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -122,6 +146,11 @@ impl Goal {
     pub fn asked(&self) -> u64 {
         self.starts + self.restarts
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none_yet(number: &u64) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

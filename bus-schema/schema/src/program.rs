@@ -54,7 +54,7 @@ pub use hook::{Hook, HookPoint};
 pub use job::{Kind, MAX_AGE_MIN};
 pub use limits::{CAPABILITIES, Capability, Limits, Mode, RLIMITS, Rlimit};
 pub use log::{LogTarget, LogTargets};
-pub use needs::{CGROUP, Facility, key_of};
+pub use needs::{CGROUP, Facility, USER, key_of};
 pub use on_fatal::OnFatal;
 pub use order::{Condition, DependsOn};
 pub use place::{LabelRule, OnWorkerLoss, Resources, Strategy};

@@ -12,7 +12,7 @@ use crate::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerN
 use crate::moment::Timestamp;
 use crate::program::Facility;
 use crate::state::{Exit, State, Usage, WorkerState};
-use crate::worker::{Capacity, Facts, Labels};
+use crate::worker::{Capacity, Facts, Labels, Refusal};
 
 pub use unstarted::Unstarted;
 
@@ -61,6 +61,10 @@ pub struct Status {
     pub note: Option<String>,
     /// Why it is in this state, for people.
     pub reason: Option<String>,
+    /// Its worker's policy does not let it run there, and it was not started. Schedulers look for
+    /// another worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
     /// Why the last spawn failed.
     pub spawnerr: Option<String>,
     /// Last line of standard error, where a failure is to be explained.

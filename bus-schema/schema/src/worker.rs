@@ -6,13 +6,15 @@ use uuid::Uuid;
 
 use crate::ids::{Incarnation, WorkerName};
 use crate::moment::Timestamp;
-use crate::program::Facility;
+use crate::program::{Facility, ProgramSpec, USER};
 
 mod facts;
 pub mod label;
+mod policy;
 
 pub use facts::{Capacity, Disk, Facts};
 pub use label::Labels;
+pub use policy::{Bar, PolicyFacts, Refusal};
 
 /// A worker. Key `<worker>` of the workers bucket, written by the worker when its agent starts, when
 /// it is told to stop, when its labels or capacity change, and when its facts have changed so much
@@ -51,6 +53,10 @@ pub struct Worker {
     /// What its machine is, has left, and is busy with.
     #[serde(default)]
     pub facts: Facts,
+    /// What its owner allows there, as far as it decides where instances are placed. `None` where
+    /// everything is allowed, and the worker may do everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyFacts>,
     /// It was told to stop, and waits until its instances are moved away; a later run of it takes
     /// instances again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -58,4 +64,20 @@ pub struct Worker {
     /// It was told to stop: it takes no new instances.
     #[serde(default)]
     pub stopping: bool,
+}
+
+impl Worker {
+    /// The digest of its policy; empty where it tells none.
+    pub fn policy_digest(&self) -> &str {
+        self.policy.as_ref().map_or("", |policy| &policy.digest)
+    }
+
+    /// Whether it can do for a child of `spec` what that needs: one facility of those in
+    /// [`ProgramSpec::needs`]. A worker that may become nobody else can still run a program as who
+    /// it is.
+    pub fn has(&self, need: &Facility, spec: &ProgramSpec) -> bool {
+        let own =
+            || spec.user.is_some() && spec.user == self.policy.as_ref().map(|p| p.user.clone());
+        self.facilities.contains(need) || (need == USER && own())
+    }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod check;
 mod level;
+mod policy;
 mod strange;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use dsbus_schema::ids::WorkerName;
 use dsbus_schema::lenient::{self, Size};
 use dsbus_schema::program::{Mode, Problem, expand};
 use dsbus_schema::worker::Labels;
+use dsbus_supervisor::policy::{Policy, Source as PolicySource};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml_edit::Document;
@@ -92,6 +94,8 @@ pub(crate) struct Keys {
     pub(crate) cgroup: String,
     /// Socket of the machine's syslog.
     pub(crate) syslog: PathBuf,
+    /// What programs may not do here.
+    pub(crate) policy: Policy,
 }
 
 /// What stands below `capacity`; what the machine has, where there is none.
@@ -134,6 +138,7 @@ impl Default for Keys {
             strip_ansi: false,
             cgroup: "auto".to_owned(),
             syslog: PathBuf::from("/dev/log"),
+            policy: Policy::default(),
         }
     }
 }
@@ -197,6 +202,8 @@ pub(crate) fn read(path: &Path, around: &Surroundings) -> Result<WorkerFile, Vec
     // A file that is a link is where it is named, as Supervisor sees it.
     let here = path.parent().unwrap_or(Path::new("/")).to_owned();
     let mut read = parse(&source, &here, around);
+    read.keys.policy.source =
+        PolicySource { file: path.display().to_string(), lines: read.policy_lines(&source) };
     for problem in check::problems(&read.keys, &read.spans, nix::unistd::geteuid()) {
         read.tell(&source, problem);
     }
@@ -223,6 +230,8 @@ struct Found {
     keys: Keys,
     /// Keys that could be read.
     spans: BTreeMap<String, Span>,
+    /// The same of the keys in `policy`.
+    inside: BTreeMap<String, Span>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -263,6 +272,9 @@ fn parse(source: &Source<'_>, here: &Path, around: &Surroundings) -> Found {
             found.diagnostics.push(diagnostic);
             continue;
         }
+        if key == "policy" {
+            found.read_policy(source, item);
+        }
         let Some(value) = value::json(item) else { continue };
         let read = expanded(value, &variables).and_then(|value| {
             let alone = Map::from_iter([(key.to_owned(), value.clone())]);
@@ -274,6 +286,8 @@ fn parse(source: &Source<'_>, here: &Path, around: &Surroundings) -> Found {
                 accepted.insert(key.to_owned(), value);
                 found.spans.insert(key.to_owned(), span);
             }
+            // What is wrong with it was told already, where it stands.
+            Err(_) if key == "policy" && !found.diagnostics.is_empty() => {}
             Err(why) => found.diagnostics.push(Diagnostic::at(source, span.value, why).key(key)),
         }
     }

@@ -174,6 +174,7 @@ fn log(action: &Action) {
         }
         Action::Update { .. }
         | Action::CountFailure { .. }
+        | Action::NoteRefusal { .. }
         | Action::SetFleetStatus { .. }
         | Action::ClearFleetStatus { .. }
         | Action::DropStatus { .. }

@@ -2,6 +2,8 @@
 //! what a scheduler does. Every write carries the guard under which it was decided, so a loser of a
 //! race writes nothing.
 
+mod refusal;
+
 use std::collections::BTreeMap;
 
 use dsbus_client::{BATCH_WRITES_MAX, Entry, Error, Value, Write};
@@ -182,6 +184,7 @@ pub fn writes(
             Writes::one(Bucket::Workers, Write::delete(worker.as_str()).expect(*guard))
         }
         Action::CountFailure { .. }
+        | Action::NoteRefusal { .. }
         | Action::Stop { .. }
         | Action::Fire { .. }
         | Action::SetFleetStatus { .. }
@@ -238,9 +241,9 @@ pub struct Goals {
 /// Which goal an action writes: of a program, or of one instance.
 pub fn goal_of(action: &Action) -> Option<(&ProgramName, Option<u32>)> {
     match action {
-        Action::CountFailure { name, .. } | Action::Stop { name, .. } => {
-            Some((&name.program, Some(name.index)))
-        }
+        Action::CountFailure { name, .. }
+        | Action::NoteRefusal { name, .. }
+        | Action::Stop { name, .. } => Some((&name.program, Some(name.index))),
         Action::Fire { program, .. } => Some((program, None)),
         _ => None,
     }
@@ -250,17 +253,23 @@ pub fn goal_of(action: &Action) -> Option<(&ProgramName, Option<u32>)> {
 pub fn goal_after(action: &Action, fleet: &FleetName, goals: &Goals) -> Option<Goal> {
     match action {
         Action::CountFailure { worker, epoch, asked, .. } => counted(goals, worker, *epoch, *asked),
+        Action::NoteRefusal { by, asked, .. } => refusal::refused(goals, by, *asked),
         Action::Stop { name, epoch, starts, .. } => stopped(goals, fleet, name, (*epoch, *starts)),
         Action::Fire { due, .. } => fired(goals, due),
         _ => None,
     }
 }
 
+/// The goal of an instance. One that is made only to count says what the program's says, and is
+/// never the later.
+fn own(goals: &Goals) -> Goal {
+    let run = || goals.all.as_ref().is_none_or(|goal| goal.run);
+    goals.own.clone().unwrap_or_else(|| Goal { run: run(), ..Goal::default() })
+}
+
 /// Counts a failure.
 fn counted(goals: &Goals, worker: &WorkerName, epoch: Epoch, asked: u64) -> Option<Goal> {
-    // A goal that is made only to count says what the program's says, and is never the later.
-    let run = || goals.all.as_ref().is_none_or(|goal| goal.run);
-    let mut goal = goals.own.clone().unwrap_or_else(|| Goal { run: run(), ..Goal::default() });
+    let mut goal = own(goals);
     if goal.failed_epoch >= epoch && goal.fails_since >= asked {
         return None;
     }
@@ -341,6 +350,7 @@ pub fn said(
         note: None,
         reason: Some(reason.to_owned()),
         spawnerr: None,
+        refused: None,
         stderr_line: None,
         stdout_logfile: None,
         stderr_logfile: None,
@@ -366,7 +376,7 @@ pub fn hold_key(action: &Action) -> String {
         | Action::Update { .. }
         | Action::Move { .. }
         | Action::Remove { .. } => "fleet",
-        Action::CountFailure { .. } | Action::Stop { .. } => "goal",
+        Action::CountFailure { .. } | Action::NoteRefusal { .. } | Action::Stop { .. } => "goal",
         Action::Fire { .. } => "run",
         Action::Rollout { .. } => "rollout",
         Action::Drained { .. } => "drained",

@@ -2,6 +2,7 @@
 //! that has moved on refuses it.
 
 use dsbus_schema::event::GroupFact;
+use dsbus_schema::goal::RefusedBy;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Program;
@@ -77,6 +78,15 @@ pub enum Action {
         /// Under which epoch; each counts once.
         epoch: Epoch,
         /// How often a person had asked for something new by then; see [`crate::plan()`].
+        asked: u64,
+    },
+    /// Note, in the instance's goal, that a worker refused to run it.
+    NoteRefusal {
+        /// The instance.
+        name: InstanceId,
+        /// Who, under which epoch, and why.
+        by: RefusedBy,
+        /// See [`Action::CountFailure`].
         asked: u64,
     },
     /// Tell what only schedulers know of an instance: PENDING, or FATAL over the fleet.
@@ -194,6 +204,7 @@ impl Action {
             Action::Place { .. }
             | Action::Update { .. }
             | Action::CountFailure { .. }
+            | Action::NoteRefusal { .. }
             | Action::SetFleetStatus { .. }
             | Action::ClearFleetStatus { .. }
             | Action::DropStatus { .. }
@@ -217,6 +228,7 @@ impl Action {
             | Action::Move { .. }
             | Action::Remove { .. }
             | Action::CountFailure { .. }
+            | Action::NoteRefusal { .. }
             | Action::SetFleetStatus { .. }
             | Action::ClearFleetStatus { .. }
             | Action::DropStatus { .. }
@@ -241,6 +253,7 @@ impl Action {
             | Action::Move { .. }
             | Action::Remove { .. }
             | Action::CountFailure { .. }
+            | Action::NoteRefusal { .. }
             | Action::SetFleetStatus { .. }
             | Action::ClearFleetStatus { .. }
             | Action::DropStatus { .. }
@@ -258,6 +271,7 @@ impl Action {
             | Action::Move { name, .. }
             | Action::Remove { name, .. }
             | Action::CountFailure { name, .. }
+            | Action::NoteRefusal { name, .. }
             | Action::SetFleetStatus { name, .. }
             | Action::ClearFleetStatus { name, .. }
             | Action::Stop { name, .. }

@@ -20,8 +20,8 @@ pub fn explain(view: &View, name: &InstanceId, now: Now) -> Option<Explanation> 
     let scene = Scene { view, entry, program, now };
     let rolling = Rolling::new(&scene);
     let (_, spec) = rolling.fresh(name.index);
-    let failed_on = place::failed_on(&scene, name.index);
-    let ask = Ask::new(view, name, &spec, failed_on);
+    let past = place::past(&scene, name.index);
+    let ask = Ask::new(view, name, &spec, past);
     let deltas = Deltas::default();
     let spread = ask.spread(&deltas);
     let mut workers: Vec<_> = view
@@ -78,7 +78,7 @@ fn where_it_is(
     if view.is_cut_off(placed) {
         add(told.unwrap_or("its worker is lost").to_owned());
     } else if let Some(leave) = leave::why(scene, name.index, instance, placed, wanted, &spec) {
-        let ask = Ask::new(view, name, &spec, place::failed_on(scene, name.index));
+        let ask = Ask::new(view, name, &spec, place::past(scene, name.index));
         add(match ask.choose(Some(&placed.worker), &Deltas::default()) {
             Ok(_) => format!("it leaves when its turn comes: {}", leave.reason),
             Err(why) => format!("it should leave ({}), but {why}", leave.reason),

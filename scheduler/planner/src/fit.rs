@@ -5,9 +5,11 @@ mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dsbus_schema::goal::{REFUSED_MAX, RefusedBy};
 use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use dsbus_schema::program::{Facility, ProgramSpec, Strategy};
 use dsbus_schema::state::WorkerState;
+use dsbus_schema::worker::Worker;
 
 use crate::view::host::{Reserved, millis};
 use crate::view::{Host, Slot, View};
@@ -34,9 +36,44 @@ fn misfit_of(spec: &ProgramSpec, needs: &[Facility], host: &Host) -> Option<Refu
     if let Some(rule) = spec.labels.iter().find(|rule| !rule.holds(&record.labels)) {
         return Some(Refusal::Label(rule.to_string()));
     }
-    let lacks: Vec<_> =
-        needs.iter().filter(|need| !record.facilities.contains(need)).cloned().collect();
-    (!lacks.is_empty()).then_some(Refusal::Lacks(lacks))
+    let lacks: Vec<_> = needs.iter().filter(|need| !record.has(need, spec)).cloned().collect();
+    if !lacks.is_empty() {
+        return Some(Refusal::Lacks(lacks));
+    }
+    record
+        .policy
+        .as_ref()
+        .and_then(|policy| policy.bars(spec))
+        .map(|bar| Refusal::Forbids(bar.to_string()))
+}
+
+/// What came of earlier placements of an instance, since a person last asked for something new.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past<'a> {
+    /// Where it ended FATAL.
+    pub(crate) failed_on: &'a [WorkerName],
+    /// Who refused to run it.
+    pub(crate) refused: Vec<&'a RefusedBy>,
+}
+
+impl Past<'_> {
+    fn is_empty(&self) -> bool {
+        self.failed_on.is_empty() && self.refused.is_empty()
+    }
+
+    /// Why this worker is not asked again.
+    fn bars(&self, worker: &Worker) -> Option<Refusal> {
+        if self.failed_on.contains(&worker.name) {
+            return Some(Refusal::SawFatal);
+        }
+        let known = self.refused.iter().find(|by| by.worker == worker.name);
+        if let Some(by) = known {
+            // Another policy may allow it.
+            let same = by.refusal.policy == worker.policy_digest();
+            return same.then(|| Refusal::Refused(by.refusal.reason.clone()));
+        }
+        (self.refused.len() >= REFUSED_MAX).then_some(Refusal::RefusedByMany)
+    }
 }
 
 /// An instance that looks for a worker.
@@ -47,19 +84,19 @@ pub(crate) struct Ask<'a> {
     needs: Vec<Facility>,
     /// Programs that it keeps apart from, and that keep apart from it.
     apart: BTreeSet<&'a ProgramName>,
-    failed_on: &'a [WorkerName],
+    past: Past<'a>,
     reserved: Reserved,
     /// Copies of the program by the numbers of workers; empty, where each worker is better asked.
     copies: Vec<u32>,
 }
 
 impl<'a> Ask<'a> {
-    /// An instance that is to run `spec`, and failed on these workers.
+    /// An instance that is to run `spec`, and has that past.
     pub(crate) fn new(
         view: &'a View,
         name: &'a InstanceId,
         spec: &'a ProgramSpec,
-        failed_on: &'a [WorkerName],
+        past: Past<'a>,
     ) -> Ask<'a> {
         let others = view.index.apart(&name.program).into_iter().flatten();
         Ask {
@@ -68,7 +105,7 @@ impl<'a> Ask<'a> {
             spec,
             needs: spec.needs(),
             apart: spec.anti_affinity.iter().chain(others).collect(),
-            failed_on,
+            past,
             reserved: Reserved::of(spec),
             copies: copies(view, &name.program),
         }
@@ -95,9 +132,8 @@ impl<'a> Ask<'a> {
         if let Some(misfit) = misfit_of(self.spec, &self.needs, host) {
             return Some(misfit);
         }
-        let name = &host.record.as_ref()?.value.name;
-        if self.failed_on.contains(name) {
-            return Some(Refusal::SawFatal);
+        if let Some(bar) = self.past.bars(&host.record.as_ref()?.value) {
+            return Some(bar);
         }
         if self.spec.system && deltas.hosts(host, &self.name.program) {
             return Some(Refusal::HasCopy);
@@ -108,12 +144,12 @@ impl<'a> Ask<'a> {
 
     /// Whether [`Ask::bar`] can find anything at all.
     fn is_choosy(&self) -> bool {
-        let Ask { spec, needs, apart, failed_on, .. } = self;
+        let Ask { spec, needs, apart, past, .. } = self;
         let free = spec.machines.is_empty()
             && spec.labels.is_empty()
             && needs.is_empty()
             && apart.is_empty()
-            && failed_on.is_empty();
+            && past.is_empty();
         spec.system || !free
     }
 
@@ -225,6 +261,7 @@ impl<'a> Ask<'a> {
             if except_number == Some(*number) || self.no_room(*number, slot, deltas).is_some() {
                 continue;
             }
+            let choosy = choosy || slot.guarded;
             let quick = if choosy { None } else { self.quick_score(*number, slot, deltas) };
             let score = match quick {
                 Some(score) => score,

@@ -9,6 +9,7 @@ use dsbus_schema::state::State;
 use crate::fit;
 use crate::order;
 use crate::plan::{Draft, Scene};
+use crate::refused;
 use crate::rolling;
 use crate::view::{Instance, Placed, View};
 
@@ -36,6 +37,9 @@ pub(crate) fn why(
     let must = |reason: String, anew| Some(Leave { reason, anew, asked: false });
     if !spec.same_identity(&placed.spec) {
         return must("touch_timeout or exclusive was changed".to_owned(), true);
+    }
+    if let Some(by) = refused::here(scene, index, placed) {
+        return must(format!("{} has refused it: {}", placed.worker, by.refusal.reason), true);
     }
     let host = view.hosts.get(&placed.worker)?;
     if let Some(misfit) = fit::misfit(spec, host) {

@@ -32,8 +32,8 @@ pub(crate) fn relocate(
     let (revision, spec) = (next.0, &next.1);
     let Scene { view, entry, .. } = *scene;
     let Held { name, instance, placed } = held;
-    let failed_on = place::failed_on(scene, name.index);
-    let ask = Ask::new(view, name, spec, failed_on);
+    let past = place::past(scene, name.index);
+    let ask = Ask::new(view, name, spec, past);
     let Ok((to, _)) = ask.choose(Some(&placed.worker), &draft.deltas) else {
         draft.waits = true;
         return false;

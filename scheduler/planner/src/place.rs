@@ -8,7 +8,7 @@ use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::State;
 
 use crate::action::Action;
-use crate::fit::Ask;
+use crate::fit::{Ask, Past};
 use crate::order::{self, Wait};
 use crate::placed;
 use crate::plan::{Draft, Scene, next_epoch};
@@ -34,8 +34,8 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &Rolling<'_>, draft: 
     }
     let name = InstanceId::new(program.name.clone(), index);
     let (revision, spec) = rolling.fresh(index);
-    let failed_on = failed_on(scene, index);
-    let ask = Ask::new(view, &name, &spec, failed_on);
+    let past = past(scene, index);
+    let ask = Ask::new(view, &name, &spec, past);
     match ask.choose(None, &draft.deltas) {
         Ok((worker, score)) => {
             if let Some(host) = view.hosts.get(worker) {
@@ -125,13 +125,21 @@ pub(crate) fn placement(
     }
 }
 
-/// Where it ended FATAL since a person last asked for something new.
-pub(crate) fn failed_on<'a>(scene: &Scene<'a>, index: u32) -> &'a [WorkerName] {
+/// What came of it since a person last asked for something new.
+pub(crate) fn past<'a>(scene: &Scene<'a>, index: u32) -> Past<'a> {
     let asked = placed::asked(scene.program, scene.entry.wanted(scene.program, index));
-    match scene.entry.goals.each.get(&index) {
-        Some(goal) if goal.fails_since >= asked => &goal.failed_on,
-        _ => &[],
-    }
+    let Some(goal) = scene.entry.goals.each.get(&index) else { return Past::default() };
+    let failed_on = if goal.fails_since >= asked { &goal.failed_on[..] } else { &[] };
+    let refused =
+        if goal.refused_since >= asked { goal.refused.iter().collect() } else { Vec::new() };
+    Past { failed_on, refused }
+}
+
+/// Who refused any copy of a program: each copy of a system program may go to each worker.
+pub(crate) fn past_of_all<'a>(scene: &Scene<'a>) -> Past<'a> {
+    let each = scene.entry.goals.each.keys();
+    let refused = each.flat_map(|index| past(scene, *index).refused).collect();
+    Past { failed_on: &[], refused }
 }
 
 /// Tells what schedulers know of an instance, unless that was told already.

@@ -17,6 +17,7 @@ use crate::moves::{Held, arguments, relocate, remove, rest, stop, update};
 use crate::order;
 use crate::place;
 use crate::plan::{Draft, Scene, next_epoch};
+use crate::refused;
 use crate::rolling::{self, Rolling};
 use crate::view::{Instance, View};
 
@@ -68,6 +69,10 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
     let leave = leave::why(scene, index, instance, placed, wanted, &next.1);
     if view.is_cut_off(placed) {
         return lost(scene, held, leave.as_ref(), rolling, draft);
+    }
+    if let Some(note) = refused::note(scene, held) {
+        // It leaves when nobody can send it back to the same worker.
+        return draft.actions.push(note);
     }
     if let Some(leave) = leave {
         if depart(scene, held, &leave, rolling, draft) {
@@ -207,7 +212,8 @@ fn depart(
     }
     let rests = placed.rest.is_some();
     // A job comes to its end first, where it only is asked to leave.
-    let job = program.spec.kind == Kind::Oneshot && instance.acted(placed).is_none_or(may_run);
+    let job = program.spec.kind == Kind::Oneshot
+        && instance.acted(placed).is_none_or(|s| s.state.may_have_child());
     if leave.asked && job && placed.wanted.run && !rests {
         return false;
     }
@@ -240,18 +246,14 @@ fn depart(
     true
 }
 
-fn may_run(status: &Status) -> bool {
-    status.state.may_have_child()
-}
-
 /// Whether another worker can take an instance; one of a system program goes nowhere.
 fn fits(scene: &Scene<'_>, held: Held<'_>, rolling: &Rolling<'_>, draft: &mut Draft) -> bool {
     if scene.program.spec.system {
         return true;
     }
     let (_, spec) = rolling.next(held.name.index, held.placed);
-    let failed_on = place::failed_on(scene, held.name.index);
-    let ask = Ask::new(scene.view, held.name, &spec, failed_on);
+    let past = place::past(scene, held.name.index);
+    let ask = Ask::new(scene.view, held.name, &spec, past);
     let fits = ask.choose(Some(&held.placed.worker), &draft.deltas).is_ok();
     draft.waits |= !fits;
     fits

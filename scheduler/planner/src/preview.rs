@@ -41,6 +41,7 @@ fn words(action: &Action) -> Option<String> {
         }
         Action::SetFleetStatus { name, state, reason, .. } => format!("{name}: {state}, {reason}"),
         Action::CountFailure { .. }
+        | Action::NoteRefusal { .. }
         | Action::ClearFleetStatus { .. }
         | Action::DropStatus { .. }
         | Action::Stop { .. }

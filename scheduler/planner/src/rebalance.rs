@@ -58,9 +58,9 @@ fn better(
     spec: &ProgramSpec,
     now: &WorkerName,
 ) -> Option<WorkerName> {
-    use crate::fit::{Ask, Deltas};
+    use crate::fit::{Ask, Deltas, Past};
     let deltas = Deltas::default();
-    let ask = Ask::new(view, name, spec, &[]);
+    let ask = Ask::new(view, name, spec, Past::default());
     let (best, score) = ask.choose(None, &deltas).ok()?;
     let host = view.hosts.get(now)?;
     let stays = ask.refusal(host, &deltas).is_none()

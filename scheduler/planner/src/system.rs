@@ -25,7 +25,8 @@ pub(crate) fn plan(scene: &Scene<'_>, rolling: &Rolling<'_>, draft: &mut Draft) 
     let any = InstanceId::new(program.name.clone(), 0);
     // The first copies may be canaries.
     let specs = [rolling.fresh(0), rolling.fresh(u32::MAX - 1)];
-    let asks = specs.each_ref().map(|(_, spec)| Ask::new(view, &any, spec, &[]));
+    let past = place::past_of_all(scene);
+    let asks = specs.each_ref().map(|(_, spec)| Ask::new(view, &any, spec, past.clone()));
     for (worker, host) in &view.hosts {
         let Some(index) = free.peek().copied() else { return };
         let (revision, spec) = rolling.fresh(index);

@@ -350,9 +350,9 @@ impl View {
     }
 
     /// What a program needs that a worker lacks.
-    pub fn lacks(&self, worker: &WorkerName, needs: &[Facility]) -> Vec<Facility> {
-        let has = self.worker(worker).map_or(&[][..], |worker| &worker.facilities);
-        needs.iter().filter(|need| !has.contains(need)).cloned().collect()
+    pub fn lacks(&self, worker: &WorkerName, spec: &ProgramSpec) -> Vec<Facility> {
+        let has = |need: &Facility| self.worker(worker).is_some_and(|it| it.has(need, spec));
+        spec.needs().into_iter().filter(|need| !has(need)).collect()
     }
 
     /// How many instances are placed on a worker.

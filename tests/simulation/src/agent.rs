@@ -197,7 +197,7 @@ impl World {
             ToAgent::Ping { number } => self.agent_says(n, ToSupervisor::Pong { number }),
             ToAgent::Stopping { reason } => a.side.stopping(&reason),
             ToAgent::Bye => a.leaving = true,
-            ToAgent::Described { labels, capacity } => a.side.described(labels, capacity),
+            ToAgent::Described { labels: l, capacity: c, policy: p } => a.side.described(l, c, p),
             ToAgent::Hello(_)
             | ToAgent::Probe { .. }
             | ToAgent::Cleared { .. }

@@ -68,7 +68,9 @@ impl World {
             self.tell_ends(n, end.into_iter().collect(), now);
         }
         let Some(s) = &mut self.supervisors[n] else { return Effects::new() };
-        s.table.place(order, Files::default(), now)
+        // Some are refused when they come, and some when their child is to be started.
+        let refusal = s.rules.refusal(&order.name).filter(|_| order.placement.epoch.0 % 2 == 0);
+        s.table.place_judged(order, Files::default(), refusal, now)
     }
 
     /// Tells the ends of children that died with the last run.

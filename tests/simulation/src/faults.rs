@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     StallWatches(Who, u64),
     DropLink(Who),
     StopWorker(usize),
+    /// An owner forbids one of the programs, or nothing.
+    Forbid(usize, Option<usize>),
 }
 
 /// In a run in which writing is deadly, one write of so many is its scheduler's last.
@@ -39,16 +41,17 @@ const KILLED_WRITERS: u64 = 20;
 
 impl World {
     /// Plans all faults of the run.
-    pub(crate) fn plan_faults(&mut self) {
+    pub(crate) fn plan_faults(&mut self, seed: u64) {
         let count = self.dice.range(1, 9);
         for _ in 0..count {
             let at = self.dice.range(FIRST, CALM);
             self.plan_one(at);
         }
+        self.plan_owners(seed);
         self.agenda.at(CALM, Event::Quiet);
     }
 
-    fn plan(&mut self, at: u64, fault: Fault) {
+    pub(crate) fn plan(&mut self, at: u64, fault: Fault) {
         self.faults.push(fault);
         self.agenda.at(at, Event::Fault(self.faults.len() - 1));
     }
@@ -265,6 +268,7 @@ impl World {
                 }
             }
             Fault::StopWorker(n) => self.stop_by_signal(n),
+            Fault::Forbid(n, program) => self.forbid(n, program),
         }
     }
 
@@ -318,6 +322,7 @@ impl World {
                 self.agenda.at(now + SECOND, Event::Start(Who::Supervisor(n)));
             }
         }
+        self.forbid_nothing();
         for n in 0..self.schedulers.len() {
             self.agenda.at(now + SECOND / 2, Event::Start(Who::Scheduler(n)));
         }

@@ -25,6 +25,7 @@ mod leaders;
 mod link;
 mod lives;
 mod machine;
+mod owners;
 mod planted;
 mod scheduler;
 mod specs;

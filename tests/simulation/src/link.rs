@@ -95,6 +95,7 @@ impl World {
             draining: false,
             labels: Labels::default(),
             capacity: Capacity::default(),
+            policy: s.rules.facts(),
             children,
             facilities: Vec::new(),
             leases,

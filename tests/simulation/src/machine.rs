@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::dice::{MS, SECOND};
 use crate::disk::Disk;
 use crate::event::{Event, Run, Who};
+use crate::owners::Rules;
 use crate::planted::Planted;
 use crate::world::World;
 
@@ -62,8 +63,8 @@ pub(crate) struct Machine {
     /// When the kernel kills the supervisor, and how often that was set.
     pub(crate) last_resort: Option<BootTime>,
     pub(crate) resorts: u64,
-    /// Programs whose children cannot be started here.
-    pub(crate) poisoned: Option<String>,
+    /// What its owner allows.
+    pub(crate) rules: Rules,
 }
 
 impl Machine {
@@ -81,7 +82,7 @@ impl Machine {
             pids: 100,
             last_resort: None,
             resorts: 0,
-            poisoned: None,
+            rules: Rules::default(),
         }
     }
 

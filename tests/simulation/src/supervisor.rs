@@ -21,6 +21,7 @@ use crate::dice::MS;
 use crate::disk::Disk;
 use crate::event::{Event, Run, Tick, Who};
 use crate::link::{ANSWER_MAX, FIRST_WORD_MAX, PAUSE_MIN, QUIET};
+use crate::owners::Rules;
 use crate::planted::Planted;
 use crate::world::World;
 
@@ -66,6 +67,8 @@ pub(crate) struct Supervisor {
     pub(crate) wanted: VecDeque<(InstanceId, Arc<ProgramSpec>, Epoch)>,
     pub(crate) ending: Ending,
     pub(crate) timer: u64,
+    /// What its machine's owner allowed when that was last read.
+    pub(crate) rules: Rules,
     /// When it meant to wake up.
     pub(crate) asleep_until: Option<BootTime>,
 }
@@ -112,6 +115,7 @@ impl World {
             wanted: VecDeque::new(),
             ending: Ending::Not,
             timer: 0,
+            rules: self.machines[n].rules.clone(),
             asleep_until: None,
         });
         self.supervisor_loop(n, run);
@@ -271,11 +275,11 @@ impl World {
         let Some(s) = &mut self.supervisors[n] else { return };
         let Some((name, spec, epoch)) = s.wanted.pop_front() else { return };
         let wanted = s.table.get(&name).is_some_and(|i| i.still_wants(&spec, epoch, now.boot));
-        let poisoned = self.machines[n].poisoned.as_deref() == Some(name.program.as_str());
+        let refusal = s.rules.refusal(&name);
         let input = if !wanted {
             Input::NotSpawned
-        } else if poisoned {
-            Input::SpawnFailed { why: "no such file".to_owned() }
+        } else if let Some(refusal) = refusal {
+            Input::Refused { refusal }
         } else {
             let pid = self.birth(n, run, (&name, epoch, spec.exclusive));
             let lease = spec.exclusive.then(|| spec.touch_seconds());
@@ -321,7 +325,7 @@ impl World {
     }
 
     /// Everything that time brings.
-    fn supervisor_loop(&mut self, n: usize, run: Run) {
+    pub(crate) fn supervisor_loop(&mut self, n: usize, run: Run) {
         let now = self.now(run.who);
         let Some(s) = &mut self.supervisors[n] else { return };
         let effects = s.table.tick(now);

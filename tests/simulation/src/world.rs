@@ -43,6 +43,7 @@ pub(crate) struct Process {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) setup: Setup,
+    pub(crate) seed: u64,
     pub(crate) dice: Dice,
     pub(crate) agenda: Agenda,
     pub(crate) tokens: u64,
@@ -95,6 +96,7 @@ impl World {
         let deadly = dice.one_in(4);
         let commit_ms_max = if dice.one_in(3) { COMMIT_MS_MAX } else { 10 };
         World {
+            seed,
             nodes,
             streams,
             commit_ms_max,
@@ -148,7 +150,7 @@ impl World {
             self.agenda.at(at, Event::Timer { to: run, tick: Tick::Command, number: 0 });
         }
         self.witness.skewed = self.nodes.iter().any(|node| node.skew != 0);
-        self.plan_faults();
+        self.plan_faults(self.seed);
     }
 
     /// Lets everything happen.

@@ -211,6 +211,7 @@ impl BusSide {
             labels: hello.labels.clone(),
             capacity: hello.capacity,
             facts,
+            policy: hello.policy.clone(),
             draining: hello.draining,
             stopping: hello.stopping,
         }

@@ -4,7 +4,7 @@ use dsbus_client::{Bus, Item, Watch};
 use dsbus_schema::event::{Event, Fact, Source};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::{Bucket, worker_keys};
-use dsbus_schema::worker::{Capacity, Labels};
+use dsbus_schema::worker::{Capacity, Labels, PolicyFacts};
 use dsbus_supervisor::protocol::ToSupervisor;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -207,8 +207,13 @@ impl Agent {
     }
 
     /// What the worker's owner says of it has changed.
-    pub(crate) fn described(&mut self, labels: Labels, capacity: Capacity) {
-        self.side.described(labels, capacity);
+    pub(crate) fn described(
+        &mut self,
+        labels: Labels,
+        capacity: Capacity,
+        policy: Option<PolicyFacts>,
+    ) {
+        self.side.described(labels, capacity, policy);
         self.carry_out();
     }
 }

@@ -8,7 +8,7 @@ use dsbus_schema::event::{WorkerChange, WorkerFact};
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
-use dsbus_schema::worker::{Capacity, Labels};
+use dsbus_schema::worker::{Capacity, Labels, PolicyFacts};
 use dsbus_supervisor::protocol::{Order, ToSupervisor};
 
 use crate::bus_side::{BusSide, Deed, LastEvents, Phase};
@@ -184,12 +184,12 @@ impl BusSide {
     }
 
     /// What the worker's owner says of it has changed.
-    pub fn described(&mut self, labels: Labels, capacity: Capacity) {
+    pub fn described(&mut self, labels: Labels, capacity: Capacity, policy: Option<PolicyFacts>) {
         let hello = &mut self.hello;
-        if (&hello.labels, hello.capacity) == (&labels, capacity) {
+        if (&hello.labels, hello.capacity, &hello.policy) == (&labels, capacity, &policy) {
             return;
         }
-        (hello.labels, hello.capacity) = (labels, capacity);
+        (hello.labels, hello.capacity, hello.policy) = (labels, capacity, policy);
         if self.told {
             self.deeds.push_back(Deed::Record);
         }

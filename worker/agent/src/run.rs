@@ -246,7 +246,9 @@ impl Agent {
             }
             ToAgent::Cleared { number, trouble } => self.wishes.cleared(number, trouble),
             ToAgent::Handed { number, outcome } => self.wishes.handed(number, outcome),
-            ToAgent::Described { labels, capacity } => self.described(labels, capacity),
+            ToAgent::Described { labels, capacity, policy } => {
+                self.described(labels, capacity, policy);
+            }
             ToAgent::Drain => self.begin_drain(),
             ToAgent::Stopping { reason } => self.stopping(&reason),
             ToAgent::Bye => self.leaving = true,

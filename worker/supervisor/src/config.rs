@@ -12,6 +12,7 @@ use dsbus_schema::program::{Mode, Rlimit};
 use dsbus_schema::worker::Labels;
 
 use crate::output::LogFile;
+use crate::policy::Policy;
 
 /// What the agent is: a process that finds its socket as descriptor [`crate::AGENT_FD`].
 #[derive(Clone, Default)]
@@ -117,6 +118,8 @@ pub struct Settings {
     pub nofile: Option<Rlimit>,
     /// What runs event listeners; without it the worker cannot.
     pub bridge: Option<Bridge>,
+    /// What programs may not do here.
+    pub policy: Policy,
 }
 
 /// What runs event listeners of Supervisor's kind, and where it finds the bus.
@@ -145,6 +148,7 @@ impl Default for Settings {
             compressor: Vec::new(),
             nofile: None,
             bridge: None,
+            policy: Policy::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod agent_side;
 mod deaths;
 mod effects;
 mod hands;
+mod judging;
 mod orders;
 mod signals;
 mod start;

@@ -4,11 +4,13 @@
 use std::path::Path;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
-use dsbus_schema::program::{CAPABILITIES, CGROUP, Capability, EVENT_LISTENERS, Facility};
+use dsbus_schema::program::{CAPABILITIES, CGROUP, Capability, EVENT_LISTENERS, Facility, USER};
+use dsbus_schema::worker::PolicyFacts;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::cgroup::{self, CgroupRoot};
 use crate::config::Settings;
+use crate::policy::{Hashes, Policy};
 use crate::spawn::{Inherited, Reserve};
 use crate::users::Accounts;
 
@@ -32,6 +34,10 @@ pub(crate) struct Machine {
     pub(crate) reserve: Reserve,
     /// Users that children run as.
     pub(crate) accounts: Accounts,
+    /// What is in the executables that a policy names by their content.
+    pub(crate) hashes: Hashes,
+    /// Name of the worker's own user; empty where its number has none.
+    own: String,
     /// The least `nice` that the worker may give without a capability.
     nice_min: i32,
 }
@@ -90,6 +96,7 @@ impl Machine {
     /// The same for children that get no cgroups.
     pub(crate) fn without_cgroups() -> Machine {
         let host = nix::unistd::gethostname().unwrap_or_default();
+        let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
         // A kernel whose /proc cannot be read gives nothing away, and nothing is promised.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         // Its value 1 to 40 stands for nice 19 to -20 (getrlimit(2)).
@@ -104,8 +111,34 @@ impl Machine {
             inherited: Inherited::find(),
             reserve: Reserve::new(),
             accounts: Accounts::default(),
+            hashes: Hashes::default(),
+            own: own.map(|user| user.name).unwrap_or_default(),
             nice_min: 20 - i32::try_from(nice).unwrap_or(0),
         }
+    }
+
+    /// One without any right, for tests.
+    #[cfg(test)]
+    pub(crate) fn powerless(uid: u32) -> Machine {
+        Machine { uid, gid: uid, nice_min: 20, ..Machine::default() }
+    }
+
+    /// The worker's own user: its name, or its number where it has none.
+    pub(crate) fn user(&self) -> String {
+        if self.own.is_empty() { self.uid.to_string() } else { self.own.clone() }
+    }
+
+    /// Whether a user, as a declaration says it, is the worker's own.
+    pub(crate) fn is_own(&self, text: &str) -> bool {
+        let found = self.accounts.find(text);
+        found.is_ok_and(|found| (found.uid, found.gid) == (self.uid, self.gid))
+    }
+
+    /// What schedulers are told of what is allowed here; nothing, where everything is.
+    pub(crate) fn policy_facts(&self, policy: &Policy) -> Option<PolicyFacts> {
+        let all = self.switches_users() && policy.is_open();
+        let rights = format!("{:?}", self.capabilities);
+        (!all).then(|| policy.facts(&self.user(), &rights))
     }
 
     /// Whether children can run as somebody else.
@@ -122,7 +155,7 @@ pub(crate) fn facilities(machine: &Machine, settings: &Settings) -> Vec<Facility
     // Half of the range is promised only when all of it can be given.
     let nice = of.effective("SYS_NICE") || machine.nice_min <= -20;
     let fixed = [
-        ("user", machine.switches_users()),
+        (USER, machine.switches_users()),
         ("limits.memory", has(|root| root.memory)),
         ("limits.cpu", has(|root| root.cpu)),
         ("limits.pids", has(|root| root.pids)),

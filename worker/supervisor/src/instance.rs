@@ -15,6 +15,7 @@ mod outcome;
 mod phase;
 mod placed;
 mod questions;
+mod refusal;
 mod reload;
 mod rest;
 mod stopping;
@@ -31,6 +32,7 @@ use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, State, Usage};
+use dsbus_schema::worker::Refusal;
 
 use crate::clock::Now;
 use crate::fence;
@@ -93,6 +95,8 @@ pub struct Instance {
     note_due: Option<BootTime>,
     note_told: BootTime,
     reason: Option<String>,
+    /// It was refused, and that is told.
+    refused: Option<Refusal>,
     spawnerr: Option<String>,
     stderr_line: Option<String>,
     gone: bool,
@@ -143,6 +147,7 @@ impl Instance {
             note_due: None,
             note_told: BootTime(0),
             reason: None,
+            refused: None,
             spawnerr: None,
             stderr_line: None,
             gone: false,
@@ -199,6 +204,11 @@ impl Instance {
     fn blocked(&self) -> bool {
         let older = self.placed.spec.exclusive && !self.retiring.is_empty();
         self.taken_away || self.spawning || !self.hooks.is_empty() || older
+    }
+
+    /// Whether it was not taken away.
+    pub(crate) fn is_placed(&self) -> bool {
+        !self.taken_away
     }
 
     /// Whether a child that was asked for is still wanted, and may be started.
@@ -330,6 +340,8 @@ impl Instance {
             }
             Input::Spawned { pid } => self.spawned(pid, now, &mut out),
             Input::SpawnFailed { why } => self.spawn_failed(&why, now, &mut out),
+            Input::Refused { refusal } => self.start_refused(refusal, now, &mut out),
+            Input::Judged { refusal } => self.judged(refusal),
             Input::NotSpawned => self.not_spawned(now, &mut out),
             Input::Adopted { pid, main } => self.adopted(pid, main, now, &mut out),
             Input::Ended(end) => self.ended(end, now, &mut out),

@@ -24,6 +24,7 @@ pub mod instance;
 pub mod marks;
 mod notify;
 mod output;
+pub mod policy;
 mod poller;
 pub mod process;
 pub mod protocol;

@@ -17,7 +17,7 @@ use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Facility;
 use dsbus_schema::state::State;
 use dsbus_schema::status::Status;
-use dsbus_schema::worker::{Capacity, Labels};
+use dsbus_schema::worker::{Capacity, Labels, PolicyFacts};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -92,6 +92,9 @@ pub enum ToAgent {
         labels: Labels,
         /// How much its instances may declare in all.
         capacity: Capacity,
+        /// What its owner allows.
+        #[serde(default)]
+        policy: Option<PolicyFacts>,
     },
     /// The worker was told to stop, and first gives its instances away: ask the schedulers for that,
     /// and say [`ToSupervisor::Drained`] when none is left.
@@ -147,6 +150,9 @@ pub struct Hello {
     /// How much its instances may declare in all.
     #[serde(default)]
     pub capacity: Capacity,
+    /// What its owner allows.
+    #[serde(default)]
+    pub policy: Option<PolicyFacts>,
     /// Leases as the last agent gave them: seconds, and until when.
     pub leases: Vec<(u64, BootTime)>,
 }

@@ -13,6 +13,7 @@ mod inside;
 mod launch;
 mod plan;
 mod reap;
+mod refused;
 mod reserve;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,6 +33,7 @@ use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec, Rlimit};
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::facilities::Machine;
+use crate::policy;
 use crate::sockets::Sockets;
 use crate::stdin::{self, Stdin};
 use crate::users::Account;
@@ -43,6 +45,7 @@ pub use agent::AGENT_FD;
 pub(crate) use agent::agent;
 pub(crate) use environment::{Inherited, variables};
 pub(crate) use reap::{Reaped, reap};
+pub(crate) use refused::refused;
 pub(crate) use reserve::Reserve;
 
 /// Whose process it is, and what its worker knows.
@@ -194,6 +197,8 @@ struct Draft<'a> {
     environment: Environment,
     argv: Vec<String>,
     directory: PathBuf,
+    /// The command is a bridge's.
+    bridged: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -213,17 +218,23 @@ impl<'a> Draft<'a> {
             None => who.home.to_owned(),
         };
         let directory = std::path::absolute(&directory).unwrap_or(directory);
-        Ok(Draft { spec, who, known, account, environment, argv, directory })
+        Ok(Draft { spec, who, known, account, environment, argv, directory, bridged: false })
     }
 
     /// Puts the bridge before an event listener; gives the file of the listener itself.
     fn bridge(&mut self) -> Result<Option<PathBuf>, String> {
         let Some(listener) = &self.spec.eventlistener else { return Ok(None) };
-        let executable = self.executable()?;
+        let executable = self.allowed()?;
+        if executable.held.is_some() {
+            return Err(
+                "an event listener cannot be held to a sha256: its bridge executes it".to_owned()
+            );
+        }
         let argv = std::mem::take(&mut self.argv);
         self.argv = event_listener::bridge(self.spec, listener, self.who, argv)?;
         let given = self.who.settings.bridge.iter().flat_map(|bridge| &bridge.environment);
         self.environment.extend(given.map(|(name, value)| (name.into(), value.into())));
+        self.bridged = true;
         Ok(Some(executable.path))
     }
 
@@ -231,6 +242,15 @@ impl<'a> Draft<'a> {
         let word = self.argv.first().ok_or("command is missing: say what to run")?;
         let path = self.environment.get(OsStr::new("PATH")).map(AsRef::as_ref);
         executable::find(word, path, &self.directory)
+    }
+
+    /// The same, if the owner of the machine allows it.
+    fn allowed(&self) -> Result<executable::Executable, String> {
+        let found = self.executable()?;
+        let Who { settings, machine, .. } = self.who;
+        let held = policy::executable(&settings.policy, &machine.hashes, "command", &found.path);
+        let held = held.map_err(|violation| violation.to_string())?;
+        Ok(executable::Executable { held, ..found })
     }
 
     fn start(
@@ -245,11 +265,18 @@ impl<'a> Draft<'a> {
         for name in pids {
             self.environment.remove(OsStr::new(name));
         }
-        let executable = self.executable()?;
+        // The bridge of an event listener is the worker's own; the listener was looked at.
+        let executable = if self.bridged { self.executable()? } else { self.allowed()? };
         // Behind the three that every process has come those of `listen`, from 3 on as
         // sd_listen_fds(3) wants it, and then other files.
-        let (sources, descriptors): (Vec<_>, Vec<_>) = sources.iter().cloned().unzip();
-        let plan = self.plan(&executable.path, pids)?;
+        let (mut sources, mut descriptors): (Vec<_>, Vec<_>) = sources.iter().cloned().unzip();
+        let mut plan = self.plan(&executable.path, pids)?;
+        if let Some(file) = &executable.held {
+            // Closed when it is executed: no child gets it.
+            plan.held = i32::try_from(sources.len()).ok();
+            sources.push(file.as_fd());
+            descriptors.push("the executable".to_owned());
+        }
         let cgroup = cgroup.map(Cgroup::directory);
         let given = launch::Given { plan: &plan, sources: &sources, cgroup };
         let launched = launch::launch(given, &self.who.machine.reserve);
@@ -277,6 +304,7 @@ impl<'a> Draft<'a> {
         let oom_score_adj = spec.oom_score_adj.map(|wanted| wanted.to_string());
         Ok(Plan {
             path: text("command", path.as_os_str().as_bytes())?,
+            held: None,
             argv: Words::of(&self.argv),
             environment: Words::environment(&self.environment, pids),
             directory: text("directory", self.directory.as_os_str().as_bytes())?,
@@ -314,6 +342,15 @@ impl<'a> Draft<'a> {
         let files = self.spec.extra_files.iter().map(open).collect::<Result<_, _>>();
         files.map_err(|why| format!("extra_files: {why}"))
     }
+}
+
+/// The hard limit of this process that has that name; `None` where it is unlimited or not known.
+pub(crate) fn hard_limit(name: &str) -> Option<u64> {
+    let resource = failure::resource(name)?;
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: asks this process's own limit, into a place on this stack.
+    unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, 0, &raw mut now) };
+    (now.rlim_max != libc::RLIM_INFINITY).then_some(now.rlim_max)
 }
 
 /// The limits of the worker's owner, and those of the program, which win.

@@ -7,6 +7,7 @@ use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::worker::Refusal;
 
 use crate::clock::Now;
 use crate::instance::{Effect, Files, Input, Instance, Placed};
@@ -52,6 +53,18 @@ impl Table {
     /// A placement is new or changed; `files` is where the output of its children can be read.
     #[must_use]
     pub fn place(&mut self, order: Order, files: Files, now: Now) -> Effects {
+        self.place_judged(order, files, None, now)
+    }
+
+    /// The same for one that was judged: `refusal` is why it may not be started here.
+    #[must_use]
+    pub fn place_judged(
+        &mut self,
+        order: Order,
+        files: Files,
+        refusal: Option<Refusal>,
+        now: Now,
+    ) -> Effects {
         let Order { name, placement, last } = order;
         let last = last.filter(|last| last.epoch == placement.epoch);
         let seq = last.map_or(0, |last| last.seq);
@@ -66,7 +79,7 @@ impl Table {
             return Vec::new();
         }
         let lease = self.leases.get(&placement.spec.touch_seconds()).copied();
-        let placed = self.shared(&name.program, Placed::from(placement));
+        let placed = self.shared(&name.program, Placed { refusal, ..Placed::from(placement) });
         let instance = self.instances.entry(name.clone()).or_insert_with(|| {
             let worker = self.worker.clone();
             Instance::new(name.clone(), worker, self.incarnation, placed.clone(), now)

@@ -11,6 +11,9 @@ pub type Facility = String;
 /// of them.
 pub const CGROUP: &str = "cgroup";
 
+/// The worker can run a child as another user than its own.
+pub const USER: &str = "user";
+
 /// The key of a declaration that needs a facility.
 pub fn key_of(facility: &str) -> &str {
     match facility.split_once([' ', '.']) {
@@ -30,7 +33,7 @@ impl ProgramSpec {
                 needs.push(facility.to_owned());
             }
         };
-        need(self.user.is_some(), "user");
+        need(self.user.is_some(), USER);
         need(self.limits.memory.is_some(), "limits.memory");
         need(self.limits.cpu.is_some(), "limits.cpu");
         need(self.limits.pids.is_some(), "limits.pids");

@@ -14,6 +14,7 @@ use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::worker::{CapacityKeys, Keys};
 use crate::output;
+use dsbus_supervisor::policy::Policy;
 
 /// Settings are no wider than this before what they are from; longer ones stand out.
 const WIDTH_MAX: usize = 56;
@@ -105,6 +106,7 @@ fn rows(choice: &Choice) -> Vec<Row> {
         strip_ansi,
         cgroup,
         syslog,
+        policy,
     } = &choice.file.keys;
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.display()));
     vec![
@@ -133,6 +135,7 @@ fn rows(choice: &Choice) -> Vec<Row> {
         ("strip_ansi", Some(strip_ansi.to_string()), ""),
         ("cgroup", Some(quoted(cgroup)), ""),
         ("syslog", Some(quoted(syslog.display())), ""),
+        ("policy", rules(policy), "everything is allowed"),
     ]
 }
 
@@ -152,6 +155,31 @@ fn limits(of: CapacityKeys) -> Option<String> {
         limits.insert("memory", memory.into());
     }
     (!limits.is_empty()).then(|| limits.to_string())
+}
+
+/// A policy as an inline table.
+fn rules(policy: &Policy) -> Option<String> {
+    let Ok(serde_json::Value::Object(map)) = serde_json::to_value(policy) else { return None };
+    (!map.is_empty()).then(|| toml_of(&serde_json::Value::Object(map)).to_string())
+}
+
+/// The same value in TOML; a policy has no null.
+fn toml_of(value: &serde_json::Value) -> toml_edit::Value {
+    use serde_json::Value;
+    match value {
+        Value::Null => toml_edit::Value::from(""),
+        Value::Bool(truth) => (*truth).into(),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => whole.into(),
+            None => number.as_f64().unwrap_or_default().into(),
+        },
+        Value::String(text) => text.as_str().into(),
+        Value::Array(items) => items.iter().map(toml_of).collect::<toml_edit::Array>().into(),
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| (key.as_str(), toml_of(value)));
+            pairs.collect::<toml_edit::InlineTable>().into()
+        }
+    }
 }
 
 /// A size as a person would write it.
@@ -177,7 +205,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let text = "name = \"a\"\ndir = \"s\"\nlogfile = \"l\"\nlogfile_maxbytes = 1000\n\
                     environment = { A = 'x\"y', B = 2 }\numask = \"077\"\nnodaemon = false\n\
-                    capacity = { memory = '8GB' }\n[labels]\nzone = \"eu\"\n";
+                    capacity = { memory = '8GB' }\n[labels]\nzone = \"eu\"\n\
+                    [policy]\nroot = false\nexecutables = [\"/bin/*\", \
+                    { path = \"/x\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }]\n\
+                    limits = { memory = \"1GB\", rlimits = { nofile = 9 }, cpu = 1.5 }\n";
         std::fs::write(directory.path().join("w.toml"), text).unwrap();
         let around = Surroundings { directory: directory.path().into(), ..Surroundings::default() };
         let choice = |words: &str| match args::parse(words.split(' ')).unwrap().verb {
@@ -188,7 +219,12 @@ mod tests {
         let lines = rows(&first).into_iter().filter_map(|(key, value, _)| Some((key, value?)));
         let printed: Vec<String> = lines.map(|(key, value)| format!("{key} = {value}")).collect();
         std::fs::write(directory.path().join("again.toml"), printed.join("\n")).unwrap();
-        assert_eq!(choice("dsbus worker -c again.toml").file.keys, first.file.keys);
+        let keys = |keys: &Keys| {
+            let policy = Policy { source: Default::default(), ..keys.policy.clone() };
+            Keys { policy, ..keys.clone() }
+        };
+        let again = choice("dsbus worker -c again.toml").file.keys;
+        assert_eq!(keys(&again), keys(&first.file.keys));
         assert_eq!(rows(&first).len(), Keys::names().len() - 1, "every key but identifier");
     }
 }

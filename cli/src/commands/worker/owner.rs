@@ -76,6 +76,7 @@ impl Fixed {
             compressor: vec![self.binary.clone().into(), "gzip".into()],
             nofile: self.nofile,
             bridge: self.bridge.clone(),
+            policy: keys.policy.clone(),
         }
     }
 }

@@ -61,6 +61,10 @@ pub(super) fn problems(keys: &Keys, given: &BTreeMap<String, Span>, uid: Uid) ->
         }
     }
     found.extend(placing(keys));
+    let wrong = keys.policy.problems();
+    found.extend(
+        wrong.into_iter().map(|(key, why)| Problem::new("policy", format!("{key}: {why}"))),
+    );
     found.extend(together(keys, given));
     if let Some(name) = &keys.user {
         found.extend(user_problem(name, uid).map(|why| Problem::new("user", why)));

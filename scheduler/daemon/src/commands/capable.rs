@@ -12,10 +12,10 @@ const NAMED_MAX: usize = 5;
 pub(super) fn problems(spec: &ProgramSpec, view: &View) -> Vec<Problem> {
     let needs = spec.needs();
     let workers: Vec<&Worker> = view.workers().collect();
-    if workers.is_empty() || workers.iter().any(|worker| has_all(worker, &needs)) {
+    if workers.is_empty() || workers.iter().any(|worker| has_all(worker, spec, &needs)) {
         return Vec::new();
     }
-    let nobody = |need: &&Facility| workers.iter().all(|worker| !has(worker, need));
+    let nobody = |need: &&Facility| workers.iter().all(|worker| !worker.has(need, spec));
     let missing: Vec<&Facility> = needs.iter().filter(nobody).collect();
     if missing.is_empty() {
         let message = format!("no worker has all of {}", needs.join(", "));
@@ -35,7 +35,7 @@ pub(super) fn warnings(spec: &ProgramSpec, view: &View) -> Vec<Problem> {
     let mut found = Vec::new();
     let needs = spec.needs();
     let mine = || view.workers().filter(|worker| spec.machines.contains(&worker.name));
-    if mine().next().is_some() && !mine().any(|worker| has_all(worker, &needs)) {
+    if mine().next().is_some() && !mine().any(|worker| has_all(worker, spec, &needs)) {
         let known = named(mine().map(|worker| &worker.name));
         found.push(problem("machines", format!("{known} cannot do all of {}", needs.join(", "))));
     }
@@ -51,12 +51,8 @@ pub(super) fn warnings(spec: &ProgramSpec, view: &View) -> Vec<Problem> {
     found
 }
 
-fn has(worker: &Worker, need: &Facility) -> bool {
-    worker.facilities.contains(need)
-}
-
-fn has_all(worker: &Worker, needs: &[Facility]) -> bool {
-    needs.iter().all(|need| has(worker, need))
+fn has_all(worker: &Worker, spec: &ProgramSpec, needs: &[Facility]) -> bool {
+    needs.iter().all(|need| worker.has(need, spec))
 }
 
 fn named<'a>(workers: impl Iterator<Item = &'a WorkerName>) -> String {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dsbus_schema::goal::REFUSED_MAX;
 use dsbus_schema::ids::ProgramName;
 use dsbus_schema::program::Facility;
 use dsbus_schema::state::WorkerState;
@@ -14,10 +15,22 @@ pub(crate) enum Refusal {
     Label(String),
     Lacks(Vec<Facility>),
     SawFatal,
+    /// By what its owner allows there: why.
+    Forbids(String),
+    /// It was told to run it, and refused: why.
+    Refused(String),
+    /// So many workers have refused it that no other is asked.
+    RefusedByMany,
     Beside(ProgramName),
     HasCopy,
-    Cpu { left: u64, asked: u64 },
-    Memory { left: u64, asked: u64 },
+    Cpu {
+        left: u64,
+        asked: u64,
+    },
+    Memory {
+        left: u64,
+        asked: u64,
+    },
 }
 
 impl Refusal {
@@ -30,6 +43,11 @@ impl Refusal {
             Refusal::Label(rule) => format!("{} not pass {rule}", verb("does", "do")),
             Refusal::Lacks(all) => format!("{} {}", verb("lacks", "lack"), all.join(", ")),
             Refusal::SawFatal => format!("{} seen it end FATAL", verb("has", "have")),
+            Refusal::Forbids(why) => format!("{} it: {why}", verb("refuses", "refuse")),
+            Refusal::Refused(why) => format!("{} it: {why}", verb("has refused", "have refused")),
+            Refusal::RefusedByMany => {
+                format!("{} not asked after {REFUSED_MAX} others refused it", verb("is", "are"))
+            }
             Refusal::Beside(name) => {
                 format!("{} {name}, which it keeps apart from", verb("runs", "run"))
             }

@@ -352,8 +352,10 @@ impl View {
 /// What of a worker's record decides what it can take. Facts are not among it: they change all the
 /// time, and move nothing.
 fn able(worker: &Worker) -> impl PartialEq + use<> {
-    let Worker { labels, capacity, facilities, draining, stopping, incarnation, .. } = worker;
-    (labels.clone(), *capacity, facilities.clone(), (*draining, *stopping), *incarnation)
+    let Worker { labels, capacity, facilities, policy, draining, stopping, incarnation, .. } =
+        worker;
+    let allowed = (facilities.clone(), policy.clone());
+    (labels.clone(), *capacity, allowed, (*draining, *stopping), *incarnation)
 }
 
 /// The same spec as others of the program have, if one does.

@@ -60,6 +60,8 @@ pub(crate) fn millis(cpu: f64) -> u64 {
 pub(crate) struct Slot {
     pub(crate) worker: WorkerName,
     pub(crate) is_ready: bool,
+    /// Its owner does not allow everything.
+    pub(crate) guarded: bool,
     pub(crate) instances: u64,
     pub(crate) reserved: Reserved,
     /// A part of 0 is not known.
@@ -68,10 +70,12 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(super) fn of(worker: &WorkerName, host: &Host) -> Slot {
-        let capacity = host.record.as_ref().map(|seen| seen.value.capacity).unwrap_or_default();
+        let record = host.record.as_ref().map(|seen| &seen.value);
+        let capacity = record.map(|record| record.capacity).unwrap_or_default();
         Slot {
             worker: worker.clone(),
             is_ready: host.state == WorkerState::Ready,
+            guarded: record.is_some_and(|record| record.policy.is_some()),
             instances: host.placed.len() as u64,
             reserved: host.reserved,
             capacity: Reserved { millicpu: millis(capacity.cpu), memory: capacity.memory },

@@ -9,6 +9,7 @@ mod jobs;
 mod order;
 mod placement;
 mod random;
+mod refused;
 mod rollout;
 mod system;
 mod world;

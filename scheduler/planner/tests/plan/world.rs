@@ -5,6 +5,8 @@ mod enact;
 
 use std::time::Duration;
 
+use std::collections::BTreeSet;
+
 use dsbus_planner::view::{Life, Placed, Seen};
 use dsbus_planner::{Action, Now, View, invariants, plan, plan_all};
 use dsbus_schema::goal::Goal;
@@ -15,7 +17,7 @@ use dsbus_schema::rollout::{Rollout, RolloutState, Stable};
 use dsbus_schema::state::{Exit, State};
 use dsbus_schema::status::Status;
 use dsbus_schema::touch::PRESENCE_SECONDS;
-use dsbus_schema::worker::{Capacity, Facts, Labels, Worker};
+use dsbus_schema::worker::{Capacity, Facts, Labels, Refusal, Worker};
 use dsbus_schema::worker_goal::WorkerGoal;
 use uuid::Uuid;
 
@@ -45,6 +47,8 @@ pub(crate) struct World {
     /// Seconds since the world began.
     pub(crate) seconds: u64,
     ids: u128,
+    /// Workers that refuse everything that they are told to run.
+    pub(crate) refusing: BTreeSet<&'static str>,
 }
 
 impl World {
@@ -96,6 +100,7 @@ impl World {
             labels: Labels::new(),
             capacity: Capacity::default(),
             facts: Facts::default(),
+            policy: None,
             draining: false,
             stopping: false,
         };
@@ -299,6 +304,12 @@ impl World {
         self.view.set_status(&placed.worker, &instance(name), told, now);
     }
 
+    /// What a worker says that refuses.
+    fn refusal(&self, worker: &WorkerName) -> Refusal {
+        let policy = self.view.worker(worker).map_or("", |w| w.policy_digest()).to_owned();
+        Refusal { policy, reason: "env LD_PRELOAD (policy.environment)".to_owned() }
+    }
+
     /// Every living worker does what its placements say, and tells.
     pub(crate) fn obey(&mut self) {
         let all: Vec<(InstanceId, Placed)> =
@@ -311,15 +322,20 @@ impl World {
             let told = self.view.status(&name, &placed);
             let acted =
                 told.is_some_and(|s| s.wanted == placed.wanted && s.revision == placed.revision);
+            let refuses = self.refusing.contains(placed.worker.as_str());
+            let refusal = (refuses && placed.wanted.run).then(|| self.refusal(&placed.worker));
             let aim = match &placed.rest {
                 Some(rest) => rest.state.into(),
-                None if placed.wanted.run => State::Running,
+                None if placed.wanted.run && !refuses => State::Running,
                 None => State::Stopped,
             };
             let settled = told.is_some_and(|s| acted && (s.rests || s.state == aim));
             if !settled {
                 let rests = placed.rest.is_some();
-                self.tell_more(&name.to_string(), aim, |status| status.rests |= rests);
+                self.tell_more(&name.to_string(), aim, |status| {
+                    status.rests |= rests;
+                    status.refused = refusal;
+                });
             }
         }
         self.take_back();

@@ -27,6 +27,7 @@ fn status(seq: u64) -> Status {
         note: None,
         reason: None,
         spawnerr: None,
+        refused: None,
         stderr_line: None,
         stdout_logfile: None,
         stderr_logfile: None,

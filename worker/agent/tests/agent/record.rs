@@ -46,7 +46,7 @@ async fn labels_and_capacity_are_told_and_told_again_when_they_change() {
     supervisor.sync().await;
     assert_eq!(record(&fleet, |w| w.labels == labels("eu")).await.capacity, capacity);
     let capacity = Capacity { cpu: 2.0, memory: 1 << 30 };
-    supervisor.say(ToAgent::Described { labels: labels("us"), capacity });
+    supervisor.say(ToAgent::Described { labels: labels("us"), capacity, policy: None });
     let told = record(&fleet, |w| w.labels == labels("us")).await;
     assert_eq!(told.capacity, capacity);
     assert!(told.facts.at.is_some() && !told.stopping);

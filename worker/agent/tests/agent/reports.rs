@@ -35,6 +35,7 @@ fn status(epoch: u64, seq: u64) -> Status {
         note: None,
         reason: None,
         spawnerr: None,
+        refused: None,
         stderr_line: None,
         stdout_logfile: None,
         stderr_logfile: None,

@@ -42,6 +42,7 @@ pub(crate) fn hello(directory: &Path, incarnation: u128) -> Hello {
         draining: false,
         children: Vec::new(),
         facilities: Vec::new(),
+        policy: None,
         labels: Labels::new(),
         capacity: Capacity::default(),
         leases: Vec::new(),

@@ -57,6 +57,7 @@ impl Driver {
             facilities: facilities(&self.machine, &self.config.settings),
             labels: self.config.settings.labels.clone(),
             capacity: self.capacity(),
+            policy: self.machine.policy_facts(&self.config.settings.policy),
             leases: self.table.leases(),
         };
         self.agent.send(&ToAgent::Hello(hello));
@@ -71,7 +72,8 @@ impl Driver {
     /// Tells the agent what its owner says of the worker.
     pub(super) fn describe(&mut self) {
         let (labels, capacity) = (self.config.settings.labels.clone(), self.capacity());
-        self.agent.send(&ToAgent::Described { labels, capacity });
+        let policy = self.machine.policy_facts(&self.config.settings.policy);
+        self.agent.send(&ToAgent::Described { labels, capacity, policy });
     }
 
     fn capacity(&self) -> Capacity {

@@ -87,7 +87,8 @@ impl Driver {
             }
         }
         let files = self.files(&order.name, &order.placement.spec);
-        let effects = self.table.place(order, files, now);
+        let refusal = self.judge(&order.name, &order.placement.spec);
+        let effects = self.table.place_judged(order, files, refusal, now);
         self.perform(effects, now);
     }
 

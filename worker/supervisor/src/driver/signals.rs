@@ -36,6 +36,7 @@ impl Driver {
                 self.streams.outputs.set_settings(&settings);
                 self.config.settings = settings;
                 self.describe();
+                self.judge_all(clock::now());
                 tracing::info!("SIGHUP: the configuration is read again; new children obey it");
             }
             Err(why) => tracing::error!("SIGHUP: the old configuration stays: {why}"),

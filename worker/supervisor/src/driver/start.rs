@@ -46,7 +46,12 @@ pub(super) struct Helper {
 
 impl Driver {
     /// Who a process is; `notify` is where it may say how it is.
-    fn who<'a>(&'a self, name: &'a InstanceId, home: &'a Path, notify: Option<&'a str>) -> Who<'a> {
+    pub(super) fn who<'a>(
+        &'a self,
+        name: &'a InstanceId,
+        home: &'a Path,
+        notify: Option<&'a str>,
+    ) -> Who<'a> {
         let instance = self.table.get(name);
         Who {
             name,
@@ -69,6 +74,10 @@ impl Driver {
         spec: &Arc<ProgramSpec>,
         epoch: Epoch,
     ) -> Input {
+        // What was allowed when it was placed may have changed since: a file above all.
+        if let Some(refusal) = self.judge(name, spec) {
+            return Input::Refused { refusal };
+        }
         // Before it lives: this process may be frozen right after.
         self.poller.last_resort_by(self.table.last_resort_of(spec));
         self.starts += 1;
@@ -170,7 +179,7 @@ impl Driver {
     }
 
     /// The directory of an instance, made if it is not there.
-    fn directory(&self, name: &InstanceId) -> Result<PathBuf, String> {
+    pub(super) fn directory(&self, name: &InstanceId) -> Result<PathBuf, String> {
         let directory = self.home.instance(name);
         if !directory.is_dir() {
             std::fs::create_dir_all(&directory)
@@ -274,7 +283,7 @@ impl Driver {
         self.plan_with(name, spec, channel, &variables)
     }
 
-    fn plan_with(
+    pub(super) fn plan_with(
         &self,
         name: &InstanceId,
         spec: &ProgramSpec,

@@ -69,6 +69,9 @@ impl Instance {
             self.restarted.clear();
         }
         if asked || due {
+            if let Some(refusal) = self.placed.refusal.clone() {
+                return self.refuse(refusal, now, out);
+            }
             self.start(now, out);
         } else if self.revision != self.placed.revision || self.acted.reloads != wanted.reloads {
             // There is nothing that could be reloaded.
@@ -139,6 +142,7 @@ impl Instance {
         self.note = None;
         self.note_due = None;
         self.reason = None;
+        self.refused = None;
         self.spawnerr = None;
         self.stderr_line = None;
     }
@@ -178,6 +182,7 @@ impl Instance {
         self.acted = self.placed.wanted;
         self.revision = self.placed.revision;
         self.reload = Reload::No;
+        self.refused = None;
         self.spawnerr = None;
         self.note = None;
         self.note_due = None;

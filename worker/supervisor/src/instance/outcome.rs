@@ -123,7 +123,9 @@ impl Instance {
             self.reload = Reload::No;
         }
         if let Phase::Preparing { spec } = &self.phase {
-            let reason = self.reason_to_stop(spec).unwrap_or("its lease ran out meanwhile");
+            let refused = self.placed.refusal.as_ref().map(|_| "it is not allowed here");
+            let reason = self.reason_to_stop(spec).or(refused);
+            let reason = reason.unwrap_or("its lease ran out meanwhile");
             self.phase = Phase::Leaving { pid: None };
             self.change(State::Starting, Some(reason.to_owned()), Told::default(), now, out);
         }

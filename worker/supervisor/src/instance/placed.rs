@@ -6,6 +6,7 @@ use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, ProgramId};
 use dsbus_schema::placement::{Placement, Rest};
 use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::worker::Refusal;
 
 /// A placement. The spec is shared: by the instances of a program, and by their children.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Placed {
     pub wanted: Wanted,
     /// It has ended for good, or was given up.
     pub rest: Option<Rest>,
+    /// Why it may not be started here, if it may not.
+    pub refusal: Option<Refusal>,
     /// Words after those of the command, for the next child.
     pub arguments: Vec<String>,
     /// The spec.
@@ -29,6 +32,6 @@ pub struct Placed {
 impl From<Placement> for Placed {
     fn from(placement: Placement) -> Placed {
         let Placement { id, revision, epoch, wanted, spec, rest, arguments, .. } = placement;
-        Placed { id, revision, epoch, wanted, rest, arguments, spec: Arc::new(spec) }
+        Placed { id, revision, epoch, wanted, rest, refusal: None, arguments, spec: Arc::new(spec) }
     }
 }

@@ -92,6 +92,7 @@ impl Instance {
             usage: self.usage,
             note: self.note.clone(),
             reason: self.reason.clone(),
+            refused: self.refused.clone(),
             spawnerr: self.spawnerr.clone(),
             stderr_line: if failed { self.stderr_line.clone() } else { None },
             stdout_logfile: self.files.stdout.clone(),

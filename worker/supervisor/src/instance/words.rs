@@ -8,6 +8,7 @@ use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::{Hook, HookPoint, Probe, ProgramSpec, Signal};
 use dsbus_schema::state::{Exit, Usage};
 use dsbus_schema::status::Status;
+use dsbus_schema::worker::Refusal;
 
 use super::Placed;
 
@@ -37,6 +38,16 @@ pub enum Input {
     SpawnFailed {
         /// Why.
         why: String,
+    },
+    /// It may not be started here: nothing was.
+    Refused {
+        /// By which policy, and why.
+        refusal: Refusal,
+    },
+    /// The owner changed what is allowed.
+    Judged {
+        /// Why it may not be started here, if it may not.
+        refusal: Option<Refusal>,
     },
     /// It was not started: when its turn came, it was not wanted any longer.
     NotSpawned,

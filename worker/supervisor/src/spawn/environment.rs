@@ -71,6 +71,9 @@ pub(super) fn environment(
     for path in &spec.env_file {
         let path = expand(path, known).map_err(|why| format!("env_file {path}: {why}"))?;
         for (name, value) in env_file::read(Path::new(&path))? {
+            if let Some(violation) = who.settings.policy.variable("env_file", &name) {
+                return Err(violation.to_string());
+            }
             set(&name, value.as_ref());
         }
     }

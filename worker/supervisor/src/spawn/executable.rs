@@ -1,7 +1,7 @@
 //! Which file is executed, and why it cannot be, as far as that can be seen before the fork.
 
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ const SETID: u32 = 0o6000;
 #[derive(Debug)]
 pub(super) struct Executable {
     pub(super) path: PathBuf,
+    /// The file itself, where its content was looked at: it is what is to be executed.
+    pub(super) held: Option<File>,
     /// It runs as somebody else by itself, and so loses the parent-death signal.
     pub(super) setid: bool,
 }
@@ -43,7 +45,7 @@ pub(super) fn find(
                 Err(format!("{} does not exist", path.display()))
             }
             // What the worker cannot see, the child's user may.
-            Err(_) => Ok(Executable { path, setid: false }),
+            Err(_) => Ok(Executable { path, held: None, setid: false }),
         };
     }
     let mut unfit = None;
@@ -75,7 +77,7 @@ fn check(path: PathBuf, found: &Metadata) -> Result<Executable, String> {
             mode & 0o777
         ));
     }
-    Ok(Executable { path, setid: mode & SETID != 0 })
+    Ok(Executable { path, held: None, setid: mode & SETID != 0 })
 }
 
 /// Why exec failed for a file that exists.

@@ -60,11 +60,26 @@ fn run(errand: &Errand<'_>) -> Failure {
             let plan = errand.plan;
             // SAFETY: path, words and environment end with NUL, the lists with a null pointer.
             unsafe {
+                if let Some(file) = plan.held {
+                    return execute_held(file, plan);
+                }
                 libc::execve(plan.path.as_ptr(), plan.argv.pointers(), plan.environment.pointers())
             };
             failed(Step::Exec)
         }
     }
+}
+
+/// Executes an open file: what was looked at, whatever its path leads to by now.
+unsafe fn execute_held(file: RawFd, plan: &Plan) -> Failure {
+    // SAFETY: as execve; the path is empty, which means the descriptor itself.
+    unsafe {
+        libc::fcntl(file, libc::F_SETFD, libc::FD_CLOEXEC);
+        let (words, environment) = (plan.argv.pointers(), plan.environment.pointers());
+        let path = c"".as_ptr();
+        libc::syscall(libc::SYS_execveat, file, path, words, environment, libc::AT_EMPTY_PATH);
+    }
+    failed(Step::Exec)
 }
 
 fn failed(step: Step) -> Failure {

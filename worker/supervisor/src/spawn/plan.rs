@@ -12,6 +12,8 @@ const PID_DIGITS: usize = 10;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) path: CString,
+    /// The descriptor that is executed instead, in the new process's own table.
+    pub(super) held: Option<i32>,
     pub(super) argv: Words,
     pub(super) environment: Words,
     pub(super) directory: CString,

@@ -19,7 +19,7 @@ pub(super) fn placed(view: &View, name: &InstanceId, to: &WorkerName, placement:
     let worker = view.worker(to).unwrap();
     assert!(spec.machines.is_empty() || spec.machines.contains(to), "{name} on {to}");
     assert!(spec.labels.iter().all(|rule| rule.holds(&worker.labels)), "{name} on {to}");
-    assert_eq!(view.lacks(to, &spec.needs()), Vec::<String>::new(), "{name} on {to}");
+    assert_eq!(view.lacks(to, spec), Vec::<String>::new(), "{name} on {to}");
     assert!(placement.epoch.0 > view.guard(name), "{name}: every epoch before was less");
     let program = view.program(&name.program).unwrap();
     let extra = !program.spec.system && name.index >= program.spec.numprocs;

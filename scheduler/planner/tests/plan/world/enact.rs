@@ -28,6 +28,7 @@ pub(super) fn status(state: State, reason: Option<String>) -> Status {
         usage: None,
         note: None,
         reason,
+        refused: None,
         spawnerr: None,
         stderr_line: None,
         stdout_logfile: None,
@@ -102,6 +103,16 @@ impl World {
                 goal.fails += 1;
                 goal.failed_epoch = epoch;
                 goal.failed_on.push(worker);
+                self.view.set_goal(&name.program, Some(name.index), Some(goal));
+            }
+            Action::NoteRefusal { name, by, asked } => {
+                let mut goal = self.goal(&name);
+                if goal.refused_since < asked {
+                    goal.refused_since = asked;
+                    goal.refused.clear();
+                }
+                goal.refused.retain(|known| known.worker != by.worker);
+                goal.refused.push(by);
                 self.view.set_goal(&name.program, Some(name.index), Some(goal));
             }
             Action::Stop { name, .. } => {
@@ -191,6 +202,7 @@ pub(crate) fn show(action: &Action) -> String {
         }
         Action::Remove { name, worker, .. } => format!("remove {name} {worker}"),
         Action::CountFailure { name, worker, .. } => format!("count {name} {worker}"),
+        Action::NoteRefusal { name, by, .. } => format!("refused {name} {}", by.worker),
         Action::Stop { name, .. } => format!("stop {name}"),
         Action::Fire { program, due } => format!("fire {program} {:?}", due.verdict),
         Action::Rollout { record, change, .. } => {

@@ -56,6 +56,7 @@ fn change(index: u32, number: (u64, u64), state: State) -> Reported {
         note: None,
         reason: None,
         spawnerr: None,
+        refused: None,
         stderr_line: None,
         stdout_logfile: None,
         stderr_logfile: None,
