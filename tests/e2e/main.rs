@@ -39,6 +39,7 @@ mod said;
 mod screens;
 mod shapes;
 mod shell;
+mod signing;
 mod steering;
 mod superlance;
 mod supervisorctl;

@@ -92,6 +92,8 @@ pub(crate) struct Keys {
     pub(crate) cgroup: String,
     /// Socket of the machine's syslog.
     pub(crate) syslog: PathBuf,
+    /// Public NKeys of the schedulers: only what they have signed is run.
+    pub(crate) signers_file: Option<PathBuf>,
 }
 
 /// What stands below `capacity`; what the machine has, where there is none.
@@ -134,6 +136,7 @@ impl Default for Keys {
             strip_ansi: false,
             cgroup: "auto".to_owned(),
             syslog: PathBuf::from("/dev/log"),
+            signers_file: None,
         }
     }
 }
@@ -167,6 +170,7 @@ impl Keys {
             ("directory", self.directory.as_mut()),
             ("childlogdir", self.childlogdir.as_mut()),
             ("syslog", Some(&mut self.syslog)),
+            ("signers_file", self.signers_file.as_mut()),
         ]
         .into_iter()
         .filter_map(|(key, path)| Some((key, path?)))

@@ -2,11 +2,13 @@
 //! the simulation (`tests/simulation`) runs it, too.
 
 mod telling;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dsbus_client::{Entry, Error, Value};
+use dsbus_client::{Entry, Error, Signers, Value};
 use dsbus_planner::judge::{Judge, Verdict};
 use dsbus_planner::view::{Life, Seen, View};
 use dsbus_schema::ids::{FleetName, InstanceId, ProgramName, WorkerName};
@@ -79,6 +81,13 @@ pub struct Core {
     lapsed: BTreeMap<String, Lapsed>,
     /// Entries that were there at the beginning and may stand for events that nobody told.
     early: BTreeMap<Bucket, VecDeque<Entry>>,
+    /// Whose placements count.
+    signers: Signers,
+    /// What the last write of each instance's placement was signed with: an older one that is written
+    /// again is known by it.
+    written: BTreeMap<InstanceId, u64>,
+    /// Placements that other keys than this scheduler's have signed, and which.
+    signed_by: BTreeMap<(WorkerName, InstanceId), Arc<str>>,
     /// When the latest entry was written, by the clock of NATS.
     latest: Option<Timestamp>,
 }
@@ -107,6 +116,8 @@ impl Core {
         self.view.reset(bucket);
         if bucket == Bucket::Fleet {
             self.schedulers.clear();
+            self.written.clear();
+            self.signed_by.clear();
             self.peers.clear();
             self.lapsed.clear();
         }
@@ -221,6 +232,14 @@ impl Core {
         entry: &Entry,
         now: BootTime,
     ) -> Result<(), Error> {
+        if let Err(why) = self.trusted((worker, name), entry) {
+            let why = why.to_string();
+            // What it says is a hint at most.
+            let said = entry.json().ok().flatten();
+            self.view.set_forged((worker, name), entry.seq, &why, said);
+            let (what, why) = (entry.key.clone(), format!("{why}; it is written over"));
+            return Err(Error::Malformed { what, why });
+        }
         // One that cannot be read leaves the guard as it was, too: so the bus refuses to write over
         // a placement that somebody else may understand.
         let placement: Option<Placement> = entry.json()?;
@@ -253,6 +272,8 @@ impl Core {
                 let back = before == Life::Lost && *seconds == PRESENCE_SECONDS;
                 back.then_some(News::Back(key.0, entry.seq))
             }
+            // Whoever it is of touches it again soon.
+            Value::Copied => None,
             Value::Deleted | Value::Expired => {
                 self.view.expired(worker, *seconds, entry.seq);
                 self.judge.expired(&key, now);

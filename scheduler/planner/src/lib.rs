@@ -21,6 +21,7 @@ pub mod plan;
 pub mod preview;
 mod purge;
 pub mod rebalance;
+mod repair;
 mod rolling;
 pub mod rows;
 mod system;

@@ -105,6 +105,7 @@ fn rows(choice: &Choice) -> Vec<Row> {
         strip_ansi,
         cgroup,
         syslog,
+        signers_file,
     } = &choice.file.keys;
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.display()));
     vec![
@@ -133,6 +134,11 @@ fn rows(choice: &Choice) -> Vec<Row> {
         ("strip_ansi", Some(strip_ansi.to_string()), ""),
         ("cgroup", Some(quoted(cgroup)), ""),
         ("syslog", Some(quoted(syslog.display())), ""),
+        (
+            "signers_file",
+            signers_file.as_ref().map(|path| quoted(path.display())),
+            "everybody's placements",
+        ),
     ]
 }
 

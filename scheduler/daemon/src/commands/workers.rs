@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{Commander, RACES_MAX, did_you_mean, id, unavailable};
 use crate::clock;
+use crate::grants::Touched;
 
 impl Commander {
     /// Cordons, uncordons, drains or undrains workers. Each one's goal is one write; sent again
@@ -25,6 +26,7 @@ impl Commander {
         let command = id(&act.envelope);
         self.fresh().await?;
         let names = distinct(&act)?;
+        self.permit(by, verb, Touched::Workers(&names))?;
         {
             let core = self.shared.lock();
             for name in &names {
@@ -85,9 +87,14 @@ impl Commander {
 
     /// Forgets workers that are gone: their records and goals are deleted. One that was forgotten
     /// before is not refused, so that the command can be sent again.
-    pub(super) async fn forget(&self, act: WorkerAct) -> Result<Vec<WorkerActed>, Refusal> {
+    pub(super) async fn forget(
+        &self,
+        by: &UserName,
+        act: WorkerAct,
+    ) -> Result<Vec<WorkerActed>, Refusal> {
         self.fresh().await?;
         let names = distinct(&act)?;
+        self.permit(by, Verb::Forget, Touched::Workers(&names))?;
         for name in &names {
             self.refuse_if_there(name).await?;
         }

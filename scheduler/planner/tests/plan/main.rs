@@ -9,6 +9,7 @@ mod jobs;
 mod order;
 mod placement;
 mod random;
+mod repair;
 mod rollout;
 mod system;
 mod world;
