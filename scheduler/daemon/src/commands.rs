@@ -93,6 +93,13 @@ impl Commander {
         }
         let heard = Heard::of(&request.body, Uuid::now_v7());
         let answer = match request.understood() {
+            Ok(()) if self.floods().is_flood(user, clock::now()) => {
+                let text = format!(
+                    "{user} has commanded too often what is not granted; commands of {user} are \
+                     looked at again in a minute"
+                );
+                Err(Refusal::new(code::FORBIDDEN, text))
+            }
             Ok(()) => self.carry_out(verb, user, &heard.body).await,
             Err(refusal) => Err(refusal),
         };
@@ -102,7 +109,10 @@ impl Commander {
         }
         let silent = match &answer {
             Ok(_) => Some(0),
-            Err(_) => self.floods().refused(user, clock::now()),
+            Err(refusal) => {
+                let forbidden = refusal.code == code::FORBIDDEN;
+                self.floods().refused(user, forbidden, clock::now())
+            }
         };
         // Of a user who is refused all the time, some is told, and how much is not.
         if let Some(untold) = silent

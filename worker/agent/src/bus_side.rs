@@ -155,6 +155,9 @@ impl BusSide {
         for entry in self.placements.trust(signers) {
             self.watched(Item::Entry(entry), now);
         }
+        for (name, why) in self.placements.still_strange() {
+            self.refused(&name, &why, now);
+        }
     }
 
     /// Leaves rules out; only a simulation does that.

@@ -73,7 +73,7 @@ impl BusSide {
     }
 
     /// What stands under a placement's key was not written by a scheduler: as if it were not there.
-    fn refused(&mut self, name: &InstanceId, why: &str, now: BootTime) {
+    pub(crate) fn refused(&mut self, name: &InstanceId, why: &str, now: BootTime) {
         let Some(reason) = self.refusals.tell(name, why, now) else { return };
         tracing::warn!(%name, why, "refused a placement");
         let (worker, incarnation) = (self.worker().clone(), Some(self.hello.incarnation));
@@ -91,7 +91,9 @@ impl BusSide {
         match self.placements.take(item) {
             None => {}
             Some(Change::Odd { key, why }) => tracing::warn!(key, why, "left an entry aside"),
-            Some(Change::Refused { name, why }) => self.refused(&name, &why, now),
+            // Told once the list of signers was read again, and does not name him.
+            Some(Change::Refused { stranger: true, .. }) => {}
+            Some(Change::Refused { name, why, stranger: false }) => self.refused(&name, &why, now),
             Some(Change::Placed(name)) => self.placed(&name, now),
             Some(Change::Unplaced(name)) => self.unplaced(name, now),
             Some(Change::Touched(seconds, seen)) => {

@@ -36,6 +36,8 @@ pub enum Change {
         name: InstanceId,
         /// Why.
         why: String,
+        /// Its signer is not known, and may be once his list was read again.
+        stranger: bool,
     },
     /// An entry makes no sense, and is left aside.
     Odd {
@@ -44,6 +46,15 @@ pub enum Change {
         /// Why.
         why: String,
     },
+}
+
+/// What somebody has signed who is not known.
+#[derive(Debug)]
+struct Stranger {
+    entry: Entry,
+    why: String,
+    /// It was told that he is not.
+    told: bool,
 }
 
 /// Instances that are doubtful at once, besides those that are placed here: each has a key of its own
@@ -65,7 +76,7 @@ pub struct Placements {
     written: BTreeMap<InstanceId, u64>,
     /// Instances under whose keys something stands that does not count; with that, where its signer is
     /// not known, and may be soon.
-    doubts: BTreeMap<InstanceId, Option<Entry>>,
+    doubts: BTreeMap<InstanceId, Option<Stranger>>,
 }
 
 impl Placements {
@@ -96,7 +107,18 @@ impl Placements {
             return Vec::new();
         }
         self.signers = signers;
-        self.doubts.values_mut().filter_map(Option::take).collect()
+        self.doubts.values_mut().filter_map(Option::take).map(|stranger| stranger.entry).collect()
+    }
+
+    /// What is refused because its signer is not known, after his list was read again; each once.
+    pub fn still_strange(&mut self) -> Vec<(InstanceId, String)> {
+        let strangers =
+            self.doubts.iter_mut().filter_map(|(name, held)| Some((name, held.as_mut()?)));
+        let tell = |(name, stranger): (&InstanceId, &mut Stranger)| {
+            let untold = !std::mem::replace(&mut stranger.told, true);
+            untold.then(|| (name.clone(), stranger.why.clone()))
+        };
+        strangers.filter_map(tell).collect()
     }
 
     /// Whether something stands here that is signed by nobody who is known.
@@ -165,9 +187,10 @@ impl Placements {
     fn placement(&mut self, name: InstanceId, entry: &Entry) -> Option<Change> {
         if let Err((why, again)) = self.check(&name, entry) {
             if self.placed.contains_key(&name) || self.doubts.len() < DOUBTS_MAX {
-                self.doubts.insert(name.clone(), again.then(|| entry.clone()));
+                let stranger = || Stranger { entry: entry.clone(), why: why.clone(), told: false };
+                self.doubts.insert(name.clone(), again.then(stranger));
             }
-            return Some(Change::Refused { name, why });
+            return Some(Change::Refused { name, why, stranger: again });
         }
         self.doubts.remove(&name);
         let placement: Placement = match entry.json() {

@@ -10,6 +10,7 @@ use dsbus_schema::storage::{Bucket, worker_goal_key};
 use dsbus_schema::worker_goal::WorkerGoal;
 use uuid::Uuid;
 
+use super::resolve::NAMES_MAX;
 use super::{Commander, RACES_MAX, did_you_mean, id, unavailable};
 use crate::clock;
 use crate::grants::Touched;
@@ -157,6 +158,10 @@ const NAMED_MAX: usize = 8;
 fn distinct(act: &WorkerAct) -> Result<Vec<WorkerName>, Refusal> {
     if act.names.is_empty() {
         return Err(Refusal::new(code::BAD_REQUEST, "names is empty: say which workers"));
+    }
+    if act.names.len() > NAMES_MAX {
+        let text = format!("{} names at once; at most {NAMES_MAX}", act.names.len());
+        return Err(Refusal::new(code::BAD_REQUEST, text));
     }
     let mut names = act.names.clone();
     names.sort();

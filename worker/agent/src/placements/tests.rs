@@ -88,7 +88,7 @@ fn what_no_scheduler_signed_changes_nothing() {
     let (ours, other) = (signer(), signer());
     let mut p = Placements::new(worker()).signed_by(FleetName::default(), listed(&[&ours]));
     let refused = |change: Option<Change>| match change {
-        Some(Change::Refused { name, why }) => (name, why),
+        Some(Change::Refused { name, why, .. }) => (name, why),
         other => panic!("{other:?}"),
     };
     let real = placement(5, 15);
@@ -157,6 +157,7 @@ fn a_new_signer_counts_once_he_is_named_and_two_do_at_once() {
     let by_new = signed(&new, 8, Some(&placement(6, 5)), (6, 5));
     assert!(matches!(p.take(by_new.clone()), Some(Change::Refused { .. })));
     assert_eq!(p.trust(listed(&[&old])), [], "nothing has changed");
+    assert_eq!((p.still_strange().len(), p.still_strange().len()), (1, 0), "told once");
     let again = p.trust(listed(&[&old, &new]));
     assert_eq!(again.len(), 1);
     let change = p.take(Item::Entry(again.into_iter().next().unwrap()));
