@@ -34,6 +34,7 @@ mod peer;
 mod places;
 mod process;
 mod proxy;
+mod raw;
 mod rollouts;
 mod said;
 mod screens;

@@ -63,7 +63,7 @@ pub struct Bus {
     /// The scheduler that every write is marked with.
     scheduler: Option<Arc<str>>,
     /// What it signs placements with.
-    signer: Option<Signer>,
+    pub(crate) signer: Option<Signer>,
 }
 
 struct Inner {
@@ -128,20 +128,6 @@ impl Bus {
     #[must_use]
     pub fn writing_as(&self, scheduler: &str) -> Bus {
         Bus { scheduler: Some(scheduler.into()), ..self.clone() }
-    }
-
-    /// The same connection, whose placements are signed with the seed of these credentials, if they
-    /// hold one.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] about a file of theirs that cannot be used.
-    pub fn signing_by(&self, access: &Access) -> Result<Bus, Error> {
-        Ok(Bus { signer: Signer::of(access)?, ..self.clone() })
-    }
-
-    /// The public key that placements are signed with, if they are.
-    pub fn signs_as(&self) -> Option<&str> {
-        self.signer.as_ref().map(Signer::public)
     }
 
     pub(crate) fn signer(&self) -> Option<&Signer> {

@@ -16,7 +16,7 @@ use nkeys::{KeyPair, KeyPairType};
 
 use crate::entry::{Entry, Seal, Value};
 use crate::storage::Write;
-use crate::{Access, Error, access};
+use crate::{Access, Bus, Error, access};
 
 /// Most keys in a file of signers: every scheduler's twice, while keys are rotated.
 const SIGNERS_MAX: usize = 256;
@@ -69,6 +69,22 @@ impl Signer {
             headers.insert(HEADER_SIGNER, signer);
             headers.insert(HEADER_SIGNATURE, stamp.header(&signature));
         }
+    }
+}
+
+impl Bus {
+    /// The same connection, whose placements are signed with the seed of these credentials, if they
+    /// hold one.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] about a file of theirs that cannot be used.
+    pub fn signing_by(&self, access: &Access) -> Result<Bus, Error> {
+        Ok(Bus { signer: Signer::of(access)?, ..self.clone() })
+    }
+
+    /// The public key that placements are signed with, if they are.
+    pub fn signs_as(&self) -> Option<&str> {
+        self.signer.as_ref().map(Signer::public)
     }
 }
 

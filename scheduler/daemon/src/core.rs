@@ -13,7 +13,6 @@ use dsbus_planner::judge::{Judge, Verdict};
 use dsbus_planner::view::{Life, Seen, View};
 use dsbus_schema::ids::{FleetName, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
-use dsbus_schema::placement::Placement;
 use dsbus_schema::storage::{
     Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_group_key, parse_instance_key,
     parse_worker_goal_key,
@@ -223,39 +222,6 @@ impl Core {
             None => {}
         }
         Ok(None)
-    }
-
-    fn fold_placement(
-        &mut self,
-        worker: &WorkerName,
-        name: &InstanceId,
-        entry: &Entry,
-        now: BootTime,
-    ) -> Result<(), Error> {
-        if let Err(why) = self.trusted((worker, name), entry) {
-            let why = why.to_string();
-            // What it says is a hint at most.
-            let said = entry.json().ok().flatten();
-            self.view.set_forged((worker, name), entry.seq, &why, said);
-            let (what, why) = (entry.key.clone(), format!("{why}; it is written over"));
-            return Err(Error::Malformed { what, why });
-        }
-        // One that cannot be read leaves the guard as it was, too: so the bus refuses to write over
-        // a placement that somebody else may understand.
-        let placement: Option<Placement> = entry.json()?;
-        self.tell_placement(entry, (worker, name), placement.as_ref(), now)?;
-        let lease = placement.as_ref().map(|p| (worker.clone(), p.spec.touch_seconds()));
-        let was_here = self.view.set_placement(worker, name, entry.seq, placement);
-        // Its lease may not be taken yet, or be a lost one of long ago: it is judged from now on
-        // (rule 4).
-        if let Some(lease) = lease
-            && !was_here
-            && self.view.lease_of(&lease.0, lease.1).is_none_or(|held| held.life != Life::Live)
-        {
-            self.view.set_life(&lease.0, lease.1, Life::Silent);
-            self.judge.first_seen(&lease, now);
-        }
-        Ok(())
     }
 
     fn fold_touch(&mut self, key: LeaseKey, entry: &Entry, now: BootTime) -> Option<News> {

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use dsbus_client::{Distrust, Entry, Seal, Signers, Value};
+use dsbus_client::{Distrust, Entry, Error, Seal, Signers, Value};
+use dsbus_planner::view::Life;
 use dsbus_schema::ids::{InstanceId, WorkerName};
+use dsbus_schema::moment::BootTime;
+use dsbus_schema::placement::Placement;
 
 use super::Core;
 
 /// Why an entry under a placement's key does not count.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Doubt {
+enum Doubt {
     /// By its signature.
     #[error(transparent)]
     Distrust(#[from] Distrust),
@@ -51,7 +54,7 @@ impl Core {
     }
 
     /// Says whether an entry counts, and remembers that it does.
-    pub(super) fn trusted(
+    fn trusted(
         &mut self,
         (worker, name): (&WorkerName, &InstanceId),
         entry: &Entry,
@@ -74,6 +77,40 @@ impl Core {
             | (Value::Deleted | Value::Expired | Value::Copied, _) => {
                 self.signed_by.remove(&at);
             }
+        }
+        Ok(())
+    }
+
+    /// Folds an entry under a placement's key.
+    pub(super) fn fold_placement(
+        &mut self,
+        worker: &WorkerName,
+        name: &InstanceId,
+        entry: &Entry,
+        now: BootTime,
+    ) -> Result<(), Error> {
+        if let Err(why) = self.trusted((worker, name), entry) {
+            let why = why.to_string();
+            // What it says is a hint at most.
+            let said = entry.json().ok().flatten();
+            self.view.set_forged((worker, name), entry.seq, &why, said);
+            let (what, why) = (entry.key.clone(), format!("{why}; it is written over"));
+            return Err(Error::Malformed { what, why });
+        }
+        // One that cannot be read leaves the guard as it was, too: so the bus refuses to write over
+        // a placement that somebody else may understand.
+        let placement: Option<Placement> = entry.json()?;
+        self.tell_placement(entry, (worker, name), placement.as_ref(), now)?;
+        let lease = placement.as_ref().map(|p| (worker.clone(), p.spec.touch_seconds()));
+        let was_here = self.view.set_placement(worker, name, entry.seq, placement);
+        // Its lease may not be taken yet, or be a lost one of long ago: it is judged from now on
+        // (rule 4).
+        if let Some(lease) = lease
+            && !was_here
+            && self.view.lease_of(&lease.0, lease.1).is_none_or(|held| held.life != Life::Live)
+        {
+            self.view.set_life(&lease.0, lease.1, Life::Silent);
+            self.judge.first_seen(&lease, now);
         }
         Ok(())
     }
