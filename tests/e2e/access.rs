@@ -19,30 +19,30 @@ use crate::fleet::{DEADLINE, DSBUS, said};
 const SECRET: &str = "hunter2-and-more";
 
 /// A server, a directory, and what people say there; all that was started ends with it.
-struct Place {
-    nats: NatsServer,
+pub(crate) struct Place {
+    pub(crate) nats: NatsServer,
     directory: tempfile::TempDir,
     variables: Vec<(String, String)>,
     children: Vec<Child>,
 }
 
 impl Place {
-    fn new(server: &str) -> Place {
+    pub(crate) fn new(server: &str) -> Place {
         let directory = tempfile::tempdir().unwrap();
         let nats = NatsServer::start_with(server);
         Place { nats, directory, variables: Vec::new(), children: Vec::new() }
     }
 
-    fn set(mut self, name: &str, value: &str) -> Place {
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Place {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
@@ -50,7 +50,7 @@ impl Place {
     }
 
     /// A verb or daemon that knows nothing but what was said here.
-    fn dsbus(&self, args: &[impl AsRef<OsStr>]) -> Command {
+    pub(crate) fn dsbus(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(DSBUS);
         command
             .args(args)
@@ -64,11 +64,11 @@ impl Place {
         command
     }
 
-    fn run(&self, args: &[impl AsRef<OsStr>]) -> Output {
+    pub(crate) fn run(&self, args: &[impl AsRef<OsStr>]) -> Output {
         self.dsbus(args).output().unwrap()
     }
 
-    fn start(&mut self, args: &[impl AsRef<OsStr>]) {
+    pub(crate) fn start(&mut self, args: &[impl AsRef<OsStr>]) {
         let name = format!("log{}", self.children.len());
         let log = fs::File::create(self.path(&name)).unwrap();
         let mut daemon = self.dsbus(args);
@@ -83,7 +83,7 @@ impl Place {
         };
         let directory = self.path("w1").to_str().unwrap().to_owned();
         self.start(&with(&["scheduler", "--id", "s1"]));
-        self.start(&with(&["worker", "--name", "w1", "--dir", &directory]));
+        self.start(&with(&["worker", "--insecure", "--name", "w1", "--dir", &directory]));
         let verb = |place: &Place, more: &[&str]| place.run(&with(more));
         let row: Value = wait_until("the worker to be ready", DEADLINE, || {
             let output = verb(self, &["workers", "-o", "json"]);
@@ -106,7 +106,15 @@ impl Place {
         assert!(shown.contains("nats ") && !shown.contains(SECRET), "{shown}");
     }
 
-    fn logs(&self) -> String {
+    /// Tells the daemon that was started first to stop, and waits until it has.
+    pub(crate) fn stop_first(&mut self) -> std::process::ExitStatus {
+        let child = &mut self.children[0];
+        let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        child.wait().unwrap()
+    }
+
+    pub(crate) fn logs(&self) -> String {
         let all = (0..self.children.len()).map(|n| self.path(&format!("log{n}")));
         all.map(|log| fs::read_to_string(log).unwrap_or_default()).collect()
     }

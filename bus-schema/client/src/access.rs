@@ -153,6 +153,27 @@ impl Access {
 }
 
 impl Credentials {
+    /// The pair of keys whose seed they hold, if they do.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] about a file that cannot be used.
+    pub(crate) fn seed(&self) -> Result<Option<KeyPair>, Error> {
+        let pair = match self {
+            Credentials::Address | Credentials::Password { .. } | Credentials::Token(_) => {
+                return Ok(None);
+            }
+            Credentials::Nkey(path) => at(path, read(path).and_then(|text| bare_seed(&text))),
+            Credentials::File(path) => {
+                let seed = |text: String| part(&text, SEED_MARK).map(str::to_owned);
+                let missing = || format!("has no {SEED_MARK} part");
+                let seed = read(path).and_then(|text| seed(text).ok_or_else(missing));
+                at(path, seed.and_then(|seed| key_pair(&seed)))
+            }
+            Credentials::Jwt { seed, .. } => key_pair(&seed.0),
+        };
+        pair.map(Some).map_err(|why| Error::malformed("credentials", why))
+    }
+
     /// What the server is told, and the signature under what it sent.
     fn prove(&self, nonce: &[u8]) -> Result<Auth, String> {
         let mut auth = Auth::new();
@@ -165,8 +186,7 @@ impl Credentials {
             Credentials::Token(token) => auth.token = Some(token.0.clone()),
             Credentials::Nkey(path) => {
                 let text = at(path, read(path))?;
-                let seed = text.lines().map(str::trim).find(|line| line.starts_with('S'));
-                let pair = at(path, key_pair(seed.unwrap_or_default()))?;
+                let pair = at(path, bare_seed(&text))?;
                 auth.signature = Some(pair.sign(nonce).map_err(|e| e.to_string())?);
                 auth.nkey = Some(pair.public_key());
             }
@@ -203,8 +223,14 @@ fn part<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     lines.take_while(|line| !dashes(line)).find(|line| !line.is_empty())
 }
 
+/// The first seed in a text.
+fn bare_seed(text: &str) -> Result<KeyPair, String> {
+    let seed = text.lines().map(str::trim).find(|line| line.starts_with('S'));
+    key_pair(seed.unwrap_or_default())
+}
+
 /// Reads a small file of text.
-fn read(path: &Path) -> Result<String, String> {
+pub(crate) fn read(path: &Path) -> Result<String, String> {
     let size = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?.len();
     if size > FILE_BYTES_MAX {
         return Err(format!("is {size} bytes long, and no file of credentials or certificates"));

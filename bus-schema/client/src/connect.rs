@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::server::{PAYLOAD_MAX, new_enough, too_narrow};
+use crate::signing::Signer;
 use crate::{Access, Error};
 
 /// A verb that gets no answer of any server within this time says so.
@@ -61,6 +62,8 @@ pub struct Bus {
     user: UserName,
     /// The scheduler that every write is marked with.
     scheduler: Option<Arc<str>>,
+    /// What it signs placements with.
+    pub(crate) signer: Option<Signer>,
 }
 
 struct Inner {
@@ -118,13 +121,17 @@ impl Bus {
         if others {
             leave.get_or_init(|| Arc::downgrade(&inner));
         }
-        Ok(Bus { inner, user: o.user, scheduler: None })
+        Ok(Bus { inner, user: o.user, scheduler: None, signer: None })
     }
 
     /// The same connection, whose writes into buckets are marked as those of this scheduler.
     #[must_use]
     pub fn writing_as(&self, scheduler: &str) -> Bus {
         Bus { scheduler: Some(scheduler.into()), ..self.clone() }
+    }
+
+    pub(crate) fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
     }
 
     /// The same connection, whose commands are those of this user: for whoever speaks for several.
@@ -288,7 +295,9 @@ impl Signals {
             Event::LameDuckMode => {
                 tracing::info!("NATS: the server is about to stop");
                 if let Some(inner) = self.leave.get().and_then(Weak::upgrade) {
-                    Bus { inner, user: UserName::default(), scheduler: None }.reconnect().await;
+                    Bus { inner, user: UserName::default(), scheduler: None, signer: None }
+                        .reconnect()
+                        .await;
                 }
             }
             Event::ServerError(ServerError::Other(text)) => {

@@ -3,6 +3,7 @@
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use dsbus_schema::moment::Timestamp;
+use dsbus_schema::signature::{HEADER_SIGNATURE, HEADER_SIGNER, Stamp};
 use dsbus_schema::storage::HEADER_SCHEDULER;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +24,33 @@ pub struct Entry {
     pub by: Option<String>,
     /// What a tombstone says; nothing, mostly.
     pub note: Bytes,
+    /// Of a placement: who signed it.
+    pub seal: Option<Seal>,
+}
+
+/// Who vouches for a placement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seal {
+    /// This process wrote it itself; nothing that is read from the bus says that.
+    Ours(Stamp),
+    /// So its headers say, which nobody has checked yet.
+    Signed {
+        /// Public key.
+        signer: String,
+        /// What was signed with it.
+        stamp: Stamp,
+        /// The signature, in base64.
+        signature: String,
+    },
+}
+
+impl Seal {
+    /// What was signed with it.
+    pub fn stamp(&self) -> Stamp {
+        match self {
+            Seal::Ours(stamp) | Seal::Signed { stamp, .. } => *stamp,
+        }
+    }
 }
 
 /// What stands under a key.
@@ -34,6 +62,9 @@ pub enum Value {
     Deleted,
     /// The marker that NATS left when the TTL ran out.
     Expired,
+    /// Forged: the reply to a direct get, whose requester aimed it at a subject that it may not
+    /// publish to. What stood here is overwritten.
+    Copied,
 }
 
 impl Entry {
@@ -47,6 +78,7 @@ impl Entry {
                 serde_json::from_slice(body).map(Some).map_err(|e| Error::malformed(&self.key, e))
             }
             Value::Deleted | Value::Expired => Ok(None),
+            Value::Copied => Err(Error::malformed(&self.key, "it is a copy of another entry")),
         }
     }
 
@@ -62,25 +94,28 @@ impl Entry {
     }
 }
 
-/// What a stored message means. `None` for a forged one: one that got into the stream as the reply
-/// to a direct get, whose requester aimed the reply at a subject that it may not publish to.
+/// What a stored message means.
 pub(crate) fn read(
     key: String,
     seq: u64,
     time: Timestamp,
     headers: Option<&HeaderMap>,
     payload: Bytes,
-) -> Option<Entry> {
+) -> Entry {
     let header = |name: &str| headers?.get(name).map(HeaderValue::as_str);
-    if header("Nats-Stream").is_some() || header("Nats-Subject").is_some() {
-        return None;
-    }
+    let copied = header("Nats-Stream").is_some() || header("Nats-Subject").is_some();
     let value = match (header("Nats-Marker-Reason"), header("KV-Operation")) {
+        _ if copied => Value::Copied,
         (Some("MaxAge"), _) => Value::Expired,
         (Some(_), _) | (None, Some("DEL" | "PURGE")) => Value::Deleted,
         (None, _) => Value::Put(payload.clone()),
     };
     let note = if value == Value::Deleted { payload } else { Bytes::new() };
     let by = header(HEADER_SCHEDULER).map(str::to_owned);
-    Some(Entry { key, seq, value, time, by, note })
+    let signed = header(HEADER_SIGNER).zip(header(HEADER_SIGNATURE).and_then(Stamp::parse));
+    let seal = signed.map(|(signer, (stamp, signature))| {
+        let (signer, signature) = (signer.to_owned(), signature.to_owned());
+        Seal::Signed { signer, stamp, signature }
+    });
+    Entry { key, seq, value, time, by, note, seal }
 }

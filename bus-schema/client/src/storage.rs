@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use dsbus_schema::ids::Epoch;
 use dsbus_schema::moment::Timestamp;
+use dsbus_schema::signature::Stamp;
 use dsbus_schema::storage::{Bucket, HEADER_SCHEDULER};
 use serde::Serialize;
 use serde_json::json;
@@ -34,6 +36,8 @@ pub struct Write {
     pub expect: Option<Expect>,
     /// When it expires, in seconds after the write.
     pub ttl_seconds: Option<u64>,
+    /// Of a placement: what is signed with it.
+    pub stamp: Option<Stamp>,
 }
 
 /// What a write depends on. Sequence 0 means: nothing is there, not even a tombstone or marker.
@@ -65,12 +69,21 @@ impl Write {
             note: Bytes::new(),
             expect: None,
             ttl_seconds: None,
+            stamp: None,
         })
     }
 
     /// Leaves a tombstone under `key`.
     pub fn delete(key: impl Into<String>) -> Write {
-        Write { key: key.into(), body: None, note: Bytes::new(), expect: None, ttl_seconds: None }
+        let (key, note) = (key.into(), Bytes::new());
+        Write { key, body: None, note, expect: None, ttl_seconds: None, stamp: None }
+    }
+
+    /// A write of a placement, which is signed where its writer has a key.
+    #[must_use]
+    pub fn stamp(mut self, epoch: Epoch, after: u64) -> Write {
+        self.stamp = Some(Stamp { epoch, after });
+        self
     }
 
     /// Lets a tombstone say something.
@@ -140,10 +153,9 @@ impl Bus {
             let malformed = |why| Error::malformed(&subject, why);
             let seq = message["seq"].as_u64().ok_or_else(|| malformed("no sequence".to_owned()))?;
             from = seq + 1;
-            if let Some(mut entry) = read_message(message).map_err(malformed)? {
-                entry.key.drain(..prefix);
-                entries.push(entry);
-            }
+            let mut entry = read_message(message).map_err(malformed)?;
+            entry.key.drain(..prefix);
+            entries.push(entry);
         }
         Ok(entries)
     }
@@ -232,6 +244,9 @@ impl Bus {
         if let Some(scheduler) = self.scheduler() {
             headers.insert(HEADER_SCHEDULER, scheduler);
         }
+        if let (Some(signer), Bucket::Fleet) = (self.signer(), b) {
+            signer.sign(self.fleet(), w, &mut headers);
+        }
         if let Some(seconds) = w.ttl_seconds {
             headers.insert("Nats-TTL", seconds.to_string());
         }
@@ -259,7 +274,7 @@ impl Bus {
     ) -> Result<Option<Entry>, Error> {
         let ask = json!({ "last_by_subj": subject });
         let Some(message) = self.message(stream, &ask).await? else { return Ok(None) };
-        read_message(message).map_err(|why| Error::malformed(subject, why))
+        read_message(message).map(Some).map_err(|why| Error::malformed(subject, why))
     }
 
     /// One stored message as the API gives it; `None` when there is none.
@@ -276,8 +291,8 @@ impl Bus {
     }
 }
 
-/// Reads a message as `STREAM.MSG.GET` gives it; `None` for a forged one.
-fn read_message(message: serde_json::Value) -> Result<Option<Entry>, String> {
+/// Reads a message as `STREAM.MSG.GET` gives it.
+fn read_message(message: serde_json::Value) -> Result<Entry, String> {
     let time = message["time"].as_str().unwrap_or_default();
     // A watch tells the same time: in whole milliseconds.
     let time = Timestamp::from_unix_nanos(Timestamp::parse(time)?.unix_nanos());
@@ -287,9 +302,5 @@ fn read_message(message: serde_json::Value) -> Result<Option<Entry>, String> {
         raw.try_into().map_err(|e: async_nats::Error| e.to_string())?;
     let (key, seq) = (message.subject.to_string(), message.sequence);
     let (headers, payload) = (&message.headers, message.payload);
-    let read = entry::read(key, seq, time, Some(headers), payload);
-    if read.is_none() {
-        tracing::warn!(subject = %message.subject, seq, "a forged entry is ignored");
-    }
-    Ok(read)
+    Ok(entry::read(key, seq, time, Some(headers), payload))
 }

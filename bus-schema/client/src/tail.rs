@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::consumer::{API_MAX, Deliver, Delivery, Opened};
-use crate::{Bus, Error, From, Item, WATCH_QUEUE_MAX, entry};
+use crate::{Bus, Error, From, Item, Value, WATCH_QUEUE_MAX, entry};
 
 /// Between two attempts to make a consumer.
 const RETRY: Duration = Duration::from_millis(200);
@@ -294,10 +294,13 @@ impl Tail {
         self.next = Some(delivery.seq + 1);
         let key = message.subject.get(self.prefix..).unwrap_or_default().to_owned();
         let (seq, headers) = (delivery.seq, message.headers.as_ref());
-        let Some(entry) = entry::read(key, seq, delivery.time, headers, message.payload) else {
-            tracing::warn!(subject = %message.subject, seq, "a forged entry is ignored");
-            return Ok(());
-        };
+        let entry = entry::read(key, seq, delivery.time, headers, message.payload);
+        if entry.value == Value::Copied {
+            tracing::warn!(subject = %message.subject, seq, "somebody forged an entry");
+            if matches!(self.start, Start::Events(_)) {
+                return Ok(());
+            }
+        }
         items.send(Item::Entry(entry)).await.map_err(|_| Dropped)
     }
 

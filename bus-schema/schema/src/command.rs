@@ -313,6 +313,8 @@ pub struct Refused {
 pub mod code {
     /// The request could not be read, or what it declares is wrong.
     pub const BAD_REQUEST: u16 = 400;
+    /// Its sender may not do that: the schedulers' grants say so.
+    pub const FORBIDDEN: u16 = 403;
     /// No such program, instance or worker.
     pub const NOT_FOUND: u16 = 404;
     /// It exists, lives, or changed meanwhile.

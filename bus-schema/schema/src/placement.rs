@@ -134,12 +134,6 @@ pub struct Placement {
     /// Words after those of the command, given with the last start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
-    /// Public key of the scheduler that signed; reserved until fleets have authentication.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signer: Option<String>,
-    /// Signature over fleet, key, epoch and body; reserved until fleets have authentication.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sig: Option<String>,
 }
 
 impl Placement {
@@ -151,9 +145,8 @@ impl Placement {
         wanted: Wanted,
         spec: ProgramSpec,
     ) -> Placement {
-        let (from, reason, rest, signer, sig) = (None, None, None, None, None);
-        let arguments = Vec::new();
-        Placement { id, revision, epoch, wanted, spec, from, reason, rest, arguments, signer, sig }
+        let (from, reason, rest, arguments) = (None, None, None, Vec::new());
+        Placement { id, revision, epoch, wanted, spec, from, reason, rest, arguments }
     }
 }
 

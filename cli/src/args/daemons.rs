@@ -15,6 +15,13 @@ pub(crate) struct Scheduler {
     /// Copies of what is stored; 3 where the NATS cluster has three nodes, else 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) replicas: Option<u8>,
+    /// Public NKeys of all schedulers of this fleet, one a line: placements that none of them signed
+    /// are written over. Read again when it changes. Without it, any signature counts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signers: Option<PathBuf>,
+    /// Who may command what, grants.toml; everybody everything, without it. Read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grants: Option<PathBuf>,
 }
 
 /// `dsbus worker`.
@@ -39,6 +46,10 @@ pub(crate) struct Worker {
     /// given here win over it
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Run also where the bus is another machine's and has no TLS, or where nobody's signature is
+    /// asked for: whoever can write to the bus can then run anything here
+    #[arg(long)]
+    pub(crate) insecure: bool,
     /// Only check the configuration, and print what a worker would use
     #[arg(long)]
     pub(crate) check_config: bool,
@@ -50,6 +61,9 @@ pub(crate) struct Agent {
     /// File descriptor of the socket to the supervisor
     #[arg(long)]
     pub(crate) fd: i32,
+    /// File of the schedulers' public keys
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signers: Option<PathBuf>,
     /// What to log; `DSBUS_LOG` and `RUST_LOG` win over it
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,

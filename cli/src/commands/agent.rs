@@ -15,7 +15,9 @@ pub(super) fn run(config: &Config, args: &args::Agent) -> Result<Code, Failure> 
     let socket = inherited(args.fd)?;
     let connect = config.connect("dsbus agent", true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(dsbus_agent::run(dsbus_agent::Config { connect, socket }));
+    let signers = args.signers.clone();
+    let config = dsbus_agent::Config { connect, socket, signers };
+    let ended = runtime.block_on(dsbus_agent::run(config));
     // A file system that does not answer must not keep the agent alive.
     runtime.shutdown_background();
     ended.map(|()| Code::Done).map_err(|e| {

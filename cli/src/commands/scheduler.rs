@@ -18,6 +18,8 @@ pub(super) fn run(config: &Config, args: args::Scheduler) -> Result<Code, Failur
         connect: config.connect(&format!("dsbus scheduler {id}"), true),
         id,
         replicas: args.replicas.map(usize::from),
+        signers: args.signers,
+        grants: args.grants,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -7,6 +7,7 @@ mod choice;
 mod limits;
 mod owner;
 mod pidfile;
+mod secure;
 mod user;
 
 use std::ffi::OsString;
@@ -51,6 +52,9 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     })?;
     if args.check_config {
         return check::run(config, &args, &choice);
+    }
+    if !args.insecure {
+        secure::check(config, choice.file.keys.signers_file.as_deref())?;
     }
     if choice.file.keys.nodaemon {
         return serve(config, args, choice);
@@ -105,6 +109,9 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     let mut command: Vec<OsString> = vec![binary.clone().into()];
     command.extend(config.as_arguments());
     command.extend(["agent", "--fd", &dsbus_supervisor::AGENT_FD.to_string()].map(OsString::from));
+    if let Some(path) = &keys.signers_file {
+        command.extend([OsString::from("--signers"), path.into()]);
+    }
     command.extend(["--log", keys.loglevel.filter()].map(OsString::from));
     let bridge = bridge(config, &binary);
     let fixed = Fixed { binary, nofile, account, bridge };

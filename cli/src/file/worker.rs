@@ -96,6 +96,8 @@ pub(crate) struct Keys {
     pub(crate) syslog: PathBuf,
     /// What programs may not do here.
     pub(crate) policy: Policy,
+    /// Public NKeys of the schedulers: only what they have signed is run.
+    pub(crate) signers_file: Option<PathBuf>,
 }
 
 /// What stands below `capacity`; what the machine has, where there is none.
@@ -139,6 +141,7 @@ impl Default for Keys {
             cgroup: "auto".to_owned(),
             syslog: PathBuf::from("/dev/log"),
             policy: Policy::default(),
+            signers_file: None,
         }
     }
 }
@@ -172,6 +175,7 @@ impl Keys {
             ("directory", self.directory.as_mut()),
             ("childlogdir", self.childlogdir.as_mut()),
             ("syslog", Some(&mut self.syslog)),
+            ("signers_file", self.signers_file.as_mut()),
         ]
         .into_iter()
         .filter_map(|(key, path)| Some((key, path?)))

@@ -171,7 +171,7 @@ async fn write(bus: &Bus, key: &str, me: &AlertLease, seq: u64) -> Result<u64, E
 async fn holder(bus: &Bus, key: &str) -> Result<(Option<AlertLease>, u64), Error> {
     let Some(entry) = bus.get(Bucket::Alerts, key).await? else { return Ok((None, 0)) };
     match &entry.value {
-        Value::Deleted | Value::Expired => Ok((None, entry.seq)),
+        Value::Deleted | Value::Expired | Value::Copied => Ok((None, entry.seq)),
         Value::Put(_) => Ok((entry.json()?, entry.seq)),
     }
 }

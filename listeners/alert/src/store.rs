@@ -98,7 +98,7 @@ impl Store {
         let (_, key) = AlertKey::parse(&entry.key)?;
         Some(match entry.value {
             Value::Put(body) => Foreign::Entry(key, Some(body)),
-            Value::Deleted | Value::Expired => Foreign::Entry(key, None),
+            Value::Deleted | Value::Expired | Value::Copied => Foreign::Entry(key, None),
         })
     }
 

@@ -15,10 +15,12 @@ use uuid::Uuid;
 
 use crate::core::{Core, LeaseKey};
 use crate::counts::Counts;
+use crate::grants::GrantsFile;
 use crate::observe;
 use crate::own_touch::{self, OwnTouch, Presence};
 use crate::pulse::Pulse;
 use crate::run::{Scheduler, Shared};
+use crate::signers::SignersFile;
 use crate::tell::outbox::Outbox;
 use crate::turn::Turns;
 
@@ -36,12 +38,17 @@ pub(crate) struct Ways {
 }
 
 /// Begins.
-pub(crate) async fn run(bus: &Bus, id: &str) -> (Scheduler, Ways) {
+pub(crate) async fn run(
+    bus: &Bus,
+    id: &str,
+    (signers, grants): (SignersFile, GrantsFile),
+) -> (Scheduler, Ways) {
     let (bus, run) = (bus.writing_as(id), Uuid::now_v7());
     let counts = Arc::new(Counts::new());
     let outbox = Outbox::new(bus.clone(), id.to_owned(), run, Arc::clone(&counts));
     let presence = Presence::new(id.to_owned(), run, outbox.clone(), counts);
     let mut core = Core::new(bus.fleet().clone(), id);
+    core.set_signers(signers.now().clone());
     // Before the first touch, which takes its place.
     if let Ok(Some(former)) = bus.get(Bucket::Fleet, &scheduler_key(id)).await {
         core.former(&former);
@@ -72,6 +79,8 @@ pub(crate) async fn run(bus: &Bus, id: &str) -> (Scheduler, Ways) {
         news: true,
         expired: false,
         rests_until: BootTime(0),
+        signers,
+        grants: Arc::new(grants),
     };
     (scheduler, Ways { helpers, heard, answered, looked, own_touches, pulse })
 }

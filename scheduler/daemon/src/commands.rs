@@ -6,6 +6,7 @@ pub(crate) mod act;
 mod ask;
 mod capable;
 mod declare;
+mod floods;
 mod history;
 mod order;
 mod rebalance;
@@ -23,11 +24,14 @@ use dsbus_schema::storage::Bucket;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
 
+use floods::Floods;
 use resolve::{Meant, did_you_mean, nearest};
 
+use crate::grants::{GrantsFile, Touched};
 use crate::pulse::Pulse;
 use crate::run::Shared;
 use crate::tell::audit::Heard;
@@ -44,10 +48,12 @@ const HEAR_WITHIN: Duration = Duration::from_millis(700);
 pub(crate) async fn serve(
     bus: Bus,
     (shared, outbox, pulse): (Shared, Outbox, Pulse),
-    id: &str,
+    (id, grants): (&str, Arc<GrantsFile>),
     stats: impl Fn() -> serde_json::Value + Send + Sync + 'static,
 ) -> Result<Served, Error> {
-    let commander = Commander { bus: bus.clone(), shared, outbox, pulse, id: id.to_owned() };
+    let floods = Arc::default();
+    let (bus_of_all, name) = (bus.clone(), id.to_owned());
+    let commander = Commander { bus: bus_of_all, shared, outbox, pulse, id: name, grants, floods };
     bus.serve_commands(id, stats, move |request| {
         let commander = commander.clone();
         async move { commander.answer(request).await }
@@ -64,6 +70,10 @@ struct Commander {
     pulse: Pulse,
     /// This scheduler.
     id: String,
+    /// Who may command what.
+    grants: Arc<GrantsFile>,
+    /// Whose refusals are told.
+    floods: Arc<Mutex<Floods>>,
 }
 
 impl Commander {
@@ -83,6 +93,13 @@ impl Commander {
         }
         let heard = Heard::of(&request.body, Uuid::now_v7());
         let answer = match request.understood() {
+            Ok(()) if self.floods().is_flood(user, clock::now()) => {
+                let text = format!(
+                    "{user} has commanded too often what is not granted; commands of {user} are \
+                     looked at again in a minute"
+                );
+                Err(Refusal::new(code::FORBIDDEN, text))
+            }
             Ok(()) => self.carry_out(verb, user, &heard.body).await,
             Err(refusal) => Err(refusal),
         };
@@ -90,10 +107,41 @@ impl Commander {
             Ok(_) => tracing::info!("{user}: {}", verb.name()),
             Err(refusal) => tracing::info!("{user}: {} refused: {}", verb.name(), refusal.text),
         }
-        if let Some(told) = heard.told(self.bus.fleet(), &request, &answer, &self.id) {
+        let silent = match &answer {
+            Ok(_) => Some(0),
+            Err(refusal) => {
+                let forbidden = refusal.code == code::FORBIDDEN;
+                self.floods().refused(user, forbidden, clock::now())
+            }
+        };
+        // Of a user who is refused all the time, some is told, and how much is not.
+        if let Some(untold) = silent
+            && let Some(told) = heard.told(self.bus.fleet(), &request, &answer, (&self.id, untold))
+        {
             self.outbox.tell_first(told).await;
         }
         answer
+    }
+
+    fn floods(&self) -> MutexGuard<'_, Floods> {
+        // A panic in it leaves a count that is no worse than another.
+        self.floods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses what a user may not do to these.
+    fn permit(&self, by: &UserName, verb: Verb, touched: Touched<'_>) -> Result<(), Refusal> {
+        self.grants.judge(by, verb, touched).map_err(|why| Refusal::new(code::FORBIDDEN, why))
+    }
+
+    /// The same for programs.
+    fn permit_programs<'a>(
+        &self,
+        by: &UserName,
+        verb: Verb,
+        names: impl IntoIterator<Item = &'a ProgramName>,
+    ) -> Result<(), Refusal> {
+        let names: Vec<&ProgramName> = names.into_iter().collect();
+        self.permit(by, verb, Touched::Programs(&names))
     }
 
     async fn carry_out(&self, verb: Verb, by: &UserName, body: &[u8]) -> Result<Answer, Refusal> {
@@ -112,7 +160,7 @@ impl Commander {
             Verb::Cordon | Verb::Uncordon | Verb::Drain | Verb::Undrain => {
                 json(&self.steer_workers(verb, by, read(body)?).await?)
             }
-            Verb::Forget => json(&self.forget(read(body)?).await?),
+            Verb::Forget => json(&self.forget(by, read(body)?).await?),
             Verb::Rebalance => json(&self.rebalance(by, &read(body)?).await?),
             Verb::Status => self.status(read(body)?).await?.answer(),
             Verb::Workers => json(&self.workers(&read(body)?).await?),

@@ -1,5 +1,7 @@
 //! What a scheduler needs to know before it starts.
 
+use std::path::PathBuf;
+
 use dsbus_client::ConnectOptions;
 
 /// Configuration of a scheduler, resolved.
@@ -11,4 +13,9 @@ pub struct Config {
     pub id: String,
     /// Replicas of buckets and streams; by the size of the cluster when `None`.
     pub replicas: Option<usize>,
+    /// File of the public keys of all schedulers of this fleet. Without it, where this one signs, every
+    /// signature counts.
+    pub signers: Option<PathBuf>,
+    /// File that says who may command what; everybody everything, without it.
+    pub grants: Option<PathBuf>,
 }

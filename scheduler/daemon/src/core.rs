@@ -2,16 +2,17 @@
 //! the simulation (`tests/simulation`) runs it, too.
 
 mod telling;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dsbus_client::{Entry, Error, Value};
+use dsbus_client::{Entry, Error, Signers, Value};
 use dsbus_planner::judge::{Judge, Verdict};
 use dsbus_planner::view::{Life, Seen, View};
 use dsbus_schema::ids::{FleetName, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
-use dsbus_schema::placement::Placement;
 use dsbus_schema::storage::{
     Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_group_key, parse_instance_key,
     parse_worker_goal_key,
@@ -79,6 +80,13 @@ pub struct Core {
     lapsed: BTreeMap<String, Lapsed>,
     /// Entries that were there at the beginning and may stand for events that nobody told.
     early: BTreeMap<Bucket, VecDeque<Entry>>,
+    /// Whose placements count.
+    signers: Signers,
+    /// What the last write of each instance's placement was signed with: an older one that is written
+    /// again is known by it.
+    written: BTreeMap<InstanceId, u64>,
+    /// Placements that other keys than this scheduler's have signed, and which.
+    signed_by: BTreeMap<(WorkerName, InstanceId), Arc<str>>,
     /// When the latest entry was written, by the clock of NATS.
     latest: Option<Timestamp>,
 }
@@ -107,6 +115,8 @@ impl Core {
         self.view.reset(bucket);
         if bucket == Bucket::Fleet {
             self.schedulers.clear();
+            self.written.clear();
+            self.signed_by.clear();
             self.peers.clear();
             self.lapsed.clear();
         }
@@ -214,31 +224,6 @@ impl Core {
         Ok(None)
     }
 
-    fn fold_placement(
-        &mut self,
-        worker: &WorkerName,
-        name: &InstanceId,
-        entry: &Entry,
-        now: BootTime,
-    ) -> Result<(), Error> {
-        // One that cannot be read leaves the guard as it was, too: so the bus refuses to write over
-        // a placement that somebody else may understand.
-        let placement: Option<Placement> = entry.json()?;
-        self.tell_placement(entry, (worker, name), placement.as_ref(), now)?;
-        let lease = placement.as_ref().map(|p| (worker.clone(), p.spec.touch_seconds()));
-        let was_here = self.view.set_placement(worker, name, entry.seq, placement);
-        // Its lease may not be taken yet, or be a lost one of long ago: it is judged from now on
-        // (rule 4).
-        if let Some(lease) = lease
-            && !was_here
-            && self.view.lease_of(&lease.0, lease.1).is_none_or(|held| held.life != Life::Live)
-        {
-            self.view.set_life(&lease.0, lease.1, Life::Silent);
-            self.judge.first_seen(&lease, now);
-        }
-        Ok(())
-    }
-
     fn fold_touch(&mut self, key: LeaseKey, entry: &Entry, now: BootTime) -> Option<News> {
         let (worker, seconds) = &key;
         match entry.value {
@@ -253,6 +238,8 @@ impl Core {
                 let back = before == Life::Lost && *seconds == PRESENCE_SECONDS;
                 back.then_some(News::Back(key.0, entry.seq))
             }
+            // Whoever it is of touches it again soon.
+            Value::Copied => None,
             Value::Deleted | Value::Expired => {
                 self.view.expired(worker, *seconds, entry.seq);
                 self.judge.expired(&key, now);

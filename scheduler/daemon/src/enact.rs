@@ -162,6 +162,9 @@ fn log(action: &Action) {
         Action::Remove { name, worker, reason, .. } => {
             tracing::info!("{name}: removed from {worker} ({reason})");
         }
+        Action::Repair { name, worker, why, .. } => {
+            tracing::warn!("{name}: what {worker} was told is forged ({why}); written over");
+        }
         Action::Rollout { record, change, reason, .. } => {
             tracing::info!("{}: rollout {change:?}: {reason}", record.name);
         }

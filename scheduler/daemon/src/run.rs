@@ -17,9 +17,11 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::commands;
 use crate::config::Config;
 use crate::core::{Core, LeaseKey, News};
+use crate::grants::GrantsFile;
 use crate::held::Held;
 use crate::own_touch::{OwnTouch, Presence};
 use crate::pulse::Pulse;
+use crate::signers::SignersFile;
 use crate::tell::outbox::Outbox;
 use crate::tell::{Told, past, ticks};
 use crate::turn::Turns;
@@ -89,7 +91,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         provisioned = provision(&bus, config.replicas) => provisioned?,
         () = &mut shutdown => return Ok(()),
     }
-    let (mut scheduler, mut ways) = begin::run(&bus, &config.id).await;
+    let bus = bus.signing_by(&config.connect.access)?;
+    let signers = SignersFile::open(&bus, config.signers)?;
+    let grants = GrantsFile::open(config.grants)?;
+    let (mut scheduler, mut ways) = begin::run(&bus, &config.id, (signers, grants)).await;
     let mut served = None;
     let (mut looks, mut ticks) = (every(LOOK_EVERY), every(JUDGE_EVERY));
     loop {
@@ -173,6 +178,10 @@ pub(crate) struct Scheduler {
     /// A lease has expired, and was not judged yet.
     pub(crate) expired: bool,
     pub(crate) rests_until: BootTime,
+    /// Whose placements count.
+    pub(crate) signers: SignersFile,
+    /// Who may command what.
+    pub(crate) grants: Arc<GrantsFile>,
 }
 
 impl Scheduler {
@@ -180,9 +189,11 @@ impl Scheduler {
     async fn serve(&self, pulse: Pulse) -> Result<Served, Error> {
         let (bus, shared, outbox) = (self.bus.clone(), self.shared.clone(), self.outbox.clone());
         let (presence, fleet) = (self.presence.clone(), bus.fleet().clone());
+        let grants = Arc::clone(&self.grants);
         let stats = move || serde_json::to_value(presence.stats(&fleet)).unwrap_or_default();
         let served =
-            commands::serve(bus, (shared, outbox, pulse), &self.presence.id, stats).await?;
+            commands::serve(bus, (shared, outbox, pulse), (&self.presence.id, grants), stats)
+                .await?;
         self.presence.set_ready();
         tracing::info!("scheduler {} is ready", self.presence.id);
         Ok(served)
@@ -212,6 +223,7 @@ impl Scheduler {
         self.news |= matches!(wake, Wake::Heard(..) | Wake::Answered(_));
         match wake {
             Wake::Heard(bucket, Item::Entry(entry)) => {
+                self.meet(bucket, &entry);
                 self.expired |= bucket == Bucket::Fleet && entry.value == Value::Expired;
                 let folded = {
                     let mut core = self.shared.lock();
@@ -245,7 +257,10 @@ impl Scheduler {
                 }
                 self.expired = true;
             }
-            Wake::Look => self.look(),
+            Wake::Look => {
+                self.read_signers();
+                self.look();
+            }
             Wake::Judge => self.judge(now),
             Wake::Rested | Wake::Shutdown => {}
         }

@@ -6,7 +6,7 @@ mod refusal;
 
 use std::collections::BTreeMap;
 
-use dsbus_client::{BATCH_WRITES_MAX, Entry, Error, Value, Write};
+use dsbus_client::{BATCH_WRITES_MAX, Entry, Error, Seal, Value, Write};
 use dsbus_planner::Action;
 use dsbus_planner::action::LeaseGuard;
 use dsbus_planner::jobs::{Due, Verdict};
@@ -65,7 +65,8 @@ impl Writes {
 pub(crate) fn entry(write: &Write, seq: u64, time: Timestamp, by: &str) -> Entry {
     let value = write.body.clone().map_or(Value::Deleted, Value::Put);
     let (key, note) = (write.key.clone(), write.note.clone());
-    Entry { key, seq, value, time, by: Some(by.to_owned()), note }
+    let seal = write.stamp.map(Seal::Ours);
+    Entry { key, seq, value, time, by: Some(by.to_owned()), note, seal }
 }
 
 /// Most moves in one batch: each is two writes, of which NATS allows a thousand (ADR-50).
@@ -145,7 +146,7 @@ pub fn writes(
         Action::Place { name, worker, guard, placement }
         | Action::Update { name, worker, guard, placement } => Writes::one(
             Bucket::Fleet,
-            put(name, worker, placement)?.guard(&placement_guard(name), *guard),
+            put(name, worker, placement, *guard)?.guard(&placement_guard(name), *guard),
         ),
         Action::Move { name, from, to, guard, lease, placement, .. } => Writes {
             bucket: Bucket::Fleet,
@@ -156,8 +157,16 @@ pub fn writes(
             let words = Removal { id, epoch: *epoch, reason: reason.clone() };
             let delete = Write::delete(instance_key(worker, name))
                 .guard(&placement_guard(name), *guard)
+                .stamp(*epoch, *guard)
                 .saying(&words)?;
             Writes { bucket: Bucket::Fleet, writes: removal(delete, worker, *lease, writer)? }
+        }
+        Action::Repair { name, worker, guard, placement, epoch, .. } => {
+            let write = match placement {
+                Some(placement) => put(name, worker, placement, *guard)?,
+                None => Write::delete(instance_key(worker, name)).stamp(*epoch, *guard),
+            };
+            Writes::one(Bucket::Fleet, write.guard(&placement_guard(name), *guard))
         }
         Action::ClearFleetStatus { name, guard } => {
             Writes::one(Bucket::Status, Write::delete(fleet_status_key(name)).expect(*guard))
@@ -193,8 +202,13 @@ pub fn writes(
     Ok(Some(found))
 }
 
-fn put(name: &InstanceId, worker: &WorkerName, placement: &Placement) -> Result<Write, Error> {
-    Write::put(instance_key(worker, name), placement)
+fn put(
+    name: &InstanceId,
+    worker: &WorkerName,
+    placement: &Placement,
+    guard: u64,
+) -> Result<Write, Error> {
+    Ok(Write::put(instance_key(worker, name), placement)?.stamp(placement.epoch, guard))
 }
 
 /// Delete before put. The put stands on the lost worker's lease, if the move does.
@@ -204,8 +218,11 @@ fn relocation(
     lease: Option<LeaseGuard>,
     placement: &Placement,
 ) -> Result<Vec<Write>, Error> {
-    let delete = Write::delete(instance_key(from, name)).guard(&placement_guard(name), guard);
-    let mut put = put(name, to, placement)?;
+    // What is taken away has an epoch below this one, and none between the two was ever placed there.
+    let delete = Write::delete(instance_key(from, name))
+        .guard(&placement_guard(name), guard)
+        .stamp(placement.epoch, guard);
+    let mut put = put(name, to, placement, guard)?;
     if let Some(lease) = lease {
         put = put.guard(&touch_key(from, lease.seconds), lease.seq);
     }
@@ -375,6 +392,7 @@ pub fn hold_key(action: &Action) -> String {
         Action::Place { .. }
         | Action::Update { .. }
         | Action::Move { .. }
+        | Action::Repair { .. }
         | Action::Remove { .. } => "fleet",
         Action::CountFailure { .. } | Action::NoteRefusal { .. } | Action::Stop { .. } => "goal",
         Action::Fire { .. } => "run",

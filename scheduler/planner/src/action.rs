@@ -69,6 +69,21 @@ pub enum Action {
         /// Why, for people.
         reason: String,
     },
+    /// Write over what no scheduler wrote under a placement key.
+    Repair {
+        /// The instance.
+        name: InstanceId,
+        /// Under whose key.
+        worker: WorkerName,
+        /// Last sequence over all placement keys of the instance.
+        guard: u64,
+        /// What to put; nothing, where nothing should stand.
+        placement: Option<Box<Placement>>,
+        /// Epoch of what is put, or one that none there was above.
+        epoch: Epoch,
+        /// Why what stands there does not count.
+        why: String,
+    },
     /// Count, in the instance's goal, that it ended FATAL on a worker.
     CountFailure {
         /// The instance.
@@ -203,6 +218,7 @@ impl Action {
             }
             Action::Place { .. }
             | Action::Update { .. }
+            | Action::Repair { .. }
             | Action::CountFailure { .. }
             | Action::NoteRefusal { .. }
             | Action::SetFleetStatus { .. }
@@ -225,6 +241,7 @@ impl Action {
             Action::Drained { worker, .. } | Action::ForgetWorker { worker, .. } => Some(worker),
             Action::Place { .. }
             | Action::Update { .. }
+            | Action::Repair { .. }
             | Action::Move { .. }
             | Action::Remove { .. }
             | Action::CountFailure { .. }
@@ -250,6 +267,7 @@ impl Action {
             Action::ForgetGroup { group, .. } => Some(group),
             Action::Place { .. }
             | Action::Update { .. }
+            | Action::Repair { .. }
             | Action::Move { .. }
             | Action::Remove { .. }
             | Action::CountFailure { .. }
@@ -268,6 +286,7 @@ impl Action {
         match self {
             Action::Place { name, .. }
             | Action::Update { name, .. }
+            | Action::Repair { name, .. }
             | Action::Move { name, .. }
             | Action::Remove { name, .. }
             | Action::CountFailure { name, .. }

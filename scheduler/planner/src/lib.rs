@@ -22,6 +22,7 @@ pub mod preview;
 mod purge;
 pub mod rebalance;
 mod refused;
+mod repair;
 mod rolling;
 pub mod rows;
 mod system;

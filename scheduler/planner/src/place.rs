@@ -21,6 +21,9 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &Rolling<'_>, draft: 
     let (view, entry, program) = (scene.view, scene.entry, scene.program);
     let wanted = entry.wanted(program, index);
     let instance = entry.instance(index);
+    if instance.is_some_and(|instance| !instance.forged.is_empty()) {
+        return;
+    }
     let placed = instance.and_then(|instance| Some((instance, instance.placed()?)));
     if let Some((instance, placed)) = placed {
         return say(scene, index, given_up(scene, index, instance, placed), draft);

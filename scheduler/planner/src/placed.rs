@@ -28,7 +28,7 @@ pub(crate) fn without_program(
     instance: &Instance,
     draft: &mut Draft,
 ) {
-    let Some(placed) = instance.placed() else { return };
+    let Some(placed) = instance.placed().filter(|_| instance.forged.is_empty()) else { return };
     let held = Held { name, instance, placed };
     if !alone(view, held, draft) {
         return;
@@ -45,7 +45,7 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
     let Scene { view, entry, program, .. } = *scene;
     let name = InstanceId::new(program.name.clone(), index);
     let Some(instance) = entry.instance(index) else { return };
-    let Some(placed) = instance.placed() else { return };
+    let Some(placed) = instance.placed().filter(|_| instance.forged.is_empty()) else { return };
     let held = Held { name: &name, instance, placed };
     if !alone(view, held, draft) {
         return;

@@ -12,7 +12,7 @@ use crate::fit::Deltas;
 use crate::order;
 use crate::rolling::Rolling;
 use crate::view::{Entry, Now, View};
-use crate::{fire, place, placed, purge, rolling, system};
+use crate::{fire, place, placed, purge, repair, rolling, system};
 
 /// What every pass adds to.
 #[derive(Debug, Default)]
@@ -118,7 +118,9 @@ fn one(view: &View, name: &ProgramName, now: Now, draft: &mut Draft) {
     let program = entry.program.as_ref();
     let Some(seen) = program.filter(|seen| !seen.value.removing) else {
         for (index, instance) in &entry.instances {
-            placed::without_program(view, &InstanceId::new(name.clone(), *index), instance, draft);
+            let name = InstanceId::new(name.clone(), *index);
+            repair::plan(view, None, &name, instance, draft);
+            placed::without_program(view, &name, instance, draft);
         }
         purge::program(name, entry, draft);
         return;
@@ -126,6 +128,10 @@ fn one(view: &View, name: &ProgramName, now: Now, draft: &mut Draft) {
     let scene = Scene { view, entry, program: &seen.value, now };
     let mut rolling = Rolling::new(&scene);
     fire::plan(&scene, draft);
+    for (index, instance) in &entry.instances {
+        let name = InstanceId::new(name.clone(), *index);
+        repair::plan(view, Some((&scene, &rolling)), &name, instance, draft);
+    }
     let placed: Vec<u32> = entry
         .instances
         .iter()

@@ -40,7 +40,8 @@ fn words(action: &Action) -> Option<String> {
             format!("take {name} off {worker}: {reason}")
         }
         Action::SetFleetStatus { name, state, reason, .. } => format!("{name}: {state}, {reason}"),
-        Action::CountFailure { .. }
+        Action::Repair { .. }
+        | Action::CountFailure { .. }
         | Action::NoteRefusal { .. }
         | Action::ClearFleetStatus { .. }
         | Action::DropStatus { .. }

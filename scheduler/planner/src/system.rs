@@ -15,6 +15,9 @@ pub(crate) fn plan(scene: &Scene<'_>, rolling: &Rolling<'_>, draft: &mut Draft) 
     if let Some(wait) = order::before_start(view, program, scene.now) {
         return draft.wake_at(wait.until);
     }
+    if entry.instances.values().any(|instance| !instance.forged.is_empty()) {
+        return;
+    }
     // A copy that nobody has commanded does what the program does.
     if !view.wanted(program, u32::MAX).run {
         return;

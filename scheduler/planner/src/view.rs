@@ -29,7 +29,7 @@ use dsbus_schema::worker_goal::WorkerGoal;
 
 pub use goals::Goals;
 
-pub(crate) use entry::{Entry, Instance, Well};
+pub(crate) use entry::{Entry, Forged, Instance, Well};
 pub(crate) use host::{Host, Slot};
 pub(crate) use index::Index;
 

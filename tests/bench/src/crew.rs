@@ -137,7 +137,7 @@ impl Told {
         let Some((worker, name)) = parse_instance_key(&entry.key) else { return };
         let status = match &entry.value {
             Value::Put(_) => entry.json::<Status>().ok().flatten(),
-            Value::Deleted | Value::Expired => None,
+            Value::Deleted | Value::Expired | Value::Copied => None,
         };
         if status.is_some_and(|status| status.state == State::Running) {
             self.running.insert(name, worker);

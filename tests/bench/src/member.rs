@@ -187,7 +187,7 @@ impl Member {
     fn placed(&mut self, name: InstanceId, entry: &Entry) {
         let placement = match &entry.value {
             Value::Put(_) => entry.json::<Placement>().ok().flatten(),
-            Value::Deleted | Value::Expired => None,
+            Value::Deleted | Value::Expired | Value::Copied => None,
         };
         if let Some(placement) = &placement {
             self.hold(placement.spec.touch_seconds());

@@ -334,7 +334,7 @@ impl World {
                 self.tokens += 1;
                 self.begin_errand(n, run, number, Errand::Record);
             }
-            Deed::TellStart(fact) => {
+            Deed::Tell(fact) => {
                 let (id, wall) = (self.uuid(), self.wall());
                 let source = Source::Worker(worker);
                 let event = Told::new(&FleetName::default(), &source, id, wall, Fact::Worker(fact));

@@ -1,8 +1,9 @@
 //! What a supervisor finds on the disk of its machine, and what it goes on from that with.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use dsbus_schema::event::{Fact, ProcessFact};
+use dsbus_schema::ids::InstanceId;
 use dsbus_supervisor::clock::Now;
 use dsbus_supervisor::instance::{Files, Input};
 use dsbus_supervisor::protocol::{Order, Report, Reported};
@@ -42,12 +43,18 @@ impl World {
     }
 
     /// These are all placements of the worker. What the last run had beside them is over.
-    pub(crate) fn sync(&mut self, n: usize, mut orders: Vec<Order>, now: Now) -> Effects {
+    pub(crate) fn sync(
+        &mut self,
+        n: usize,
+        mut orders: Vec<Order>,
+        keep: &BTreeSet<InstanceId>,
+        now: Now,
+    ) -> Effects {
         let worker = self.worker(n);
         let Some(s) = &mut self.supervisors[n] else { return Effects::new() };
         let ends = s.ledger.leave(&orders, &worker);
         let mut effects = Effects::new();
-        for name in s.table.absent(&orders) {
+        for name in s.table.absent(&orders).into_iter().filter(|name| !keep.contains(name)) {
             effects.extend(s.table.handle(&name, Input::Unplace, now));
         }
         self.tell_ends(n, ends, now);

@@ -153,7 +153,7 @@ impl Stream {
 fn entry(key: &str, stored: &Stored) -> Entry {
     let time = Timestamp::from_unix_nanos(stored.time);
     let Stored { seq, value, by, note, .. } = stored.clone();
-    Entry { key: key.to_owned(), seq, value, time, by, note }
+    Entry { key: key.to_owned(), seq, value, time, by, note, seal: None }
 }
 
 fn guards(writes: &[Write]) -> Vec<String> {

@@ -158,7 +158,7 @@ impl World {
         let Some(link) = s.link.as_mut().filter(|link| link.run == from) else { return };
         (link.heard, link.spoken, link.asked) = (now.boot, true, None);
         let effects = match message {
-            ToSupervisor::Sync { orders } => self.sync(n, orders, now),
+            ToSupervisor::Sync { orders, keep } => self.sync(n, orders, &keep, now),
             ToSupervisor::Place { order } => self.place(n, *order, now),
             ToSupervisor::Unplace { name } => s.table.handle(&name, Input::Unplace, now),
             ToSupervisor::Lease { seconds, until } => s.table.lease(seconds, until, now),

@@ -201,7 +201,7 @@ impl World {
         let (now, key) = (self.agenda.now(), (worker, seconds));
         match entry.value {
             Value::Put(_) => drop(self.witness.touched.insert(key, now)),
-            Value::Deleted | Value::Expired => {
+            Value::Deleted | Value::Expired | Value::Copied => {
                 self.note(|| format!("fleet: marker of {} ({})", entry.key, entry.seq));
                 self.witness_erased(&key);
                 // A lease that nobody lived by was left to expire.

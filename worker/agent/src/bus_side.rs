@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use dsbus_client::{Item, Signers};
 use dsbus_schema::event::WorkerFact;
-use dsbus_schema::ids::{InstanceId, WorkerName};
+use dsbus_schema::ids::{FleetName, InstanceId, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::touch::Touch;
 use dsbus_schema::worker::{Facts, Worker};
@@ -18,6 +19,7 @@ use dsbus_supervisor::protocol::{Hello, LastEvent, ToSupervisor};
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::placements::Placements;
+use crate::refusals::Refusals;
 use crate::takeover::Takeover;
 use crate::touch::Omitted;
 
@@ -73,8 +75,8 @@ pub enum Deed {
     },
     /// Write what [`BusSide::record`] says.
     Record,
-    /// Publish that this run of the worker, or this agent of it, has begun.
-    TellStart(WorkerFact),
+    /// Publish this of the worker.
+    Tell(WorkerFact),
     /// The server does not answer: go to another one.
     Reconnect,
     /// Another worker holds the name: statuses are no longer ours to write.
@@ -108,6 +110,8 @@ pub struct BusSide {
     /// An order was dropped because the supervisor did not read: it needs all of them anew.
     pub(crate) owed: bool,
     pub(crate) reconnected: BootTime,
+    /// What was refused, and is told.
+    pub(crate) refusals: Refusals,
     pub(crate) deeds: VecDeque<Deed>,
 }
 
@@ -127,9 +131,32 @@ impl BusSide {
             extensions: BTreeMap::new(),
             owed: false,
             reconnected: BootTime(0),
+            refusals: Refusals::default(),
             deeds: VecDeque::new(),
             hello,
             me,
+        }
+    }
+
+    /// Obeys only what these have signed in this fleet.
+    #[must_use]
+    pub fn signed_by(mut self, fleet: FleetName, signers: Signers) -> BusSide {
+        self.placements = self.placements.signed_by(fleet, signers);
+        self
+    }
+
+    /// Whether something is signed by nobody who is known.
+    pub fn meets_strangers(&self) -> bool {
+        self.placements.meets_strangers()
+    }
+
+    /// From now on these count.
+    pub fn trust(&mut self, signers: Signers, now: BootTime) {
+        for entry in self.placements.trust(signers) {
+            self.watched(Item::Entry(entry), now);
+        }
+        for (name, why) in self.placements.still_strange() {
+            self.refused(&name, &why, now);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use dsbus_client::{Error, Item};
 use dsbus_schema::call::Pong;
+use dsbus_schema::event::{WorkerChange, WorkerFact};
+use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_supervisor::protocol::ToSupervisor;
 
@@ -63,9 +65,35 @@ impl BusSide {
 
     /// The watch delivered something.
     pub fn watched(&mut self, item: Item, now: BootTime) {
+        self.take(item, now);
+        if !self.extensions.is_empty() && matches!(self.phase, Phase::Live) && !self.owed {
+            // What was doubtful may be no more.
+            self.extend_all();
+        }
+    }
+
+    /// What stands under a placement's key was not written by a scheduler: as if it were not there.
+    pub(crate) fn refused(&mut self, name: &InstanceId, why: &str, now: BootTime) {
+        let Some(reason) = self.refusals.tell(name, why, now) else { return };
+        tracing::warn!(%name, why, "refused a placement");
+        let (worker, incarnation) = (self.worker().clone(), Some(self.hello.incarnation));
+        let (change, reason) = (WorkerChange::Refused, Some(reason));
+        self.deeds.push_back(Deed::Tell(WorkerFact {
+            worker,
+            change,
+            reason,
+            incarnation,
+            dropped: None,
+        }));
+    }
+
+    fn take(&mut self, item: Item, now: BootTime) {
         match self.placements.take(item) {
             None => {}
             Some(Change::Odd { key, why }) => tracing::warn!(key, why, "left an entry aside"),
+            // Told once the list of signers was read again, and does not name him.
+            Some(Change::Refused { stranger: true, .. }) => {}
+            Some(Change::Refused { name, why, stranger: false }) => self.refused(&name, &why, now),
             Some(Change::Placed(name)) => self.placed(&name, now),
             Some(Change::Unplaced(name)) => self.unplaced(name, now),
             Some(Change::Touched(seconds, seen)) => {

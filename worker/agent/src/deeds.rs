@@ -134,7 +134,7 @@ impl Agent {
             }
             Deed::Extend { seconds, until } => self.extend(seconds, until),
             Deed::Record => self.record(clock::now()),
-            Deed::TellStart(fact) => {
+            Deed::Tell(fact) => {
                 let (source, fact) = (Source::Worker(worker), Fact::Worker(fact));
                 let id = Uuid::now_v7();
                 let event = Event::new(bus.fleet(), &source, id, clock::wall(), fact);
@@ -171,6 +171,7 @@ impl Agent {
     /// Does what time made due.
     pub(crate) fn tick(&mut self, now: BootTime) {
         self.side.tick(self.link.idle(), now);
+        self.meet_signers(now);
         self.carry_out();
         self.look(now);
         self.tend_drain();

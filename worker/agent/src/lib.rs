@@ -28,9 +28,11 @@ pub mod placements;
 mod probe;
 pub mod publish;
 mod record;
+pub mod refusals;
 pub mod report;
 mod retry;
 mod run;
+mod signers;
 pub mod takeover;
 pub mod touch;
 mod usage;
@@ -38,6 +40,7 @@ mod wishes;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use dsbus_client::ConnectOptions;
 
@@ -51,6 +54,8 @@ pub struct Config {
     pub connect: ConnectOptions,
     /// The socket to the supervisor.
     pub socket: OwnedFd,
+    /// File of the schedulers' public keys: only what they have signed is obeyed.
+    pub signers: Option<PathBuf>,
 }
 
 /// Why an agent cannot go on. Its supervisor starts another one.

@@ -106,14 +106,21 @@ impl BusSide {
         self.handed.extend(placed.keys().cloned());
         self.owed = false;
         self.phase = Phase::Live;
-        self.say(ToSupervisor::Sync { orders });
+        self.say(ToSupervisor::Sync { orders, keep: self.placements.unknown() });
+        self.extend_all();
+    }
+
+    /// Tells extensions that had to wait.
+    pub(crate) fn extend_all(&mut self) {
         for (seconds, until) in std::mem::take(&mut self.extensions) {
             self.extend(seconds, until);
         }
     }
 
     fn extend(&mut self, seconds: u64, until: BootTime) {
-        if self.live() && !self.owed {
+        // What may have been moved away is not to live longer: whoever forged its key may have written
+        // over the move.
+        if self.live() && !self.owed && !self.placements.doubts(seconds) {
             self.deeds.push_back(Deed::Extend { seconds, until });
         } else {
             self.extensions.insert(seconds, until);
@@ -207,6 +214,6 @@ impl BusSide {
         let worker = self.worker().clone();
         tracing::info!(%worker, "ready");
         let fact = WorkerFact { worker, change, reason, incarnation, dropped: None };
-        self.deeds.push_back(Deed::TellStart(fact));
+        self.deeds.push_back(Deed::Tell(fact));
     }
 }

@@ -29,6 +29,7 @@ use crate::logs::Bulk;
 use crate::pings::Pings;
 use crate::probe::Prober;
 use crate::publish::Publisher;
+use crate::signers::SignersFile;
 use crate::wishes::{Call, WISHES_MAX, Wishes};
 use crate::{Config, Error};
 
@@ -67,6 +68,8 @@ pub(crate) struct Agent {
     pub(crate) errands: JoinSet<Done>,
     pub(crate) online: Option<Online>,
     pub(crate) side: BusSide,
+    /// Whose placements are obeyed; everybody's, where there is none.
+    pub(crate) signers: Option<SignersFile>,
     pub(crate) desk: Arc<Desk>,
     /// The supervisor had no children when this agent began.
     pub(crate) childless: bool,
@@ -115,6 +118,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let bulk = Bulk::new(connect.clone(), hello.worker.clone(), directory.clone());
     let run = (hello.incarnation, hello.generation);
     let counts = Counts::new(fleet.clone(), hello.worker.clone(), run);
+    let mut signers = config.signers.map(|path| SignersFile::new(path, now));
+    let named = fleet.clone();
     let desk = Desk::new(pong, directory, asking, call, bulk, counts);
     desk.supervisor_answered(now);
     let mut errands = JoinSet::new();
@@ -129,7 +134,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
         left_to_drain: BTreeSet::new(),
         drain: if hello.draining { Drain::Wanted } else { Drain::Not },
         watched: Watched::new(Fixed::look()),
-        side: BusSide::new(hello, me, now),
+        side: match &mut signers {
+            Some(file) => BusSide::new(hello, me, now).signed_by(named, file.first()),
+            None => BusSide::new(hello, me, now),
+        },
+        signers,
         desk: Arc::new(desk),
         last_word: None,
         served: None,
@@ -308,7 +317,9 @@ impl Agent {
     }
 
     fn deadline(&self, now: BootTime) -> BootTime {
-        let others = [self.guards.deadline(), self.side.deadline(now)];
+        let strangers = self.side.meets_strangers();
+        let signers = self.signers.as_ref().map(|file| file.due(strangers));
+        let others = [self.guards.deadline(), self.side.deadline(now), signers];
         others.into_iter().flatten().fold(self.pings.deadline(), BootTime::min)
     }
 }

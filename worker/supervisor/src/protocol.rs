@@ -7,6 +7,7 @@
 
 mod hands;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dsbus_schema::call::{SignalAsk, StdinAsk};
@@ -256,6 +257,10 @@ pub enum ToSupervisor {
     Sync {
         /// The placements.
         orders: Vec<Order>,
+        /// Instances that may be placed here, or not: what stands on the bus is forged. They are left
+        /// as they are.
+        #[serde(default)]
+        keep: BTreeSet<InstanceId>,
     },
     /// A placement is new or changed.
     Place {

@@ -107,6 +107,7 @@ fn rows(choice: &Choice) -> Vec<Row> {
         cgroup,
         syslog,
         policy,
+        signers_file,
     } = &choice.file.keys;
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.display()));
     vec![
@@ -136,6 +137,11 @@ fn rows(choice: &Choice) -> Vec<Row> {
         ("cgroup", Some(quoted(cgroup)), ""),
         ("syslog", Some(quoted(syslog.display())), ""),
         ("policy", rules(policy), "everything is allowed"),
+        (
+            "signers_file",
+            signers_file.as_ref().map(|path| quoted(path.display())),
+            "everybody's placements",
+        ),
     ]
 }
 

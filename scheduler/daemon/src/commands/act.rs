@@ -58,6 +58,7 @@ impl Commander {
         }
         refuse_arguments(order)?;
         let mut meant = self.named(&act).await?;
+        self.permit_programs(by, verb, meant.iter().map(|m| &m.program.name))?;
         if let Some(gone) = meant.iter().find(|m| m.program.removing) {
             let text = format!("{} is being removed", gone.program.name);
             return Err(Refusal::new(code::CONFLICT, text));
@@ -94,6 +95,7 @@ impl Commander {
         let sender = Some(self.sender(by));
         let order = Order::new(Verb::Remove, command, sender);
         let meant = self.named(&act).await?;
+        self.permit_programs(by, Verb::Remove, meant.iter().map(|m| &m.program.name))?;
         if let Some(Meant { program, index: Some(index), .. }) =
             meant.iter().find(|m| m.index.is_some())
         {

@@ -34,6 +34,7 @@ pub(super) enum Wish {
 impl Commander {
     /// Declares programs: all in one atomic batch, or none.
     pub(super) async fn apply(&self, by: &UserName, apply: Apply) -> Result<Applied, Refusal> {
+        self.permit_programs(by, Verb::Apply, apply.programs.keys())?;
         let specs = read_all(&apply)?;
         let wishes =
             specs.into_iter().map(|(name, spec)| (name, Wish::Spec(Box::new(spec)))).collect();
@@ -47,6 +48,7 @@ impl Commander {
             let text = "programs is empty: say which, and how many copies each is to have";
             return Err(Refusal::new(code::BAD_REQUEST, text));
         }
+        self.permit_programs(by, Verb::Scale, scale.programs.keys())?;
         let author = author(id(&scale.envelope), Verb::Scale, self.sender(by));
         let wishes = scale.programs.into_iter().map(|(name, n)| (name, Wish::Copies(n))).collect();
         self.declare(&author, &wishes, false).await
@@ -192,6 +194,7 @@ impl Commander {
     pub(super) async fn create(&self, by: &UserName, create: Create) -> Result<Applied, Refusal> {
         let author = author(id(&create.envelope), Verb::Create, self.sender(by));
         let name = &create.name;
+        self.permit_programs(by, Verb::Create, [name])?;
         let spec = ProgramSpec::read(&create.program).map_err(|problems| wrong(name, problems))?;
         self.fresh().await?;
         for _ in 0..RACES_MAX {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{Commander, RACES_MAX, id, unavailable};
 use crate::clock;
+use crate::grants::Touched;
 
 impl Commander {
     /// Says which instances would be moved so that workers are loaded evenly, and, unless that is
@@ -21,6 +22,7 @@ impl Commander {
         by: &UserName,
         ask: &Rebalance,
     ) -> Result<Vec<PlannedMove>, Refusal> {
+        self.permit(by, Verb::Rebalance, Touched::Everything)?;
         let command = id(&ask.envelope);
         self.fresh().await?;
         let (told, planned) = {

@@ -8,6 +8,11 @@ use dsbus_schema::program::Program;
 
 use super::Commander;
 
+/// Most names in one command: some times as many as a fleet has programs, and less than a message
+/// could hold, each of which may mean all of them.
+pub(super) const NAMES_MAX: usize = 10_000;
+/// So many repeats are held before they are left out.
+const REPEATS_MAX: usize = 10_000;
 /// Names that differ by no more than this are suggested.
 const SIMILARITY_MIN: f64 = 0.75;
 
@@ -40,9 +45,18 @@ impl Commander {
     /// The instances that the names mean, by program, sorted and without repeats. The name of a
     /// group means its programs.
     pub(super) async fn resolve(&self, names: &[Target]) -> Result<Vec<Meant>, Refusal> {
+        if names.len() > NAMES_MAX {
+            let text = format!("{} names at once; at most {NAMES_MAX}", names.len());
+            return Err(Refusal::new(code::BAD_REQUEST, text));
+        }
         self.fresh().await?;
-        let mut meant: Vec<Meant> = Vec::new();
+        let (mut meant, mut tidy_at): (Vec<Meant>, usize) = (Vec::new(), REPEATS_MAX);
         for name in names {
+            if meant.len() > tidy_at {
+                // Many patterns may mean the same.
+                meant = sorted(meant);
+                tidy_at = meant.len() + REPEATS_MAX;
+            }
             match name {
                 Target::All => meant.extend(self.those(|_| true)),
                 Target::Program(name) => meant.extend(self.program_or_group(name).await?),

@@ -23,6 +23,7 @@ impl Commander {
     ) -> Result<Vec<RolloutRow>, Refusal> {
         let author = author(id(&act.envelope), Verb::Rollout, self.sender(by));
         let meant = self.rolling(&act, author.command).await?;
+        self.permit_programs(by, Verb::Rollout, meant.iter().map(|m| &m.program.name))?;
         if act.step == RolloutStep::Undo {
             let wish = |meant: &Meant| (meant.program.name.clone(), Wish::Earlier(act.to));
             self.declare(&author, &meant.iter().map(wish).collect(), false).await?;

@@ -10,8 +10,10 @@ use dsbus_schema::storage::{Bucket, worker_goal_key};
 use dsbus_schema::worker_goal::WorkerGoal;
 use uuid::Uuid;
 
+use super::resolve::NAMES_MAX;
 use super::{Commander, RACES_MAX, did_you_mean, id, unavailable};
 use crate::clock;
+use crate::grants::Touched;
 
 impl Commander {
     /// Cordons, uncordons, drains or undrains workers. Each one's goal is one write; sent again
@@ -25,6 +27,7 @@ impl Commander {
         let command = id(&act.envelope);
         self.fresh().await?;
         let names = distinct(&act)?;
+        self.permit(by, verb, Touched::Workers(&names))?;
         {
             let core = self.shared.lock();
             for name in &names {
@@ -85,9 +88,14 @@ impl Commander {
 
     /// Forgets workers that are gone: their records and goals are deleted. One that was forgotten
     /// before is not refused, so that the command can be sent again.
-    pub(super) async fn forget(&self, act: WorkerAct) -> Result<Vec<WorkerActed>, Refusal> {
+    pub(super) async fn forget(
+        &self,
+        by: &UserName,
+        act: WorkerAct,
+    ) -> Result<Vec<WorkerActed>, Refusal> {
         self.fresh().await?;
         let names = distinct(&act)?;
+        self.permit(by, Verb::Forget, Touched::Workers(&names))?;
         for name in &names {
             self.refuse_if_there(name).await?;
         }
@@ -150,6 +158,10 @@ const NAMED_MAX: usize = 8;
 fn distinct(act: &WorkerAct) -> Result<Vec<WorkerName>, Refusal> {
     if act.names.is_empty() {
         return Err(Refusal::new(code::BAD_REQUEST, "names is empty: say which workers"));
+    }
+    if act.names.len() > NAMES_MAX {
+        let text = format!("{} names at once; at most {NAMES_MAX}", act.names.len());
+        return Err(Refusal::new(code::BAD_REQUEST, text));
     }
     let mut names = act.names.clone();
     names.sort();

@@ -1,5 +1,6 @@
 //! Folding: what the bus delivers, once or twice, in order or after a fresh start.
 
+use dsbus_client::{Signer, Write};
 use dsbus_planner::{Now, plan};
 use dsbus_schema::moment::Timestamp;
 use serde_json::json;
@@ -14,7 +15,7 @@ fn at(millis: u64) -> BootTime {
 
 pub(super) fn entry(key: &str, seq: u64, value: Value) -> Entry {
     let (time, note) = (Timestamp::from_unix_nanos(0), bytes::Bytes::new());
-    Entry { key: key.to_owned(), seq, value, time, by: None, note }
+    Entry { key: key.to_owned(), seq, value, time, by: None, note, seal: None }
 }
 
 pub(super) fn put(key: &str, seq: u64, body: &serde_json::Value) -> Entry {
@@ -211,4 +212,111 @@ fn a_lease_whose_marker_was_missed_is_found_gone() {
     core.looked(&key, None, at(41_000)).unwrap();
     assert!(lost(&mut core, 41_000..43_000).is_some());
     assert_eq!(core.unheard(), []);
+}
+
+/// A signer, and a text that names it.
+fn signer() -> Signer {
+    use dsbus_client::{Access, Credentials, Secret};
+    let seed = Secret::new(nkeys::KeyPair::new_user().seed().unwrap());
+    let credentials = Credentials::Jwt { jwt: Secret::new(""), seed };
+    Signer::of(&Access { credentials, ..Access::default() }).unwrap().unwrap()
+}
+
+/// What that signer wrote after `after`, as it comes from the bus.
+fn signed(by: &Signer, key: &str, seq: u64, body: Option<&serde_json::Value>, after: u64) -> Entry {
+    let write = match body {
+        Some(body) => Write::put(key, body).unwrap(),
+        None => Write::delete(key),
+    };
+    let write = write.stamp(dsbus_schema::ids::Epoch(after + 1), after);
+    let entry = crate::writes::entry(&write, seq, Timestamp::from_unix_nanos(0), "s2");
+    Entry { seal: by.seal(&FleetName::default(), &write), ..entry }
+}
+
+/// A core that counts what these have signed.
+fn trusting(signers: &[&Signer]) -> Core {
+    let mut core = core(0);
+    let lines: Vec<&str> = signers.iter().map(|signer| signer.public()).collect();
+    core.set_signers(Signers::parse(&lines.join("\n")).unwrap());
+    core
+}
+
+fn at_w1(core: &Core) -> Option<u64> {
+    core.view.placed(&"web:0".parse().unwrap()).map(|placed| placed.epoch.0)
+}
+
+fn repairs(core: &mut Core) -> Vec<(String, bool)> {
+    let now = Now { boot: at(0), wall: Timestamp::from_unix_nanos(0) };
+    let repair = |action| match action {
+        dsbus_planner::Action::Repair { worker, placement, .. } => {
+            Some((worker.to_string(), placement.is_some()))
+        }
+        _ => None,
+    };
+    plan(&mut core.view, now).into_iter().filter_map(repair).collect()
+}
+
+#[test]
+fn what_no_scheduler_signed_confuses_nobody_and_is_written_over() {
+    let (ours, other) = (signer(), signer());
+    let mut core = trusting(&[&ours]);
+    fold(&mut core, Bucket::Fleet, &signed(&ours, "w1.web.0", 7, Some(&placement(5, 5)), 4), 0);
+    assert_eq!((at_w1(&core), repairs(&mut core)), (Some(5), vec![]));
+    let ack = json!({ "stream": "KV_dsbus_fleet", "seq": 12 });
+    let copy = Entry { value: Value::Copied, ..entry("w1.web.0", 14, Value::Deleted) };
+    let moved = signed(&ours, "w2.web.0", 11, Some(&placement(5, 5)), 4);
+    let forged = [
+        put("w1.web.0", 8, &ack),
+        put("w1.web.0", 9, &placement(99, 5)),
+        entry("w1.web.0", 10, Value::Deleted),
+        Entry { key: "w1.web.0".to_owned(), ..moved },
+        signed(&other, "w1.web.0", 12, Some(&placement(9, 5)), 11),
+        // What was true once is written again.
+        signed(&ours, "w1.web.0", 13, Some(&placement(2, 5)), 1),
+        copy,
+    ];
+    for entry in &forged {
+        let said = core.fold(Bucket::Fleet, entry, at(0)).unwrap_err().to_string();
+        assert!(said.contains("w1.web.0") && said.contains("written over"), "{said}");
+        assert_eq!(at_w1(&core), Some(5), "what is known stays");
+        assert_eq!(core.view.guard(&"web:0".parse().unwrap()), entry.seq, "it can be written over");
+        assert_eq!(repairs(&mut core), [("w1".to_owned(), true)]);
+    }
+    fold(&mut core, Bucket::Fleet, &signed(&ours, "w1.web.0", 15, Some(&placement(5, 5)), 14), 0);
+    assert_eq!((at_w1(&core), repairs(&mut core)), (Some(5), vec![]));
+}
+
+#[test]
+fn a_move_is_two_writes_after_the_same_one() {
+    let ours = signer();
+    let mut core = trusting(&[&ours]);
+    for entry in [
+        signed(&ours, "w1.web.0", 7, Some(&placement(5, 5)), 4),
+        signed(&ours, "w1.web.0", 8, None, 7),
+        signed(&ours, "w2.web.0", 9, Some(&placement(8, 5)), 7),
+    ] {
+        fold(&mut core, Bucket::Fleet, &entry, 0);
+    }
+    assert_eq!((at_w1(&core), repairs(&mut core)), (Some(8), vec![]));
+    // Its own writes are known before the watch delivers them.
+    let write = Write::delete("w2.web.0").stamp(dsbus_schema::ids::Epoch(9), 9);
+    let own = crate::writes::entry(&write, 10, Timestamp::from_unix_nanos(0), "me");
+    fold(&mut core, Bucket::Fleet, &own, 0);
+    assert_eq!(at_w1(&core), None);
+}
+
+#[test]
+fn what_a_key_signed_that_counts_no_more_is_signed_anew() {
+    let (old, new) = (signer(), signer());
+    let mut core = trusting(&[&old]);
+    let by_new = signed(&new, "w1.web.0", 8, Some(&placement(5, 5)), 7);
+    fold(&mut core, Bucket::Fleet, &signed(&old, "w1.web.0", 7, Some(&placement(5, 5)), 4), 0);
+    assert!(core.by_stranger(&by_new));
+    let both = [old.public(), new.public()].join("\n");
+    core.set_signers(Signers::parse(&both).unwrap());
+    assert!(!core.by_stranger(&by_new) && repairs(&mut core).is_empty(), "both count");
+    core.set_signers(Signers::parse(new.public()).unwrap());
+    assert_eq!(repairs(&mut core), [("w1".to_owned(), true)]);
+    fold(&mut core, Bucket::Fleet, &by_new, 0);
+    assert_eq!((at_w1(&core), repairs(&mut core)), (Some(5), vec![]));
 }

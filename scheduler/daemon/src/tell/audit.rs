@@ -62,8 +62,12 @@ impl Heard {
         fleet: &dsbus_schema::ids::FleetName,
         request: &Request,
         answer: &Result<T, Refusal>,
-        scheduler: &str,
+        (scheduler, untold): (&str, u64),
     ) -> Option<Told> {
+        let more = match untold {
+            0 => String::new(),
+            n => format!(" ({n} more of this user were refused before, and not told)"),
+        };
         let (verdict, refusal) = match answer {
             Ok(_) => (Verdict::Accepted, None),
             Err(refusal) if refusal.code == 0 => return None,
@@ -80,7 +84,8 @@ impl Heard {
             count: self.count,
             command: Some(self.id),
             code: refusal.map(|refusal| refusal.code),
-            reason: refusal.map(|refusal| refusal.text.chars().take(REASON_MAX).collect()),
+            reason: refusal
+                .map(|refusal| refusal.text.chars().take(REASON_MAX).chain(more.chars()).collect()),
             scheduler: scheduler.to_owned(),
         };
         let words = command_words(self.id, verdict);
@@ -114,7 +119,7 @@ mod tests {
     fn fact(body: &str, answer: &Result<(), Refusal>) -> Option<CommandFact> {
         let user = UserName::parse("ann").unwrap();
         let request = Request { user, verb: Verb::Start, body: Bytes::new() };
-        let told = heard(body).told(&FleetName::default(), &request, answer, "s1")?;
+        let told = heard(body).told(&FleetName::default(), &request, answer, ("s1", 0))?;
         let Fact::Command(fact) = told.fact else { panic!("{told:?}") };
         Some(fact)
     }

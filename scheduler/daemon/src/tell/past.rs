@@ -235,6 +235,7 @@ mod tests {
             time: Timestamp::from_unix_nanos(i128::from(seq) * 1_000_000_000),
             by: Some("s1".to_owned()),
             note: bytes::Bytes::new(),
+            seal: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, WorkerName};
 use dsbus_schema::moment::BootTime;
+use dsbus_schema::placement::Placement;
 use dsbus_schema::program::{Program, ProgramSpec};
 use dsbus_schema::status::Status;
 use smallvec::SmallVec;
@@ -28,8 +29,28 @@ pub(crate) struct Instance {
     pub(crate) said: Option<Seen<Box<Status>>>,
     /// Last sequence of what schedulers told, tombstones included.
     pub(crate) said_guard: u64,
+    /// What was forged under its placement keys, and not yet written over.
+    pub(crate) forged: Vec<(WorkerName, Forged)>,
     /// Since when this scheduler has seen its child run without a restart.
     pub(crate) well: Option<Well>,
+}
+
+/// An entry that no scheduler wrote, under a placement key.
+#[derive(Debug, Clone)]
+pub(crate) struct Forged {
+    /// Its sequence.
+    pub(crate) seq: u64,
+    /// Why it does not count.
+    pub(crate) why: String,
+    /// What it says, if it can be read.
+    pub(crate) said: Option<Box<Placement>>,
+}
+
+impl Forged {
+    /// An epoch that the worker has seen none above of.
+    pub(crate) fn floor(&self, instance: &Instance) -> Epoch {
+        Epoch(self.seq.max(instance.guard))
+    }
 }
 
 /// A child that runs.

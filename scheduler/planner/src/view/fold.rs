@@ -15,7 +15,10 @@ use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
 
 use super::host::Reserved;
-use super::{Entry, Host, Instance, Lease, Life, Placed, Seen, Slot, View, Well};
+use super::{Entry, Forged, Host, Instance, Lease, Life, Placed, Seen, Slot, View, Well};
+
+/// Forged keys of one instance that are known at once; the rest is found when a scheduler begins.
+const FORGED_MAX: usize = 64;
 
 impl View {
     /// A program was written, or deleted.
@@ -234,6 +237,7 @@ impl View {
         let at = instance.placements.iter().position(|placed| placed.worker == *worker);
         let old = at.map(|at| instance.placements.swap_remove(at));
         instance.placements.extend(new.clone());
+        instance.forged.retain(|(at, _)| at != worker);
         if new.is_none() {
             instance.well = None;
         }
@@ -265,6 +269,26 @@ impl View {
         }
         self.index.note(&name.program);
         old.is_some()
+    }
+
+    /// Something stands under a placement key that no scheduler wrote, for this reason. What is known
+    /// of the instance stays; it is written again.
+    pub fn set_forged(
+        &mut self,
+        (worker, name): (&WorkerName, &InstanceId),
+        seq: u64,
+        why: &str,
+        said: Option<Placement>,
+    ) {
+        let instance = self.programs.entry(name.program.clone()).or_default();
+        let instance = instance.instances.entry(name.index).or_default();
+        instance.guard = seq.max(instance.guard);
+        instance.forged.retain(|(at, _)| at != worker);
+        if instance.forged.len() < FORGED_MAX {
+            let forged = Forged { seq, why: why.to_owned(), said: said.map(Box::new) };
+            instance.forged.push((worker.clone(), forged));
+        }
+        self.index.note(&name.program);
     }
 
     /// A worker told the state of an instance, or took that back.

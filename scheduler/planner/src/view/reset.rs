@@ -46,6 +46,7 @@ impl View {
         }
         for instance in self.programs.values_mut().flat_map(|e| e.instances.values_mut()) {
             instance.guard = 0;
+            instance.forged.clear();
         }
         self.lost.clear();
         for worker in workers {

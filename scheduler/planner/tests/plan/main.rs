@@ -10,6 +10,7 @@ mod order;
 mod placement;
 mod random;
 mod refused;
+mod repair;
 mod rollout;
 mod system;
 mod world;

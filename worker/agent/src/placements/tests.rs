@@ -1,3 +1,4 @@
+use dsbus_client::{Access, Credentials, Secret, Signer, Write};
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Incarnation, ProgramId};
 use dsbus_schema::lenient::Span;
@@ -33,6 +34,7 @@ fn item(key: &str, seq: u64, value: Value) -> Item {
         time,
         by: None,
         note: bytes::Bytes::new(),
+        seal: None,
     })
 }
 
@@ -53,6 +55,135 @@ fn placements_come_change_and_go() {
     assert_eq!(p.take(gone.clone()), Some(Change::Unplaced(name(0))));
     assert_eq!(p.take(gone), None);
     assert!(p.placed().is_empty());
+}
+
+fn signer() -> Signer {
+    let seed = Secret::new(nkeys::KeyPair::new_user().seed().unwrap());
+    let credentials = Credentials::Jwt { jwt: Secret::new(""), seed };
+    Signer::of(&Access { credentials, ..Access::default() }).unwrap().unwrap()
+}
+
+/// What that signer wrote of web:0, or took away, after `after`.
+fn signed(by: &Signer, seq: u64, body: Option<&Placement>, (epoch, after): (u64, u64)) -> Item {
+    let write = match body {
+        Some(body) => Write::put("w1.web.0", body).unwrap(),
+        None => Write::delete("w1.web.0"),
+    };
+    let write = write.stamp(Epoch(epoch), after);
+    let Item::Entry(entry) =
+        item("w1.web.0", seq, write.body.clone().map_or(Value::Deleted, Value::Put))
+    else {
+        unreachable!()
+    };
+    Item::Entry(Entry { seal: by.seal(&FleetName::default(), &write), ..entry })
+}
+
+fn listed(signers: &[&Signer]) -> Signers {
+    let lines: Vec<&str> = signers.iter().map(|signer| signer.public()).collect();
+    Signers::parse(&lines.join("\n")).unwrap()
+}
+
+#[test]
+fn what_no_scheduler_signed_changes_nothing() {
+    let (ours, other) = (signer(), signer());
+    let mut p = Placements::new(worker()).signed_by(FleetName::default(), listed(&[&ours]));
+    let refused = |change: Option<Change>| match change {
+        Some(Change::Refused { name, why, .. }) => (name, why),
+        other => panic!("{other:?}"),
+    };
+    let real = placement(5, 15);
+    // Before anything was placed, and then over what is placed.
+    for round in 0..2 {
+        let unsigned = [
+            put("w1.web.0", 8 + round * 20, &real),
+            put("w1.web.0", 9 + round * 20, &serde_json::json!({ "stream": "S", "seq": 4 })),
+            item("w1.web.0", 10 + round * 20, Value::Deleted),
+            item("w1.web.0", 11 + round * 20, Value::Copied),
+            signed(&other, 12 + round * 20, Some(&placement(9, 5)), (9, 8)),
+            signed(&other, 13 + round * 20, None, (9, 8)),
+        ];
+        for forged in unsigned {
+            let (of, _) = refused(p.take(forged));
+            assert_eq!(of, name(0));
+            assert_eq!(p.placed().contains_key(&name(0)), round == 1);
+            assert_eq!(
+                p.unknown().contains(&name(0)),
+                round == 0,
+                "whether it is here is not known"
+            );
+        }
+        assert!(p.meets_strangers(), "the last one is signed");
+        let back = signed(&ours, 20 + round * 20, Some(&real), (5, 19 + round * 20));
+        assert_eq!(p.take(back), (round == 0).then(|| Change::Placed(name(0))));
+        assert!(p.unknown().is_empty() && !p.meets_strangers() && !p.doubts(15));
+    }
+    assert_eq!(p.placed()[&name(0)], real);
+}
+
+#[test]
+fn what_was_true_once_is_refused_when_it_is_written_again() {
+    let ours = signer();
+    let mut p = Placements::new(worker()).signed_by(FleetName::default(), listed(&[&ours]));
+    let (stopped, runs) = (placement(5, 5), Placement { revision: 2, ..placement(5, 5) });
+    let (first, gone) = (signed(&ours, 8, Some(&stopped), (5, 4)), signed(&ours, 10, None, (5, 9)));
+    assert!(matches!(p.take(first.clone()), Some(Change::Placed(_))));
+    assert!(matches!(p.take(signed(&ours, 9, Some(&runs), (5, 8))), Some(Change::Placed(_))));
+    let again = |item: &Item, seq| match item.clone() {
+        Item::Entry(entry) => Item::Entry(Entry { seq, ..entry }),
+        other => other,
+    };
+    let older =
+        |change| matches!(change, Some(Change::Refused { why, .. }) if why.contains("older"));
+    assert!(older(p.take(again(&first, 10))), "the same epoch, and an older word");
+    assert_eq!(p.placed()[&name(0)].revision, 2);
+    assert_eq!(p.take(gone.clone()), Some(Change::Unplaced(name(0))));
+    assert!(older(p.take(again(&first, 12))));
+    assert!(p.placed().is_empty());
+    let anew = Placement { epoch: Epoch(13), ..runs };
+    assert!(matches!(p.take(signed(&ours, 13, Some(&anew), (13, 12))), Some(Change::Placed(_))));
+    assert!(older(p.take(again(&gone, 14))), "a tombstone of an earlier epoch");
+    assert_eq!(p.placed()[&name(0)].epoch, Epoch(13));
+    // Also where what it followed is not known, an epoch is.
+    assert!(older(p.take(signed(&ours, 16, None, (12, 14)))));
+    // It cannot have followed what is younger than itself.
+    assert!(older(p.take(signed(&ours, 16, None, (13, 16)))));
+}
+
+#[test]
+fn a_new_signer_counts_once_he_is_named_and_two_do_at_once() {
+    let (old, new) = (signer(), signer());
+    let mut p = Placements::new(worker()).signed_by(FleetName::default(), listed(&[&old]));
+    assert!(p.take(signed(&old, 5, Some(&placement(2, 5)), (2, 1))).is_some());
+    let by_new = signed(&new, 8, Some(&placement(6, 5)), (6, 5));
+    assert!(matches!(p.take(by_new.clone()), Some(Change::Refused { .. })));
+    assert_eq!(p.trust(listed(&[&old])), [], "nothing has changed");
+    assert_eq!((p.still_strange().len(), p.still_strange().len()), (1, 0), "told once");
+    let again = p.trust(listed(&[&old, &new]));
+    assert_eq!(again.len(), 1);
+    let change = p.take(Item::Entry(again.into_iter().next().unwrap()));
+    assert_eq!(change, Some(Change::Placed(name(0))));
+    let by_old = signed(&old, 9, Some(&Placement { revision: 2, ..placement(6, 5) }), (6, 8));
+    assert_eq!(p.take(by_old), Some(Change::Placed(name(0))));
+    assert_eq!(p.trust(listed(&[&new])), []);
+    let by_old = signed(&old, 10, None, (6, 9));
+    assert!(matches!(p.take(by_old), Some(Change::Refused { .. })), "he counts no more");
+}
+
+#[test]
+fn exclusive_instances_that_are_doubtful_are_told_by_their_lease() {
+    let ours = signer();
+    let mut p = Placements::new(worker()).signed_by(FleetName::default(), listed(&[&ours]));
+    for (exclusive, seq) in [(false, 5), (true, 15)] {
+        let spec = ProgramSpec { exclusive, ..placement(1, 15).spec };
+        let placed = Placement { spec, ..placement(1, 15) };
+        assert!(p.take(signed(&ours, seq, Some(&placed), (1, seq - 1))).is_some());
+        assert!(!p.doubts(15));
+        assert!(p.take(item("w1.web.0", seq + 1, Value::Deleted)).is_some());
+        assert_eq!((p.doubts(15), p.doubts(5)), (exclusive, false));
+    }
+    // It may live by any of them.
+    assert!(p.take(put("w1.web.1", 30, &placement(1, 5))).is_some());
+    assert!(p.doubts(15) && p.doubts(5));
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Supervisor {
             }
         });
         let socket_of_agent: OwnedFd = theirs.into();
-        let config = dsbus_agent::Config { connect, socket: socket_of_agent };
+        let config = dsbus_agent::Config { connect, socket: socket_of_agent, signers: None };
         let agent = tokio::spawn(dsbus_agent::run(config));
         Supervisor { say, heard, frozen, agent, socket }
     }
@@ -131,7 +131,7 @@ impl Supervisor {
 
     pub(crate) async fn sync(&mut self) -> Vec<Order> {
         let pick = |message| match message {
-            ToSupervisor::Sync { orders } => Some(orders),
+            ToSupervisor::Sync { orders, .. } => Some(orders),
             // Nothing may be ordered before.
             ToSupervisor::Place { .. } | ToSupervisor::Lease { .. } => panic!("{message:?}"),
             _ => None,

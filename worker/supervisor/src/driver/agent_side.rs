@@ -122,7 +122,7 @@ impl Driver {
 
     fn heed(&mut self, message: ToSupervisor, now: Now) {
         match message {
-            ToSupervisor::Sync { orders } => self.sync(orders, now),
+            ToSupervisor::Sync { orders, keep } => self.sync(orders, &keep, now),
             ToSupervisor::Place { order } => self.place(order, now),
             ToSupervisor::Unplace { name } => self.unplace(&name, now),
             ToSupervisor::Lease { seconds, until } => {

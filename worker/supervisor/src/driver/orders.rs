@@ -5,7 +5,7 @@
 //! acted on at once, so that nothing that is told later (a lease, above all) meets an instance that
 //! should be gone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use dsbus_schema::ids::InstanceId;
 
@@ -47,9 +47,9 @@ impl Orders {
 impl Driver {
     /// All placements of this worker: what is not among them goes; what has the lower priority is
     /// started first. Whatever was ordered before is part of it.
-    pub(super) fn sync(&mut self, mut orders: Vec<Order>, now: Now) {
+    pub(super) fn sync(&mut self, mut orders: Vec<Order>, keep: &BTreeSet<InstanceId>, now: Now) {
         self.orders = Orders::default();
-        for name in self.table.absent(&orders) {
+        for name in self.table.absent(&orders).into_iter().filter(|name| !keep.contains(name)) {
             self.unplace(&name, now);
         }
         orders.sort_by_key(|order| order.placement.spec.priority);

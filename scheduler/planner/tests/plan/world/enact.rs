@@ -94,6 +94,13 @@ impl World {
                 }
                 self.delete(&name, &worker);
             }
+            Action::Repair { name, worker, guard, placement, .. } => {
+                assert_eq!(guard, self.view.guard(&name));
+                match placement {
+                    Some(placement) => self.put(&name, &worker, *placement),
+                    None => self.delete(&name, &worker),
+                }
+            }
             Action::CountFailure { name, worker, epoch, asked } => {
                 let mut goal = self.goal(&name);
                 if goal.fails_since < asked {
@@ -201,6 +208,10 @@ pub(crate) fn show(action: &Action) -> String {
             format!("move {name} {from} {to}{revision}{guarded}")
         }
         Action::Remove { name, worker, .. } => format!("remove {name} {worker}"),
+        Action::Repair { name, worker, placement, .. } => match placement {
+            Some(_) => format!("repair {name} {worker}"),
+            None => format!("clear {name} {worker}"),
+        },
         Action::CountFailure { name, worker, .. } => format!("count {name} {worker}"),
         Action::NoteRefusal { name, by, .. } => format!("refused {name} {}", by.worker),
         Action::Stop { name, .. } => format!("stop {name}"),
