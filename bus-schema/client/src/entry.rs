@@ -112,8 +112,8 @@ pub(crate) fn read(
     };
     let note = if value == Value::Deleted { payload } else { Bytes::new() };
     let by = header(HEADER_SCHEDULER).map(str::to_owned);
-    let signed = header(HEADER_SIGNER).zip(header(HEADER_SIGNATURE).and_then(Stamp::parse));
-    let seal = signed.map(|(signer, (stamp, signature))| {
+    let vouched = header(HEADER_SIGNER).zip(header(HEADER_SIGNATURE).and_then(Stamp::parse));
+    let seal = vouched.map(|(signer, (stamp, signature))| {
         let (signer, signature) = (signer.to_owned(), signature.to_owned());
         Seal::Signed { signer, stamp, signature }
     });

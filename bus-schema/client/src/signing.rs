@@ -79,7 +79,9 @@ impl Bus {
     /// # Errors
     /// [`Error::Malformed`] about a file of theirs that cannot be used.
     pub fn signing_by(&self, access: &Access) -> Result<Bus, Error> {
-        Ok(Bus { signer: Signer::of(access)?, ..self.clone() })
+        let mut bus = self.clone();
+        bus.signer = Signer::of(access)?;
+        Ok(bus)
     }
 
     /// The public key that placements are signed with, if they are.
@@ -114,7 +116,7 @@ impl PartialEq for Signers {
     fn eq(&self, other: &Signers) -> bool {
         match (self, other) {
             (Signers::Off, Signers::Off) | (Signers::Any, Signers::Any) => true,
-            (Signers::Listed(these), Signers::Listed(those)) => these.keys().eq(those.keys()),
+            (Signers::Listed(keys), Signers::Listed(others)) => keys.keys().eq(others.keys()),
             (Signers::Off | Signers::Any | Signers::Listed(_), _) => false,
         }
     }
@@ -325,6 +327,7 @@ mod tests {
 
     #[test]
     #[ignore = "prints what it costs; it proves nothing"]
+    #[expect(clippy::disallowed_methods, reason = "it measures")]
     fn cost() {
         let (ours, fleet) = (signer(), FleetName::default());
         let put = Write::put("w1.web.0", &json!({ "spec": "x".repeat(1000) })).unwrap();

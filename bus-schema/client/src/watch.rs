@@ -20,6 +20,7 @@ pub const WATCH_QUEUE_MAX: usize = 1024;
 
 /// What a watch tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all that a watch tells are entries")]
 pub enum Item {
     /// An entry; in the order of their sequences, none twice, none left out.
     Entry(Entry),

@@ -1,5 +1,6 @@
 //! Children that run, fail, and are started again.
 
+use std::collections::BTreeSet;
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::Epoch;
 use dsbus_schema::program::{AutoRestart, Retries};

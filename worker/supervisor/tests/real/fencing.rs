@@ -1,5 +1,6 @@
 //! Exclusive children, and the leases that they live by.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dsbus_schema::event::WorkerChange;

@@ -1,5 +1,6 @@
 //! Reports outlive their worker.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
