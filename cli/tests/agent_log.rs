@@ -49,6 +49,7 @@ fn hello(child: Child) -> ToAgent {
         facilities: Vec::new(),
         labels: Labels::new(),
         capacity: Capacity::default(),
+        seal_key: None,
         leases: vec![(5, BootTime(1))],
     })
 }

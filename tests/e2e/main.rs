@@ -37,6 +37,7 @@ mod proxy;
 mod rollouts;
 mod said;
 mod screens;
+mod secrets;
 mod shapes;
 mod shell;
 mod steering;

@@ -16,6 +16,7 @@ pub mod moment;
 pub mod placement;
 pub mod program;
 pub mod rollout;
+pub mod secret;
 pub mod state;
 pub mod stats;
 pub mod status;

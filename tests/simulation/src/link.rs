@@ -95,6 +95,7 @@ impl World {
             draining: false,
             labels: Labels::default(),
             capacity: Capacity::default(),
+            seal_key: None,
             children,
             facilities: Vec::new(),
             leases,

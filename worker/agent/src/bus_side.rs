@@ -210,6 +210,7 @@ impl BusSide {
             facilities: hello.facilities.clone(),
             labels: hello.labels.clone(),
             capacity: hello.capacity,
+            seal_key: hello.seal_key.clone(),
             facts,
             draining: hello.draining,
             stopping: hello.stopping,

@@ -31,6 +31,7 @@ mod record;
 pub mod report;
 mod retry;
 mod run;
+mod secrets;
 pub mod takeover;
 pub mod touch;
 mod usage;

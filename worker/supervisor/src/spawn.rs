@@ -14,6 +14,7 @@ mod launch;
 mod plan;
 mod reap;
 mod reserve;
+mod secret_file;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -32,6 +33,7 @@ use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec, Rlimit};
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::facilities::Machine;
+use crate::secrets::Secrets;
 use crate::sockets::Sockets;
 use crate::stdin::{self, Stdin};
 use crate::users::Account;
@@ -58,6 +60,7 @@ pub(crate) struct Who<'a> {
     pub(crate) home: &'a Path,
     pub(crate) settings: &'a Settings,
     pub(crate) machine: &'a Machine,
+    pub(crate) secrets: &'a Secrets,
     /// What the child finds as `NOTIFY_SOCKET`.
     pub(crate) notify: Option<&'a str>,
     pub(crate) incarnation: Incarnation,

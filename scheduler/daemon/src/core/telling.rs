@@ -274,7 +274,7 @@ impl Core {
                 Some(FleetKey::Scheduler(_)) => entry.value == Value::Expired,
                 Some(FleetKey::Touch(..)) | None => false,
             },
-            Bucket::Workers | Bucket::Alerts => false,
+            Bucket::Workers | Bucket::Alerts | Bucket::Secrets => false,
         };
         if matters {
             let early = self.early.entry(bucket).or_default();
@@ -315,6 +315,7 @@ impl Core {
 
     /// The commands that an entry remembers, and that are so recent that they may not be told.
     fn past_commands(&self, bucket: Bucket, entry: &Entry, since: i64) -> Vec<Told> {
+        use Bucket::{Alerts, Fleet, Secrets, Status, Workers};
         let (at, key) = (At::entry(&self.fleet, entry), entry.key.as_str());
         let read = || match bucket {
             Bucket::Programs => {
@@ -332,7 +333,7 @@ impl Core {
                 }
                 (None, None) => None,
             },
-            Bucket::Fleet | Bucket::Workers | Bucket::Status | Bucket::Alerts => None,
+            Fleet | Workers | Status | Alerts | Secrets => None,
         };
         let Some((about, commands)) = read() else { return Vec::new() };
         derive::recent(at, &about, &commands, since)

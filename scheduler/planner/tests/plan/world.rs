@@ -95,6 +95,7 @@ impl World {
             facilities: Vec::new(),
             labels: Labels::new(),
             capacity: Capacity::default(),
+            seal_key: None,
             facts: Facts::default(),
             draining: false,
             stopping: false,

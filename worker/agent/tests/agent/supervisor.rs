@@ -44,6 +44,7 @@ pub(crate) fn hello(directory: &Path, incarnation: u128) -> Hello {
         facilities: Vec::new(),
         labels: Labels::new(),
         capacity: Capacity::default(),
+        seal_key: None,
         leases: Vec::new(),
     }
 }
