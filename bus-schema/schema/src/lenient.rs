@@ -133,13 +133,13 @@ pub fn list<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
 /// When a name is empty or holds `=` or NUL, a value is a list or a table, or the text form does
 /// not parse.
 pub fn environment<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let text = |(key, value): (String, EnvironmentValue)| match value {
-        EnvironmentValue::Text(text) => Ok((key, text)),
-        EnvironmentValue::File { .. } | EnvironmentValue::Secret { .. } => {
-            Err(D::Error::custom(format!("the value of {key} must be text")))
-        }
+    let text = |value: Value| match value {
+        Value::String(text) => Ok(text),
+        Value::Number(n) => Ok(n.to_string()),
+        Value::Bool(b) => Ok(b.to_string()),
+        other => Err(format!("must be text, found {}", shown(&other))),
     };
-    environment_values(d)?.into_iter().map(text).collect()
+    variables(d, text, |value| Some(value))
 }
 
 /// The same, where a value may also say where it stands.
@@ -149,10 +149,19 @@ pub fn environment<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, S
 pub fn environment_values<'de, D: Deserializer<'de>>(
     d: D,
 ) -> Result<BTreeMap<String, EnvironmentValue>, D::Error> {
-    let pairs: Vec<(String, EnvironmentValue)> = match Value::deserialize(d)? {
+    variables(d, EnvironmentValue::read, EnvironmentValue::text)
+}
+
+/// Names with values, as `read` reads each of a table; `text` is what stands in one.
+fn variables<'de, D: Deserializer<'de>, T: From<String>>(
+    d: D,
+    read: impl Fn(Value) -> Result<T, String>,
+    text: impl Fn(&T) -> Option<&str>,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    let pairs: Vec<(String, T)> = match Value::deserialize(d)? {
         Value::Object(map) => map
             .into_iter()
-            .map(|(key, value)| match EnvironmentValue::read(value) {
+            .map(|(key, value)| match read(value) {
                 Ok(value) => Ok((key, value)),
                 Err(why) => Err(D::Error::custom(format!("the value of {key} {why}"))),
             })
@@ -171,7 +180,7 @@ pub fn environment_values<'de, D: Deserializer<'de>>(
         if key.is_empty() || key.contains(['=', '\0']) {
             return Err(D::Error::custom(format!("{key:?} cannot be a variable's name")));
         }
-        if value.text().is_some_and(|text| text.contains('\0')) {
+        if text(value).is_some_and(|text| text.contains('\0')) {
             return Err(D::Error::custom(format!("the value of {key} holds a NUL byte")));
         }
     }

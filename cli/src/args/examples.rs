@@ -45,7 +45,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("rebalance", "dsbus rebalance --dry-run\ndsbus rebalance"),
     (
         "secret",
-        "dsbus secret set db-password\ndsbus secret set db-password --file /root/db.txt\npass show db | dsbus secret set db-password --workers 'db*'\ndsbus secret list\ndsbus secret remove db-password",
+        "dsbus secret set db-password\ndsbus secret set db-password --file db.txt\npass show db | dsbus secret set db-password --workers 'db*'\ndsbus secret list\ndsbus secret remove db-password",
     ),
     (
         "logs",

@@ -292,8 +292,7 @@ impl Core {
         let latest = self.latest.filter(|_| !self.early.is_empty())?;
         let recent = i128::try_from(RECENT.as_nanos()).unwrap_or(i128::MAX);
         let since = Timestamp::from_unix_nanos(latest.unix_nanos() - recent);
-        let early = std::mem::take(&mut self.early);
-        let mut programs = Vec::new();
+        let (early, mut programs) = (std::mem::take(&mut self.early), Vec::new());
         let early =
             early.into_iter().flat_map(|(bucket, all)| all.into_iter().map(move |e| (bucket, e)));
         for (bucket, entry) in early.filter(|(_, entry)| entry.time >= since) {
