@@ -13,6 +13,7 @@ mod openapi;
 mod page;
 mod rest;
 mod rpc;
+mod schemathesis;
 mod secrets;
 mod served;
 mod stream;
