@@ -18,6 +18,7 @@ mod look;
 mod moment;
 mod often;
 mod screens;
+mod secret;
 mod swapped;
 mod tools;
 
@@ -49,6 +50,7 @@ pub(crate) use listen::{Len, Listen};
 pub(crate) use live::{complete_for, completed};
 pub(crate) use look::{Clear, Logs, Status, Workers};
 pub(crate) use screens::{Supervisorctl, Top};
+pub(crate) use secret::{Secret, SecretList, SecretRemove, SecretSet, SecretVerb};
 pub(crate) use swapped::meant;
 pub(crate) use tools::{Completion, Doctor, Import, Init, Man, Settings, Shell, Version};
 
@@ -138,6 +140,8 @@ pub(crate) enum Verb {
     Forget(WorkerAct),
     /// Move instances so that the workers are loaded evenly
     Rebalance(Rebalance),
+    /// Give workers secrets, for programs that name them in their environment
+    Secret(Secret),
     /// Show what instances print
     Logs(Logs),
     /// Show what an instance says from now on, and give it what you type

@@ -39,6 +39,7 @@ mod rollout;
 mod run;
 mod scale;
 mod scheduler;
+mod secret;
 mod shell;
 mod signal;
 mod start;
@@ -122,6 +123,7 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Rebalance(args) => connection::run(rebalance::run(config, &args)),
         Verb::Status(args) => connection::run(status::run(config, &args)),
         Verb::Workers(args) => connection::run(workers::run(config, &args)),
+        Verb::Secret(args) => secret::run(config, args),
         Verb::Logs(args) => connection::run(logs::run(config, &args)),
         Verb::Run(args) => connection::run(run::run(config, args)),
         Verb::Attach(args) => connection::run(attach::run(config, &args)),

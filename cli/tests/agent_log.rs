@@ -50,6 +50,7 @@ fn hello(child: Child) -> ToAgent {
         policy: None,
         labels: Labels::new(),
         capacity: Capacity::default(),
+        seal_key: None,
         leases: vec![(5, BootTime(1))],
     })
 }

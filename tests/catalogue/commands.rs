@@ -142,7 +142,8 @@ async fn keys(fleet: &Fleet, bus: &Bus) {
     let worker: WorkerName = row["worker"].as_str().unwrap().parse().unwrap();
     let instance: InstanceId = "web:0".parse().unwrap();
     let program: ProgramName = "web".parse().unwrap();
-    let other = "w2".parse().unwrap();
+    let (other, secret) = ("w2".parse().unwrap(), "db-password".parse().unwrap());
+    fleet.set_secret("db-password", "correct horse");
     let nowhere: InstanceId = "nowhere:0".parse().unwrap();
     let declared = json!({ "nowhere": { "command": "sleep 1", "labels": ["zone = mars"] } });
     bus.command::<_, Value>(Verb::Apply, &json!({ "programs": declared })).await.unwrap();
@@ -160,6 +161,7 @@ async fn keys(fleet: &Fleet, bus: &Bus) {
         ("touch.worker", Bucket::Fleet, storage::touch_key(&worker, 5)),
         ("touch.scheduler", Bucket::Fleet, storage::scheduler_key("s1")),
         ("worker", Bucket::Workers, worker.to_string()),
+        ("secret", Bucket::Secrets, storage::secret_key(&worker, &secret)),
         ("status.worker", Bucket::Status, storage::instance_key(&worker, &instance)),
         ("status.fleet", Bucket::Status, storage::fleet_status_key(&nowhere)),
     ] {

@@ -29,7 +29,13 @@ pub(crate) async fn connect(fleet: &Fleet) -> Bus {
 #[test]
 fn come_and_go() {
     let mut fleet = Fleet::start(2, 3);
-    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 3\nstartsecs = 0\n");
+    fleet.set_secret("db-password", "correct horse");
+    fleet.apply(
+        "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 3\nstartsecs = 0\n\
+         environment = { DB = { secret = \"db-password\" } }\n",
+    );
+    fleet.set_secret("db-password", "battery staple");
+    wait(&fleet, &["worker.SECRET_CHANGED"]);
     kill(Pid::from_raw(fleet.agent_pid("w2")), Signal::SIGKILL).unwrap();
     fleet.ok(&["--as", "ann", "cordon", "w2"]);
     fleet.ok(&["--as", "ann", "uncordon", "w2"]);

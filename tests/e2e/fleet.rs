@@ -94,10 +94,15 @@ impl Fleet {
     }
 
     pub(crate) fn spawn(&mut self, name: &str, args: &[&str]) {
+        self.spawn_logging(name, args, "info");
+    }
+
+    /// A process that logs what `level` names.
+    pub(crate) fn spawn_logging(&mut self, name: &str, args: &[&str], level: &str) {
         let log = File::options().create(true).append(true).open(self.log(name)).unwrap();
         let child = Command::new(DSBUS)
             .args(args)
-            .env("DSBUS_LOG", "info")
+            .env("DSBUS_LOG", level)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -188,6 +193,13 @@ impl Fleet {
         let output = self.run(args);
         assert!(output.status.success(), "dsbus {args:?}: {}", said(&output));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Gives all workers a secret.
+    pub(crate) fn set_secret(&self, name: &str, value: &str) {
+        let file = self.file("value", value);
+        self.ok(&["secret", "set", name, "--file", &file]);
+        std::fs::remove_file(file).unwrap();
     }
 
     /// Runs a verb that must fail with this exit code; its standard error.

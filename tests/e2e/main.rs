@@ -39,6 +39,7 @@ mod raw;
 mod rollouts;
 mod said;
 mod screens;
+mod secrets;
 mod shapes;
 mod shell;
 mod signing;

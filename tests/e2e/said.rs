@@ -62,6 +62,29 @@ fn verbs_that_declare() {
 }
 
 #[test]
+fn verbs_that_give_secrets() {
+    let fleet = Fleet::start(1, 2);
+    let file = fleet.file("token", "t0ken\n");
+    Transcript::of(&fleet)
+        .run("secret list")
+        .typed("secret set db-password", "hunter2\n")
+        .run(&format!("--as ann secret set token --workers w1 --file {file}"))
+        .run("secret list")
+        .run("secret list -o json")
+        .run("secret list -o xml")
+        .run("secret set token --file missing")
+        .run("secret set token --workers w9")
+        .run("secret set token")
+        .run("secret set a.b")
+        .run("secret set")
+        .run("secret")
+        .run("secret remove token --workers w2")
+        .run("secret remove token")
+        .run("secret remove token")
+        .is("secret");
+}
+
+#[test]
 fn verbs_that_act() {
     let fleet = Fleet::start(1, 1);
     fleet.apply(&[SHOP, JOB].concat());

@@ -14,6 +14,7 @@ mod page;
 mod rest;
 mod rpc;
 mod schemathesis;
+mod secrets;
 mod served;
 mod stream;
 #[path = "../e2e/supervisord.rs"]

@@ -243,6 +243,8 @@ pub enum WorkerChange {
     Drained,
     /// It takes instances again.
     Uncordoned,
+    /// A secret that programs here use was set, or taken away: their next start has it.
+    SecretChanged,
 }
 
 /// Something that happened to a worker.
@@ -293,6 +295,7 @@ impl Fact {
                 WorkerChange::Draining => "DRAINING",
                 WorkerChange::Drained => "DRAINED",
                 WorkerChange::Uncordoned => "UNCORDONED",
+                WorkerChange::SecretChanged => "SECRET_CHANGED",
             },
             Fact::Notice(fact) => fact.change.type_name(),
             Fact::Output(fact) => fact.type_name(),

@@ -126,6 +126,11 @@ name!(
 );
 
 name!(
+    /// A secret.
+    SecretName, "secret"
+);
+
+name!(
     /// The TYPE of an event that a person or a program makes up.
     EventType, "type of event"
 );

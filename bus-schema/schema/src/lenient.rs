@@ -12,6 +12,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::program::EnvironmentValue;
+
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{text:?}"),
@@ -131,20 +133,44 @@ pub fn list<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
 /// When a name is empty or holds `=` or NUL, a value is a list or a table, or the text form does
 /// not parse.
 pub fn environment<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let pairs: Vec<(String, String)> = match Value::deserialize(d)? {
+    let text = |value: Value| match value {
+        Value::String(text) => Ok(text),
+        Value::Number(n) => Ok(n.to_string()),
+        Value::Bool(b) => Ok(b.to_string()),
+        other => Err(format!("must be text, found {}", shown(&other))),
+    };
+    variables(d, text, |value| Some(value))
+}
+
+/// The same, where a value may also say where it stands.
+///
+/// # Errors
+/// As [`environment`].
+pub fn environment_values<'de, D: Deserializer<'de>>(
+    d: D,
+) -> Result<BTreeMap<String, EnvironmentValue>, D::Error> {
+    variables(d, EnvironmentValue::read, EnvironmentValue::text)
+}
+
+/// Names with values, as `read` reads each of a table; `text` is what stands in one.
+fn variables<'de, D: Deserializer<'de>, T: From<String>>(
+    d: D,
+    read: impl Fn(Value) -> Result<T, String>,
+    text: impl Fn(&T) -> Option<&str>,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    let pairs: Vec<(String, T)> = match Value::deserialize(d)? {
         Value::Object(map) => map
             .into_iter()
-            .map(|(key, value)| match value {
-                Value::String(text) => Ok((key, text)),
-                Value::Number(n) => Ok((key, n.to_string())),
-                Value::Bool(b) => Ok((key, b.to_string())),
-                other => Err(D::Error::custom(format!(
-                    "the value of {key} must be text, found {}",
-                    shown(&other)
-                ))),
+            .map(|(key, value)| match read(value) {
+                Ok(value) => Ok((key, value)),
+                Err(why) => Err(D::Error::custom(format!("the value of {key} {why}"))),
             })
             .collect::<Result<_, _>>()?,
-        Value::String(text) => supervisor_pairs(&text).map_err(D::Error::custom)?,
+        Value::String(text) => supervisor_pairs(&text)
+            .map_err(D::Error::custom)?
+            .into_iter()
+            .map(|(key, text)| (key, text.into()))
+            .collect(),
         other => {
             let found = shown(&other);
             return Err(D::Error::custom(format!("expected a table of names, found {found}")));
@@ -154,7 +180,7 @@ pub fn environment<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, S
         if key.is_empty() || key.contains(['=', '\0']) {
             return Err(D::Error::custom(format!("{key:?} cannot be a variable's name")));
         }
-        if value.contains('\0') {
+        if text(value).is_some_and(|text| text.contains('\0')) {
             return Err(D::Error::custom(format!("the value of {key} holds a NUL byte")));
         }
     }

@@ -17,6 +17,7 @@ pub mod placement;
 pub mod program;
 pub mod rollout;
 pub mod signature;
+pub mod secret;
 pub mod state;
 pub mod stats;
 pub mod status;

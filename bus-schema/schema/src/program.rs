@@ -5,6 +5,7 @@ mod check;
 mod child;
 mod command;
 mod defaults;
+mod environment;
 mod event_listener;
 mod event_name;
 pub mod expand;
@@ -48,6 +49,7 @@ pub use check::{
 };
 pub use child::{TOUCH_TIMEOUT_DEFAULT, TOUCH_TIMEOUT_EXCLUSIVE};
 pub use command::Command;
+pub use environment::{ENVIRONMENT_FILE, ENVIRONMENT_SECRET, EnvironmentValue};
 pub use event_listener::{BUFFER_SIZE_MAX, EVENT_LISTENERS, EventListener};
 pub use event_name::{EventName, UnknownEvent};
 pub use hook::{Hook, HookPoint};

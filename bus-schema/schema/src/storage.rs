@@ -5,7 +5,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::alert::{AlertName, RuleName};
-use crate::ids::{FleetName, InstanceId, NAME_LEN_MAX, ProgramId, ProgramName, WorkerName};
+use crate::ids::{
+    FleetName, InstanceId, NAME_LEN_MAX, ProgramId, ProgramName, SecretName, WorkerName,
+};
 
 /// How long NATS keeps the marker that an expired key leaves behind. Schedulers look at all leases
 /// anyway at start and every 30 s; the marker is what makes them quick.
@@ -38,6 +40,8 @@ pub enum Bucket {
     Status,
     /// What alerts have not told yet, and what of it could not be delivered.
     Alerts,
+    /// Secrets, each sealed to the worker that it is for.
+    Secrets,
 }
 
 /// How a bucket is configured.
@@ -54,13 +58,14 @@ pub struct BucketRules {
 
 impl Bucket {
     /// All of them.
-    pub const ALL: [Bucket; 6] = [
+    pub const ALL: [Bucket; 7] = [
         Bucket::Programs,
         Bucket::Goals,
         Bucket::Fleet,
         Bucket::Workers,
         Bucket::Status,
         Bucket::Alerts,
+        Bucket::Secrets,
     ];
     /// Those that schedulers decide by.
     pub const STATE: [Bucket; 5] =
@@ -74,6 +79,7 @@ impl Bucket {
             Bucket::Workers => "workers",
             Bucket::Status => "status",
             Bucket::Alerts => "alerts",
+            Bucket::Secrets => "secrets",
         }
     }
 
@@ -105,6 +111,7 @@ impl Bucket {
             Bucket::Workers => BucketRules { history: 1, ttl: false, batch: false },
             Bucket::Status => BucketRules { history: 1, ttl: false, batch: false },
             Bucket::Alerts => BucketRules { history: 1, ttl: true, batch: true },
+            Bucket::Secrets => BucketRules { history: 1, ttl: false, batch: false },
         }
     }
 }
@@ -255,6 +262,17 @@ pub fn worker_keys(worker: &WorkerName) -> String {
     format!("{worker}.>")
 }
 
+/// Key of a secret of a worker, in the secrets bucket.
+pub fn secret_key(worker: &WorkerName, name: &SecretName) -> String {
+    format!("{worker}.{name}")
+}
+
+/// Reads such a key.
+pub fn parse_secret_key(key: &str) -> Option<(WorkerName, SecretName)> {
+    let (worker, name) = key.split_once('.')?;
+    Some((WorkerName::parse(worker).ok()?, SecretName::parse(name).ok()?))
+}
+
 /// Key of a scheduler's lease.
 pub fn scheduler_key(id: &str) -> String {
     format!("_scheduler.{id}")
@@ -309,6 +327,10 @@ mod tests {
         for other in [group_key(&i.program), fleet_status_key(&i)] {
             assert_eq!(parse_instance_key(&other), None, "{other}");
         }
+        let secret = SecretName::parse("db").unwrap();
+        let key = secret_key(&WorkerName::parse("w1").unwrap(), &secret);
+        assert_eq!(parse_secret_key(&key), Some((WorkerName::parse("w1").unwrap(), secret)));
+        assert_eq!(parse_secret_key("w1.a.b"), None);
         for bad in ["", "w1", "w1.web", "w1.web.x", "w1.web.1.2", "_x.web.1", "w1._touch.x"] {
             assert_eq!(FleetKey::parse(bad), None, "{bad}");
         }

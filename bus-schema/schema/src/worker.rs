@@ -50,6 +50,10 @@ pub struct Worker {
     /// How much its instances may declare in all.
     #[serde(default)]
     pub capacity: Capacity,
+    /// The public key that secrets for it are sealed to (X25519, `X...`); none of a worker of an
+    /// older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_key: Option<String>,
     /// What its machine is, has left, and is busy with.
     #[serde(default)]
     pub facts: Facts,

@@ -148,6 +148,7 @@ fn keys_are_what_the_schemas_say() {
         ("alert.rate", "alert-rate"),
         ("alert.letter", "letter"),
         ("alert.dead", "dead-letter"),
+        ("secret", "secret"),
     ] {
         let path = format!("examples/keys/{name}.json");
         let kept: Kept = serde_json::from_str(&read(&path)).unwrap();

@@ -19,6 +19,7 @@ use dsbus_schema::event::{Event, GroupFact};
 use dsbus_schema::goal::Goal;
 use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::program::Program;
+use dsbus_schema::secret::SealedSecret;
 use dsbus_schema::stats::{SchedulerStats, WorkerStats};
 use dsbus_schema::status::{InstanceRow, Status, WorkerRow};
 use dsbus_schema::touch::{SchedulerTouch, Touch};
@@ -135,6 +136,10 @@ const KINDS: &[(&str, Again)] = &[
     ("scale", again::<Scale>),
     ("worker-act", again::<WorkerAct>),
     ("worker-goal", again::<WorkerGoal>),
+    ("secret", again::<SealedSecret>),
+    ("program-secrets", again::<Program>),
+    ("worker-seal-key", again::<Worker>),
+    ("event-worker-secret", again::<Event>),
     ("workers-acted", again::<Vec<WorkerActed>>),
 ];
 

@@ -44,6 +44,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("forget", "dsbus forget w9"),
     ("rebalance", "dsbus rebalance --dry-run\ndsbus rebalance"),
     (
+        "secret",
+        "dsbus secret set db-password\ndsbus secret set db-password --file db.txt\npass show db | dsbus secret set db-password --workers 'db*'\ndsbus secret list\ndsbus secret remove db-password",
+    ),
+    (
         "logs",
         "dsbus logs web:0\ndsbus logs -f -n 100 web api\ndsbus logs --stderr web:0\ndsbus logs --daemon w1",
     ),

@@ -11,6 +11,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use dsbus_schema::command::{Ask, GroupRow, Verb};
 use dsbus_schema::program::Signal;
 use dsbus_schema::status::WorkerRow;
+use dsbus_schema::storage::{Bucket, parse_secret_key};
 
 use super::Globals;
 use crate::config::{Config, Surroundings};
@@ -34,18 +35,22 @@ pub(crate) fn complete_for(config: &Config) {
 /// As [`command`](super::command), for a shell that completes: the values of NAME,
 /// WORKER and LISTENER are asked for.
 pub(crate) fn completed() -> clap::Command {
-    super::command().mut_subcommands(|verb| {
-        verb.mut_args(|arg| {
-            let word = arg.get_value_names().unwrap_or_default().to_vec();
-            match word.first().map(Str::as_str) {
-                Some("NAME") if arg.is_positional() => arg.add(ArgValueCompleter::new(names)),
-                Some("SIGNAL") => arg.add(ArgValueCompleter::new(signals)),
-                Some("WORKER") => arg.add(ArgValueCompleter::new(workers)),
-                Some("LISTENER") => arg.add(ArgValueCompleter::new(listeners)),
-                _ => arg,
-            }
-        })
-    })
+    super::command().mut_subcommands(complete)
+}
+
+fn complete(verb: clap::Command) -> clap::Command {
+    let verb = verb.mut_args(|arg| {
+        let word = arg.get_value_names().unwrap_or_default().to_vec();
+        match word.first().map(Str::as_str) {
+            Some("NAME") if arg.is_positional() => arg.add(ArgValueCompleter::new(names)),
+            Some("SIGNAL") => arg.add(ArgValueCompleter::new(signals)),
+            Some("WORKER") => arg.add(ArgValueCompleter::new(workers)),
+            Some("SECRET") => arg.add(ArgValueCompleter::new(secrets)),
+            Some("LISTENER") => arg.add(ArgValueCompleter::new(listeners)),
+            _ => arg,
+        }
+    });
+    verb.mut_subcommands(complete)
 }
 
 /// Programs, groups and instances.
@@ -76,6 +81,15 @@ fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
         connection.command::<_, Vec<WorkerRow>>(Verb::Workers, &Ask::default()).await.ok()
     });
     offered(rows.unwrap_or_default().into_iter().map(|row| row.name.to_string()), current)
+}
+
+/// Secrets.
+fn secrets(current: &OsStr) -> Vec<CompletionCandidate> {
+    let found =
+        ask(async |connection| connection.bus.read_all(Bucket::Secrets, "completion").await.ok());
+    let keys = found.unwrap_or_default();
+    let names = keys.iter().filter_map(|entry| parse_secret_key(&entry.key));
+    offered(names.map(|(_, name)| name.to_string()).collect::<BTreeSet<_>>(), current)
 }
 
 /// Listeners that are not there: those that can be forgotten.

@@ -210,6 +210,11 @@ fn section(title: &str) -> Result<(), Failure> {
 /// A declaration without what may be secret: who wants the values asks for them by `dsbus export`.
 fn shown(spec: &ProgramSpec) -> ProgramSpec {
     let mut spec = spec.clone();
-    spec.environment.values_mut().for_each(|value| HIDDEN.clone_into(value));
+    for value in spec.environment.values_mut() {
+        // Where a value stands is no secret.
+        if value.text().is_some() {
+            *value = HIDDEN.into();
+        }
+    }
     spec
 }

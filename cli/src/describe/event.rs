@@ -178,7 +178,8 @@ fn worker_colour(change: WorkerChange) -> AnsiColor {
         | WorkerChange::Stopped
         | WorkerChange::Cordoned
         | WorkerChange::Draining
-        | WorkerChange::Drained => AnsiColor::Yellow,
+        | WorkerChange::Drained
+        | WorkerChange::SecretChanged => AnsiColor::Yellow,
     }
 }
 

@@ -181,7 +181,8 @@ pub fn name_of(fact: &Fact) -> Option<EventName> {
             | WorkerChange::Cordoned
             | WorkerChange::Draining
             | WorkerChange::Drained
-            | WorkerChange::Uncordoned => return None,
+            | WorkerChange::Uncordoned
+            | WorkerChange::SecretChanged => return None,
         },
         // A program in a group changes that group only as its first or last one.
         Fact::Program(fact) if fact.group.is_some() => return None,

@@ -160,8 +160,8 @@ impl Core {
             }
             Bucket::Status => self.fold_status(entry, now)?,
             Bucket::Fleet => return self.fold_fleet(entry, before, now),
-            // It is not watched: no placement depends on it.
-            Bucket::Alerts => {}
+            // They are not watched: no placement depends on them.
+            Bucket::Alerts | Bucket::Secrets => {}
         }
         Ok(None)
     }

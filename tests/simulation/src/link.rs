@@ -96,6 +96,7 @@ impl World {
             labels: Labels::default(),
             capacity: Capacity::default(),
             policy: s.rules.facts(),
+            seal_key: None,
             children,
             facilities: Vec::new(),
             leases,

@@ -308,10 +308,11 @@ impl World {
     }
 
     fn witness_acted(&mut self, bucket: Bucket, entry: &Entry) {
+        use Bucket::{Alerts, Fleet, Secrets, Status, Workers};
         let commands = match bucket {
             Bucket::Programs => entry.json::<Program>().ok().flatten().map(|p| p.commands),
             Bucket::Goals => entry.json::<Goal>().ok().flatten().map(|goal| goal.commands),
-            Bucket::Fleet | Bucket::Workers | Bucket::Status | Bucket::Alerts => None,
+            Fleet | Workers | Status | Alerts | Secrets => None,
         };
         let Some(commands) = commands else { return };
         let w = &self.witness;

@@ -237,6 +237,7 @@ impl BusSide {
             facilities: hello.facilities.clone(),
             labels: hello.labels.clone(),
             capacity: hello.capacity,
+            seal_key: hello.seal_key.clone(),
             facts,
             policy: hello.policy.clone(),
             draining: hello.draining,

@@ -19,6 +19,8 @@ pub(crate) struct Online {
     pub(crate) bus: Bus,
     pub(crate) connections: watch::Receiver<u64>,
     pub(crate) watch: Option<Watch>,
+    /// Of its secrets.
+    pub(crate) secrets: Watch,
     /// It was gone when last looked at.
     pub(crate) lost: bool,
 }
@@ -64,7 +66,10 @@ impl Agent {
         let mut connections = bus.connections();
         connections.mark_unchanged();
         self.errands.spawn(errands::provision(bus.clone()));
-        self.online = Some(Online { bus, connections, watch: None, lost: false });
+        let worker = self.side.worker();
+        let (keys, name) = (worker_keys(worker), format!("secrets-{worker}"));
+        let secrets = bus.watch(Bucket::Secrets, &keys, &name);
+        self.online = Some(Online { bus, connections, watch: None, secrets, lost: false });
         if self.side.generation() > 1 {
             // The first agent looked after the buckets; its successors' leases do not wait for it.
             self.side.learn();

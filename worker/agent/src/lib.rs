@@ -33,6 +33,7 @@ pub mod report;
 mod retry;
 mod run;
 mod signers;
+mod secrets;
 pub mod takeover;
 pub mod touch;
 mod usage;

@@ -30,6 +30,7 @@ use crate::pings::Pings;
 use crate::probe::Prober;
 use crate::publish::Publisher;
 use crate::signers::SignersFile;
+use crate::secrets::Secrets;
 use crate::wishes::{Call, WISHES_MAX, Wishes};
 use crate::{Config, Error};
 
@@ -54,6 +55,8 @@ enum Wake {
     Connection,
     /// The watch delivered something.
     Watched(Item),
+    /// The watch of secrets did.
+    Secret(Item),
     /// Somebody asks whether we live.
     Asked,
     /// Somebody asks for what the supervisor does.
@@ -83,6 +86,8 @@ pub(crate) struct Agent {
     pub(crate) left_to_drain: BTreeSet<InstanceId>,
     /// The machine.
     pub(crate) watched: Watched,
+    /// What the supervisor is told of secrets.
+    pub(crate) secrets: Secrets,
     timer: Timer,
     pings: Pings,
     asked: mpsc::Receiver<()>,
@@ -139,6 +144,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
             None => BusSide::new(hello, me, now),
         },
         signers,
+        secrets: Secrets::new(hello.worker.clone()),
         desk: Arc::new(desk),
         last_word: None,
         served: None,
@@ -222,6 +228,7 @@ impl Agent {
             Wake::Done(done) => self.errand_done(done, now),
             Wake::Connection => self.connection(now),
             Wake::Watched(item) => self.watched(item, now),
+            Wake::Secret(item) => self.secrets.heard(item),
             Wake::Asked => self.hurry(now),
             Wake::Wish(call) => {
                 if let Some(order) = self.wishes.begin(call) {
@@ -253,6 +260,7 @@ impl Agent {
                 let asking = self.prober.ask(ask, Duration::from_millis(timeout_ms));
                 self.errands.spawn(async move { Done::Probed { number, trouble: asking.await } });
             }
+            ToAgent::Secret { name } => self.secrets.want(name),
             ToAgent::Cleared { number, trouble } => self.wishes.cleared(number, trouble),
             ToAgent::Handed { number, outcome } => self.wishes.handed(number, outcome),
             ToAgent::Described { labels, capacity, policy } => {
@@ -275,6 +283,7 @@ impl Agent {
             self.link.say(ToSupervisor::Ping { number });
         }
         self.tick(now);
+        self.tell_secrets();
         self.publish();
         let through = self.publisher.through();
         let tell = ping.is_some() || self.publisher.idle() || through >= self.done + DONE_AT_ONCE;
@@ -300,6 +309,16 @@ impl Agent {
             }
         }
         self.followed == Some(true)
+    }
+
+    /// Tells the supervisor of secrets; what it does not read now is told later.
+    fn tell_secrets(&mut self) {
+        while let Some((name, found)) = self.secrets.owed() {
+            if !self.link.say(ToSupervisor::Secret { name: name.clone(), found }) {
+                return;
+            }
+            self.secrets.told(&name);
+        }
     }
 
     fn publish(&mut self) {
@@ -344,6 +363,7 @@ async fn online(online: &mut Option<Online>) -> Wake {
     };
     tokio::select! {
         item = watched => Wake::Watched(item),
+        item = online.secrets.next() => Wake::Secret(item),
         Ok(()) = online.connections.changed() => Wake::Connection,
         else => std::future::pending().await,
     }

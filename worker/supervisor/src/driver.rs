@@ -6,6 +6,7 @@ mod effects;
 mod hands;
 mod judging;
 mod orders;
+mod secrets;
 mod signals;
 mod start;
 mod telling;
@@ -30,6 +31,7 @@ use crate::output::{self, Outputs};
 use crate::poller::{Poller, Ready};
 use crate::questions::Questions;
 use crate::report::Reports;
+use crate::secrets::Secrets;
 use crate::sockets::Sockets;
 use crate::streams::Streams;
 use crate::table::Table;
@@ -85,6 +87,7 @@ struct Driver {
     questions: Questions,
     streams: Streams,
     sockets: Sockets,
+    secrets: Secrets,
     binaries: Binaries,
     binaries_source: Option<u64>,
     reports: Reports,
@@ -95,6 +98,8 @@ struct Driver {
     orders: Orders,
     /// Children that are to be started: each instance asks for one at a time.
     wanted: VecDeque<Wanted>,
+    /// Those of them that wait for a secret.
+    held: Vec<Wanted>,
     /// Instances whose directory is removed when they are taken away, with their epoch. Never more than
     /// there are instances.
     forgotten: HashMap<InstanceId, Epoch>,
@@ -119,6 +124,8 @@ pub fn run(mut config: Config) -> Result<u8, Fatal> {
     spawn::keep_descriptors_private();
     let incarnation = Incarnation(Uuid::now_v7());
     let home = Home::open(&config.directory, incarnation)?;
+    let keys = crate::secrets::keys(home.path())?;
+    let secrets = Secrets::new(keys, config.fleet.clone(), config.worker.clone());
     let reports = Reports::open(&home.reports(&config.fleet, &config.worker));
     if !reports.is_empty() {
         tracing::info!("{} reports of an earlier run wait for the bus", reports.waiting());
@@ -145,12 +152,14 @@ pub fn run(mut config: Config) -> Result<u8, Fatal> {
         errands: Errands::default(),
         questions: Questions::default(),
         sockets: Sockets::default(),
+        secrets,
         binaries: Binaries::default(),
         binaries_source: None,
         reports,
         bye_said: false,
         orders: Orders::default(),
         wanted: VecDeque::new(),
+        held: Vec::new(),
         forgotten: HashMap::new(),
         starts: 0,
         sources: HashMap::new(),
@@ -205,6 +214,7 @@ impl Driver {
         self.streams.outputs.tend(now.boot);
         self.adopt_daemons(now);
         self.bury(now);
+        self.tend_secrets(now);
         self.start_children();
         self.children.tend(clock::now().boot);
         self.take_orders(now);
@@ -262,7 +272,8 @@ impl Driver {
         let errands = self.errands.deadline();
         let binaries = self.binaries.deadline();
         let outputs = self.streams.outputs.deadline();
-        [self.table.deadline(), ending, linger, busy, agent, errands, binaries, outputs]
+        let secrets = self.secrets.deadline();
+        [secrets, self.table.deadline(), ending, linger, busy, agent, errands, binaries, outputs]
             .into_iter()
             .flatten()
             .min()

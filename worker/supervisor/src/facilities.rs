@@ -4,7 +4,10 @@
 use std::path::Path;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
-use dsbus_schema::program::{CAPABILITIES, CGROUP, Capability, EVENT_LISTENERS, Facility, USER};
+use dsbus_schema::program::{
+    CAPABILITIES, CGROUP, Capability, ENVIRONMENT_FILE, ENVIRONMENT_SECRET, EVENT_LISTENERS,
+    Facility, USER,
+};
 use dsbus_schema::worker::PolicyFacts;
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -163,6 +166,8 @@ pub(crate) fn facilities(machine: &Machine, settings: &Settings) -> Vec<Facility
         ("negative oom_score_adj", of.effective("SYS_RESOURCE")),
         (CGROUP, cgroups.is_some()),
         (EVENT_LISTENERS, settings.bridge.is_some()),
+        (ENVIRONMENT_FILE, true),
+        (ENVIRONMENT_SECRET, true),
     ];
     let fixed = fixed.into_iter().filter(|(_, is)| *is).map(|(name, _)| name.to_owned());
     let given = (0..u8::MAX)
@@ -192,17 +197,19 @@ mod tests {
     fn a_worker_without_rights_promises_nothing() {
         let poor = Machine { nice_min: 20, ..Machine::default() };
         let without = Settings::default();
-        assert_eq!(facilities(&poor, &without), Vec::<Facility>::new());
+        let always = [ENVIRONMENT_FILE, ENVIRONMENT_SECRET];
+        assert_eq!(facilities(&poor, &without), always);
         let bridge = Bridge { command: Vec::new(), environment: Vec::new() };
         let with = Settings { bridge: Some(bridge), ..Settings::default() };
-        assert_eq!(facilities(&poor, &with), [EVENT_LISTENERS]);
+        assert_eq!(facilities(&poor, &with), [&[EVENT_LISTENERS], &always[..]].concat());
         let some = Machine {
             capabilities: Capabilities { effective: 0, permitted: 0x400, bounding: 0x400 },
             ..poor
         };
-        assert_eq!(facilities(&some, &without), ["capability NET_BIND_SERVICE"]);
+        let given = [&always[..], &["capability NET_BIND_SERVICE"]].concat();
+        assert_eq!(facilities(&some, &without), given);
         let nice = Machine { nice_min: -20, ..Machine::default() };
-        assert_eq!(facilities(&nice, &without), ["negative nice"]);
+        assert_eq!(facilities(&nice, &without), [&["negative nice"], &always[..]].concat());
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod process;
 pub mod protocol;
 mod questions;
 pub mod report;
+mod secrets;
 mod sockets;
 mod spawn;
 mod stdin;

@@ -6,23 +6,24 @@
 //! die at any moment and its successor loses none. An agent is given [`REPORTS_WINDOW`] at a time.
 
 mod hands;
+mod order;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dsbus_schema::call::{SignalAsk, StdinAsk};
 use dsbus_schema::event::{Fact, ProcessFact, WorkerFact};
-use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramId, ProgramName, WorkerName};
+use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, SecretName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
-use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Facility;
-use dsbus_schema::state::State;
+use dsbus_schema::secret::SealedSecret;
 use dsbus_schema::status::Status;
 use dsbus_schema::worker::{Capacity, Labels, PolicyFacts};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use hands::{Handed, NotHanded};
+pub use order::{LastEvent, Order};
 
 /// Longest line, in bytes: a placement of the greatest allowed declaration, JSON-escaped, fits.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
@@ -72,6 +73,12 @@ pub enum ToAgent {
         ask: Asked,
         /// How long an answer may take, in milliseconds.
         timeout_ms: u64,
+    },
+    /// A program here names this secret: say [`ToSupervisor::Secret`] of it, and again whenever it
+    /// changes.
+    Secret {
+        /// Its name.
+        name: SecretName,
     },
     /// Answer to [`ToSupervisor::ClearLogs`].
     Cleared {
@@ -154,6 +161,9 @@ pub struct Hello {
     /// What its owner allows.
     #[serde(default)]
     pub policy: Option<PolicyFacts>,
+    /// What secrets for it are sealed to.
+    #[serde(default)]
+    pub seal_key: Option<String>,
     /// Leases as the last agent gave them: seconds, and until when.
     pub leases: Vec<(u64, BootTime)>,
 }
@@ -288,6 +298,14 @@ pub enum ToSupervisor {
         /// `None` when all is well, else why not.
         trouble: Option<String>,
     },
+    /// Answer to [`ToAgent::Secret`], and what has changed since. It is sealed: the supervisor opens
+    /// it, and no value passes here.
+    Secret {
+        /// Its name.
+        name: SecretName,
+        /// `None` when this worker was not given it.
+        found: Option<Box<SealedSecret>>,
+    },
     /// Truncate the log files of an instance, and remove its rotated ones; answered by
     /// [`ToAgent::Cleared`] when that is done.
     ClearLogs {
@@ -343,61 +361,4 @@ pub enum ToSupervisor {
     Drained,
     /// All reports are published; the supervisor may exit.
     Finished,
-}
-
-/// A placement, handed to the supervisor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Order {
-    /// The instance.
-    pub name: InstanceId,
-    /// Its placement.
-    pub placement: Placement,
-    /// The last event that an earlier incarnation of this worker published about it. Events of its
-    /// epoch go on from there without a gap.
-    #[serde(default)]
-    pub last: Option<LastEvent>,
-}
-
-/// What an event said of an instance, as far as it matters when no later one is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastEvent {
-    /// Identity of the program.
-    pub id: ProgramId,
-    /// Its group, where it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<ProgramName>,
-    /// Name of the copy, where the program gives its copies names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub process: Option<String>,
-    /// Epoch.
-    pub epoch: Epoch,
-    /// Its number under the epoch.
-    pub seq: u64,
-    /// Revision of the spec.
-    pub revision: u64,
-    /// The state.
-    pub state: State,
-    /// The child it was about.
-    pub pid: Option<i32>,
-}
-
-impl LastEvent {
-    /// Of an event.
-    pub fn of(fact: &ProcessFact) -> LastEvent {
-        let ProcessFact { id, epoch, seq, revision, state, pid, .. } = *fact;
-        let (group, process) = (fact.group.clone(), fact.process.clone());
-        LastEvent { id, group, process, epoch, seq, revision, state, pid }
-    }
-
-    /// Of the status that tells of it.
-    pub fn of_status(status: &Status) -> LastEvent {
-        let Status { id, epoch, seq, revision, state, pid, .. } = *status;
-        LastEvent { id, group: None, process: None, epoch, seq, revision, state, pid }
-    }
-
-    /// The later one; of the same, the first.
-    pub fn later(one: Option<LastEvent>, other: Option<LastEvent>) -> Option<LastEvent> {
-        let number = |last: &Option<LastEvent>| last.as_ref().map(|last| (last.epoch, last.seq));
-        if number(&other) > number(&one) { other } else { one }
-    }
 }

@@ -15,6 +15,7 @@ mod plan;
 mod reap;
 mod refused;
 mod reserve;
+mod secret_file;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -34,6 +35,7 @@ use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::facilities::Machine;
 use crate::policy;
+use crate::secrets::Secrets;
 use crate::sockets::Sockets;
 use crate::stdin::{self, Stdin};
 use crate::users::Account;
@@ -61,6 +63,7 @@ pub(crate) struct Who<'a> {
     pub(crate) home: &'a Path,
     pub(crate) settings: &'a Settings,
     pub(crate) machine: &'a Machine,
+    pub(crate) secrets: &'a Secrets,
     /// What the child finds as `NOTIFY_SOCKET`.
     pub(crate) notify: Option<&'a str>,
     pub(crate) incarnation: Incarnation,

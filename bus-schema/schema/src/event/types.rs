@@ -60,6 +60,10 @@ pub(super) const WORKER: &[TypeInfo] = &[
         "FENCED",
         "A lease was not renewed in time: an exclusive child was stopped at its deadline.",
     ),
+    on(
+        "SECRET_CHANGED",
+        "A secret that programs there use was set, or taken away; `reason` says which. The next start of each of them has it.",
+    ),
     on("NAME_TAKEN", "Another worker holds its name; this one ends."),
     on(
         "EVENTS_DROPPED",

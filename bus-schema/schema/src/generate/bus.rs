@@ -158,6 +158,10 @@ fn stores(text: &mut String) {
             Bucket::Alerts => {
                 ("the `dsbus alert` that holds the lease of its set of rules", "`dsbus alert`")
             }
+            Bucket::Secrets => (
+                "people, with `dsbus secret`",
+                "each worker its own keys; people who ask who has which. Values are sealed to the worker",
+            ),
         };
         let rules = bucket.rules();
         let mut told = vec![format!("history {}", rules.history)];

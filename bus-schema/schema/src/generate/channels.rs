@@ -10,7 +10,7 @@ use crate::alert::{AlertName, RuleName};
 use crate::call::WorkerVerb;
 use crate::command::Verb;
 use crate::event::Kind;
-use crate::ids::{FleetName, InstanceId, NameError, ProgramName, UserName, WorkerName};
+use crate::ids::{FleetName, InstanceId, NameError, ProgramName, SecretName, UserName, WorkerName};
 use crate::storage::{self, AlertKey, Bucket};
 use crate::subject;
 
@@ -59,7 +59,7 @@ pub(super) fn channels() -> Result<Vec<Channel>, NameError> {
 
 /// Writes markers as parameters.
 fn parameters(address: &str) -> String {
-    ["fleet", "user", "worker", "program", "group", "scheduler", "alert", "rule"]
+    ["fleet", "user", "worker", "program", "group", "scheduler", "alert", "rule", "secret"]
         .iter()
         .fold(address.to_owned(), |text, name| {
             text.replace(&format!("X-{name}"), &format!("{{{name}}}"))
@@ -148,7 +148,7 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
     let program = ProgramName::parse("X-program")?;
     let instance = InstanceId::new(program.clone(), INDEX);
     let of_worker = storage::worker_goal_key(&worker);
-    let rows: [Row; 8] = [
+    let rows: [Row; 9] = [
         ("program", Bucket::Programs, program.to_string(), "program", "What was declared."),
         (
             "goal.program",
@@ -188,6 +188,13 @@ fn keys(channels: &mut Vec<Channel>) -> Result<(), NameError> {
             "A scheduler's lease.",
         ),
         ("worker", Bucket::Workers, worker.to_string(), "worker", "A worker about itself."),
+        (
+            "secret",
+            Bucket::Secrets,
+            storage::secret_key(&worker, &SecretName::parse("X-secret")?),
+            "secret",
+            "A secret of a worker, sealed to its key.",
+        ),
     ];
     channels.extend(rows.into_iter().map(key));
     channels.extend(statuses(&worker, &instance).into_iter().map(key));

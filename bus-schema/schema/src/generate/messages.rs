@@ -17,6 +17,7 @@ use crate::event::{Event, GroupFact};
 use crate::goal::Goal;
 use crate::placement::{Placement, Removal};
 use crate::program::Program;
+use crate::secret::SealedSecret;
 use crate::stats::{SchedulerStats, WorkerStats};
 use crate::status::{InstanceRow, Status, WorkerRow};
 use crate::touch::{SchedulerTouch, Touch};
@@ -71,6 +72,7 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Scale>("scale"),
     message::<SchedulerStats>("scheduler-stats"),
     message::<SchedulerTouch>("scheduler-touch"),
+    message::<SealedSecret>("secret"),
     message::<SignalAsk>("signal-ask"),
     message::<SignalSent>("signal-sent"),
     message::<Status>("status"),

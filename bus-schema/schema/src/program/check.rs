@@ -1,5 +1,6 @@
 //! What is wrong with a declaration whose values could all be read.
 
+use super::EnvironmentValue;
 use super::command::Command;
 use super::expand;
 use super::limits::rlimit_problem;
@@ -107,6 +108,7 @@ impl ProgramSpec {
             one("directory", &self.directory).into_iter().collect();
         paths.extend(one("pidfile", &self.pidfile));
         paths.extend(self.env_file.iter().map(|path| ("env_file", path.clone())));
+        paths.extend(self.environment_files().map(|path| ("environment", path.to_owned())));
         let relative = |(_, path): &(&str, String)| {
             !(path.starts_with('/') || path.starts_with("%(")) || path.contains('\0')
         };
@@ -134,7 +136,9 @@ impl ProgramSpec {
     fn expansion_problems(&self) -> Vec<Problem> {
         let words = self.argv().unwrap_or_default();
         let mut values: Vec<(&str, &str)> = words.iter().map(|w| ("command", w.as_str())).collect();
-        values.extend(self.environment.values().map(|value| ("environment", value.as_str())));
+        let texts = self.environment.values().filter_map(EnvironmentValue::text);
+        values.extend(texts.map(|value| ("environment", value)));
+        values.extend(self.environment_files().map(|path| ("environment", path)));
         values.extend(self.env_file.iter().map(|path| ("env_file", path.as_str())));
         for (key, value) in [
             ("process_name", &self.process_name),
@@ -144,7 +148,7 @@ impl ProgramSpec {
         ] {
             values.extend(value.iter().map(|value| (key, value.as_str())));
         }
-        let mut found = Vec::new();
+        let mut found = self.environment_problems(&values);
         for (key, value) in values {
             if let Err(why) = expand::check(value) {
                 found.push(Problem::new(key, why).hint("a literal %( is written %%("));

@@ -40,6 +40,16 @@ pub fn check(text: &str) -> Result<(), String> {
     replace(text, known).map(drop)
 }
 
+/// Whether `text` asks for `name`.
+pub(super) fn asks_for(text: &str, name: &str) -> bool {
+    let mut asked = false;
+    let _ = replace(text, |found| {
+        asked |= found == name;
+        Ok("1".to_owned())
+    });
+    asked
+}
+
 /// Whether `text` differs from one copy to the next.
 pub fn names_the_copy(text: &str) -> bool {
     text.contains("%(process_num)")
@@ -49,7 +59,10 @@ fn unknown(name: &str) -> String {
     format!("%({name}) is not known here; known are {} and ENV_NAME", VARIABLES.join(", "))
 }
 
-fn replace(text: &str, value: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
+fn replace(
+    text: &str,
+    mut value: impl FnMut(&str) -> Result<String, String>,
+) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("%(") {

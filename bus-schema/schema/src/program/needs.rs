@@ -3,8 +3,9 @@
 use super::ProgramSpec;
 
 /// Something that a worker can do for a child, or cannot: `limits.memory`, `limits.cpu`,
-/// `limits.pids`, `user`, `negative nice`, `negative oom_score_adj`, `capability NAME`, or
-/// [`EVENT_LISTENERS`](super::EVENT_LISTENERS); and [`CGROUP`], which no program needs.
+/// `limits.pids`, `user`, `negative nice`, `negative oom_score_adj`, `capability NAME`,
+/// [`ENVIRONMENT_FILE`](super::ENVIRONMENT_FILE), [`ENVIRONMENT_SECRET`](super::ENVIRONMENT_SECRET),
+/// or [`EVENT_LISTENERS`](super::EVENT_LISTENERS); and [`CGROUP`], which no program needs.
 pub type Facility = String;
 
 /// The worker keeps each child with all its descendants in a cgroup (version 2): a kill leaves none
@@ -39,6 +40,7 @@ impl ProgramSpec {
         need(self.limits.pids.is_some(), "limits.pids");
         need(self.nice.is_some_and(|nice| nice < 0), "negative nice");
         need(self.oom_score_adj.is_some_and(|adj| adj < 0), "negative oom_score_adj");
+        needs.extend(self.environment_needs());
         needs.extend(self.event_listener_need());
         needs.extend(self.capabilities.iter().map(|name| format!("capability {name}")));
         needs

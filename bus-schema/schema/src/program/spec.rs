@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::command::{self, Command};
 use super::{
-    AutoRestart, Capability, DependsOn, EventListener, ExtraFile, Hook, Kind, LabelRule, Limits,
-    LogTargets, Mode, OnFatal, OnWorkerLoss, Probe, Resources, Retries, Rlimit, Schedule, Signal,
-    SocketAddress, StopSignals, Strategy, Update, place,
+    AutoRestart, Capability, DependsOn, EnvironmentValue, EventListener, ExtraFile, Hook, Kind,
+    LabelRule, Limits, LogTargets, Mode, OnFatal, OnWorkerLoss, Probe, Resources, Retries, Rlimit,
+    Schedule, Signal, SocketAddress, StopSignals, Strategy, Update, place,
 };
 use crate::ids::{ProgramName, WorkerName};
 use crate::lenient::{self, Size, Span};
@@ -59,9 +59,11 @@ pub struct ProgramSpec {
     /// LOGNAME of that user. The worker's own unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Added to the child's environment.
-    #[serde(deserialize_with = "lenient::environment")]
-    pub environment: BTreeMap<String, String>,
+    /// Added to the child's environment. A value is text, or stands elsewhere: `{ file = "/run/secrets/db" }` is what
+    /// that file on the worker holds, read at each start, and `{ secret = "db-password" }` what `dsbus secret set` gave
+    /// the worker.
+    #[serde(deserialize_with = "lenient::environment_values")]
+    pub environment: BTreeMap<String, EnvironmentValue>,
     /// Files of `NAME=value` lines on the worker, read at each start; `environment` wins over them.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
     pub env_file: Vec<String>,

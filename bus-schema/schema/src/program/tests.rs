@@ -206,6 +206,40 @@ fn names_and_paths_are_checked_with_what_they_expand() {
 }
 
 #[test]
+fn values_of_an_environment_may_stand_elsewhere() {
+    let environment = json!({
+        "A": "text", "DB": { "secret": "db-password" }, "KEY": { "file": "/run/%(program_name)s.key" },
+        "URL": "%(ENV_A)s %(ENV_OTHER)s",
+    });
+    let spec = read(json!({ "environment": environment })).unwrap();
+    assert_eq!(spec.secrets().map(ToString::to_string).collect::<Vec<_>>(), ["db-password"]);
+    assert_eq!(spec.environment_files().collect::<Vec<_>>(), ["/run/%(program_name)s.key"]);
+    assert_eq!(serde_json::to_value(&spec).unwrap()["environment"], environment);
+    // A worker of an older version does not get it.
+    let needs = spec.needs();
+    assert_eq!(needs, [ENVIRONMENT_FILE, ENVIRONMENT_SECRET]);
+    assert!(needs.iter().all(|need| key_of(need) == "environment"));
+    assert_eq!(read(json!({ "environment": { "A": "b" } })).unwrap().needs(), [""; 0]);
+    let shown = format!("{:?}", read(json!({ "environment": { "A": "hunter2" } })).unwrap());
+    assert!(shown.contains("Text(..)") && !shown.contains("hunter2"), "{shown}");
+    let with = |more: Value| {
+        let mut keys = json!({ "environment": { "DB": { "secret": "db" } } });
+        keys.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        keys
+    };
+    refused(&[
+        (json!({ "environment": { "A": { "file": "run/x" } } }), "not absolute"),
+        (json!({ "environment": { "A": { "file": "/%(nobody)s" } } }), "known are"),
+        (json!({ "environment": { "A": { "secret": "a b" } } }), "letters, digits"),
+        (json!({ "environment": { "A": { "secret": "a", "file": "/b" } } }), "no other table"),
+        (json!({ "environment": { "A": { "value": "hunter2" } } }), "the value of A must be text"),
+        (json!({ "environment": { "A": ["x"] } }), "found a list"),
+        (with(json!({ "command": "web --password %(ENV_DB)s" })), "only the child may see"),
+        (with(json!({ "directory": "/srv/%(ENV_DB)s" })), "only the child may see"),
+    ]);
+}
+
+#[test]
 fn copies_have_names_of_their_own() {
     let name = |edit: Value, index: u32| {
         let (spec, of) = (read(edit).unwrap(), InstanceId::new("web".parse().unwrap(), index));

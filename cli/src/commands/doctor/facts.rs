@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dsbus_client::{Account, Error, Place, Server, ServiceInfo, Stream, User};
-use dsbus_schema::ids::{FleetName, InstanceId, ProgramId, ProgramName, UserName, WorkerName};
+use dsbus_schema::ids::{
+    FleetName, InstanceId, ProgramId, ProgramName, SecretName, UserName, WorkerName,
+};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::status::InstanceRow;
 use dsbus_schema::storage::Bucket;
@@ -55,6 +57,10 @@ pub(super) struct Bus {
     pub(super) rows: Option<Result<Vec<InstanceRow>, Error>>,
     /// What is declared.
     pub(super) programs: BTreeMap<ProgramName, ProgramId>,
+    /// The secrets that each names.
+    pub(super) named: BTreeMap<ProgramName, BTreeSet<SecretName>>,
+    /// Who has which secret, and to which key it is sealed.
+    pub(super) secrets: BTreeMap<(WorkerName, SecretName), String>,
     /// What is placed, and where.
     pub(super) placements: Vec<(WorkerName, InstanceId)>,
     /// Of what there is a last known state.

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use dsbus_client::{Credentials, Entry};
 use dsbus_schema::program::Program;
-use dsbus_schema::storage::{Bucket, FleetKey, parse_instance_key};
+use dsbus_schema::secret::SealedSecret;
+use dsbus_schema::storage::{Bucket, FleetKey, parse_instance_key, parse_secret_key};
 use dsbus_schema::subject::SERVICE;
 use dsbus_schema::worker::Worker;
 use nix::sys::resource::{Resource, getrlimit};
@@ -84,6 +85,8 @@ async fn of_bus(connection: &Connection) -> Bus {
         touched: BTreeSet::new(),
         rows,
         programs: BTreeMap::new(),
+        named: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         placements: Vec::new(),
         statuses: Vec::new(),
         places: places.unwrap_or_default(),
@@ -91,7 +94,9 @@ async fn of_bus(connection: &Connection) -> Bus {
     };
     // What is written meanwhile is read in the order in which it comes to be: a program, then its
     // placements, then their states.
-    for bucket in [Bucket::Status, Bucket::Fleet, Bucket::Programs, Bucket::Workers] {
+    let buckets =
+        [Bucket::Status, Bucket::Fleet, Bucket::Programs, Bucket::Secrets, Bucket::Workers];
+    for bucket in buckets {
         match bus.read_all(bucket, NAME).await {
             Ok(entries) => found.take(bucket, &entries),
             Err(error) => found.unread.push((bucket, error)),
@@ -116,12 +121,20 @@ impl Bus {
                 },
                 Bucket::Programs => {
                     if let Ok(Some(program)) = entry.json::<Program>() {
+                        let secrets = program.spec.secrets().cloned().collect();
+                        self.named.insert(program.name.clone(), secrets);
                         self.programs.insert(program.name, program.id);
                     }
                 }
                 Bucket::Workers => {
                     if let Ok(Some(worker)) = entry.json::<Worker>() {
                         self.workers.push((worker, entry.time));
+                    }
+                }
+                Bucket::Secrets => {
+                    let key = parse_secret_key(&entry.key);
+                    if let (Some(at), Ok(Some(sealed))) = (key, entry.json::<SealedSecret>()) {
+                        self.secrets.insert(at, sealed.key);
                     }
                 }
                 Bucket::Goals | Bucket::Alerts => {}

@@ -5,6 +5,7 @@ mod fleet;
 mod leftovers;
 mod permissions;
 mod programs;
+mod secrets;
 
 use super::facts::{Bus, Facts};
 use super::finding::Finding;
@@ -25,6 +26,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             found.extend(bus::storage(facts, bus));
             found.extend(fleet::judge(facts, bus));
             found.extend(programs::judge(bus));
+            found.extend(secrets::judge(bus));
             found.extend(leftovers::judge(bus));
         }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use dsbus_client::{
     Account, Error, Permissions, Place, Server, ServiceInfo, Share, Stream, Subjects, User,
 };
-use dsbus_schema::ids::{FleetName, InstanceId, ProgramId, ProgramName, UserName, WorkerName};
+use dsbus_schema::ids::{
+    FleetName, InstanceId, ProgramId, ProgramName, SecretName, UserName, WorkerName,
+};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::CGROUP;
 use dsbus_schema::status::InstanceRow;
@@ -100,6 +102,8 @@ fn healthy() -> Bus {
         touched: [w1.clone(), WorkerName::parse("w2").unwrap()].into(),
         rows: Some(Ok(vec![row("web", "RUNNING", true)])),
         programs: BTreeMap::from([(web.clone(), ProgramId(Uuid::from_u128(1)))]),
+        named: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         placements: vec![(w1.clone(), instance("web"))],
         statuses: vec![(w1, instance("web"))],
         places: vec![Place {
@@ -350,4 +354,29 @@ fn restricted() -> User {
     let publish = Subjects { allow, deny };
     let permissions = Some(Permissions { publish, subscribe: Subjects::default() });
     User { user: "viewer".to_owned(), account: "A".to_owned(), permissions }
+}
+
+#[test]
+fn secrets_that_workers_lack_are_told() {
+    let secret: SecretName = "db".parse().unwrap();
+    let mut bus = healthy();
+    let of = |bus: Bus| -> Vec<(Verdict, String)> {
+        let found = judge(&facts(Ok(bus))).into_iter();
+        found.filter(|f| f.check == "secrets").map(|f| (f.verdict, f.text)).collect()
+    };
+    assert_eq!(of(bus.clone()), [], "where no program names one, nothing is said");
+    bus.named.insert("web".parse().unwrap(), [secret.clone()].into());
+    for (worker, _) in &mut bus.workers {
+        worker.seal_key = Some(format!("X-{}", worker.name));
+    }
+    let text = "w1 lack db, and web cannot start there";
+    assert_eq!(of(bus.clone()), [(Verdict::Wrong, text.to_owned())]);
+    let at = |name: &str| (WorkerName::parse(name).unwrap(), secret.clone());
+    bus.secrets.insert(at("w1"), "X-w1".to_owned());
+    bus.secrets.insert(at("w2"), "X-before".to_owned());
+    let text = "w2 lack db, which web name";
+    assert_eq!(of(bus.clone()), [(Verdict::Warning, text.to_owned())]);
+    bus.secrets.insert(at("w2"), "X-w2".to_owned());
+    let good = (Verdict::Good, "every worker has what programs name".to_owned());
+    assert_eq!(of(bus), [good]);
 }

@@ -2,7 +2,7 @@
 
 use dsbus_schema::ids::Target;
 
-use crate::args::{Act, Verb};
+use crate::args::{Act, Scale, SecretVerb, Verb};
 
 /// What a verb destroys, or does to everything, in words that follow "Really"; `None` of others.
 pub(super) fn destroys(verb: &Verb) -> Option<String> {
@@ -24,13 +24,10 @@ pub(super) fn destroys(verb: &Verb) -> Option<String> {
         Verb::Restart(restart) => many("restart", &restart.act),
         Verb::Reload(act) => many("reload", act),
         Verb::Disable(act) => many("disable", act),
+        Verb::Secret(args) => secret(&args.verb),
         Verb::Drain(drain) => Some(format!("drain {}", workers(&drain.which.names))),
         Verb::Forget(act) => Some(format!("forget {}", workers(&act.names))),
-        Verb::Scale(scale) => {
-            let gone = scale.programs.iter().filter(|(_, copies)| *copies == 0);
-            let gone: Vec<String> = gone.map(|(name, _)| name.to_string()).collect();
-            (!gone.is_empty()).then(|| format!("leave no copy of {}", gone.join(", ")))
-        }
+        Verb::Scale(args) => scale(args),
         Verb::Init(_)
         | Verb::Apply(_)
         | Verb::Import(_)
@@ -79,6 +76,19 @@ pub(super) fn destroys(verb: &Verb) -> Option<String> {
     }
 }
 
+fn secret(verb: &SecretVerb) -> Option<String> {
+    match verb {
+        SecretVerb::Remove(args) => Some(format!("remove the secret {}", args.name)),
+        SecretVerb::Set(_) | SecretVerb::List(_) => None,
+    }
+}
+
+fn scale(scale: &Scale) -> Option<String> {
+    let gone = scale.programs.iter().filter(|(_, copies)| *copies == 0);
+    let gone: Vec<String> = gone.map(|(name, _)| name.to_string()).collect();
+    (!gone.is_empty()).then(|| format!("leave no copy of {}", gone.join(", ")))
+}
+
 fn workers(names: &[dsbus_schema::ids::WorkerName]) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -107,6 +117,8 @@ mod tests {
             ("disable all", Some("disable all")),
             ("drain w1", Some("drain w1")),
             ("forget w1 w2", Some("forget w1, w2")),
+            ("secret remove db", Some("remove the secret db")),
+            ("secret list", None),
             ("scale web=0 api=2", Some("leave no copy of web")),
             ("scale web=3", None),
             ("start all", None),

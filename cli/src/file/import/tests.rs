@@ -138,7 +138,7 @@ fn copy(spec: &ProgramSpec, expand: impl Fn(&str) -> String) -> Value {
         "stderr_events_enabled": spec.stderr_events_enabled,
         "stderr_syslog": syslog("stderr_logfile", spec.stderr_syslog),
         "environment": spec.environment.iter()
-            .map(|(key, value)| (key.clone(), expand(value))).collect::<BTreeMap<_, _>>(),
+            .map(|(key, value)| (key.clone(), expand(value.text().unwrap()))).collect::<BTreeMap<_, _>>(),
         "events": listener.map_or_else(BTreeSet::new, events),
         "buffer_size": listener.map(|listener| listener.buffer_size),
         "socket": spec.socket.as_ref().map(|socket| expand(&socket.to_string())),

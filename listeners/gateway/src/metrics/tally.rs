@@ -118,7 +118,8 @@ impl Tally {
                 | WorkerChange::Cordoned
                 | WorkerChange::Draining
                 | WorkerChange::Drained
-                | WorkerChange::Uncordoned => {}
+                | WorkerChange::Uncordoned
+                | WorkerChange::SecretChanged => {}
             },
             Fact::Program(fact) if fact.change == ProgramChange::Removed => {
                 self.restarts.remove(&fact.program);

@@ -274,7 +274,7 @@ impl Core {
                 Some(FleetKey::Scheduler(_)) => entry.value == Value::Expired,
                 Some(FleetKey::Touch(..)) | None => false,
             },
-            Bucket::Workers | Bucket::Alerts => false,
+            Bucket::Workers | Bucket::Alerts | Bucket::Secrets => false,
         };
         if matters {
             let early = self.early.entry(bucket).or_default();
@@ -292,8 +292,7 @@ impl Core {
         let latest = self.latest.filter(|_| !self.early.is_empty())?;
         let recent = i128::try_from(RECENT.as_nanos()).unwrap_or(i128::MAX);
         let since = Timestamp::from_unix_nanos(latest.unix_nanos() - recent);
-        let early = std::mem::take(&mut self.early);
-        let mut programs = Vec::new();
+        let (early, mut programs) = (std::mem::take(&mut self.early), Vec::new());
         let early =
             early.into_iter().flat_map(|(bucket, all)| all.into_iter().map(move |e| (bucket, e)));
         for (bucket, entry) in early.filter(|(_, entry)| entry.time >= since) {
@@ -315,6 +314,7 @@ impl Core {
 
     /// The commands that an entry remembers, and that are so recent that they may not be told.
     fn past_commands(&self, bucket: Bucket, entry: &Entry, since: i64) -> Vec<Told> {
+        use Bucket::{Alerts, Fleet, Secrets, Status, Workers};
         let (at, key) = (At::entry(&self.fleet, entry), entry.key.as_str());
         let read = || match bucket {
             Bucket::Programs => {
@@ -332,7 +332,7 @@ impl Core {
                 }
                 (None, None) => None,
             },
-            Bucket::Fleet | Bucket::Workers | Bucket::Status | Bucket::Alerts => None,
+            Fleet | Workers | Status | Alerts | Secrets => None,
         };
         let Some((about, commands)) = read() else { return Vec::new() };
         derive::recent(at, &about, &commands, since)

@@ -33,7 +33,7 @@ impl View {
                 self.groups.clear();
             }
             Bucket::Fleet => self.reset_fleet(&workers),
-            Bucket::Alerts => {}
+            Bucket::Alerts | Bucket::Secrets => {}
         }
         self.note_all();
     }

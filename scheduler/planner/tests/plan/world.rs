@@ -99,6 +99,7 @@ impl World {
             facilities: Vec::new(),
             labels: Labels::new(),
             capacity: Capacity::default(),
+            seal_key: None,
             facts: Facts::default(),
             policy: None,
             draining: false,

@@ -45,6 +45,7 @@ pub(crate) fn hello(directory: &Path, incarnation: u128) -> Hello {
         policy: None,
         labels: Labels::new(),
         capacity: Capacity::default(),
+        seal_key: None,
         leases: Vec::new(),
     }
 }

@@ -58,12 +58,17 @@ impl Driver {
             labels: self.config.settings.labels.clone(),
             capacity: self.capacity(),
             policy: self.machine.policy_facts(&self.config.settings.policy),
+            seal_key: Some(self.secrets.public_key()),
             leases: self.table.leases(),
         };
         self.agent.send(&ToAgent::Hello(hello));
         // It is given them when all this is said.
         self.reports.take_back();
         self.bye_said = false;
+        let names: Vec<_> = self.secrets.names().cloned().collect();
+        for name in names {
+            self.agent.send(&ToAgent::Secret { name });
+        }
         for said in self.questions.waiting() {
             self.agent.send(&said);
         }
@@ -141,6 +146,7 @@ impl Driver {
                     self.perform(effects, now);
                 }
             }
+            ToSupervisor::Secret { name, found } => self.hear_secret(&name, found.as_deref()),
             ToSupervisor::ClearLogs { number, name, forget } => {
                 let done = if forget { self.forget_later(name) } else { self.clear_logs(&name) };
                 let trouble = done.err();

@@ -77,11 +77,12 @@ impl Driver {
             && let Some(Wanted { name, spec, epoch }) = self.wanted.pop_front()
         {
             let wanted = |i: &Instance| i.still_wants(&spec, epoch, now.boot);
-            let input = if self.table.get(&name).is_some_and(wanted) {
-                self.spawn(&name, &spec, epoch)
-            } else {
-                Input::NotSpawned
-            };
+            let wanted = self.table.get(&name).is_some_and(wanted);
+            if wanted && self.secrets.awaited(&spec) {
+                self.held.push(Wanted { name, spec, epoch });
+                continue;
+            }
+            let input = if wanted { self.spawn(&name, &spec, epoch) } else { Input::NotSpawned };
             let effects = self.table.handle(&name, input, clock::now());
             now = clock::now();
             self.perform(effects, now);
@@ -135,6 +136,7 @@ impl Driver {
                 if self.forgotten.remove(name) == Some(epoch) {
                     self.forget(name);
                 }
+                self.forget_secrets();
                 self.report(Reported::Gone { name: name.clone(), epoch });
             }
             Effect::Worker { change, reason } => self.worker_event(change, Some(reason)),

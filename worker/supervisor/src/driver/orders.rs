@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use dsbus_schema::ids::InstanceId;
+use dsbus_schema::ids::{InstanceId, SecretName};
 
 use super::{Driver, TURN};
 use crate::clock::{self, Now};
@@ -20,6 +20,8 @@ use crate::protocol::Order;
 pub(super) struct Orders {
     turns: VecDeque<InstanceId>,
     waiting: HashMap<InstanceId, Box<Order>>,
+    /// Those whose turn it was before the secrets were known that they name.
+    held: Vec<InstanceId>,
 }
 
 impl Orders {
@@ -32,6 +34,26 @@ impl Orders {
         if self.waiting.insert(name.clone(), order).is_none() {
             self.turns.push_back(name);
         }
+    }
+
+    /// It has its turn again when secrets are known.
+    fn hold(&mut self, order: Box<Order>) {
+        self.held.push(order.name.clone());
+        self.waiting.insert(order.name.clone(), order);
+    }
+
+    /// The secrets that its programs name, added to `named`.
+    pub(super) fn secrets<'a>(
+        &'a self,
+        mut named: BTreeSet<&'a SecretName>,
+    ) -> BTreeSet<&'a SecretName> {
+        named.extend(self.waiting.values().flat_map(|order| order.placement.spec.secrets()));
+        named
+    }
+
+    /// Secrets are known.
+    pub(super) fn release(&mut self) {
+        self.turns.extend(self.held.drain(..));
     }
 
     fn next(&mut self) -> Option<Box<Order>> {
@@ -63,6 +85,7 @@ impl Driver {
     }
 
     pub(super) fn place(&mut self, order: Box<Order>, now: Now) {
+        self.want_secrets(&order.placement.spec, now);
         if self.table.get(&order.name).is_some() {
             self.act_on(*order, now);
         } else {
@@ -98,6 +121,11 @@ impl Driver {
         while moment.boot.since(now.boot) < TURN
             && let Some(order) = self.orders.next()
         {
+            // Its hooks need them, too.
+            if self.secrets.awaited(&order.placement.spec) {
+                self.orders.hold(order);
+                continue;
+            }
             self.act_on(*order, moment);
             self.start_children();
             moment = clock::now();

@@ -64,6 +64,7 @@ impl Driver {
             home,
             settings: &self.config.settings,
             machine: &self.machine,
+            secrets: &self.secrets,
             notify,
         }
     }

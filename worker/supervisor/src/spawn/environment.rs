@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::program::expand::{Variables, expand};
+use dsbus_schema::program::{EnvironmentValue, ProgramSpec};
 
-use super::{Who, env_file};
+use super::{Who, env_file, secret_file};
 use crate::process::{leftovers, tree};
 use crate::users::Account;
 
@@ -24,14 +25,26 @@ pub(crate) fn variables(spec: &ProgramSpec, who: &Who<'_>) -> Result<Variables, 
     known.extend(who.machine.inherited.values.iter().map(|(n, v)| (n.clone(), v.clone())));
     // The program's values see those of the owner, but not each other: whoever writes
     // PATH = "/x:%(ENV_PATH)s" means the PATH from before.
-    for given in [&who.settings.environment, &spec.environment] {
-        let values = given
-            .iter()
-            .map(|(name, value)| Ok((format!("ENV_{name}"), expanded(name, value, &known)?)));
-        let values: Vec<_> = values.collect::<Result<_, String>>()?;
-        known.extend(values);
+    let owner = who.settings.environment.iter();
+    learn(&mut known, owner.map(|(name, value)| (name, value.as_str())))?;
+    let texts = spec.environment.iter().map(|(name, value)| (name, value.text()));
+    learn(&mut known, texts.clone().filter_map(|(name, text)| Some((name, text?))))?;
+    // What only the child may see is expanded nowhere; what it hides is not meant.
+    for (name, _) in texts.filter(|(_, text)| text.is_none()) {
+        known.remove(&format!("ENV_{name}"));
     }
     Ok(known)
+}
+
+fn learn<'a>(
+    known: &mut Variables,
+    given: impl Iterator<Item = (&'a String, &'a str)>,
+) -> Result<(), String> {
+    let value =
+        |(name, value): (&String, &str)| Ok((format!("ENV_{name}"), expanded(name, value, known)?));
+    let values: Vec<_> = given.map(value).collect::<Result<_, String>>()?;
+    known.extend(values);
+    Ok(())
 }
 
 fn expanded(name: &str, value: &str, known: &Variables) -> Result<String, String> {
@@ -77,8 +90,20 @@ pub(super) fn environment(
             set(&name, value.as_ref());
         }
     }
-    for name in spec.environment.keys() {
-        set(name, value(name).unwrap_or_default().as_ref());
+    for (name, given) in &spec.environment {
+        let failed = |why: String| format!("environment {name}: {why}");
+        match given {
+            EnvironmentValue::Text(_) => set(name, value(name).unwrap_or_default().as_ref()),
+            EnvironmentValue::File { file } => {
+                let path = expand(file, known).map_err(failed)?;
+                let value = secret_file::read(Path::new(&path)).map_err(failed)?;
+                set(name, OsStr::from_bytes(value.expose()));
+            }
+            EnvironmentValue::Secret { secret } => {
+                let value = who.secrets.get(secret).map_err(failed)?;
+                set(name, OsStr::from_bytes(value.expose()));
+            }
+        }
     }
     for (name, value) in identity(who) {
         set(name, value.as_ref());

@@ -11,6 +11,7 @@ use std::io::Read;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
 use dsbus_schema::program::{Command, Hook};
+use dsbus_schema::secret::SealKeys;
 use dsbus_schema::state::Exit;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -24,6 +25,7 @@ pub(crate) struct Place {
     pub(crate) home: TempDir,
     pub(crate) settings: Settings,
     pub(crate) machine: Machine,
+    pub(crate) secrets: Secrets,
     pub(crate) sockets: Sockets,
     pub(crate) name: InstanceId,
     pub(crate) incarnation: Incarnation,
@@ -41,6 +43,7 @@ impl Place {
             home,
             settings: Settings::default(),
             machine: Machine::without_cgroups(),
+            secrets: Secrets::new(SealKeys::random(), "f1".parse().unwrap(), "w1".parse().unwrap()),
             sockets: Sockets::default(),
             name: "web:3".parse().unwrap(),
             incarnation: Incarnation(Uuid::now_v7()),
@@ -59,6 +62,7 @@ impl Place {
             home: self.home.path(),
             settings: &self.settings,
             machine: &self.machine,
+            secrets: &self.secrets,
             notify: None,
             incarnation: self.incarnation,
             number: 1,

@@ -123,10 +123,8 @@ fn an_environment_arrives_as_it_was_given() {
             std::fs::write(&path, "# a comment\nexport FILED=yes\nBOTH=file\nQUOTED=\"x y\"\n")
                 .unwrap();
             spec.env_file = vec![path.display().to_string()];
-            spec.environment = BTreeMap::from([
-                ("ODD".to_owned(), odd.to_owned()),
-                ("BOTH".to_owned(), "own".to_owned()),
-            ]);
+            spec.environment =
+                BTreeMap::from([("ODD".to_owned(), odd.into()), ("BOTH".to_owned(), "own".into())]);
             spec.process_name = Some("web_%(process_num)02d".to_owned());
             spec.serverurl = Some("http://here:1".to_owned());
         },

@@ -71,7 +71,7 @@ fn it_begins_in_its_directory_in_a_session_of_its_own_with_no_signal_held_back()
     let mut spec = script("pwd -P");
     spec.directory = Some("%(ENV_D)s/x".into());
     std::fs::create_dir(place.home.path().join("x")).unwrap();
-    spec.environment.insert("D".into(), place.home.path().display().to_string());
+    spec.environment.insert("D".into(), place.home.path().display().to_string().into());
     assert!(place.said(&spec).ends_with("/x\n"));
 }
 
@@ -89,7 +89,8 @@ fn a_command_is_found_by_the_path_of_the_child_and_expanded() {
         command: Command::Words(words.map(str::to_owned).to_vec()),
         ..ProgramSpec::default()
     };
-    spec.environment.insert("PATH".into(), format!("/nowhere:{}", place.home.path().display()));
+    spec.environment
+        .insert("PATH".into(), format!("/nowhere:{}", place.home.path().display()).into());
     assert_eq!(place.said(&spec), format!("{} 3 a  b\n", tool.display()));
     let started = place.start(&spec).unwrap();
     assert_eq!((started.executable, started.setid), (tool.clone(), false));
