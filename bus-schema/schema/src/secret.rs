@@ -315,8 +315,8 @@ mod tests {
         let new = |bytes: &[u8]| SecretValue::new(bytes.to_vec());
         assert_eq!(new(b"a\n\n").unwrap().expose(), b"a\n");
         assert_eq!(new(b"\xff").unwrap().expose(), b"\xff");
-        assert!(new(&[b'x'; SECRET_BYTES_MAX]).is_ok());
-        assert!(new(&[b'x'; SECRET_BYTES_MAX + 1]).unwrap_err().contains("longer"));
+        assert!(new(&vec![b'x'; SECRET_BYTES_MAX]).is_ok());
+        assert!(new(&vec![b'x'; SECRET_BYTES_MAX + 1]).unwrap_err().contains("longer"));
         assert!(new(b"a\0b").unwrap_err().contains("NUL"));
         assert!(SealKeys::from_seed("SU").is_err());
     }

@@ -15,7 +15,7 @@ pub(crate) struct Scheduler {
     /// Copies of what is stored; 3 where the NATS cluster has three nodes, else 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) replicas: Option<u8>,
-    /// Public NKeys of all schedulers of this fleet, one a line: placements that none of them signed
+    /// Public `NKeys` of all schedulers of this fleet, one a line: placements that none of them signed
     /// are written over. Read again when it changes. Without it, any signature counts
     #[arg(long, value_name = "FILE")]
     pub(crate) signers: Option<PathBuf>,

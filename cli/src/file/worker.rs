@@ -96,7 +96,7 @@ pub(crate) struct Keys {
     pub(crate) syslog: PathBuf,
     /// What programs may not do here.
     pub(crate) policy: Policy,
-    /// Public NKeys of the schedulers: only what they have signed is run.
+    /// Public `NKeys` of the schedulers: only what they have signed is run.
     pub(crate) signers_file: Option<PathBuf>,
 }
 

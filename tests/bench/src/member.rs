@@ -283,6 +283,8 @@ fn described(name: &WorkerName) -> Worker {
         facilities: Vec::new(),
         labels: Labels::default(),
         capacity: Capacity { cpu: CPU, memory: MEMORY },
+        policy: None,
+        seal_key: None,
         facts: Facts { at: Some(wall()), cores: 64, memory_total: MEMORY, ..Facts::default() },
         draining: false,
         stopping: false,

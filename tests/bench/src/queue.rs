@@ -187,6 +187,7 @@ fn event(index: u32, seq: u64) -> Outcome<Reported> {
         wanted: Wanted { run: true, ..Wanted::default() },
         state: fact.state,
         rests: false,
+        refused: None,
         since: wall(),
         pid: None,
         restarts: seq,

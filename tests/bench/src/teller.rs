@@ -112,6 +112,7 @@ impl Teller {
             wanted: placement.wanted,
             state: if self.said.running { State::Running } else { State::Stopped },
             rests: false,
+            refused: None,
             since: wall(),
             pid: self.said.running.then_some(1),
             restarts: 0,

@@ -197,7 +197,9 @@ impl World {
             ToAgent::Ping { number } => self.agent_says(n, ToSupervisor::Pong { number }),
             ToAgent::Stopping { reason } => a.side.stopping(&reason),
             ToAgent::Bye => a.leaving = true,
-            ToAgent::Described { labels: l, capacity: c, policy: p } => a.side.described(l, c, p),
+            ToAgent::Described { labels, capacity, policy } => {
+                a.side.described(labels, capacity, policy);
+            }
             ToAgent::Hello(_)
             | ToAgent::Probe { .. }
             | ToAgent::Cleared { .. }

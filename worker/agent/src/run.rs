@@ -29,8 +29,8 @@ use crate::logs::Bulk;
 use crate::pings::Pings;
 use crate::probe::Prober;
 use crate::publish::Publisher;
-use crate::signers::SignersFile;
 use crate::secrets::Secrets;
+use crate::signers::SignersFile;
 use crate::wishes::{Call, WISHES_MAX, Wishes};
 use crate::{Config, Error};
 
@@ -139,12 +139,12 @@ pub async fn run(config: Config) -> Result<(), Error> {
         left_to_drain: BTreeSet::new(),
         drain: if hello.draining { Drain::Wanted } else { Drain::Not },
         watched: Watched::new(Fixed::look()),
+        secrets: Secrets::new(hello.worker.clone()),
         side: match &mut signers {
             Some(file) => BusSide::new(hello, me, now).signed_by(named, file.first()),
             None => BusSide::new(hello, me, now),
         },
         signers,
-        secrets: Secrets::new(hello.worker.clone()),
         desk: Arc::new(desk),
         last_word: None,
         served: None,

@@ -100,6 +100,7 @@ mod tests {
             time: Timestamp::from_unix_nanos(0),
             by: None,
             note: Vec::new().into(),
+            seal: None,
         })
     }
 

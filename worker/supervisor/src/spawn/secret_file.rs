@@ -49,7 +49,7 @@ mod tests {
             assert_eq!(read(&path("file")).unwrap().expose(), value.as_bytes());
         }
         fs::write(path("full"), vec![b'x'; SECRET_BYTES_MAX]).unwrap();
-        fs::write(path("ends"), [&[b'x'; SECRET_BYTES_MAX], &b"\n"[..]].concat()).unwrap();
+        fs::write(path("ends"), [vec![b'x'; SECRET_BYTES_MAX], b"\n".to_vec()].concat()).unwrap();
         for name in ["full", "ends"] {
             assert_eq!(read(&path(name)).unwrap().expose().len(), SECRET_BYTES_MAX, "{name}");
         }

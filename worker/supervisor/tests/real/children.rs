@@ -1,12 +1,12 @@
 //! Children that run, fail, and are started again.
 
-use std::collections::BTreeSet;
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::Epoch;
 use dsbus_schema::program::{AutoRestart, Retries};
 use dsbus_schema::state::{Exit, State};
 use dsbus_supervisor::protocol::{Reported, ToAgent, ToSupervisor};
 use nix::sys::signal::Signal;
+use std::collections::BTreeSet;
 
 use crate::stage::{Stage, alive, change, last, order, script, signal_one, sleeper};
 
