@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::moment::Timestamp;
-use dsbus_schema::storage::Bucket;
+use dsbus_schema::storage::{Bucket, USER_INFO};
+use dsbus_schema::subject::SERVICES;
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
@@ -161,9 +162,6 @@ pub struct ServiceInfo {
     pub version: String,
 }
 
-/// What a server answers by itself: who somebody is to it.
-const USER_INFO: &str = "$SYS.REQ.USER.INFO";
-
 impl Bus {
     /// The server.
     ///
@@ -238,7 +236,7 @@ impl Bus {
     /// # Errors
     /// [`Error::Denied`], [`Error::Disconnected`].
     pub async fn services(&self) -> Result<Vec<ServiceInfo>, Error> {
-        const ALL: &str = "$SRV.INFO";
+        const ALL: &str = SERVICES;
         if !self.connected() {
             return Err(Error::Disconnected);
         }

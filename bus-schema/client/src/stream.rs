@@ -86,7 +86,8 @@ pub(crate) fn bucket_config(fleet: &FleetName, bucket: Bucket) -> Value {
         "discard": "new",
         "max_msgs_per_subject": rules.history,
         "max_consumers": CONSUMERS_MAX,
-        "allow_rollup_hdrs": true,
+        // A header on a message would empty the bucket, for whoever may write one key of it.
+        "allow_rollup_hdrs": false,
         "deny_delete": true,
         "allow_direct": true,
     });
