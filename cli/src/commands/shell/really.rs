@@ -32,6 +32,7 @@ pub(super) fn destroys(verb: &Verb) -> Option<String> {
             (!gone.is_empty()).then(|| format!("leave no copy of {}", gone.join(", ")))
         }
         Verb::Init(_)
+        | Verb::Auth(_)
         | Verb::Apply(_)
         | Verb::Import(_)
         | Verb::Export(_)
