@@ -32,8 +32,6 @@ fn it_says_when_it_knows_the_fleet_and_when_no_scheduler_answers() {
     assert_eq!(gateway.get("/healthz", &[]).body, "ok\n");
     fleet.kill("s1");
     let silent = wait_until("silence to be noticed", DEADLINE, || {
-        // An event makes it ask.
-        fleet.ok(&["emit", "hello", "there"]);
         let ready = gateway.get("/readyz", &[]);
         if ready.code == 503 { Ok(ready.body) } else { Err(ready.body) }
     });
@@ -44,6 +42,18 @@ fn it_says_when_it_knows_the_fleet_and_when_no_scheduler_answers() {
 }
 
 #[test]
+fn without_a_bus_it_ends_when_it_is_told_to() {
+    let mut fleet = Fleet::start(1, 1);
+    fleet.spawn("g1", &["--nats", "nats://127.0.0.1:1", "gateway", "--listen", "127.0.0.1:0"]);
+    wait_until("it to look for a bus", DEADLINE, || {
+        let log = std::fs::read_to_string(fleet.log("g1")).unwrap_or_default();
+        if log.contains("no NATS server yet") { Ok(()) } else { Err(log) }
+    });
+    fleet.signal("g1", nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(fleet.wait_exit("g1"), Some(0));
+}
+
+#[test]
 fn without_users_only_this_machine_is_let_in_and_no_page_of_another_site() {
     let mut fleet = Fleet::start(1, 1);
     let gateway = Gateway::start(&mut fleet, "g1", &[]);
@@ -51,6 +61,10 @@ fn without_users_only_this_machine_is_let_in_and_no_page_of_another_site() {
     assert_eq!(refused.code, 403, "{}", refused.body);
     let refused = gateway.post("/logout", &[("origin", "http://evil.example")], "");
     assert_eq!(refused.code, 403, "{}", refused.body);
+    // Whoever opens it to everybody does not open it to every site that somebody there looks at.
+    let open = Gateway::start(&mut fleet, "g2", &["--insecure"]);
+    assert_eq!(open.get("/healthz", &[("host", "10.0.0.1:9001")]).code, 200);
+    assert_eq!(open.get("/healthz", &[("host", "evil.example")]).code, 403);
     let said = fleet.fails(2, &["gateway", "--listen", "0.0.0.0:0"]);
     assert!(said.contains("nobody has to say who he is") && said.contains("--insecure"), "{said}");
 }
@@ -129,6 +143,7 @@ fn users_say_who_they_are_by_basic_or_by_a_cookie() {
     assert_eq!((right.code, right.header("location")), (303, Some("/")));
     let cookie = right.header("set-cookie").unwrap();
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert!(!cookie.contains("Secure"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap();
     assert_eq!(gateway.get("/nothing", &[("cookie", cookie)]).code, 404);
     let forged = cookie.replace("ann", "bob");

@@ -35,6 +35,32 @@ fn id(id: &Value) -> Value {
 }
 
 #[test]
+fn copies_that_stand_otherwise_are_not_already_there() {
+    let mut fleet = Fleet::start(1, 1);
+    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    let ask = |path: &str| ask(&gateway, path, &json!({ "program_name": "web" }))["code"].clone();
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\nstartsecs = 0\n");
+    fleet.wait_state("web:0", "RUNNING");
+    fleet.wait_state("web:1", "RUNNING");
+    let halve = || {
+        fleet.ok(&["stop", "web:0"]);
+        wait_until("the gateway to know", DEADLINE, || {
+            let row = gateway.json("/api/v1/instances/web:0");
+            if row["state"] == "STOPPED" { Ok(()) } else { Err(row) }
+        });
+    };
+    halve();
+    assert_eq!(ask("/stop"), 200, "one ran");
+    assert_eq!(fleet.row("web:1")["state"], "STOPPED");
+    assert_eq!(ask("/stop"), 527);
+    assert_eq!(ask("/start"), 200);
+    halve();
+    assert_eq!(ask("/start"), 200, "one was stopped");
+    assert_eq!(fleet.row("web:0")["state"], "RUNNING");
+    assert_eq!(ask("/start"), 526);
+}
+
+#[test]
 fn a_client_of_distsuper_finds_what_it_knows() {
     let mut fleet = Fleet::start(1, 1);
     let gateway = Gateway::start(&mut fleet, "g1", &[]);

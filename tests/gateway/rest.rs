@@ -312,6 +312,19 @@ fn what_is_not_there_is_not_found_and_a_viewer_changes_nothing() {
         let path = path.replace("{name}", name);
         assert_eq!(viewer.ask(method, &path, body(&path)).code, 403, "{method} {path}");
     }
+    // An array is no object, though its values could be taken for those of one.
+    let [why, _] = api.refused(400, "POST", "/act", r#"["stop", ["web"]]"#);
+    assert!(why.contains("must be an object"), "{why}");
+    let nothing = gateway.get("/nothing/here", &[]);
+    assert_eq!(
+        (nothing.code, nothing.body.as_str()),
+        (404, "404: there is nothing at /nothing/here\n")
+    );
+    // A program may be called as the path at which everybody may ask.
+    let declares = r#"{"command": "true"}"#;
+    for method in ["POST", "DELETE"] {
+        assert_eq!(viewer.ask(method, "/programs/RPC2", declares).code, 403, "{method}");
+    }
     assert_eq!(fleet.row("web:0")["state"], "RUNNING");
     // What is asked is asked in the name of whoever asks.
     let ann = Api::with(&guarded, &[("authorization", "Basic YW5uOnNlY3JldA==")]);

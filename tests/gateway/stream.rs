@@ -1,6 +1,7 @@
 //! What happens, as a browser hears of it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 
 use dsbus_harness::wait_until;
@@ -101,4 +102,36 @@ fn a_log_is_followed_and_is_text_whatever_was_printed() {
     assert_eq!(log.body, "€ \u{fffd} end\n");
     let none = gateway.get("/api/v1/instances/odd:0/log?channel=stderr", &[]);
     assert_eq!((none.code, none.body.as_str()), (200, ""));
+}
+
+/// Follows the log of `quiet:0` until `says` is among what came; then it hangs up.
+fn follow_until(gateway: &Gateway, says: &[&str]) -> String {
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let mut socket = TcpStream::connect(address).unwrap();
+    let head =
+        "GET /api/v1/instances/quiet:0/log?follow=true&lines=5 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    socket.write_all(head.as_bytes()).unwrap();
+    let (mut heard, mut piece) = (String::new(), [0; 4096]);
+    while !says.iter().any(|said| heard.contains(said)) {
+        let n = socket.read(&mut piece).unwrap();
+        assert_ne!(n, 0, "it ended after {heard}");
+        heard.push_str(&String::from_utf8_lossy(&piece[..n]));
+    }
+    heard
+}
+
+#[test]
+fn whoever_hangs_up_leaves_nothing_behind_though_nothing_is_printed() {
+    let mut fleet = Fleet::start(1, 1);
+    fleet.apply("[program.quiet]\ncommand = 'echo ready; exec sleep 1000'\nshell = true\n");
+    fleet.wait_state("quiet:0", "RUNNING");
+    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    // More than may follow logs of one worker at once.
+    for _ in 0..700 {
+        follow_until(&gateway, &[": here"]);
+    }
+    wait_until("a log to be followed again", DEADLINE, || {
+        let heard = follow_until(&gateway, &["ready", "followed already"]);
+        if heard.contains("ready") { Ok(()) } else { Err(heard) }
+    });
 }

@@ -244,8 +244,7 @@ impl Follower {
                 self.many_workers = usize::from(workers.len() > MANY_WORKERS);
                 Some(News::Workers(workers))
             }
-            Answer::Workers(Err(_)) => None,
-            Answer::All(Err(e)) | Answer::Changed(_, Err(e)) => {
+            Answer::All(Err(e)) | Answer::Changed(_, Err(e)) | Answer::Workers(Err(e)) => {
                 self.all_due = Instant::now() + AGAIN;
                 Some(News::Silent(e))
             }
@@ -260,8 +259,8 @@ impl Follower {
     fn heard(&mut self, item: Item) -> Option<News> {
         let entry = match item {
             Item::Entry(entry) => entry,
-            Item::CaughtUp => return None,
-            Item::Reset => {
+            // What happened before the consumer was there, or while it was not, was told by nobody.
+            Item::CaughtUp | Item::Reset => {
                 self.soon();
                 return None;
             }

@@ -64,7 +64,8 @@ function open() {
     opened = true;
     clearTimeout(late);
     store.setLink("live");
-    load();
+    // What was asked for before the stream was open may be older than what it tells first.
+    if (loading) loading.then(load); else load();
   });
   source.addEventListener("error", () => {
     store.setLink("lost");

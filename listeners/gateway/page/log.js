@@ -11,6 +11,9 @@ const LINES_MAX = 5_000;
 const CHUNK = 100;
 /** Longest line that is shown whole, in characters. */
 const LINE_MAX = 16_384;
+
+/** What is left of a line: what was written over, by a progress bar, is gone. */
+const rewritten = (line) => line.slice(line.lastIndexOf("\r", line.length - 2) + 1).slice(0, LINE_MAX);
 /** Lines that are asked for at first. */
 const FIRST = 200;
 /** While it is paused, no more than this waits to be shown, in characters. */
@@ -131,9 +134,9 @@ export class Log {
       if (piece === "" && n === pieces.length - 1) break;
       const open = this.open[channel];
       if (open) {
-        open.text = (open.text + piece).slice(0, LINE_MAX);
+        open.text = rewritten(open.text + piece);
         open.stale = true;
-      } else this.lines.push(this.open[channel] = { channel, text: piece.slice(0, LINE_MAX), node: null, stale: true });
+      } else this.lines.push(this.open[channel] = { channel, text: rewritten(piece), node: null, stale: true });
       if (n < pieces.length - 1) this.open[channel] = null;
     }
     this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.draw(); });
@@ -160,7 +163,7 @@ export class Log {
         line.node = h("div", { class: `l ${line.channel}` });
         fresh.append(line.node);
       }
-      put(line.node, coloured(line.text.replace(/\r$/, "").replace(/^.*\r/, "")));
+      put(line.node, coloured(line.text.replace(/\r$/, "")));
       if (line.node.childNodes.length === 0) line.node.append("\u200b");
     }
     this.view.append(fresh);

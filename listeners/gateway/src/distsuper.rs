@@ -66,6 +66,10 @@ impl Deed {
         }
     }
 
+    fn asks_the_fleet(self) -> bool {
+        !matches!(self, Deed::Check | Deed::Touch)
+    }
+
     fn changes(self) -> bool {
         match self {
             Deed::Check | Deed::Touch | Deed::Status => false,
@@ -88,6 +92,10 @@ async fn answer(
             Err(Fault::new(Code::Client, format!("{} is asked for by POST", deed.path())))
         }
         (_, Err(fault)) => Err(fault),
+        // To say that there is no such program would be untrue.
+        _ if deed.asks_the_fleet() && !asks.gateway.fleet.known().is_complete() => {
+            Err(Fault::new(Code::Server, "the fleet is not known yet; ask again"))
+        }
         (Deed::Check | Deed::Touch, Ok(_)) => Ok(json!({})),
         (Deed::Create, Ok(said)) => asks.create(&said).await,
         (Deed::Start, Ok(said)) => asks.start(&said).await,
@@ -130,19 +138,19 @@ impl Asks {
 
     async fn start(&self, said: &Said) -> Result<Value, Fault> {
         let program = self.named(said).await?;
-        match self.stands(&program.name) {
-            // It runs, or is about to.
-            Some(Stands::Running | Stands::Starting) => Err(Fault::new(Code::Started, "")),
-            _ => self.act(Verb::Start, &program.name, Code::Start).await.map(|()| id(&program)),
+        // They run, or are about to.
+        if self.all_stand(&program.name, &[Stands::Running, Stands::Starting]) {
+            return Err(Fault::new(Code::Started, ""));
         }
+        self.act(Verb::Start, &program.name, Code::Start).await.map(|()| id(&program))
     }
 
     async fn stop(&self, said: &Said) -> Result<Value, Fault> {
         let program = self.named(said).await?;
-        match self.stands(&program.name) {
-            Some(Stands::Stopped) => Err(Fault::new(Code::Stopped, "")),
-            _ => self.act(Verb::Stop, &program.name, Code::Stop).await.map(|()| id(&program)),
+        if self.all_stand(&program.name, &[Stands::Stopped]) {
+            return Err(Fault::new(Code::Stopped, ""));
         }
+        self.act(Verb::Stop, &program.name, Code::Stop).await.map(|()| id(&program))
     }
 
     async fn restart(&self, said: &Said) -> Result<Value, Fault> {
@@ -191,9 +199,11 @@ impl Asks {
         timeout(HEAR_MAX, heard).await.ok()
     }
 
-    /// How it stands; of several instances the one that is worst off.
-    fn stands(&self, name: &ProgramName) -> Option<Stands> {
-        say::worst(&self.gateway.fleet.known(), name).map(|row| row.state)
+    /// Whether each of its instances is in one of these states already.
+    fn all_stand(&self, name: &ProgramName, states: &[Stands]) -> bool {
+        let known = self.gateway.fleet.known();
+        let mut rows = known.rows().values().filter(|row| row.program == *name).peekable();
+        rows.peek().is_some() && rows.all(|row| states.contains(&row.state))
     }
 
     /// Acts, and waits until it is so; `fault` is what it is when it does not come true.

@@ -8,6 +8,7 @@ mod seal;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
 use axum::{Router, middleware};
 use dsbus_schema::ids::{UserName, WorkerName};
 
@@ -33,19 +34,29 @@ pub(crate) struct Gateway {
     pub(crate) stream: Stream,
     users: Arc<Users>,
     seal: Arc<Seal>,
-    /// Nobody says who he is, since only this machine can be here.
-    local: bool,
+    /// Nobody says who he is, where there are no users.
+    open: Option<Open>,
+}
+
+/// To whom a gateway without users is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Open {
+    /// This machine.
+    Here,
+    /// Everybody who reaches it.
+    Everywhere,
 }
 
 impl Gateway {
-    /// `secret` seals cookies; made up where there is none. `local`: only this machine reaches it.
-    /// Must be called on a tokio runtime.
-    pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<&[u8]>, local: bool) -> Gateway {
+    /// `secret` seals cookies; made up where there is none. `open`: to whom it is while there are no
+    /// users. Must be called on a tokio runtime.
+    pub(crate) fn new(fleet: Fleet, users: Users, secret: Option<&[u8]>, open: Open) -> Gateway {
+        let open = users.is_empty().then_some(open);
         let seal = Seal::new(secret);
         let metrics = Metrics::new(fleet.clone());
         let stream = Stream::begin(&fleet);
         let (users, seal) = (Arc::new(users), Arc::new(seal));
-        Gateway { fleet, metrics, stream, users, seal, local }
+        Gateway { fleet, metrics, stream, users, seal, open }
     }
 }
 
@@ -70,6 +81,12 @@ pub(crate) fn router(gateway: Gateway, worker: Option<WorkerName>) -> Router {
         .merge(rpc::routes(worker))
         .nest(rest::BELOW, rest::routes())
         .merge(distsuper::routes())
+        .fallback(async |uri: Uri| {
+            (StatusCode::NOT_FOUND, format!("404: there is nothing at {}\n", uri.path()))
+        })
+        .method_not_allowed_fallback(async |method: Method| {
+            (StatusCode::METHOD_NOT_ALLOWED, format!("405: nothing here answers to {method}\n"))
+        })
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
         .layer(middleware::from_fn_with_state(gateway.clone(), metrics::count))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

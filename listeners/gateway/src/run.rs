@@ -5,16 +5,20 @@ mod listen;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
 
 use dsbus_client::{Bus, ConnectOptions, Error as BusError};
 use dsbus_schema::ids::WorkerName;
 use futures::future::join_all;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::fleet::Fleet;
-use crate::http::{self, Gateway};
+use crate::http::{self, Gateway, Open};
 use crate::users::Settings;
 
 /// How long answers that are being given may take when the gateway ends. Whoever follows something
@@ -118,25 +122,32 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     for at in &settings.listen {
         bound.push(bind(at).await.map_err(|why| Error::Listen { at: at.to_string(), why })?);
     }
-    let bus = Bus::connect(connect).await?;
+    tokio::pin!(shutdown);
+    let bus = tokio::select! {
+        bus = Bus::connect(connect) => bus?,
+        () = &mut shutdown => return Ok(()),
+    };
     let fleet = Fleet::new(bus);
-    let gateway = Gateway::new(fleet.clone(), settings.users, settings.secret.as_deref(), open);
+    let to = if insecure { Open::Everywhere } else { Open::Here };
+    let gateway = Gateway::new(fleet.clone(), settings.users, settings.secret.as_deref(), to);
     let metrics = gateway.metrics.clone();
     let router = http::router(gateway, worker);
     for one in &bound {
         tracing::info!("listens on {}", one.at());
     }
+    let room = Arc::new(Semaphore::new(listen::CONNECTIONS_MAX));
     let serving = join_all(bound.into_iter().map(|one| {
+        let room = Arc::clone(&room);
         let mut ended = ended.clone();
         let until = async move { drop(ended.changed().await) };
-        one.serve(router.clone(), until)
+        one.serve(router.clone(), room, until)
     }));
     tokio::pin!(serving);
     tokio::select! {
         () = fleet.keep() => {}
         () = metrics.keep() => {}
         _ = &mut serving => {}
-        () = shutdown => {}
+        () = &mut shutdown => {}
     }
     drop(end);
     drop(tokio::time::timeout(END_MAX, serving).await);
@@ -168,11 +179,15 @@ impl Bound {
         }
     }
 
-    async fn serve(self, router: axum::Router, until: impl Future<Output = ()>) {
+    async fn serve(self, router: Router, room: Arc<Semaphore>, until: impl Future<Output = ()>) {
         match self {
-            Bound::Tcp(listener, _) => listen::serve(listener, router, until).await,
+            Bound::Tcp(listener, _) => {
+                // Whoever follows a log that is silent may vanish without a word.
+                let listener = listener.tap_io(listen::keep_alive);
+                listen::serve(listener, router, room, until).await;
+            }
             Bound::Unix(listener, path) => {
-                listen::serve(listener, router, until).await;
+                listen::serve(listener, router, room, until).await;
                 // Whoever starts anew replaces one that stays.
                 drop(std::fs::remove_file(path));
             }

@@ -21,8 +21,8 @@ use tokio::time::timeout;
 
 use crate::fleet::{Change, Fleet};
 
-/// Messages that a slow reader may be behind; then it is told to look at everything anew. The
-/// largest have [`ROWS_MAX`] rows, and all readers share them.
+/// Messages that a slow reader may be behind; then it is told to look at everything anew. Those
+/// of instances have [`ROWS_MAX`] rows at most, one of workers has all of them; all readers share them.
 const BEHIND_MAX: usize = 256;
 /// Instances in one message: some hundred kilobytes.
 const ROWS_MAX: usize = 200;

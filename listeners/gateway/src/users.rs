@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::UserName;
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use ring::digest::{Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde::Deserialize;
 
 use crate::Listen;
@@ -49,7 +49,10 @@ impl fmt::Debug for Password {
 impl Password {
     fn parse(text: &str) -> Result<Password, String> {
         let Some(sum) = text.strip_prefix(SHA) else {
-            return if text.is_empty() {
+            let scheme = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+            return if let Some((scheme, _)) = scheme {
+                Err(format!("{{{scheme}}} is not known: {SHA} and a SHA-1, or a plain password"))
+            } else if text.is_empty() {
                 Err("a password must not be empty".to_owned())
             } else {
                 Ok(Password::Plain(text.to_owned()))
@@ -97,6 +100,15 @@ impl Users {
     pub fn role(&self, name: &str, password: &str) -> Option<(UserName, Role)> {
         let (known, (right, role)) = self.users.iter().find(|(known, _)| known.as_str() == name)?;
         right.fits(password).then(|| (known.clone(), *role))
+    }
+
+    /// What changes with the password of a user, and tells nothing of it.
+    pub(crate) fn stamp(&self, name: &str) -> Option<Digest> {
+        let (_, (password, _)) = self.users.iter().find(|(known, _)| known.as_str() == name)?;
+        Some(match password {
+            Password::Plain(text) => digest(&SHA256, text.as_bytes()),
+            Password::Sha1(sum) => digest(&SHA256, sum),
+        })
     }
 
     /// What somebody may do who has shown before who he is.
@@ -250,6 +262,7 @@ mod tests {
             ("[user.ann]\npassword = \"x\"", "missing field `role`"),
             ("[user.ann]\npassword = \"x\"\nrole = \"root\"", "unknown variant `root`"),
             ("[user.ann]\npassword = \"\"\nrole = \"viewer\"", "must not be empty"),
+            ("[user.ann]\npassword = \"{MD5}12\"\nrole = \"viewer\"", "{MD5} is not known"),
             ("[user.ann]\npassword = \"{SHA}12\"\nrole = \"viewer\"", "40 hexadecimal"),
             ("[user.ann]\npassword = \"x\"\npassword_file = \"pw\"\nrole = \"viewer\"", "not both"),
             ("[user.\"a b\"]\npassword = \"x\"\nrole = \"viewer\"", "user.a b: "),

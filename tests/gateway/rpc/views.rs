@@ -154,6 +154,49 @@ fn output_is_followed_and_input_given_by_the_stock_client() {
 }
 
 #[test]
+fn what_was_given_up_stays_so_when_it_cannot_be_started() {
+    let mut fleet = Fleet::start(1, 1);
+    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    let spec =
+        "[program.none]\ncommand = \"/no/such/file\"\nstartretries = 0\nmax_fail_count = 1\n";
+    let file = fleet.file("none.toml", spec);
+    fleet.fails(1, &["apply", &file]);
+    fleet.wait_state("none:0", "FATAL");
+    let told = call(&[&gateway.url], &json!([["supervisor.startProcess", ["none"]]])).remove(0);
+    assert_eq!(told["fault"][0], 20, "{told}");
+    fleet.wait_state("none:0", "FATAL");
+    assert_eq!(fleet.row("none:0")["wanted"]["run"], true);
+}
+
+#[test]
+fn many_calls_at_once_are_not_answered_beyond_what_a_gateway_can_hold() {
+    let mut fleet = Fleet::start(1, 1);
+    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    fleet.apply(
+        "[program.much]\ncommand = \"head -c 8000000 /dev/zero | tr '\\\\0' x; sleep 1000\"\n\
+         shell = true\nstdout_logfile_maxbytes = \"20MB\"\n",
+    );
+    let read = json!({ "methodName": "supervisor.readProcessStdoutLog", "params": ["much", 0, 8_000_000] });
+    let calls = json!([["system.multicall", [[read, read, read, read, read, read]]]]);
+    let whole = |answer: &Value| answer.as_str().is_some_and(|text| text.len() == 8_000_000);
+    wait_until("all of it to be printed", DEADLINE, || {
+        let one = json!([["supervisor.readProcessStdoutLog", ["much", 0, 8_000_000]]]);
+        let got = call(&[&gateway.url], &one).remove(0);
+        if whole(&got) {
+            Ok(())
+        } else {
+            Err(got.to_string().chars().take(100).collect::<String>())
+        }
+    });
+    let got = call(&[&gateway.url], &calls).remove(0);
+    let got = got.as_array().unwrap();
+    let answered = got.iter().take_while(|answer| whole(answer)).count();
+    assert_eq!((answered, got.len()), (5, 6));
+    let said = got[5]["faultString"].as_str().unwrap();
+    assert!(said.contains("33554432 bytes of answers"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_read_as_text_is_read_all_the_same() {
     let mut fleet = Fleet::start(1, 1);
     let gateway = Gateway::start(&mut fleet, "g1", &[]);

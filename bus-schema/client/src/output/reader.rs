@@ -77,6 +77,7 @@ impl Reader {
                         Some(stay) => self.course.hear(stay),
                         None => return,
                     },
+                    () = self.print.closed() => return,
                     Ok(()) = over.changed() => {}
                 }
                 continue;
@@ -92,6 +93,8 @@ impl Reader {
                     continue;
                 }
                 Ok(()) = over.changed(), if over_since.is_none() => continue,
+                // A log that is silent gives nothing to send: nobody would notice.
+                () = self.print.closed() => return,
                 answer = asking.ask(&self.bus, &worker, &ask) => answer,
             };
             self.begins = None;

@@ -42,8 +42,11 @@ impl Fleet {
         match item {
             Item::Entry(entry) => {
                 let Ok(name) = entry.key.parse::<ProgramName>() else { return };
-                // What a newer version wrote is not shown.
-                let Ok(program) = entry.json() else { return };
+                // What a newer version wrote is not shown, and what stood there before is untrue.
+                let program = entry.json().unwrap_or_else(|e| {
+                    tracing::warn!("a program is not shown: {e}");
+                    None
+                });
                 self.tell(|known| {
                     known.set_program(&name, program);
                     known.is_complete().then_some(Change::Programs)

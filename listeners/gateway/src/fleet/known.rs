@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::program::Program;
 use dsbus_schema::status::{InstanceRow, WorkerRow};
 
@@ -78,7 +78,15 @@ impl Known {
     pub(super) fn set_some(&mut self, rows: Vec<InstanceRow>) -> Option<Change> {
         let mut changed = Vec::new();
         for row in rows {
-            if self.rows.get(&row.name).is_none_or(|old| **old != row) {
+            let old = self.rows.get(&row.name);
+            // Of several schedulers one may be behind what another one has told.
+            let is_late = |old: &Arc<InstanceRow>| {
+                old.id == row.id && Epoch(0) < row.epoch && row.epoch < old.epoch
+            };
+            if old.is_some_and(is_late) {
+                continue;
+            }
+            if old.is_none_or(|old| **old != row) {
                 let row = Arc::new(row);
                 self.rows.insert(row.name.clone(), Arc::clone(&row));
                 changed.push(row);

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
-use axum::extract::{Form, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Form, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use serde::Deserialize;
 
+use super::admit::WRONG_WAITS;
 use super::{Caller, Gateway};
 use crate::page::is_page;
 
@@ -16,9 +17,12 @@ use crate::page::is_page;
 const COOKIE: &str = "dsbus";
 /// How long it counts, in seconds: a day of work.
 const SECONDS: i64 = 12 * 3600;
+/// Most bytes of a form, which anybody may send: a name, a password, and an address.
+const FORM_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) fn routes() -> Router<Gateway> {
-    Router::new().route("/login", post(login)).route("/logout", post(logout))
+    let login = post(login).layer(DefaultBodyLimit::max(FORM_BYTES_MAX));
+    Router::new().route("/login", login).route("/logout", post(logout))
 }
 
 /// What a form says.
@@ -39,19 +43,30 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
     named.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
 }
 
-async fn login(State(gateway): State<Gateway>, Form(given): Form<Given>) -> Response {
+async fn login(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    Form(given): Form<Given>,
+) -> Response {
     let Some((user, role)) = gateway.users.role(&given.user, &given.password) else {
         tracing::warn!("somebody who calls himself {:?} was not let in", given.user);
+        tokio::time::sleep(WRONG_WAITS).await;
         let is_deep = given.next != "/" && is_inside(&given.next);
         let next = if is_deep { format!("&next={}", escape(&given.next)) } else { String::new() };
         return Redirect::to(&format!("/login?wrong{next}")).into_response();
     };
     let until = jiff::Timestamp::now().as_second() + SECONDS;
-    let Some(cookie) = gateway.seal.cookie(user.as_str(), until) else {
+    let stamp = gateway.users.stamp(user.as_str());
+    let sealed = stamp.and_then(|stamp| gateway.seal.cookie(user.as_str(), stamp.as_ref(), until));
+    let Some(cookie) = sealed else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "no random numbers\n").into_response();
     };
     tracing::info!("{user} is here, as {}", role.name());
-    let cookie = format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={SECONDS}");
+    // Where something in front of this gateway speaks TLS, a browser says so here.
+    let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+    let secure = if origin.is_some_and(|at| at.starts_with(b"https:")) { "; Secure" } else { "" };
+    let cookie =
+        format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={SECONDS}{secure}");
     let next = if is_inside(&given.next) { given.next.as_str() } else { "/" };
     ([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response()
 }

@@ -1,9 +1,14 @@
 //! What happened: of the fleet, and of one instance.
 
+use std::time::Duration;
+
+use dsbus_schema::command::code;
 use dsbus_schema::event::Event;
 use dsbus_schema::filter::Filter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::answer::Json;
 use super::api::{Api, Call};
@@ -16,6 +21,10 @@ use crate::http::Gateway;
 const LIMITS: [usize; 2] = [100, 200];
 /// Most events in one answer: some megabytes.
 const LIMIT_MAX: usize = 2_000;
+/// How many look at once, the others wait: one who looks for what is rare reads all that is kept.
+static LOOKS: Semaphore = Semaphore::const_new(8);
+/// How long one may look, the wait for others included.
+const LOOK_MAX: Duration = Duration::from_secs(20);
 /// Begins the names of consumers, as NATS shows them to its administrator.
 const NAME: &str = "gateway-events";
 
@@ -146,12 +155,20 @@ async fn last(
     limit: usize,
     before: Option<u64>,
 ) -> Result<Vec<(u64, Event)>, Refusal> {
-    let bus = gateway.fleet.bus();
-    let kept = bus.events_kept().await?;
-    let end = before.map_or(kept.end, |before| before.clamp(kept.first, kept.end));
-    let unread = |e| tracing::debug!("an event could not be read: {e}");
-    let found = bus.last_events(filter, (kept.first, end), limit, NAME, unread).await?;
-    Ok(found.into_iter().rev().collect())
+    let looking = async {
+        let _place = LOOKS.acquire().await.ok();
+        let bus = gateway.fleet.bus();
+        let kept = bus.events_kept().await?;
+        let end = before.map_or(kept.end, |before| before.clamp(kept.first, kept.end));
+        let unread = |e| tracing::debug!("an event could not be read: {e}");
+        let found = bus.last_events(filter, (kept.first, end), limit, NAME, unread).await?;
+        Ok(found.into_iter().rev().collect())
+    };
+    // A reader of events waits for a bus that is away.
+    timeout(LOOK_MAX, looking).await.unwrap_or_else(|_late| {
+        let said = format!("the events were not found within {} s", LOOK_MAX.as_secs());
+        Err(Refusal::new(code::UNAVAILABLE, said))
+    })
 }
 
 #[cfg(test)]

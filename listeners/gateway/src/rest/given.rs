@@ -2,13 +2,14 @@
 
 use axum::extract::Query;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::refusal::Refusal;
+use crate::http::BODY_BYTES_MAX;
 
 /// What a query or a body says.
 pub(super) trait Given: DeserializeOwned + JsonSchema + Send + 'static {
@@ -48,7 +49,12 @@ pub(super) fn body<B: Given>(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<B, Refusal> {
-    let body = body.map_err(|e| Refusal::new(e.status().as_u16(), e.body_text()))?;
+    let body = body.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refusal::new(413, format!("the body is longer than {BODY_BYTES_MAX} bytes"))
+        }
+        status => Refusal::new(status.as_u16(), e.body_text()),
+    })?;
     if B::IS_NOTHING {
         // Whatever clients send with a POST that has nothing to say.
         return serde_json::from_str("{}").map_err(|e| Refusal::bad("", e.to_string()));
@@ -60,11 +66,15 @@ pub(super) fn body<B: Given>(
         let why = format!("the header Content-Type must be application/json, and is {found}");
         return Err(Refusal::new(415, why));
     }
+    // What has names could be written as an array of values as well: nobody means that.
+    if body.trim_ascii_start().first().is_some_and(|first| b"[\"0123456789-tfn".contains(first)) {
+        return Err(Refusal::bad("", "the body must be an object: {...}"));
+    }
     let mut read = serde_json::Deserializer::from_slice(&body);
     let given = serde_path_to_error::deserialize(&mut read).map_err(|e| {
         let path = e.path().to_string();
         let why = without_place(&e.inner().to_string());
-        if path == "." { wrong(&why) } else { Refusal::bad(&path, why) }
+        if [".", "?"].contains(&path.as_str()) { wrong(&why) } else { Refusal::bad(&path, why) }
     })?;
     read.end().map_err(|e| Refusal::bad("", format!("the body is no JSON: {e}")))?;
     Ok(given)

@@ -22,6 +22,9 @@ const API_VERSION: &str = "3.0";
 const VERSION: &str = "4.3.0";
 /// Calls in one `system.multicall`: a request holds some thousands, and each waits for those before it.
 const CALLS_MAX: usize = 1000;
+/// Most bytes of all answers of one `system.multicall`, about; whoever asks for more of what is large
+/// asks several times. A log may be read in pieces of 8 MiB, and all processes are a megabyte or more.
+const ANSWERS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What answering needs; cheap to clone.
 #[derive(Debug, Clone)]
@@ -102,12 +105,19 @@ impl Desk {
         if calls.len() > CALLS_MAX {
             return Err(Faults::IncorrectParameters.about(format!("more than {CALLS_MAX} calls")));
         }
-        let mut results = Vec::with_capacity(calls.len());
+        let (mut results, mut size) = (Vec::with_capacity(calls.len()), 0);
         for call in calls {
-            results.push(match self.of_many(&call).await {
-                Ok(value) => value,
-                Err(wrong) => wrong.value(),
-            });
+            let result = if size < ANSWERS_BYTES_MAX {
+                self.of_many(&call).await
+            } else {
+                let said = format!("the calls before have {ANSWERS_BYTES_MAX} bytes of answers");
+                Err(Faults::Failed.about(said))
+            };
+            let value = result.unwrap_or_else(|wrong| wrong.value());
+            size += value.size();
+            results.push(value);
+            // Many of them need nothing but time.
+            tokio::task::yield_now().await;
         }
         Ok(Value::Array(results))
     }

@@ -86,6 +86,17 @@ impl Value {
         }
     }
 
+    /// How many bytes of memory it takes, about.
+    pub(super) fn size(&self) -> usize {
+        let inside = match self {
+            Value::Nil | Value::Int(_) | Value::Bool(_) | Value::Double(_) => 0,
+            Value::Text(text) | Value::Written(text) => text.len(),
+            Value::Array(values) => values.iter().map(Value::size).sum(),
+            Value::Struct(members) => members.iter().map(|(k, v)| k.len() + v.size()).sum(),
+        };
+        size_of::<Value>() + inside
+    }
+
     /// Writes it as XML.
     pub(super) fn write(&self, xml: &mut String) {
         // Writing to text does not fail.

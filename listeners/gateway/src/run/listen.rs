@@ -15,16 +15,33 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{UnixListener, UnixStream};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-/// Connections at once on one address; more wait in the kernel. Each is a descriptor, of which a
+/// Connections at once, on all addresses; more wait in the kernel. Each is a descriptor, of which a
 /// process has a thousand or more, and a task.
-const CONNECTIONS_MAX: usize = 900;
+pub(super) const CONNECTIONS_MAX: usize = 900;
 /// How long a connection may take for the head of its next request: whoever says nothing gives his
 /// place away.
-const SILENT_MAX: Duration = Duration::from_secs(90);
+const SILENT_MAX: Duration = Duration::from_secs(30);
+/// How long a client may be silent before the kernel asks whether it is there, and how often it asks:
+/// whoever follows a log in which nothing is written may vanish without a word.
+const ALIVE_ASKED_AFTER: Duration = Duration::from_secs(30);
+const ALIVE_ASKED_EVERY: Duration = Duration::from_secs(10);
+/// How long a client may leave what was sent to it: one that reads nothing gives its place away.
+const UNREAD_MAX: Duration = Duration::from_secs(60);
+
+/// Sees to it that a client that vanishes, or reads nothing, does not hold its connection for ever.
+pub(super) fn keep_alive(tcp: &mut TcpStream) {
+    let socket = SockRef::from(&*tcp);
+    let alive = TcpKeepalive::new().with_time(ALIVE_ASKED_AFTER).with_interval(ALIVE_ASKED_EVERY);
+    let set = socket.set_tcp_keepalive(&alive);
+    if let Err(e) = set.and_then(|()| socket.set_tcp_user_timeout(Some(UNREAD_MAX))) {
+        tracing::debug!("a connection may hang: {e}");
+    }
+}
 
 /// Listens on a socket in the file system. One that nobody listens on any more is replaced.
 ///
@@ -53,13 +70,16 @@ pub(super) async fn unix(path: &Path) -> io::Result<UnixListener> {
 pub(super) async fn serve(
     mut listener: impl Listener,
     router: Router,
+    room: Arc<Semaphore>,
     until: impl Future<Output = ()>,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (answering, mut http) = (GracefulShutdown::new(), http1::Builder::new());
     http.timer(TokioTimer::new()).header_read_timeout(SILENT_MAX);
     tokio::pin!(until);
     loop {
+        if room.available_permits() == 0 {
+            tracing::warn!("{CONNECTIONS_MAX} connections are open: more wait until one ends");
+        }
         let come = async {
             let place = Arc::clone(&room).acquire_owned().await;
             (place, listener.accept().await.0)
