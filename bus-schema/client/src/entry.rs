@@ -62,8 +62,18 @@ impl Entry {
     }
 }
 
+/// How answers of the `JetStream` API, of micro services, and acknowledgements begin. Nothing of ours
+/// begins so.
+const ANSWERS: [&[u8]; 3] =
+    [b"{\"type\":\"io.nats.", b"{\"stream\":\"KV_", b"{\"stream\":\"DSBUS_"];
+
+/// Whether a payload is an answer of the server.
+fn is_answer(payload: &[u8]) -> bool {
+    ANSWERS.iter().any(|begin| payload.starts_with(begin))
+}
+
 /// What a stored message means. `None` for a forged one: one that got into the stream as the reply
-/// to a direct get, whose requester aimed the reply at a subject that it may not publish to.
+/// to a request, whose requester aimed the reply at a subject that it may not publish to.
 pub(crate) fn read(
     key: String,
     seq: u64,
@@ -73,6 +83,9 @@ pub(crate) fn read(
 ) -> Option<Entry> {
     let header = |name: &str| headers?.get(name).map(HeaderValue::as_str);
     if header("Nats-Stream").is_some() || header("Nats-Subject").is_some() {
+        return None;
+    }
+    if is_answer(&payload) {
         return None;
     }
     let value = match (header("Nats-Marker-Reason"), header("KV-Operation")) {

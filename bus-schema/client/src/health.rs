@@ -93,7 +93,10 @@ pub struct Subjects {
 impl Permissions {
     /// Whether keys of a bucket may be read.
     pub fn read(&self, fleet: &FleetName, bucket: Bucket) -> bool {
-        self.publish.permit(&format!("$JS.API.STREAM.MSG.GET.{}", bucket.stream(fleet)))
+        let stream = bucket.stream(fleet);
+        let watched = format!("$JS.API.CONSUMER.CREATE.{stream}.x.{}", bucket.subject(fleet, ">"));
+        self.publish.permit(&format!("$JS.API.STREAM.MSG.GET.{stream}"))
+            || self.publish.permit(&watched)
     }
 
     /// Whether keys of a bucket may be written; of one that is permitted in part only, a key that

@@ -145,9 +145,12 @@ impl List<'_> {
     /// A micro service that answers.
     fn serve(&mut self, service: &str) {
         self.permissions.responses = true;
-        self.hear("$SRV.*");
-        self.hear(format!("$SRV.*.{service}"));
-        self.hear(format!("$SRV.*.{service}.*"));
+        // Each by its name: who may subscribe to `a.*` may subscribe to `a.>` (measured).
+        for what in ["PING", "INFO", "STATS"] {
+            self.hear(format!("$SRV.{what}"));
+            self.hear(format!("$SRV.{what}.{service}"));
+            self.hear(format!("$SRV.{what}.{service}.*"));
+        }
     }
 
     fn event(&mut self, source: &Source, kind: Option<Kind>, program: &str, index: &str) {

@@ -97,7 +97,7 @@ pub(crate) struct AuthInit {
 #[derive(Debug, Group)]
 pub(crate) struct AuthDirectory {
     /// The directory that `dsbus auth init` made
-    #[arg(long = "dir", value_name = "DIR", default_value = ".")]
+    #[arg(long = "dir", global = true, value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,
 }
 
@@ -145,7 +145,7 @@ pub(crate) struct AuthList {
 #[derive(Debug, Group)]
 pub(crate) struct AuthPermissions {
     /// As options of nsc add user
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) nsc: bool,
     #[command(subcommand)]
     pub(crate) role: RoleArgs,

@@ -129,7 +129,7 @@ fn add(args: &args::AuthAdd) -> Result<Code, Failure> {
     write_folder(at, &book, &user, &role, &seed)?;
     save(at, &book)?;
     let path = folder(at, &name);
-    output::success(format_args!("{name}: a {}, in {}; {RELOAD}", role.name(), path.display()))?;
+    output::success(format_args!("{name}: {}, in {}; {RELOAD}", role.name(), path.display()))?;
     if role == Role::Scheduler {
         output::note(
             "copy users/NAME/signers to each worker, too: they believe the new scheduler then",

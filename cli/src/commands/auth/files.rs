@@ -1,9 +1,9 @@
 //! Files that others must not choose, read or follow: new ones are made and never written over, and
 //! what is replaced is replaced whole.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -53,7 +53,8 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
 
 /// A directory of our own beside what is to be; it goes away unless it is renamed.
 pub(super) fn temporary(parent: &Path) -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix(".dsbus-auth-").tempdir_in(parent)
+    let only_ours = Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix(".dsbus-auth-").permissions(only_ours).tempdir_in(parent)
 }
 
 /// Keeps other `dsbus auth` away from a directory until it is dropped.

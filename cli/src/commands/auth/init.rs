@@ -186,7 +186,7 @@ fn tell(directory: &Path, book: &Book) -> Result<(), Failure> {
             "alert" => "dsbus alert FILE",
             _ => "dsbus status",
         };
-        output::line(format_args!("{shown}/users/{}: a {}; in it: {how}", user.name, user.role))?;
+        output::line(format_args!("{shown}/users/{}: {}; in it: {how}", user.name, user.role))?;
     }
     if directory.join("tls/ca.key").exists() {
         output::note("tls/ca.key makes certificates: keep it where no machine of the fleet is");
