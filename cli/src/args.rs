@@ -1,6 +1,7 @@
 //! The command line.
 
 mod alert;
+mod auth;
 mod daemons;
 mod dev;
 mod events;
@@ -34,6 +35,9 @@ use serde_json::{Map, Value};
 use crate::file::nearest;
 
 pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
+pub(crate) use auth::{
+    Auth, AuthAdd, AuthInit, AuthList, AuthPermissions, AuthRevoke, AuthUser, AuthVerb,
+};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use dev::{Dev, DevVerb};
 pub(crate) use events::{Emit, Events, Named, Shape};
@@ -179,6 +183,8 @@ pub(crate) enum Verb {
     /// Look for what is wrong with the bus, the fleet and this machine, and say what to do about it
     #[command(after_help = tools::DOCTOR)]
     Doctor(Doctor),
+    /// Make users of the bus, each with the least that it needs, and the configuration of its servers
+    Auth(Auth),
     /// Run a whole private fleet in this terminal
     Dev(Dev),
     /// Run a scheduler (a daemon)

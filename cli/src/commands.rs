@@ -5,6 +5,7 @@ mod agent;
 mod alert;
 mod apply;
 mod attach;
+mod auth;
 mod clear;
 mod completion;
 mod config;
@@ -77,6 +78,8 @@ pub(crate) fn alone(args: Args) -> Result<Result<Code, Args>, Failure> {
         gzip()
     } else if let Verb::Init(init) = &args.verb {
         init::run(init)
+    } else if let Verb::Auth(auth) = &args.verb {
+        auth::run(auth, args.globals.fleet.as_ref())
     } else if let Verb::Completion(completion) = &args.verb {
         completion::run(completion)
     } else if let Verb::Man(man) = &args.verb {
@@ -96,6 +99,7 @@ pub(crate) fn alone(args: Args) -> Result<Result<Code, Args>, Failure> {
 pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
     match verb {
         Verb::Init(args) => init::run(&args),
+        Verb::Auth(args) => auth::run(&args, Some(&config.fleet)),
         Verb::Apply(args) => connection::run(apply::run(config, &args)),
         Verb::Export(args) => connection::run(export::run(config, &args)),
         Verb::Import(args) => import::run(&args),

@@ -6,6 +6,7 @@
 mod access;
 mod alert;
 mod arguments;
+mod auth;
 mod bridge;
 mod bus;
 mod children;

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::serve::written;
+use crate::serve::{is_inbox, written};
 use crate::{Bus, Error, Refusal};
 
 /// How long an answer may take to leave this process, on a line that is slow; later, its reader has
@@ -56,7 +56,7 @@ impl Calls {
     pub async fn next(&mut self) -> Option<Call> {
         loop {
             let message = self.heard.next().await?;
-            if let Some(reply) = message.reply {
+            if let Some(reply) = message.reply.filter(|reply| is_inbox(reply)) {
                 return Some(Call { client: self.client.clone(), reply, body: message.payload });
             }
         }

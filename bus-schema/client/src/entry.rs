@@ -62,8 +62,8 @@ pub enum Value {
     Deleted,
     /// The marker that NATS left when the TTL ran out.
     Expired,
-    /// Forged: the reply to a direct get, whose requester aimed it at a subject that it may not
-    /// publish to. What stood here is overwritten.
+    /// Forged: the answer to a request, whose sender aimed it at a subject that he may not publish
+    /// to. What stood here is overwritten.
     Copied,
 }
 
@@ -78,7 +78,7 @@ impl Entry {
                 serde_json::from_slice(body).map(Some).map_err(|e| Error::malformed(&self.key, e))
             }
             Value::Deleted | Value::Expired => Ok(None),
-            Value::Copied => Err(Error::malformed(&self.key, "it is a copy of another entry")),
+            Value::Copied => Err(Error::malformed(&self.key, "it is an answer of the server, aimed here by somebody")),
         }
     }
 
@@ -94,6 +94,16 @@ impl Entry {
     }
 }
 
+/// How answers of the `JetStream` API, of micro services, and acknowledgements begin. Nothing of ours
+/// begins so.
+const ANSWERS: [&[u8]; 3] =
+    [b"{\"type\":\"io.nats.", b"{\"stream\":\"KV_", b"{\"stream\":\"DSBUS_"];
+
+/// Whether a payload is an answer of the server.
+fn is_answer(payload: &[u8]) -> bool {
+    ANSWERS.iter().any(|begin| payload.starts_with(begin))
+}
+
 /// What a stored message means.
 pub(crate) fn read(
     key: String,
@@ -104,6 +114,7 @@ pub(crate) fn read(
 ) -> Entry {
     let header = |name: &str| headers?.get(name).map(HeaderValue::as_str);
     let copied = header("Nats-Stream").is_some() || header("Nats-Subject").is_some();
+    let copied = copied || is_answer(&payload);
     let value = match (header("Nats-Marker-Reason"), header("KV-Operation")) {
         _ if copied => Value::Copied,
         (Some("MaxAge"), _) => Value::Expired,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::moment::Timestamp;
-use dsbus_schema::storage::Bucket;
+use dsbus_schema::storage::{Bucket, USER_INFO};
+use dsbus_schema::subject::SERVICES;
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
@@ -92,7 +93,10 @@ pub struct Subjects {
 impl Permissions {
     /// Whether keys of a bucket may be read.
     pub fn read(&self, fleet: &FleetName, bucket: Bucket) -> bool {
-        self.publish.permit(&format!("$JS.API.STREAM.MSG.GET.{}", bucket.stream(fleet)))
+        let stream = bucket.stream(fleet);
+        let watched = format!("$JS.API.CONSUMER.CREATE.{stream}.x.{}", bucket.subject(fleet, ">"));
+        self.publish.permit(&format!("$JS.API.STREAM.MSG.GET.{stream}"))
+            || self.publish.permit(&watched)
     }
 
     /// Whether keys of a bucket may be written; of one that is permitted in part only, a key that
@@ -160,9 +164,6 @@ pub struct ServiceInfo {
     /// Version of its dsbus.
     pub version: String,
 }
-
-/// What a server answers by itself: who somebody is to it.
-const USER_INFO: &str = "$SYS.REQ.USER.INFO";
 
 impl Bus {
     /// The server.
@@ -238,7 +239,7 @@ impl Bus {
     /// # Errors
     /// [`Error::Denied`], [`Error::Disconnected`].
     pub async fn services(&self) -> Result<Vec<ServiceInfo>, Error> {
-        const ALL: &str = "$SRV.INFO";
+        const ALL: &str = SERVICES;
         if !self.connected() {
             return Err(Error::Disconnected);
         }

@@ -295,7 +295,17 @@ fn versioned(body: &[u8]) -> Result<(), Refusal> {
     version::check(named).map_err(|text| Refusal::new(code::BAD_REQUEST, text))
 }
 
+/// Whether an answer may go there. Who asks chooses where to, and the answer is sent by our right: what
+/// the bus itself, or dsbus, listens to is never answered.
+pub(crate) fn is_inbox(reply: &str) -> bool {
+    !reply.starts_with('$') && subject::parse_fleet(reply).is_none()
+}
+
 async fn serve_one(mut asked: Asked, handler: &Handler) {
+    if let Some(reply) = asked.way.reply().filter(|reply| !is_inbox(reply)) {
+        tracing::warn!(subject = asked.subject, reply, "a request with a forged reply is ignored");
+        return;
+    }
     if asked.body.is_empty() {
         asked.body = Bytes::from_static(b"{}");
     }
@@ -330,6 +340,14 @@ pub(crate) fn written(refusal: Refusal) -> (Bytes, HeaderMap) {
 }
 
 impl Way {
+    fn reply(&self) -> Option<&str> {
+        match self {
+            Way::Endpoint(request) => request.message.reply.as_deref(),
+            Way::Plain(_, to) => Some(to),
+            Way::Nowhere => None,
+        }
+    }
+
     async fn send(&self, body: Bytes, headers: HeaderMap) -> Result<(), String> {
         match self {
             Way::Endpoint(request) if request.message.reply.is_some() => {
@@ -339,5 +357,29 @@ impl Way {
             Way::Endpoint(_) | Way::Nowhere => Ok(()),
         }
         .map_err(|e| e.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_inbox;
+    use dsbus_schema::ids::{FleetName, UserName};
+    use dsbus_schema::storage::Bucket;
+    use dsbus_schema::{command::Verb, subject};
+
+    #[test]
+    fn answers_go_to_inboxes_and_to_nothing_that_dsbus_hears() {
+        let (fleet, ann) = (FleetName::default(), UserName::parse("ann").unwrap());
+        for forged in [
+            Bucket::Programs.subject(&fleet, "web"),
+            subject::command(&fleet, &ann, Verb::Stop),
+            subject::events(&fleet).replace('>', "w1.x"),
+            "$JS.API.STREAM.PURGE.x".to_owned(),
+        ] {
+            assert!(!is_inbox(&forged), "{forged}");
+        }
+        for inbox in ["_INBOX.x.1", "_INBOX_operator_ann.x", "_R_.x", "ann.answers.1"] {
+            assert!(is_inbox(inbox), "{inbox}");
+        }
     }
 }

@@ -86,7 +86,9 @@ pub(crate) fn bucket_config(fleet: &FleetName, bucket: Bucket) -> Value {
         "discard": "new",
         "max_msgs_per_subject": rules.history,
         "max_consumers": CONSUMERS_MAX,
-        "allow_rollup_hdrs": true,
+        // By a header on a message whoever may write one key of it could empty the bucket. A bucket with
+        // markers cannot be without: the server puts it on.
+        "allow_rollup_hdrs": rules.ttl,
         "deny_delete": true,
         "allow_direct": true,
     });

@@ -13,6 +13,7 @@ pub mod goal;
 pub mod ids;
 pub mod lenient;
 pub mod moment;
+pub mod permit;
 pub mod placement;
 pub mod program;
 pub mod rollout;

@@ -85,11 +85,7 @@ impl Bucket {
 
     /// The bucket's name: `dsbus_goals`, or `dsbus_<fleet>_goals` unless the fleet is the default.
     pub fn name(self, fleet: &FleetName) -> String {
-        if fleet.is_default() {
-            format!("dsbus_{}", self.word())
-        } else {
-            format!("dsbus_{fleet}_{}", self.word())
-        }
+        bucket_name(fleet, self.word())
     }
 
     /// The stream behind it.
@@ -119,6 +115,26 @@ impl Bucket {
 /// The stream of events: `DSBUS_EVENTS`, or `DSBUS_EVENTS_<fleet>`.
 pub fn events_stream(fleet: &FleetName) -> String {
     if fleet.is_default() { "DSBUS_EVENTS".to_owned() } else { format!("DSBUS_EVENTS_{fleet}") }
+}
+
+/// What a server answers by itself: who somebody is to it.
+pub const USER_INFO: &str = "$SYS.REQ.USER.INFO";
+
+/// The bucket of sealed secrets.
+const SECRETS: &str = "secrets";
+
+fn bucket_name(fleet: &FleetName, word: &str) -> String {
+    if fleet.is_default() { format!("dsbus_{word}") } else { format!("dsbus_{fleet}_{word}") }
+}
+
+/// The stream behind the bucket of sealed secrets.
+pub fn secrets_stream(fleet: &FleetName) -> String {
+    format!("KV_{}", bucket_name(fleet, SECRETS))
+}
+
+/// The subject of keys of that bucket.
+pub fn secrets_subject(fleet: &FleetName, key: &str) -> String {
+    format!("$KV.{}.{key}", bucket_name(fleet, SECRETS))
 }
 
 /// A key of the fleet bucket, read.

@@ -1,5 +1,6 @@
 //! Every subject. No other file builds or reads one.
 
+use crate::alert::AlertName;
 use crate::call::WorkerVerb;
 use crate::command::Verb;
 use crate::event::{Fact, Source};
@@ -11,6 +12,9 @@ pub const SERVICE: &str = "dsbus";
 pub const SERVICE_WORKER: &str = "dsbus-worker";
 /// Queue group of the schedulers.
 pub const QUEUE: &str = "dsbus";
+
+/// Where every instance of every micro service is asked who it is.
+pub const SERVICES: &str = "$SRV.INFO";
 
 /// Where every instance of a micro service is asked what it counts of itself (ADR-32).
 pub fn stats(service: &str) -> String {
@@ -32,6 +36,11 @@ pub fn command_all(fleet: &FleetName, user: &UserName, verb: Verb) -> String {
     format!("dsbus.{fleet}.cmdall.{user}.{}", verb.name())
 }
 
+/// Where anybody's commands of one verb go that nobody answered in time.
+pub fn command_all_of_any_user(fleet: &FleetName, verb: Verb) -> String {
+    format!("dsbus.{fleet}.cmdall.*.{}", verb.name())
+}
+
 /// What every scheduler listens on for itself.
 pub fn command_all_any_user(fleet: &FleetName) -> String {
     format!("dsbus.{fleet}.cmdall.*.*")
@@ -48,6 +57,16 @@ pub fn parse_command(subject: &str) -> Option<(UserName, Verb)> {
 /// A call to one worker.
 pub fn worker(fleet: &FleetName, worker: &WorkerName, verb: WorkerVerb) -> String {
     format!("dsbus.{fleet}.worker.{worker}.{}", verb.name())
+}
+
+/// Calls of one verb to any worker.
+pub fn worker_any(fleet: &FleetName, verb: WorkerVerb) -> String {
+    format!("dsbus.{fleet}.worker.*.{}", verb.name())
+}
+
+/// Name of the consumer of events of a set of rules for alerts.
+pub fn alert_consumer(name: &AlertName) -> String {
+    format!("alert-{name}")
 }
 
 /// The subject of an event. Where it is about no instance but from a user, the user's name stands
@@ -115,9 +134,61 @@ pub fn parse_fleet(subject: &str) -> Option<FleetName> {
     FleetName::parse(tokens.next()?).ok()
 }
 
+/// One subject that holds all of these: the tokens that they have in common. Wildcards at the end
+/// become one, because the server knows that one to be all that the stream has.
+pub fn wide(subjects: &[String]) -> String {
+    let all: Vec<Vec<&str>> = subjects.iter().map(|subject| subject.split('.').collect()).collect();
+    let Some((first, others)) = all.split_first() else { return ">".to_owned() };
+    if others.is_empty() {
+        return first.join(".");
+    }
+    // As many tokens as all have; what follows is one wildcard, which holds at least one token.
+    let same = others.iter().all(|tokens| tokens.len() == first.len());
+    let least = all.iter().map(Vec::len).min().unwrap_or_default() - usize::from(!same);
+    let mut tokens: Vec<&str> = Vec::new();
+    for (at, token) in first.iter().take(least).enumerate() {
+        if others.iter().all(|other| other.get(at) == Some(token)) {
+            tokens.push(token);
+        } else if all.iter().any(|other| other.get(at) == Some(&">")) {
+            break;
+        } else {
+            tokens.push("*");
+        }
+    }
+    let open = tokens.len() < first.len() || !same || matches!(tokens.last(), Some(&("*" | ">")));
+    while open && matches!(tokens.last(), Some(&("*" | ">"))) {
+        tokens.pop();
+    }
+    tokens.extend(open.then_some(">"));
+    tokens.join(".")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_subject_holds_several() {
+        for (several, one) in [
+            (vec!["d.f.event.>"], "d.f.event.>"),
+            (vec!["e.*.process.*.*.FATAL"], "e.*.process.*.*.FATAL"),
+            (vec!["e.w1.>", "e.w2.>"], "e.>"),
+            (vec!["e.*.process.*.*.FATAL", "e.*.process.*.*.EXITED"], "e.*.process.>"),
+            (vec!["e.*.process.a.*.FATAL", "e.*.worker._._.LOST"], "e.>"),
+            (vec!["e.*.process.a.0.FATAL", "e.*.process.b.0.FATAL"], "e.*.process.*.0.FATAL"),
+            (vec!["e.a.b", "e.a.>"], "e.a.>"),
+            (vec!["e.>", "e.a.>"], "e.>"),
+            (vec!["e.>", "e.>"], "e.>"),
+            (vec!["e.a.>", "e.a.b.c"], "e.a.>"),
+            (vec!["e.a", "e.a.b"], "e.>"),
+            (vec!["e.a", "f.b"], ">"),
+            (vec!["e.a", "e.a"], "e.a"),
+        ] {
+            let several: Vec<String> = several.into_iter().map(str::to_owned).collect();
+            let found = wide(&several);
+            assert_eq!(found, one, "{several:?}");
+        }
+    }
 
     #[test]
     fn commands_are_read_back() {

@@ -44,7 +44,7 @@ HUP reads the file again.";
 /// Longest name: the consumer is `alert-NAME`, and its name is no longer than any other.
 const NAME_LEN_MAX: usize = dsbus_schema::ids::NAME_LEN_MAX - "alert-".len();
 
-fn name(text: &str) -> Result<AlertName, String> {
+pub(super) fn name(text: &str) -> Result<AlertName, String> {
     if text.len() > NAME_LEN_MAX {
         return Err(format!("is longer than {NAME_LEN_MAX} characters"));
     }

@@ -109,6 +109,12 @@ async fn tell_all(bus: Bus, mut facts: mpsc::Receiver<ListenerFact>, now: fn() -
         let event =
             Event::new(bus.fleet(), &Teller::Listener, Uuid::now_v7(), now(), Fact::Listener(fact));
         while let Err(e) = bus.publish_event(&Teller::Listener, &event).await {
+            if matches!(e, dsbus_client::Error::Denied { .. }) {
+                tracing::warn!("what becomes of events here is told nobody: {e}");
+                // Whoever has something to tell goes on without.
+                while facts.recv().await.is_some() {}
+                return;
+            }
             tracing::debug!("not told yet: {e}");
             tokio::time::sleep(RETRY).await;
         }

@@ -29,6 +29,45 @@ fn verbs_that_need_no_fleet() {
 }
 
 #[test]
+fn users_of_the_bus() {
+    let fleet = Fleet::bare();
+    let mut all = Transcript::of(&fleet);
+    all.run("auth init auth --servers tls://nats.example.org:4222 --workers w1")
+        .run("auth init auth")
+        .run("auth init other --servers http://nats.example.org");
+    for role in [
+        "scheduler s2",
+        "gateway g2",
+        "viewer bob",
+        "operator ann --verbs start,stop",
+        "worker w2 --listeners",
+        "listener audit --events process.*",
+        "alert ops",
+    ] {
+        let wrong = role.split(' ').next().unwrap();
+        all.run(&format!("auth add {role} --dir auth"))
+            .run(&format!("auth add {wrong} a.b --dir auth"))
+            .begins(&format!("auth permissions {role}"), 4)
+            .run(&format!("auth permissions {wrong} a.b"));
+    }
+    all.run("auth add worker w2 --dir auth")
+        .run("auth add operator eve --verbs fly --dir auth")
+        .run("auth list --dir auth")
+        .run("auth list")
+        .begins("auth permissions viewer --nsc", 4)
+        .run("auth rotate w1 --dir auth")
+        .run("auth rotate w1 --dir auth")
+        .run("auth rotate scheduler --dir auth")
+        .run("auth rotate nobody --dir auth")
+        .run("auth list --dir auth -o name")
+        .run("auth revoke w1 --old --dir auth")
+        .run("auth revoke w1 --old --dir auth")
+        .run("auth revoke w1 --dir auth")
+        .run("auth revoke w1 --dir auth")
+        .is("auth");
+}
+
+#[test]
 fn help_and_words_that_are_no_verbs() {
     let fleet = Fleet::bare();
     for (name, text) in [

@@ -202,6 +202,7 @@ impl World {
             }
             ToAgent::Hello(_)
             | ToAgent::Probe { .. }
+            | ToAgent::Secret { .. }
             | ToAgent::Cleared { .. }
             | ToAgent::Handed { .. }
             | ToAgent::Drain => {}

@@ -182,6 +182,7 @@ impl World {
             }
             ToSupervisor::Pong { .. }
             | ToSupervisor::Probed { .. }
+            | ToSupervisor::Secret { .. }
             | ToSupervisor::Drained
             | ToSupervisor::ClearLogs { .. }
             | ToSupervisor::Signal { .. }

@@ -1,5 +1,6 @@
 //! What NATS is asked for, and what its statuses mean. Pure.
 
+use dsbus_schema::subject::wide;
 use serde_json::{Value, json};
 
 use super::{ACK_WAIT, Begin, DurableOptions, GROUP, STAND_BY, Share, nanos};
@@ -161,35 +162,6 @@ fn adapted(there: &Value, wanted: &Value) -> Option<Value> {
     (config != *there).then_some(config)
 }
 
-/// One subject that holds all of these: the tokens that they have in common. Wildcards at the end
-/// become one, because the server knows that one to be all that the stream has.
-fn wide(subjects: &[String]) -> String {
-    let all: Vec<Vec<&str>> = subjects.iter().map(|subject| subject.split('.').collect()).collect();
-    let Some((first, others)) = all.split_first() else { return ">".to_owned() };
-    if others.is_empty() {
-        return first.join(".");
-    }
-    // As many tokens as all have; what follows is one wildcard, which holds at least one token.
-    let same = others.iter().all(|tokens| tokens.len() == first.len());
-    let least = all.iter().map(Vec::len).min().unwrap_or_default() - usize::from(!same);
-    let mut tokens: Vec<&str> = Vec::new();
-    for (at, token) in first.iter().take(least).enumerate() {
-        if others.iter().all(|other| other.get(at) == Some(token)) {
-            tokens.push(token);
-        } else if all.iter().any(|other| other.get(at) == Some(&">")) {
-            break;
-        } else {
-            tokens.push("*");
-        }
-    }
-    let open = tokens.len() < first.len() || !same || matches!(tokens.last(), Some(&("*" | ">")));
-    while open && matches!(tokens.last(), Some(&("*" | ">"))) {
-        tokens.pop();
-    }
-    tokens.extend(open.then_some(">"));
-    tokens.join(".")
-}
-
 /// Whether a filter of NATS has this subject.
 fn fits(filter: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
@@ -298,29 +270,6 @@ mod tests {
         assert_eq!(adapt(&info(&wanted, held), &wanted, None), Adapt::No);
         let several = json!({ "filter_subjects": ["a.b", "c"] });
         assert_eq!((subjects(&there).as_str(), subjects(&several).as_str()), ("b", "a.b, c"));
-    }
-
-    #[test]
-    fn one_subject_holds_several() {
-        for (several, one) in [
-            (vec!["d.f.event.>"], "d.f.event.>"),
-            (vec!["e.*.process.*.*.FATAL"], "e.*.process.*.*.FATAL"),
-            (vec!["e.w1.>", "e.w2.>"], "e.>"),
-            (vec!["e.*.process.*.*.FATAL", "e.*.process.*.*.EXITED"], "e.*.process.>"),
-            (vec!["e.*.process.a.*.FATAL", "e.*.worker._._.LOST"], "e.>"),
-            (vec!["e.*.process.a.0.FATAL", "e.*.process.b.0.FATAL"], "e.*.process.*.0.FATAL"),
-            (vec!["e.a.b", "e.a.>"], "e.a.>"),
-            (vec!["e.>", "e.a.>"], "e.>"),
-            (vec!["e.>", "e.>"], "e.>"),
-            (vec!["e.a.>", "e.a.b.c"], "e.a.>"),
-            (vec!["e.a", "e.a.b"], "e.>"),
-            (vec!["e.a", "f.b"], ">"),
-            (vec!["e.a", "e.a"], "e.a"),
-        ] {
-            let several: Vec<String> = several.into_iter().map(str::to_owned).collect();
-            let found = wide(&several);
-            assert_eq!(found, one, "{several:?}");
-        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(super) fn destroys(verb: &Verb) -> Option<String> {
         Verb::Forget(act) => Some(format!("forget {}", workers(&act.names))),
         Verb::Scale(args) => scale(args),
         Verb::Init(_)
+        | Verb::Auth(_)
         | Verb::Apply(_)
         | Verb::Import(_)
         | Verb::Export(_)

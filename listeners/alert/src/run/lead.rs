@@ -13,6 +13,7 @@ use dsbus_schema::alert::{AlertName, DeadLetter};
 use dsbus_schema::filter::Filter;
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::storage::{AlertKey, Bucket};
+use dsbus_schema::subject::alert_consumer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
@@ -169,7 +170,7 @@ impl Lead<'_> {
     /// `begin` counts only when the consumer is made, by the first of all.
     fn durable(&self, begin: Begin) -> Durable {
         self.bus.durable(DurableOptions {
-            name: format!("alert-{}", self.name),
+            name: alert_consumer(self.name),
             subjects: subjects(&self.ready.spec, self.bus.fleet()),
             begin,
             share: Share::One,

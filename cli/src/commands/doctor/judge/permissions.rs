@@ -10,6 +10,8 @@ use super::super::finding::Finding;
 use super::names;
 
 const CHECK: &str = "permissions";
+/// What no verb does.
+const DAEMONS: &str = "(daemons do)";
 
 /// What these credentials may do.
 pub(super) fn judge(facts: &Facts, bus: &Bus) -> Finding {
@@ -25,6 +27,9 @@ pub(super) fn judge(facts: &Facts, bus: &Bus) -> Finding {
         return Finding::good(CHECK, format!("{who}: everything is permitted"));
     }
     let text = format!("{who}: denied are {}", denied.join("; "));
+    if denied.iter().all(|what| what.contains(DAEMONS)) {
+        return Finding::good(CHECK, text);
+    }
     let fix = "if that is not meant: permit it to this user, or use other credentials (--creds, \
                --nkey, --context)";
     Finding::warning(CHECK, text, fix)
@@ -55,16 +60,17 @@ fn denied(facts: &Facts, permissions: &Permissions) -> Vec<String> {
     let buckets = |refused: &dyn Fn(&Bucket) -> bool| -> Vec<String> {
         Bucket::ALL.into_iter().filter(refused).map(|bucket| bucket.name(fleet)).collect()
     };
-    let reading = buckets(&|bucket| !permissions.read(fleet, *bucket));
+    // No verb reads goals.
+    let reading = buckets(&|bucket| *bucket != Bucket::Goals && !permissions.read(fleet, *bucket));
     if !reading.is_empty() {
         denied.push(format!("reading {}", names(reading)));
     }
     let writing = buckets(&|bucket| !permissions.write(fleet, *bucket));
     if !writing.is_empty() {
-        denied.push(format!("writing {} (daemons do)", names(writing)));
+        denied.push(format!("writing {} {DAEMONS}", names(writing)));
     }
     if !permissions.make_streams() {
-        denied.push("making streams (the first daemon does)".to_owned());
+        denied.push(format!("making streams {DAEMONS}"));
     }
     denied
 }

@@ -1,0 +1,83 @@
+//! What is in the folder of a user, as texts. Pure, but for the keys that are given.
+
+use dsbus_schema::permit::{Role, inbox};
+
+use super::book::{Book, User};
+use super::files::{OPEN, SECRET};
+
+/// Files of a user's folder that are written once: name, text, mode.
+pub(super) fn files(
+    book: &Book,
+    user: &User,
+    role: &Role,
+    ca: Option<&str>,
+    password: &str,
+) -> Vec<(&'static str, String, u32)> {
+    let mut files = vec![("dsbus.toml", settings(book, user, role), OPEN)];
+    files.extend(ca.map(|ca| ("ca.pem", ca.to_owned(), OPEN)));
+    match role {
+        Role::Worker { worker, .. } => files.push((
+            "worker.toml",
+            format!(
+                "# The worker {worker}: dsbus worker --config worker.toml, in this directory. dsbus init writes \
+                 one with every key.\n\
+                 name = \"{worker}\"\n\
+                 # It runs nothing that is not signed by one of these.\n\
+                 {SIGNERS_FILE}\n"
+            ),
+            OPEN,
+        )),
+        Role::Scheduler => files.push(("grants.toml", GRANTS.to_owned(), OPEN)),
+        Role::Gateway => files.push((
+            "gateway.toml",
+            format!(
+                "# Who may use the gateway: dsbus gateway gateway.toml, in this directory.\n\
+                 listen = [\"127.0.0.1:9001\"]\n\n\
+                 [user.admin]\npassword = \"{password}\"\nrole = \"operator\"\n"
+            ),
+            SECRET,
+        )),
+        Role::Viewer | Role::Operator(_) | Role::Listener(_) | Role::Alert(_) => {}
+    }
+    files
+}
+
+const SIGNERS_FILE: &str = "#signers_file = \"signers\"";
+
+const GRANTS: &str = "\
+# Who may do what to which programs: dsbus scheduler --grants grants.toml. Whoever is not here may do
+# all that the bus lets through.
+#
+#[user.ann]
+#programs = [\"web*\"]
+#verbs = [\"start\", \"stop\", \"restart\"]
+";
+
+/// `signers`: keys of all schedulers.
+pub(super) fn signers(book: &Book) -> String {
+    let lines: Vec<String> =
+        book.signers().map(|(name, key)| format!("# {name}\n{key}\n")).collect();
+    format!(
+        "# Public keys of the schedulers. Written anew by dsbus auth; copy it to the worker.\n{}",
+        lines.concat()
+    )
+}
+
+fn settings(book: &Book, user: &User, role: &Role) -> String {
+    let ca = if book.ca { "tls_ca = \"ca.pem\"\n" } else { "" };
+    format!(
+        "# The {} {} of the fleet {}; written by dsbus auth. Paths are relative to this file.\n\
+         nats = \"{}\"\n\
+         fleet = \"{}\"\n\
+         user = \"{}\"\n\
+         nkey = \"seed.nk\"\n\
+         {ca}inbox_prefix = \"{}\"\n",
+        role.name(),
+        user.name,
+        book.fleet,
+        book.servers.join(","),
+        book.fleet,
+        user.name,
+        inbox(user.name.as_str(), role),
+    )
+}

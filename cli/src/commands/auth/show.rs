@@ -1,0 +1,115 @@
+//! `dsbus auth list` and `permissions`
+
+use dsbus_schema::ids::FleetName;
+use dsbus_schema::permit::{
+    Permissions, RESPONSES_MAX, RESPONSES_SECONDS, inbox, permissions as of,
+};
+use serde_json::{Value, json};
+
+use super::book::{Book, User};
+use crate::args::{AuthList, AuthPermissions, Data, Format};
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::output;
+use crate::table::{Column, Text};
+
+const COLUMNS: [Column; 4] = [
+    Column { title: "USER", leaves: 0, optional: false },
+    Column { title: "ROLE", leaves: 0, optional: false },
+    Column { title: "KEY", leaves: 1, optional: false },
+    Column { title: "MORE", leaves: 0, optional: true },
+];
+
+/// Lists users.
+pub(super) fn list(args: &AuthList) -> Result<Code, Failure> {
+    let book = Book::read(&args.at.directory)?;
+    match args.output {
+        Format::Data(data) => {
+            let rows: Vec<Value> = book.users.iter().map(row).collect();
+            output::data(data, &rows)?;
+        }
+        Format::Text(wide) => {
+            let rows: Vec<Vec<Text>> = book.users.iter().map(cells).collect();
+            output::table(wide, &COLUMNS, &rows)?;
+        }
+    }
+    Ok(Code::Done)
+}
+
+fn row(user: &User) -> Value {
+    json!({
+        "name": user.name,
+        "role": user.role,
+        "key": user.key,
+        "old_key": user.old_key,
+        "listeners": user.listeners,
+        "verbs": user.verbs,
+        "hears": user.hears,
+    })
+}
+
+fn cells(user: &User) -> Vec<Text> {
+    let mut more = Vec::new();
+    more.extend(user.verbs.as_ref().map(|verbs| format!("may {}", verbs.join(", "))));
+    if let Some(hears) = &user.hears {
+        let events: Vec<String> = hears.events().iter().map(ToString::to_string).collect();
+        more.push(if events.is_empty() {
+            "hears all events".to_owned()
+        } else {
+            format!("hears {}", events.join(", "))
+        });
+    }
+    more.extend(user.listeners.then(|| "runs event listeners".to_owned()));
+    more.extend(user.old_key.as_ref().map(|_| "the old key holds, too".to_owned()));
+    vec![
+        user.name.to_string().into(),
+        user.role.clone().into(),
+        user.key.clone().into(),
+        more.join("; ").into(),
+    ]
+}
+
+/// Prints what a role may do.
+pub(super) fn permissions(
+    args: &AuthPermissions,
+    fleet: Option<&FleetName>,
+) -> Result<Code, Failure> {
+    let (name, role) = args.role.role().map_err(Failure::usage)?;
+    let fleet = fleet.cloned().unwrap_or_default();
+    let of = of(&fleet, &name, &role, &[]);
+    if args.nsc {
+        output::line(nsc(&name, &of))?;
+        output::note(format_args!("and say inbox_prefix = \"{}\" to dsbus", inbox(&name, &role)));
+        return Ok(Code::Done);
+    }
+    let mut said = json!({
+        "publish": { "allow": of.publish, "deny": of.publish_deny },
+        "subscribe": { "allow": of.subscribe },
+    });
+    if of.responses {
+        let expires = format!("{RESPONSES_SECONDS}s");
+        said["allow_responses"] = json!({ "max": RESPONSES_MAX, "expires": expires });
+    }
+    output::data(Data::Json, &said)?;
+    Ok(Code::Done)
+}
+
+/// As nsc takes them.
+fn nsc(name: &str, of: &Permissions) -> String {
+    let mut text = format!("nsc add user --name {name}");
+    for (option, subjects) in [
+        ("--allow-pub", &of.publish),
+        ("--deny-pub", &of.publish_deny),
+        ("--allow-sub", &of.subscribe),
+    ] {
+        for subject in subjects {
+            text.push_str(&format!(" \\\n  {option} '{subject}'"));
+        }
+    }
+    if of.responses {
+        let most =
+            format!("--allow-pub-response={RESPONSES_MAX} --response-ttl {RESPONSES_SECONDS}s");
+        text.push_str(&format!(" \\\n  {most}"));
+    }
+    text
+}
