@@ -15,6 +15,7 @@ pub mod lenient;
 pub mod moment;
 pub mod placement;
 pub mod program;
+pub mod reading;
 pub mod rollout;
 pub mod state;
 pub mod stats;

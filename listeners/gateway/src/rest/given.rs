@@ -4,6 +4,7 @@ use axum::extract::Query;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, Uri, header};
 use bytes::Bytes;
+use dsbus_schema::reading::{self, Wrong};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -62,26 +63,19 @@ pub(super) fn body<B: Given>(
     }
     let mut read = serde_json::Deserializer::from_slice(&body);
     let given = serde_path_to_error::deserialize(&mut read).map_err(|e| {
-        let path = e.path().to_string();
-        let why = without_place(&e.inner().to_string());
-        if path == "." { wrong(&why) } else { Refusal::bad(&path, why) }
+        let Wrong { field, why } = reading::wrong(&e.path().to_string(), &e.inner().to_string());
+        Refusal::bad(&field, why)
     })?;
     read.end().map_err(|e| Refusal::bad("", format!("the body is no JSON: {e}")))?;
     Ok(given)
 }
 
-/// Without "at line 1 column 2", which says little of a body that a program made.
-fn without_place(why: &str) -> String {
-    why.split_once(" at line ").map_or(why, |(why, _)| why).to_owned()
-}
-
-/// Finds the field in what serde says.
-fn wrong(why: &str) -> Refusal {
-    let named = ["unknown field `", "missing field `", "duplicate field `"];
-    let named = named.iter().find_map(|begin| why.strip_prefix(begin)?.split_once('`'));
-    match (named, why.split_once(": ")) {
-        (Some((key, _)), _) => Refusal::bad(key, why),
-        (None, Some((key, why))) if !key.contains(' ') => Refusal::bad(key, why),
-        (None, _) => Refusal::bad("", why),
-    }
+/// Finds the field in what serde says of a query.
+fn wrong(said: &str) -> Refusal {
+    let (path, said) = match said.split_once(": ") {
+        Some((key, why)) if !key.contains(' ') => (key, why),
+        Some(_) | None => (".", said),
+    };
+    let Wrong { field, why } = reading::wrong(path, said);
+    Refusal::bad(&field, why)
 }

@@ -1,0 +1,195 @@
+//! Reading JSON that others wrote: what is wrong with it is told in plain words, by its place in it.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::program::words;
+
+/// What is wrong with a message or a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// Where in it, as `names[0]` or `capacity.cpu`; empty for all of it.
+    pub field: String,
+    /// What is wrong there, as a sentence without the field.
+    pub why: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Wrong { field, why } = self;
+        if field.is_empty() { f.write_str(why) } else { write!(f, "{field}: {why}") }
+    }
+}
+
+/// Reads a message whose fields have names.
+///
+/// # Errors
+/// What is wrong with which field; or that it is no JSON, or has no fields.
+pub fn message<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
+    let whole = |why: String| Wrong { field: String::new(), why };
+    if let Err(e) = std::str::from_utf8(body) {
+        return Err(whole(format!("it is not JSON: byte {} is not UTF-8", e.valid_up_to())));
+    }
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    let found = match first {
+        Some(b'{') => return at_its_place(&mut serde_json::Deserializer::from_slice(body)),
+        Some(b'[') => "a list",
+        Some(b'"') => "text",
+        Some(b'-' | b'0'..=b'9') => "a number",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        Some(_) | None => "something else",
+    };
+    Err(whole(match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        Ok(_) => format!("expected an object with fields, {{...}}, found {found}"),
+        Err(e) => not_json(&e),
+    }))
+}
+
+/// Reads a value that is JSON already.
+///
+/// # Errors
+/// What is wrong with which part of it.
+pub fn value<T: DeserializeOwned>(value: Value) -> Result<T, Wrong> {
+    serde_path_to_error::deserialize(value).map_err(|e| {
+        let (path, inner) = (e.path().to_string(), e.into_inner());
+        wrong(&path, &inner.to_string())
+    })
+}
+
+/// What serde says of a value at this place (`.` for all of it), in plain words and with the field that
+/// it means.
+pub fn wrong(path: &str, said: &str) -> Wrong {
+    let said = said.split_once(" at line ").map_or(said, |(said, _)| said);
+    let path = if path == "." { "" } else { path };
+    let inside = |key: &str| match path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
+    };
+    for (begin, why) in [("missing field `", "is missing"), ("duplicate field `", "is there twice")]
+    {
+        if let Some((key, _)) = said.strip_prefix(begin).and_then(|rest| rest.split_once('`')) {
+            return Wrong { field: inside(key), why: why.to_owned() };
+        }
+    }
+    if let Some(rest) = said.strip_prefix("unknown field `")
+        && let Some((key, known)) = rest.split_once('`')
+    {
+        // It says the path of the key itself, or that of what holds it.
+        let last = path.rsplit('.').next() == Some(key);
+        let field = if last { path.to_owned() } else { inside(key) };
+        let known = known.strip_prefix(", expected ").unwrap_or_default().replace('`', "");
+        let known = known.strip_prefix("one of ").unwrap_or(&known);
+        let why = match known {
+            "" | "there are no fields" => "unknown key".to_owned(),
+            known => format!("unknown key; known: {known}"),
+        };
+        return Wrong { field, why };
+    }
+    Wrong { field: path.to_owned(), why: words::plain(said, &[]) }
+}
+
+fn at_its_place<T: DeserializeOwned>(
+    read: &mut serde_json::Deserializer<serde_json::de::SliceRead<'_>>,
+) -> Result<T, Wrong> {
+    let found = serde_path_to_error::deserialize(&mut *read).map_err(|e| {
+        let (path, inner) = (e.path().to_string(), e.into_inner());
+        if inner.is_data() {
+            wrong(&path, &inner.to_string())
+        } else {
+            Wrong { field: String::new(), why: not_json(&inner) }
+        }
+    })?;
+    read.end().map_err(|e| Wrong { field: String::new(), why: not_json(&e) })?;
+    Ok(found)
+}
+
+/// A body that breaks off, or never was JSON.
+fn not_json(e: &serde_json::Error) -> String {
+    if e.to_string().starts_with("recursion limit") {
+        return "it is nested too deeply: at most 127 lists and objects inside of each other"
+            .to_owned();
+    }
+    if e.is_eof() {
+        return format!("it is not JSON: it breaks off at line {} column {}", e.line(), e.column());
+    }
+    format!("it is not JSON: {e}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{LogAsk, StdinAsk, UsageAsk};
+    use crate::command::{Act, Apply, Ask, RolloutAct, Scale, WorkerAct};
+
+    /// What is said of a message.
+    fn said<T: DeserializeOwned>(body: &str) -> String {
+        message::<T>(body.as_bytes()).err().map_or_else(|| "nothing".to_owned(), |e| e.to_string())
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_field() {
+        let mut different = Vec::new();
+        for (said, expected) in [
+            (said::<Act>(r#"{"names": "web"}"#), "names: expected a list, found \"web\""),
+            (said::<Act>(r#"{"names": ["web", 5]}"#), "names[1]: expected text, found 5"),
+            (said::<Act>(r#"{"rolling": true}"#), "names: is missing"),
+            (said::<Act>(r#"{"names": ["a"], "names": []}"#), "names: is there twice"),
+            (said::<Act>(r#"{"names": [], "id": 5}"#), "id: expected a UUID, found 5"),
+            (said::<Act>(r#"{"names": [], "id": "x"}"#), "id: expected a UUID, found \"x\""),
+            (
+                said::<Act>(r#"{"names": [], "version": "one"}"#),
+                "version: expected a whole number, found \"one\"",
+            ),
+            (said::<Ask>(r#"{"after": "web"}"#), "after: \"web\" is not an instance such as web:0"),
+            (said::<Act>("[1]"), "expected an object with fields, {...}, found a list"),
+            (said::<Act>("nul"), "it is not JSON: it breaks off at line 1 column 3"),
+            (said::<Act>(""), "it is not JSON: it breaks off at line 1 column 0"),
+            (said::<Act>("{} {}"), "names: is missing"),
+            (
+                said::<Apply>(r#"{"programs": {"a b": {}}}"#),
+                "programs.a b: program \"a b\" may hold only letters, digits, _ and -",
+            ),
+            (said::<Apply>(r#"{"programs": {"a": 5}}"#), "programs.a: expected a table, found 5"),
+            (
+                said::<Scale>(r#"{"programs": {"a": -1}}"#),
+                "programs.a: expected a whole number from 0 to 4294967295, found -1",
+            ),
+            (
+                said::<RolloutAct>(r#"{"names": [], "step": "go"}"#),
+                "step: expected one of pause, resume, promote, undo, found \"go\"",
+            ),
+            (said::<WorkerAct>(r#"{"names": [null]}"#), "names[0]: expected text, found null"),
+            (said::<LogAsk>(r#"{"name": "web:0"}"#), "from: is missing"),
+            (
+                said::<LogAsk>(r#"{"from": {"last": 1.5}}"#),
+                "from.last: expected a whole number from 0 to 4294967295, found 1.5",
+            ),
+            (
+                said::<UsageAsk>(r#"{"instances": [{"name": "web:0"}]}"#),
+                "instances[0].pid: is missing",
+            ),
+            (
+                said::<StdinAsk>(r#"{"name": "web:0", "epoch": 1, "pid": 9999999999}"#),
+                "pid: expected a whole number from -2147483648 to 2147483647, found 9999999999",
+            ),
+        ] {
+            if said != expected {
+                different.push((said, expected));
+            }
+        }
+        assert!(different.is_empty(), "{different:#?}");
+        let deep = format!("{{\"names\": {}{}}}", "[".repeat(200), "]".repeat(200));
+        assert_eq!(said::<Act>(&deep), "names[0]: expected text, found a list");
+        let deep = format!("{{\"x\": {}{}}}", "[".repeat(200), "]".repeat(200));
+        assert!(
+            said::<Act>(&deep).starts_with("it is nested too deeply"),
+            "{}",
+            said::<Act>(&deep)
+        );
+        let wrong = message::<Act>(b"{\"names\": [\"\xff\"]}").unwrap_err();
+        assert_eq!(wrong.to_string(), "it is not JSON: byte 12 is not UTF-8");
+    }
+}
