@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use crate::program::words;
+
+/// How serde says that lists and objects are too deep inside of each other.
+const TOO_DEEP: &str = "recursion limit";
 
 /// What is wrong with a message or a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,20 +35,19 @@ pub fn message<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
     if let Err(e) = std::str::from_utf8(body) {
         return Err(whole(format!("it is not JSON: byte {} is not UTF-8", e.valid_up_to())));
     }
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    let found = match first {
-        Some(b'{') => return at_its_place(&mut serde_json::Deserializer::from_slice(body)),
+    // The limit of depth is that of whatever reads it.
+    if let Err(e) = serde_json::from_slice::<IgnoredAny>(body) {
+        return Err(whole(not_json(&e)));
+    }
+    let found = match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => return at_its_place(body),
         Some(b'[') => "a list",
         Some(b'"') => "text",
-        Some(b'-' | b'0'..=b'9') => "a number",
         Some(b't' | b'f') => "true or false",
         Some(b'n') => "null",
-        Some(_) | None => "something else",
+        Some(_) | None => "a number",
     };
-    Err(whole(match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-        Ok(_) => format!("expected an object with fields, {{...}}, found {found}"),
-        Err(e) => not_json(&e),
-    }))
+    Err(whole(format!("expected an object with fields, {{...}}, found {found}")))
 }
 
 /// Reads a value that is JSON already.
@@ -91,24 +93,28 @@ pub fn wrong(path: &str, said: &str) -> Wrong {
     Wrong { field: path.to_owned(), why: words::plain(said, &[]) }
 }
 
-fn at_its_place<T: DeserializeOwned>(
-    read: &mut serde_json::Deserializer<serde_json::de::SliceRead<'_>>,
-) -> Result<T, Wrong> {
-    let found = serde_path_to_error::deserialize(&mut *read).map_err(|e| {
-        let (path, inner) = (e.path().to_string(), e.into_inner());
-        if inner.is_data() {
-            wrong(&path, &inner.to_string())
-        } else {
-            Wrong { field: String::new(), why: not_json(&inner) }
-        }
-    })?;
-    read.end().map_err(|e| Wrong { field: String::new(), why: not_json(&e) })?;
-    Ok(found)
+/// Reads what is JSON for sure.
+fn at_its_place<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
+    let mut read = serde_json::Deserializer::from_slice(body);
+    let e = match serde_path_to_error::deserialize(&mut read) {
+        Ok(found) => return Ok(found),
+        Err(e) => e,
+    };
+    let (path, inner) = (e.path().to_string(), e.into_inner());
+    if inner.is_data() {
+        return Err(wrong(&path, &inner.to_string()));
+    }
+    if inner.to_string().starts_with(TOO_DEEP) {
+        return Err(Wrong { field: String::new(), why: not_json(&inner) });
+    }
+    // Of a word that is none this reader only says that something else was expected.
+    let whole = |e| Wrong { field: String::new(), why: not_json(&e) };
+    serde_json::from_slice(body).map_err(whole).and_then(value)
 }
 
 /// A body that breaks off, or never was JSON.
 fn not_json(e: &serde_json::Error) -> String {
-    if e.to_string().starts_with("recursion limit") {
+    if e.to_string().starts_with(TOO_DEEP) {
         return "it is nested too deeply: at most 127 lists and objects inside of each other"
             .to_owned();
     }
@@ -147,7 +153,8 @@ mod tests {
             (said::<Act>("[1]"), "expected an object with fields, {...}, found a list"),
             (said::<Act>("nul"), "it is not JSON: it breaks off at line 1 column 3"),
             (said::<Act>(""), "it is not JSON: it breaks off at line 1 column 0"),
-            (said::<Act>("{} {}"), "names: is missing"),
+            (said::<Act>("{} {}"), "it is not JSON: trailing characters at line 1 column 4"),
+            (said::<RolloutAct>(r#"{"names": [], "step": 1}"#), "step: expected text, found 1"),
             (
                 said::<Apply>(r#"{"programs": {"a b": {}}}"#),
                 "programs.a b: program \"a b\" may hold only letters, digits, _ and -",

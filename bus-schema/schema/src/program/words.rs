@@ -1,5 +1,7 @@
 //! What serde says of a value that it cannot read, in the words of people who write declarations.
 
+use crate::lenient::cut;
+
 /// What a declaration has instead of each of serde's kinds.
 const KINDS: [(&str, &str); 21] = [
     ("sequence", "a list"),
@@ -48,7 +50,7 @@ pub(super) fn with_choices(
 fn variant(message: &str) -> Option<String> {
     let (found, expected) =
         message.strip_prefix("unknown variant `")?.split_once("`, expected ")?;
-    Some(format!("expected {}, found {found:?}", expected.replace('`', "")))
+    Some(format!("expected {}, found {:?}", expected.replace('`', ""), cut(found)))
 }
 
 /// `` invalid type: integer `0`, expected a string ``
@@ -67,7 +69,10 @@ fn kind(message: &str, inside: &[String]) -> Option<String> {
     let value = ["string ", "integer ", "boolean ", "floating point "]
         .iter()
         .find_map(|kind| found.strip_prefix(kind))
-        .map_or_else(|| known(found).unwrap_or(found).to_owned(), |value| value.replace('`', ""));
+        .map_or_else(
+            || known(found).unwrap_or(found).to_owned(),
+            |value| cut(&value.replace('`', "")).into_owned(),
+        );
     Some(format!("expected {expected}, found {value}"))
 }
 

@@ -61,13 +61,7 @@ pub(super) fn body<B: Given>(
         let why = format!("the header Content-Type must be application/json, and is {found}");
         return Err(Refusal::new(415, why));
     }
-    let mut read = serde_json::Deserializer::from_slice(&body);
-    let given = serde_path_to_error::deserialize(&mut read).map_err(|e| {
-        let Wrong { field, why } = reading::wrong(&e.path().to_string(), &e.inner().to_string());
-        Refusal::bad(&field, why)
-    })?;
-    read.end().map_err(|e| Refusal::bad("", format!("the body is no JSON: {e}")))?;
-    Ok(given)
+    reading::message(&body).map_err(|Wrong { field, why }| Refusal::bad(&field, why))
 }
 
 /// Finds the field in what serde says of a query.
