@@ -65,7 +65,8 @@ pub fn value<T: DeserializeOwned>(value: Value) -> Result<T, Wrong> {
 /// it means.
 pub fn wrong(path: &str, said: &str) -> Wrong {
     let said = said.split_once(" at line ").map_or(said, |(said, _)| said);
-    let path = if path == "." { "" } else { path };
+    // The two ways to say that it is all of it, or a place without a name.
+    let path = if [".", "?"].contains(&path) { "" } else { path };
     let inside = |key: &str| match path {
         "" => key.to_owned(),
         path => format!("{path}.{key}"),
