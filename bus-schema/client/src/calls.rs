@@ -9,10 +9,10 @@ use bytes::Bytes;
 use dsbus_schema::call::WorkerVerb;
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
-use dsbus_schema::{subject, version};
+use dsbus_schema::{reading, subject, version};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::serve::{is_inbox, written};
@@ -70,10 +70,11 @@ impl Call {
     /// A refusal of what cannot be read.
     pub fn read<Q: DeserializeOwned>(&self) -> Result<Q, Refusal> {
         let bad = |text: String| Refusal::new(code::BAD_REQUEST, text);
-        let asked = serde_json::from_slice::<Value>(&self.body).map_err(|e| bad(e.to_string()))?;
+        let wrong = |wrong: reading::Wrong| bad(format!("the request could not be read: {wrong}"));
+        let asked: Map<String, Value> = reading::message(&self.body).map_err(wrong)?;
         let named = asked.get("version").and_then(Value::as_u64);
         version::check(named.map(|named| u32::try_from(named).unwrap_or(u32::MAX))).map_err(bad)?;
-        Q::deserialize(asked).map_err(|e| bad(e.to_string()))
+        reading::value(Value::Object(asked)).map_err(wrong)
     }
 
     /// Answers, and waits until that has left this process, so that whoever limits how many answers

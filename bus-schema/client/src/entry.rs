@@ -3,6 +3,7 @@
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use dsbus_schema::moment::Timestamp;
+use dsbus_schema::reading;
 use dsbus_schema::signature::{HEADER_SIGNATURE, HEADER_SIGNER, Stamp};
 use dsbus_schema::storage::HEADER_SCHEDULER;
 use serde::de::DeserializeOwned;
@@ -74,9 +75,7 @@ impl Entry {
     /// [`Error::Malformed`], which names the key and what is wrong.
     pub fn json<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         match &self.value {
-            Value::Put(body) => {
-                serde_json::from_slice(body).map(Some).map_err(|e| Error::malformed(&self.key, e))
-            }
+            Value::Put(body) => read_json(&self.key, body),
             Value::Deleted | Value::Expired => Ok(None),
             Value::Copied => Err(Error::malformed(&self.key, "it is an answer of the server, aimed here by somebody")),
         }
@@ -90,8 +89,16 @@ impl Entry {
         if self.note.is_empty() {
             return Ok(None);
         }
-        serde_json::from_slice(&self.note).map(Some).map_err(|e| Error::malformed(&self.key, e))
+        read_json(&self.key, &self.note)
     }
+}
+
+/// Reads what stands under a key. What is wrong with it is said by its field, in plain words.
+fn read_json<T: DeserializeOwned>(key: &str, body: &[u8]) -> Result<Option<T>, Error> {
+    serde_json::from_slice(body).map(Some).map_err(|e| {
+        let wrong = reading::message::<T>(body).err();
+        Error::malformed(key, wrong.map_or_else(|| e.to_string(), |wrong| wrong.to_string()))
+    })
 }
 
 /// How answers of the `JetStream` API, of micro services, and acknowledgements begin. Nothing of ours

@@ -25,7 +25,8 @@ const SERVICES_QUIET: Duration = Duration::from_millis(250);
 const SERVICES_LISTED_MAX: usize = 2_000;
 /// How long reading a whole bucket may take.
 const READ_MAX: Duration = Duration::from_secs(10);
-/// Most entries of a bucket that are read.
+/// Most entries of a bucket that are read: all are held in memory, and a fleet that is within its
+/// limits has fewer. What would be left out would be missing without a word, so that it is refused.
 const ENTRIES_MAX: usize = 200_000;
 
 /// The server that one is connected to.
@@ -295,8 +296,9 @@ impl Bus {
                 Item::Reset => entries.clear(),
                 Item::CaughtUp => break,
             }
-            if entries.len() >= ENTRIES_MAX {
-                break;
+            if entries.len() > ENTRIES_MAX {
+                let why = format!("it holds more than {ENTRIES_MAX} entries");
+                return Err(Error::malformed(b.name(self.fleet()), why));
             }
         }
         Ok(entries.into_values().collect())

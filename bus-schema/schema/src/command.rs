@@ -7,12 +7,14 @@ mod rollout;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::goal::Wanted;
 use crate::ids::{InstanceId, ProgramId, ProgramName, Target};
+use crate::lenient::shown;
 use crate::program::{Problem, ProgramSpec};
 
 pub use fleet::{
@@ -158,11 +160,35 @@ impl Verb {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Envelope {
     /// Id of the command: sent again with the same id, it acts once. Made up when missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "command_id", skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
     /// Major version of the message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "major", skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
+}
+
+/// Reads an id, and says whose it is where it is none: serde does not know where it is in a message that
+/// is made of two.
+fn command_id<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Uuid>, D::Error> {
+    let given = Value::deserialize(d)?;
+    let wrong = || D::Error::custom(format!("id: expected a UUID, found {}", shown(&given)));
+    match &given {
+        Value::Null => Ok(None),
+        Value::String(text) => text.parse().map(Some).map_err(|_| wrong()),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Err(wrong()),
+    }
+}
+
+/// Reads a version in the same way.
+fn major<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u32>, D::Error> {
+    let given = Value::deserialize(d)?;
+    let found = given.as_u64().and_then(|version| u32::try_from(version).ok());
+    if found.is_none() && !given.is_null() {
+        let shown = shown(&given);
+        let said = format!("version: expected a whole number, found {shown}");
+        return Err(D::Error::custom(said));
+    }
+    Ok(found)
 }
 
 /// Declare programs: all of them or, if anything is wrong with one, none.

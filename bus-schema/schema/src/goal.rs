@@ -144,7 +144,7 @@ pub struct Goal {
 impl Goal {
     /// How many starts and restarts it has asked for.
     pub fn asked(&self) -> u64 {
-        self.starts + self.restarts
+        self.starts.saturating_add(self.restarts)
     }
 }
 

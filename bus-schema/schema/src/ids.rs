@@ -12,6 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::lenient::cut;
+
 pub use target::{Copies, Target};
 
 /// Longest name of a program, worker, fleet or user, in bytes.
@@ -27,7 +29,7 @@ pub struct NameError {
 }
 
 pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
-    let refuse = |why| Err(NameError { what, text: text.to_owned(), why });
+    let refuse = |why| Err(NameError { what, text: cut(text).into_owned(), why });
     if text.is_empty() {
         return refuse("is empty");
     }

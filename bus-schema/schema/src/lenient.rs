@@ -2,6 +2,7 @@
 //! as words of a command line, so a number may be text, a list may be one item or commas, and a
 //! duration or a size may carry its unit.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -14,9 +15,22 @@ use serde_json::Value;
 
 use crate::program::EnvironmentValue;
 
-fn shown(value: &Value) -> String {
+/// Longest text of somebody else that is told back to him, in characters: a refusal is one message, and
+/// what it is about may be as long as that.
+const TOLD_MAX: usize = 100;
+
+/// The beginning of a long text.
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(TOLD_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+/// A value as it is told to whoever wrote it.
+pub(crate) fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("{text:?}"),
+        Value::String(text) => format!("{:?}", cut(text)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a table".to_owned(),
         other => other.to_string(),
@@ -279,7 +293,7 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 impl JsonSchema for Span {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         "Span".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
@@ -333,7 +347,7 @@ impl<'de> Deserialize<'de> for Size {
 }
 
 impl JsonSchema for Size {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         "Size".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -16,6 +16,7 @@ pub mod moment;
 pub mod permit;
 pub mod placement;
 pub mod program;
+pub mod reading;
 pub mod rollout;
 pub mod secret;
 pub mod signature;

@@ -33,7 +33,7 @@ mod stop;
 mod tests;
 mod update;
 mod warn;
-mod words;
+pub(crate) mod words;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::lenient::{self, Size};
 use dsbus_schema::program::{Mode, Problem, expand};
+use dsbus_schema::reading;
 use dsbus_schema::worker::Labels;
 use dsbus_supervisor::policy::{Policy, Source as PolicySource};
 use serde::{Deserialize, Serialize};
@@ -282,8 +283,13 @@ fn parse(source: &Source<'_>, here: &Path, around: &Surroundings) -> Found {
         let Some(value) = value::json(item) else { continue };
         let read = expanded(value, &variables).and_then(|value| {
             let alone = Map::from_iter([(key.to_owned(), value.clone())]);
-            let alone = serde_json::from_value::<Keys>(Value::Object(alone));
-            alone.map(|_| value).map_err(|e| e.to_string())
+            reading::value::<Keys>(Value::Object(alone)).map(|_| value).map_err(|wrong| match wrong
+                .field
+                .strip_prefix(&format!("{key}."))
+            {
+                Some(inside) => format!("{inside}: {}", wrong.why),
+                None => wrong.why,
+            })
         });
         match read {
             Ok(value) => {

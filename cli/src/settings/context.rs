@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dsbus_client::{Access, Credentials, Secret, Tls};
+use dsbus_schema::reading;
 use serde::Deserialize;
 
 use super::file::home;
@@ -95,7 +96,7 @@ pub(crate) fn read(name: &str, by: &str, around: &Surroundings) -> Result<Contex
     }
     let wrong = |why: String| Failure::usage(format!("{}: {why} ({by})", path.display()));
     let text = text_of(&path).map_err(&wrong)?;
-    let keys: Keys = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    let keys: Keys = reading::message(text.as_bytes()).map_err(|what| wrong(what.to_string()))?;
     understood(keys, around).map_err(wrong)
 }
 

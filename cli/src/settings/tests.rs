@@ -223,7 +223,7 @@ fn contexts_have_every_kind_of_credentials() {
         (r#"{"user_jwt": "j"}"#, "user_seed"),
         (r#"{"cert": "c"}"#, "one without the other"),
         (r#"{"url": "http://h"}"#, "http://"),
-        ("{", "EOF"),
+        ("{", "breaks off"),
     ] {
         let wrong = of(foreign).unwrap_err();
         let text = format!("{wrong:?}");

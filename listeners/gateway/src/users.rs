@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::UserName;
+use dsbus_schema::reading;
 use ring::digest::{Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde::Deserialize;
 
@@ -150,6 +151,20 @@ struct User {
 /// Least bytes of a secret that nobody guesses.
 const SECRET_BYTES_MIN: usize = 16;
 
+/// Reads the keys of a file; what is wrong is told by line and key.
+fn parsed(text: &str) -> Result<Said, String> {
+    let line = |span: Option<std::ops::Range<usize>>| {
+        let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
+        before.matches('\n').count() + 1
+    };
+    let read = toml::Deserializer::parse(text)
+        .map_err(|e| format!("line {}: not valid TOML: {}", line(e.span()), e.message()))?;
+    serde_path_to_error::deserialize(read).map_err(|e| {
+        let wrong = reading::wrong(&e.path().to_string(), e.inner().message());
+        format!("line {}: {wrong}", line(e.inner().span()))
+    })
+}
+
 impl Settings {
     /// Reads what a file says; `read` reads the files that it names, relative to its directory.
     ///
@@ -159,7 +174,7 @@ impl Settings {
         text: &str,
         read: impl Fn(&Path) -> std::io::Result<String>,
     ) -> Result<Settings, String> {
-        let said: Said = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        let said = parsed(text)?;
         let read = |what: &str, path: &Path| {
             read(path).map_err(|e| format!("{what}: {} cannot be read: {e}", path.display()))
         };
@@ -255,12 +270,15 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (text, says) in [
             ("listen = [\"nowhere\"]", "listen: "),
-            ("lisen = []", "unknown field `lisen`"),
+            ("lisen = []", "line 1: lisen: unknown key; known: listen, secret_file, user"),
             ("secret_file = \"short\"", "16 at least"),
             ("secret_file = \"none\"", "none cannot be read"),
             ("[user.ann]\nrole = \"operator\"", "user.ann: it needs password"),
-            ("[user.ann]\npassword = \"x\"", "missing field `role`"),
-            ("[user.ann]\npassword = \"x\"\nrole = \"root\"", "unknown variant `root`"),
+            ("[user.ann]\npassword = \"x\"", "line 1: user.ann.role: is missing"),
+            (
+                "[user.ann]\npassword = \"x\"\nrole = \"root\"",
+                "line 3: user.ann.role: expected viewer or operator, found \"root\"",
+            ),
             ("[user.ann]\npassword = \"\"\nrole = \"viewer\"", "must not be empty"),
             ("[user.ann]\npassword = \"{MD5}12\"\nrole = \"viewer\"", "{MD5} is not known"),
             ("[user.ann]\npassword = \"{SHA}12\"\nrole = \"viewer\"", "40 hexadecimal"),

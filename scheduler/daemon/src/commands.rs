@@ -20,6 +20,7 @@ use dsbus_schema::command::{Envelope, Verb, code};
 use dsbus_schema::goal::Sender;
 use dsbus_schema::ids::{ProgramName, UserName};
 use dsbus_schema::program::Program;
+use dsbus_schema::reading;
 use dsbus_schema::storage::Bucket;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -279,10 +280,9 @@ fn id(envelope: &Envelope) -> Uuid {
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let body = if body.is_empty() { b"{}" } else { body };
-    let bad = |e: serde_json::Error| {
-        Refusal::new(code::BAD_REQUEST, format!("the request could not be read: {e}"))
-    };
-    serde_json::from_slice(body).map_err(bad)
+    reading::message(body).map_err(|wrong| {
+        Refusal::new(code::BAD_REQUEST, format!("the request could not be read: {wrong}"))
+    })
 }
 
 fn json<T: Serialize>(answer: &T) -> Result<Answer, Refusal> {

@@ -294,7 +294,7 @@ fn counted(goals: &Goals, worker: &WorkerName, epoch: Epoch, asked: u64) -> Opti
         (goal.fails, goal.fails_since) = (0, asked);
         goal.failed_on.clear();
     }
-    goal.fails += 1;
+    goal.fails = goal.fails.saturating_add(1);
     goal.failed_epoch = epoch;
     if !goal.failed_on.contains(worker) {
         goal.failed_on.push(worker.clone());
@@ -310,7 +310,7 @@ fn stopped(
     (epoch, starts): (Epoch, u64),
 ) -> Option<Goal> {
     let mut goal = goals.own.clone().unwrap_or_default();
-    if goal.starts + goals.all.as_ref().map_or(0, |all| all.starts) > starts {
+    if goal.starts.saturating_add(goals.all.as_ref().map_or(0, |all| all.starts)) > starts {
         return None;
     }
     let text = format!("{fleet}/{name}/{epoch}/{starts}/lost");
@@ -319,7 +319,7 @@ fn stopped(
         return None;
     }
     goal.commands.remember(id, "stop", None);
-    (goal.run, goal.stamp) = (false, goals.last + 1);
+    (goal.run, goal.stamp) = (false, goals.last.saturating_add(1));
     Some(goal)
 }
 
@@ -335,7 +335,7 @@ fn fired(goals: &Goals, due: &Due) -> Option<Goal> {
     let stopped = goal.disabled || (goal.stamp > 0 && !goal.run);
     if due.verdict == Verdict::Run && !stopped {
         goal.commands.remember(due.id, "start", None);
-        goal.starts += 1;
+        goal.starts = goal.starts.saturating_add(1);
     }
     Some(goal)
 }

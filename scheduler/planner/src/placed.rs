@@ -387,7 +387,7 @@ fn give_up_or_count(scene: &Scene<'_>, held: Held<'_>, draft: &mut Draft) -> boo
 /// How often a person asked for something new: starts, restarts, changed declarations. A count of
 /// failures belongs to one such number.
 pub(crate) fn asked(program: &Program, wanted: Wanted) -> u64 {
-    wanted.starts + wanted.restarts + program.revision
+    wanted.starts.saturating_add(wanted.restarts).saturating_add(program.revision)
 }
 
 /// Whether an instance has failed as often as it may. Each copy of a system program belongs to its

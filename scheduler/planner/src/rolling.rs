@@ -322,7 +322,7 @@ pub(crate) fn plan(scene: &Scene<'_>, guard: u64, rolling: &Rolling<'_>, draft: 
 /// Declares what was declared before, as a new revision that is rolled out.
 fn revert(record: &mut Program, rollout: &Rollout, reason: &str, scene: &Scene<'_>) {
     let bad = record.revision;
-    record.revision += 1;
+    record.revision = record.revision.saturating_add(1);
     record.spec = rollout.stable.spec.clone();
     record.changed = Some(scene.now.wall);
     record.by = None;

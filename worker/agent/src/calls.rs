@@ -13,6 +13,7 @@ use dsbus_schema::call::{
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::moment::BootTime;
+use dsbus_schema::reading;
 use dsbus_supervisor::protocol::{AGENT_PINGS, Handed};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -147,7 +148,7 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
             let UsageAsk { instances } = read(&request)?;
             if instances.len() > USAGE_INSTANCES_MAX {
                 let said =
-                    format!("at most {USAGE_INSTANCES_MAX} instances can be asked for at once");
+                    format!("instances: at most {USAGE_INSTANCES_MAX} can be asked for at once");
                 return Err(Refusal::new(code::BAD_REQUEST, said));
             }
             let Ok(_place) = Arc::clone(&desk.usages).try_acquire_owned() else {
@@ -231,8 +232,9 @@ fn log(desk: &Desk, ask: &LogAsk, most: usize) -> Result<Value, Refusal> {
 }
 
 fn read<T: DeserializeOwned>(request: &WorkerRequest) -> Result<T, Refusal> {
-    serde_json::from_slice(&request.body)
-        .map_err(|e| Refusal::new(code::BAD_REQUEST, e.to_string()))
+    reading::message(&request.body).map_err(|wrong| {
+        Refusal::new(code::BAD_REQUEST, format!("the request could not be read: {wrong}"))
+    })
 }
 
 fn shown(value: &impl serde::Serialize) -> Result<Value, Refusal> {

@@ -93,10 +93,13 @@ impl StdinAsk {
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
         // Looked at first: nothing large is decoded.
         let most = STDIN_BYTES_MAX.div_ceil(3) * 4;
+        let too_many = || Err(format!("base64: more than {STDIN_BYTES_MAX} bytes at once"));
         if self.base64.len() > most {
-            return Err(format!("more than {STDIN_BYTES_MAX} bytes at once"));
+            return too_many();
         }
-        BASE64_STANDARD.decode(&self.base64).map_err(|e| format!("base64: {e}"))
+        let bytes = BASE64_STANDARD.decode(&self.base64).map_err(|e| format!("base64: {e}"))?;
+        // The last group of letters may hold two bytes more.
+        if bytes.len() > STDIN_BYTES_MAX { too_many() } else { Ok(bytes) }
     }
 }
 
@@ -120,7 +123,7 @@ mod tests {
         let all: Vec<u8> = (0..=255).cycle().take(STDIN_BYTES_MAX).collect();
         ask.base64 = StdinAsk::encoded(&all);
         assert_eq!(ask.bytes().as_deref(), Ok(&all[..]));
-        ask.base64 = StdinAsk::encoded(&vec![0; STDIN_BYTES_MAX + 3]);
+        ask.base64 = StdinAsk::encoded(&vec![0; STDIN_BYTES_MAX + 1]);
         assert!(ask.bytes().unwrap_err().contains("at once"));
         ask.base64 = "%".to_owned();
         assert!(ask.bytes().unwrap_err().starts_with("base64"));

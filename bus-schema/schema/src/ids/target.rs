@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
+use crate::lenient::cut;
+
 use super::{InstanceId, NAME_LEN_MAX, ProgramId, ProgramName};
 
 /// Longest pattern, in characters: two names and a colon.
@@ -44,7 +46,7 @@ impl Copies {
     /// # Errors
     /// A sentence that says what is wrong with `text`.
     pub fn parse(text: &str) -> Result<Copies, String> {
-        let refuse = |why: &str| Err(format!("name {text:?} {why}"));
+        let refuse = |why: &str| Err(format!("name {:?} {why}", cut(text)));
         if text.chars().count() > PATTERN_LEN_MAX {
             return refuse("is too long");
         }

@@ -1,7 +1,9 @@
 //! What serde says of a value that it cannot read, in the words of people who write declarations.
 
+use crate::lenient::cut;
+
 /// What a declaration has instead of each of serde's kinds.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 21] = [
     ("sequence", "a list"),
     ("map", "a table"),
     ("a string", "text"),
@@ -9,11 +11,25 @@ const KINDS: [(&str, &str); 7] = [
     ("a map", "a table"),
     ("string or map", "text"),
     ("unit", "nothing"),
+    ("null", "null"),
+    ("a boolean", "true or false"),
+    ("i8", "a whole number from -128 to 127"),
+    ("u8", "a whole number from 0 to 255"),
+    ("i16", "a whole number from -32768 to 32767"),
+    ("u16", "a whole number from 0 to 65535"),
+    ("i32", "a whole number from -2147483648 to 2147483647"),
+    ("u32", "a whole number from 0 to 4294967295"),
+    ("i64", "a whole number"),
+    ("u64", "a whole number, 0 or more"),
+    ("usize", "a whole number, 0 or more"),
+    ("f64", "a number"),
+    ("path string", "a path"),
+    ("borrowed string", "text"),
 ];
 
 /// A message of serde in plain words; any other as it is. `inside` are the keys of the table that the
 /// key may have.
-pub(super) fn plain(message: &str, inside: &[String]) -> String {
+pub(crate) fn plain(message: &str, inside: &[String]) -> String {
     variant(message).or_else(|| kind(message, inside)).unwrap_or_else(|| message.to_owned())
 }
 
@@ -34,7 +50,7 @@ pub(super) fn with_choices(
 fn variant(message: &str) -> Option<String> {
     let (found, expected) =
         message.strip_prefix("unknown variant `")?.split_once("`, expected ")?;
-    Some(format!("expected {}, found {found:?}", expected.replace('`', "")))
+    Some(format!("expected {}, found {:?}", expected.replace('`', ""), cut(found)))
 }
 
 /// `` invalid type: integer `0`, expected a string ``
@@ -53,7 +69,10 @@ fn kind(message: &str, inside: &[String]) -> Option<String> {
     let value = ["string ", "integer ", "boolean ", "floating point "]
         .iter()
         .find_map(|kind| found.strip_prefix(kind))
-        .map_or_else(|| known(found).unwrap_or(found).to_owned(), |value| value.replace('`', ""));
+        .map_or_else(
+            || known(found).unwrap_or(found).to_owned(),
+            |value| cut(&value.replace('`', "")).into_owned(),
+        );
     Some(format!("expected {expected}, found {value}"))
 }
 

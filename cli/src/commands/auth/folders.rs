@@ -42,7 +42,7 @@ pub(super) fn files(
     files
 }
 
-const SIGNERS_FILE: &str = "#signers_file = \"signers\"";
+const SIGNERS_FILE: &str = "signers_file = \"signers\"";
 
 const GRANTS: &str = "\
 # Who may do what to which programs: dsbus scheduler --grants grants.toml. Whoever is not here may do

@@ -151,7 +151,7 @@ fn mails_are_checked_with_what_they_name() {
     let more = [
         (login, "username: has no password beside it"),
         ("password_env = \"SMTP_PASSWORD\"", "password_env: has no username beside it"),
-        ("tls = \"ssl\"", "tls: unknown variant `ssl`"),
+        ("tls = \"ssl\"", "tls: expected one of starttls, tls, none, found \"ssl\""),
         (
             "tls = \"none\"\npassword_env = \"SMTP_PASSWORD\"\nusername = \"x\"",
             "username: a password is not sent in the clear",

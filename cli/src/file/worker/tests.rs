@@ -125,11 +125,11 @@ fn labels_and_capacity_are_keys_or_sections() {
         ("labels = { \"a b\" = 1 }", "labels: label \"a b\": the name may hold only"),
         ("labels = { a = \"x\\ty\" }", "labels: label \"a=x\\ty\": the value holds a control"),
         ("labels = { a = [1] }", "labels: the value of a must be text, found a list"),
-        ("[capacity]\ncpus = 4", "capacity: unknown field `cpus`, expected `cpu` or `memory`"),
+        ("[capacity]\ncpus = 4", "capacity: cpus: unknown key; known: cpu or memory"),
         ("[capacity]\ncpu = 0", "capacity: cpu must be greater than 0"),
-        ("[capacity]\ncpu = \"all\"", "capacity: expected a number, found \"all\""),
+        ("[capacity]\ncpu = \"all\"", "capacity: cpu: expected a number, found \"all\""),
         ("[capacity]\nmemory = 0", "capacity: memory must be greater than 0"),
-        ("[capacity]\nmemory = \"8XB\"", "capacity: expected bytes or a size"),
+        ("[capacity]\nmemory = \"8XB\"", "capacity: memory: expected bytes or a size"),
     ] {
         let told = wrong(text);
         assert!(told.len() == 1 && told[0].contains(expected), "{text}: {told:?}");

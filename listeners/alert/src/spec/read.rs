@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use dsbus_schema::alert::TargetName;
 use dsbus_schema::program::Problem;
+use dsbus_schema::reading::{self, Wrong};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -228,9 +229,14 @@ fn alone<T: DeserializeOwned + Serialize + Default>(
     let (mut accepted, mut problems) = (Map::new(), Vec::new());
     for (key, value) in keys.iter().filter(|(key, _)| known.contains(*key)) {
         let one = Map::from_iter([(key.clone(), value.clone())]);
-        match serde_json::from_value::<T>(Value::Object(one.clone())) {
+        match reading::value::<T>(Value::Object(one.clone())) {
             Ok(_) => accepted.extend(one),
-            Err(e) => problems.push(Problem::new(key, e.to_string())),
+            Err(Wrong { field, why }) => {
+                problems.push(match field.strip_prefix(&format!("{key}.")) {
+                    Some(inside) => Problem::new(key, format!("{inside}: {why}")),
+                    None => Problem::new(key, why),
+                });
+            }
         }
     }
     (serde_json::from_value(Value::Object(accepted)).unwrap_or_default(), problems)

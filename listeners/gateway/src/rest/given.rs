@@ -4,6 +4,7 @@ use axum::extract::Query;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use bytes::Bytes;
+use dsbus_schema::reading::{self, Wrong};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -70,17 +71,11 @@ pub(super) fn body<B: Given>(
         let why = format!("the header Content-Type must be application/json, and is {found}");
         return Err(Refusal::new(415, why));
     }
-    let mut read: Value = serde_json::from_slice(&body)
-        .map_err(|e| Refusal::bad("", format!("the body is no JSON: {e}")))?;
+    let bad = |Wrong { field, why }: Wrong| Refusal::bad(&field, why);
     // What has names could be written as an array of values as well: nobody means that.
-    if !read.is_object() {
-        return Err(Refusal::bad("", "the body must be an object: {...}"));
-    }
+    let mut read = Value::Object(reading::message(&body).map_err(bad)?);
     make_whole(&mut read);
-    serde_path_to_error::deserialize(read).map_err(|e| {
-        let (path, why) = (e.path().to_string(), e.inner().to_string());
-        if [".", "?"].contains(&path.as_str()) { wrong(&why) } else { Refusal::bad(&path, why) }
-    })
+    reading::value(read).map_err(bad)
 }
 
 /// Writes 4.0 as 4. To JSON, and so to the document, they are one number; to serde they are not.
@@ -102,15 +97,14 @@ fn make_whole(value: &mut Value) {
     }
 }
 
-/// Finds the field in what serde says.
-fn wrong(why: &str) -> Refusal {
-    let named = ["unknown field `", "missing field `", "duplicate field `"];
-    let named = named.iter().find_map(|begin| why.strip_prefix(begin)?.split_once('`'));
-    match (named, why.split_once(": ")) {
-        (Some((key, _)), _) => Refusal::bad(key, why),
-        (None, Some((key, why))) if !key.contains(' ') => Refusal::bad(key, why),
-        (None, _) => Refusal::bad("", why),
-    }
+/// Finds the field in what serde says of a query.
+fn wrong(said: &str) -> Refusal {
+    let (path, said) = match said.split_once(": ") {
+        Some((key, why)) if !key.contains(' ') => (key, why),
+        Some(_) | None => (".", said),
+    };
+    let Wrong { field, why } = reading::wrong(path, said);
+    Refusal::bad(&field, why)
 }
 
 #[cfg(test)]

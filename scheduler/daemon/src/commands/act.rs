@@ -159,7 +159,7 @@ impl Commander {
                 return Ok(Decisive { own: Some(goal), ..goals });
             }
             let above = goals.all.as_ref().map_or(0, Goal::asked);
-            let goal = changed(goal, order, last + 1, above);
+            let goal = changed(goal, order, last.saturating_add(1), above);
             let write = Write::put(key.clone(), &goal).map_err(unavailable)?.guard(&pattern, last);
             match self.write_goal(write).await {
                 Ok(_) => return Ok(Decisive { own: Some(goal), ..goals }),
@@ -250,7 +250,7 @@ pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64, above: u64) -> Goal
     match order.verb {
         // These say nothing of whether the instance is to run.
         Verb::Reload => {
-            goal.reloads += 1;
+            goal.reloads = goal.reloads.saturating_add(1);
             return goal;
         }
         Verb::Enable => {
@@ -259,11 +259,11 @@ pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64, above: u64) -> Goal
         }
         Verb::Start => {
             goal.run = true;
-            goal.starts += 1;
+            goal.starts = goal.starts.saturating_add(1);
         }
         Verb::Restart => {
             goal.run = true;
-            goal.restarts += 1;
+            goal.restarts = goal.restarts.saturating_add(1);
             goal.rolling = order.rolling;
         }
         Verb::Disable => {
@@ -273,7 +273,7 @@ pub fn changed(mut goal: Goal, order: Order<'_>, stamp: u64, above: u64) -> Goal
         _ => goal.run = false,
     }
     goal.stamp = stamp;
-    let (words, of) = (order.arguments.to_vec(), goal.asked() + above);
+    let (words, of) = (order.arguments.to_vec(), goal.asked().saturating_add(above));
     goal.arguments = (!words.is_empty()).then_some(Arguments { words, of });
     goal
 }
@@ -316,6 +316,16 @@ mod tests {
         assert!(disabled.disabled);
         let enabled = changed(disabled, order(Verb::Enable, false), 6, 0);
         assert!(!enabled.disabled && !enabled.run);
+    }
+
+    #[test]
+    fn a_goal_that_somebody_made_up_overflows_nothing() {
+        let most =
+            Goal { starts: u64::MAX, restarts: u64::MAX, reloads: u64::MAX, ..Goal::default() };
+        for verb in [Verb::Start, Verb::Restart, Verb::Reload] {
+            let goal = changed(most.clone(), order(verb, false), u64::MAX, u64::MAX);
+            assert_eq!((goal.starts, goal.restarts, goal.reloads), (u64::MAX, u64::MAX, u64::MAX));
+        }
     }
 
     #[test]

@@ -13,12 +13,18 @@ use dsbus_schema::ids::{InstanceId, ProgramName, UserName};
 use dsbus_schema::program::{Problem, Program, ProgramSpec};
 use dsbus_schema::state::State;
 use dsbus_schema::storage::Bucket;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::act::Order;
 use super::revise::{self, Author, Revised, revised};
 use super::{Commander, Meant, RACES_MAX, capable, id, nearest, order, unavailable};
 use crate::clock;
+
+/// Most keys that mean nothing which are told of one program: an answer is one message.
+const STRANGE_MAX: usize = 16;
+/// What is said of each.
+const STRANGE: &str = "is ignored: this scheduler knows no such key";
 
 /// What a program is to be declared as.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +45,13 @@ impl Commander {
         let wishes =
             specs.into_iter().map(|(name, spec)| (name, Wish::Spec(Box::new(spec)))).collect();
         let author = author(id(&apply.envelope), Verb::Apply, self.sender(by));
-        self.declare(&author, &wishes, apply.dry_run).await
+        let mut applied = self.declare(&author, &wishes, apply.dry_run).await?;
+        for program in &mut applied.programs {
+            program
+                .warnings
+                .extend(apply.programs.get(&program.name).map_or_else(Vec::new, strange));
+        }
+        Ok(applied)
     }
 
     /// Changes how many copies programs have: all in one atomic batch, or none.
@@ -192,6 +204,12 @@ impl Commander {
 
     /// Declares one program that does not exist, or is stopped.
     pub(super) async fn create(&self, by: &UserName, create: Create) -> Result<Applied, Refusal> {
+        let mut applied = self.declare_new(by, &create).await?;
+        applied.programs.iter_mut().for_each(|p| p.warnings.extend(strange(&create.program)));
+        Ok(applied)
+    }
+
+    async fn declare_new(&self, by: &UserName, create: &Create) -> Result<Applied, Refusal> {
         let author = author(id(&create.envelope), Verb::Create, self.sender(by));
         let name = &create.name;
         self.permit_programs(by, Verb::Create, [name])?;
@@ -326,6 +344,21 @@ fn unknown_machines(spec: &ProgramSpec, view: &View) -> Vec<Problem> {
             }
         })
         .collect()
+}
+
+/// Keys that mean nothing here. They are no mistake on the bus, where a newer client may know more keys
+/// than this scheduler; but whoever mistyped one should hear of it.
+fn strange(keys: &Map<String, Value>) -> Vec<Problem> {
+    let known = ProgramSpec::keys();
+    let mut found = Vec::new();
+    for key in keys.keys().filter(|key| !known.contains(key)).take(STRANGE_MAX) {
+        let near = nearest(key, known.iter().map(String::as_str));
+        let hint = near.map(|near| format!("did you mean {near}?"));
+        found.push(Problem { hint, ..Problem::new(key, STRANGE) });
+    }
+    let inside = ProgramSpec::strange_inside(keys).into_iter().take(STRANGE_MAX);
+    found.extend(inside.map(|(key, inside)| Problem::new(&format!("{key}.{inside}"), STRANGE)));
+    found
 }
 
 fn read_all(apply: &Apply) -> Result<BTreeMap<ProgramName, ProgramSpec>, Refusal> {

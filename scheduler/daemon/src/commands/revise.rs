@@ -54,7 +54,7 @@ pub fn revised(
         return Revised { program: before, change, changed, rolls: false };
     }
     let mut program = before.clone();
-    program.revision += 1;
+    program.revision = program.revision.saturating_add(1);
     program.spec = spec.clone();
     signed(&mut program, author, reason);
     let rolls = rolls(&before.spec, spec);
