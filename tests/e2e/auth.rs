@@ -26,15 +26,15 @@ const VIOLATION: &str = "Violation";
 struct Place {
     directory: tempfile::TempDir,
     children: Vec<(String, Child)>,
-    _port: Port,
+    port: Port,
 }
 
 impl Place {
     fn new(more: &[&str]) -> Place {
         let directory = tempfile::tempdir().unwrap();
         let port = Port::reserve();
-        let place = Place { directory, children: Vec::new(), _port: port };
-        let servers = format!("tls://127.0.0.1:{}", place._port.number());
+        let place = Place { directory, children: Vec::new(), port };
+        let servers = format!("tls://127.0.0.1:{}", place.port.number());
         let at = place.auth();
         let init = ["auth", "init", at.to_str().unwrap(), "--servers", &servers];
         place.done(&[&init, more].concat());
@@ -202,7 +202,26 @@ fn a_whole_fleet_works_by_what_its_users_may_do() {
     };
     place.wait("both workers", |place| rows(place, "ready") == 2);
 
-    // A listener, an alert and a gateway.
+    let web = stand_by(&mut place);
+    declare(&place, &web);
+    act(&place);
+    assert_eq!(place.violations(), Vec::<String>::new(), "{}", place.logs());
+    lose(&mut place);
+    refuse(&place);
+    assert!(everywhere(&place, "w2"), "nothing of it was done");
+}
+
+/// Whether both instances run, all on one worker where it is named.
+fn everywhere(place: &Place, worker: &str) -> bool {
+    let rows = place.json("viewer", &["status"]);
+    let rows = rows.as_array().cloned().unwrap_or_default();
+    rows.len() == 2
+        && rows.iter().all(|row| row["state"] == "RUNNING")
+        && rows.iter().all(|row| worker.is_empty() || row["worker"] == worker)
+}
+
+/// A listener, an alert and a gateway; where the last one listens.
+fn stand_by(place: &mut Place) -> String {
     let heard = place.path("heard");
     let listen = format!("cat >> {}", heard.display());
     let listener = ["listen", "audit", "--events", "PROCESS_STATE", "--", "sh", "-c", &listen];
@@ -218,31 +237,30 @@ fn a_whole_fleet_works_by_what_its_users_may_do() {
     let port = Port::reserve();
     let web = format!("127.0.0.1:{}", port.number());
     place.start("gateway", "gateway", &["gateway", "gateway.toml", "--listen", &web]);
+    web
+}
 
+/// A program, of which all hear.
+fn declare(place: &Place, web: &str) {
     let program = "[program.web]\ncommand = \"echo hello; exec sleep 1000\"\nshell = true\n\
                    startsecs = 0\nnumprocs = 2\nenvironment = { KEY = \"hush\" }\n";
     fs::write(place.path("web.toml"), program).unwrap();
     let file = place.path("web.toml");
     place.works("admin", &["apply", file.to_str().unwrap()]);
-    let everywhere = |place: &Place, worker: &str| {
-        let rows = place.json("viewer", &["status"]);
-        let rows = rows.as_array().cloned().unwrap_or_default();
-        rows.len() == 2
-            && rows.iter().all(|row| row["state"] == "RUNNING")
-            && rows.iter().all(|row| worker.is_empty() || row["worker"] == worker)
-    };
     place.wait("both instances", |place| everywhere(place, ""));
     place.wait("the alert", |place| !place.log("told").is_empty());
     place.wait("the gateway", |place| place.log("gateway").contains("listens on"));
     let conf = fs::read_to_string(place.auth().join("users/gateway/gateway.toml")).unwrap();
     let password = conf.split("password = \"").nth(1).unwrap().split('"').next().unwrap();
     place.wait("the gateway to know the program", |_| {
-        let answer = get(&web, "/api/v1/programs/web", &format!("admin:{password}"));
+        let answer = get(web, "/api/v1/programs/web", &format!("admin:{password}"));
         assert!(!answer.contains("hush"), "{answer}");
         answer.starts_with("HTTP/1.1 200") && answer.contains("numprocs")
     });
+}
 
-    // What people do.
+/// What people do.
+fn act(place: &Place) {
     for user in ["admin", "viewer", "rita"] {
         for args in [
             &["status"][..],
@@ -267,9 +285,10 @@ fn a_whole_fleet_works_by_what_its_users_may_do() {
     place.works("admin", &["describe", "web"]);
     place.works("admin", &["run", "--name", "once", "--", "echo", "ran"]);
     place.works("admin", &["doctor"]);
-    assert_eq!(place.violations(), Vec::<String>::new(), "{}", place.logs());
+}
 
-    // A worker is lost, and another one takes what it had.
+/// A worker is lost, and another one takes what it had.
+fn lose(place: &mut Place) {
     let worker = place.json("admin", &["workers"]);
     let agent = worker.as_array().unwrap().iter().find(|row| row["name"] == "w1").unwrap();
     let agent = i32::try_from(agent["agent_pid"].as_i64().unwrap()).unwrap();
@@ -279,8 +298,10 @@ fn a_whole_fleet_works_by_what_its_users_may_do() {
     place.end("s1", Signal::SIGTERM);
     place.wait("the other worker to have both", |place| everywhere(place, "w2"));
     assert_eq!(place.violations(), Vec::<String>::new(), "{}", place.logs());
+}
 
-    // And what is not theirs is refused, at once and with the reason.
+/// What is not theirs is refused, at once and with the reason.
+fn refuse(place: &Place) {
     for (user, args) in [
         ("viewer", &["stop", "web"][..]),
         ("rita", &["remove", "web"]),
@@ -293,7 +314,6 @@ fn a_whole_fleet_works_by_what_its_users_may_do() {
         let text = said(&output);
         assert!(text.contains("denied") || text.contains("permi"), "{user}: {args:?}: {text}");
     }
-    assert!(everywhere(&place, "w2"), "nothing of it was done");
 }
 
 #[test]
@@ -330,7 +350,7 @@ fn keys_are_rotated_and_revoked_without_a_gap() {
     assert!(said(&output).to_lowercase().contains("authorization violation"), "{}", said(&output));
     assert!(!place.auth().join("users/admin").exists());
     // One who has no key at all, and one who does not know the authority.
-    let url = format!("nats://127.0.0.1:{}", place._port.number());
+    let url = format!("nats://127.0.0.1:{}", place.port.number());
     for more in [&[][..], &["--tls-ca", "ca.pem"]] {
         let output = place.run("viewer", &[&["--nats", &url, "status"], more].concat());
         assert_eq!(output.status.code(), Some(4), "{}", said(&output));

@@ -77,7 +77,10 @@ impl Entry {
         match &self.value {
             Value::Put(body) => read_json(&self.key, body),
             Value::Deleted | Value::Expired => Ok(None),
-            Value::Copied => Err(Error::malformed(&self.key, "it is an answer of the server, aimed here by somebody")),
+            Value::Copied => Err(Error::malformed(
+                &self.key,
+                "it is an answer of the server, aimed here by somebody",
+            )),
         }
     }
 

@@ -84,7 +84,7 @@ impl List<'_> {
     /// Every stream of the fleet.
     fn streams(&self) -> Vec<String> {
         let buckets = Bucket::ALL.map(|bucket| bucket.stream(self.fleet)).into_iter();
-        buckets.chain([storage::secrets_stream(self.fleet), events_stream(self.fleet)]).collect()
+        buckets.chain([events_stream(self.fleet)]).collect()
     }
 
     /// Watching the keys of a bucket that fit.

@@ -120,23 +120,6 @@ pub fn events_stream(fleet: &FleetName) -> String {
 /// What a server answers by itself: who somebody is to it.
 pub const USER_INFO: &str = "$SYS.REQ.USER.INFO";
 
-/// The bucket of sealed secrets.
-const SECRETS: &str = "secrets";
-
-fn bucket_name(fleet: &FleetName, word: &str) -> String {
-    if fleet.is_default() { format!("dsbus_{word}") } else { format!("dsbus_{fleet}_{word}") }
-}
-
-/// The stream behind the bucket of sealed secrets.
-pub fn secrets_stream(fleet: &FleetName) -> String {
-    format!("KV_{}", bucket_name(fleet, SECRETS))
-}
-
-/// The subject of keys of that bucket.
-pub fn secrets_subject(fleet: &FleetName, key: &str) -> String {
-    format!("$KV.{}.{key}", bucket_name(fleet, SECRETS))
-}
-
 /// A key of the fleet bucket, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FleetKey {

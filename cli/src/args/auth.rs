@@ -61,7 +61,7 @@ pub(crate) enum AuthVerb {
 pub(crate) struct AuthInit {
     /// The directory; it must not be there, or be empty
     pub(crate) directory: PathBuf,
-    /// Where clients find the servers; tls://NODE:4222 for each node, else tls://127.0.0.1:4222
+    /// Where clients find the servers; `tls://NODE:4222` for each node, else `tls://127.0.0.1:4222`
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     pub(crate) servers: Vec<String>,
     /// Hosts of the nodes of a NATS cluster: a configuration for each, and TLS between them

@@ -10,7 +10,7 @@ use crate::event::{Kind, Source};
 use crate::filter::Filter;
 use crate::ids::{FleetName, UserName, WorkerName};
 use crate::storage::{
-    AlertKey, Bucket, events_stream, secrets_stream, secrets_subject, worker_keys,
+    AlertKey, Bucket, events_stream, worker_keys,
 };
 use crate::subject::{self, SERVICE, SERVICE_WORKER};
 
@@ -160,11 +160,9 @@ impl List<'_> {
                     self.api(format!("CONSUMER.DELETE.{stream}.*"));
                 }
                 Deed::Secret => {
-                    let (stream, all) =
-                        (secrets_stream(self.fleet), secrets_subject(self.fleet, ">"));
-                    self.consume(&stream, &all);
-                    self.get(&stream);
-                    self.say(all);
+                    self.watch(Bucket::Secrets, ">");
+                    self.get(&Bucket::Secrets.stream(self.fleet));
+                    self.write(Bucket::Secrets, ">");
                 }
             }
         }
@@ -184,9 +182,7 @@ impl List<'_> {
             subject::events_from(self.fleet, &Source::Worker(worker.clone())),
         );
         self.api(format!("DIRECT.GET.{events}.{about}"));
-        let (secrets, sealed) = (secrets_stream(self.fleet), secrets_subject(self.fleet, &own));
-        self.consume(&secrets, &sealed);
-        self.api(format!("DIRECT.GET.{secrets}.{sealed}"));
+        self.watch(Bucket::Secrets, &own);
         // A live key of its own name is asked before it is taken over.
         self.say(subject::worker(self.fleet, worker, WorkerVerb::Ping));
         for verb in WorkerVerb::ALL {

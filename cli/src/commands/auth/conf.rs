@@ -125,16 +125,15 @@ fn one(permissions: &Permissions) -> String {
     let Permissions { publish, publish_deny, subscribe, responses } = permissions;
     let mut text = format!("      publish: {{\n        allow: {}\n", list(publish));
     if !publish_deny.is_empty() {
-        text.push_str(&format!("        deny: {}\n", list(publish_deny)));
+        let _ = writeln!(text, "        deny: {}", list(publish_deny));
     }
-    text.push_str(&format!(
-        "      }}\n      subscribe: {{\n        allow: {}\n      }}\n",
-        list(subscribe)
-    ));
+    let heard = list(subscribe);
+    let _ = write!(text, "      }}\n      subscribe: {{\n        allow: {heard}\n      }}\n");
     if *responses {
-        text.push_str(&format!(
-            "      allow_responses: {{ max: {RESPONSES_MAX}, expires: \"{RESPONSES_SECONDS}s\" }}\n"
-        ));
+        let _ = writeln!(
+            text,
+            "      allow_responses: {{ max: {RESPONSES_MAX}, expires: \"{RESPONSES_SECONDS}s\" }}"
+        );
     }
     text
 }

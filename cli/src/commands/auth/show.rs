@@ -1,5 +1,7 @@
 //! `dsbus auth list` and `permissions`
 
+use std::fmt::Write;
+
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::permit::{
     Permissions, RESPONSES_MAX, RESPONSES_SECONDS, inbox, permissions as of,
@@ -103,13 +105,14 @@ fn nsc(name: &str, of: &Permissions) -> String {
         ("--allow-sub", &of.subscribe),
     ] {
         for subject in subjects {
-            text.push_str(&format!(" \\\n  {option} '{subject}'"));
+            // Writing to a String cannot fail.
+            let _ = write!(text, " \\\n  {option} '{subject}'");
         }
     }
     if of.responses {
         let most =
             format!("--allow-pub-response={RESPONSES_MAX} --response-ttl {RESPONSES_SECONDS}s");
-        text.push_str(&format!(" \\\n  {most}"));
+        let _ = write!(text, " \\\n  {most}");
     }
     text
 }

@@ -226,7 +226,10 @@ mod tests {
         let printed: Vec<String> = lines.map(|(key, value)| format!("{key} = {value}")).collect();
         std::fs::write(directory.path().join("again.toml"), printed.join("\n")).unwrap();
         let keys = |keys: &Keys| {
-            let policy = Policy { source: dsbus_supervisor::policy::Source::default(), ..keys.policy.clone() };
+            let policy = Policy {
+                source: dsbus_supervisor::policy::Source::default(),
+                ..keys.policy.clone()
+            };
             Keys { policy, ..keys.clone() }
         };
         let again = choice("dsbus worker -c again.toml").file.keys;
