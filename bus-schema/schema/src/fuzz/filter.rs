@@ -93,6 +93,7 @@ fn is_event(word: &str, fact: &Fact) -> bool {
             pattern == "*" || fits(&pattern, name)
         }
         Some(_) => false,
+        None if word.eq_ignore_ascii_case("all") => true,
         None => word.eq_ignore_ascii_case(kind) || (kind != "user" && fits(&shout(word), name)),
     }
 }
