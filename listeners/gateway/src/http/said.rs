@@ -14,7 +14,7 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let pairs = all.flat_map(|line| line.split(';'));
     let mut named = pairs.filter_map(|pair| pair.trim().split_once('='));
-    named.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+    named.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.trim())
 }
 
 /// The name and the password of Basic authentication.
@@ -43,7 +43,7 @@ fn name(host: &str) -> &str {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    name.trim_start_matches('[').trim_end_matches(']')
+    name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
 }
 
 /// Whether a `Host` is this machine.
@@ -71,14 +71,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_cookie_among_others() {
+        let read = |line: &str| {
+            let headers = HeaderMap::from_iter([(header::COOKIE, line.parse().unwrap())]);
+            cookie(&headers).map(str::to_owned)
+        };
+        for line in ["dsbus=a.1.b", "x=y; dsbus=a.1.b", " dsbus=a.1.b ;x", "dsbus= \ta.1.b"] {
+            assert_eq!(read(line).as_deref(), Some("a.1.b"), "{line}");
+        }
+        assert_eq!(read("dsbus2=a; dsbus"), None);
+    }
+
+    #[test]
     fn what_is_here() {
         for host in ["localhost", "LocalHost:9001", "127.0.0.1:9001", "[::1]:9001", "127.9.9.9", ""]
         {
             assert!(is_here(host), "{host}");
         }
-        for host in
-            ["evil.example", "evil.example:9001", "10.0.0.1:9001", "localhost.evil", "[fe80::1]"]
-        {
+        for host in [
+            "evil.example",
+            "evil.example:9001",
+            "10.0.0.1:9001",
+            "localhost.evil",
+            "[fe80::1]",
+            "]:80",
+            "[[::1]",
+        ] {
             assert!(!is_here(host), "{host}");
         }
         for host in ["10.0.0.1:9001", "[fe80::1]:80", "localhost", "127.0.0.1"] {
