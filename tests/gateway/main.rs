@@ -13,6 +13,7 @@ mod openapi;
 mod page;
 mod rest;
 mod rpc;
+mod schemathesis;
 mod served;
 mod stream;
 #[path = "../e2e/supervisord.rs"]

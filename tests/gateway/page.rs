@@ -126,6 +126,17 @@ fn an_instance_a_program_a_worker_rollouts_and_events_have_pages() {
 }
 
 #[test]
+fn on_a_phone_rows_are_selected_and_a_bar_acts() {
+    let mut fleet = Fleet::start(1, 1);
+    fleet.apply(
+        "[defaults]\ncommand = \"sleep 1000\"\nstartsecs = 0\n\
+         [program.api]\n[program.web]\nnumprocs = 2\n",
+    );
+    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    play(&fleet, &gateway, "phone.mjs", &[]);
+}
+
+#[test]
 fn a_page_asks_who_it_is_and_a_viewer_cannot_act() {
     let mut fleet = Fleet::start(1, 1);
     fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");

@@ -3,6 +3,7 @@
 use dsbus_harness::wait_until;
 use serde_json::{Value, json};
 
+use crate::admit::USERS;
 use crate::fleet::{DEADLINE, Fleet};
 use crate::openapi::Api;
 use crate::served::Gateway;
@@ -312,6 +313,14 @@ fn what_is_not_there_is_not_found_and_a_viewer_changes_nothing() {
         let path = path.replace("{name}", name);
         assert_eq!(viewer.ask(method, &path, body(&path)).code, 403, "{method} {path}");
     }
+    // An array is no object, though its values could be taken for those of one.
+    let [why, _] = api.refused(400, "POST", "/act", r#"["stop", ["web"]]"#);
+    assert!(why.contains("must be an object"), "{why}");
+    let nothing = gateway.get("/nothing/here", &[]);
+    assert_eq!(
+        (nothing.code, nothing.body.as_str()),
+        (404, "404: there is nothing at /nothing/here\n")
+    );
     // A program may be called as the path at which everybody may ask.
     let declares = r#"{"command": "true"}"#;
     for method in ["POST", "DELETE"] {
@@ -319,18 +328,34 @@ fn what_is_not_there_is_not_found_and_a_viewer_changes_nothing() {
     }
     assert_eq!(fleet.row("web:0")["state"], "RUNNING");
     // What is asked is asked in the name of whoever asks.
-    let ann = Api::with(&guarded, &[("authorization", "Basic YW5uOnNlY3JldA==")]);
+    let ann = Api::with(&guarded, &[("authorization", "Basic YW5uOnRoZXBhc3N3b3Jk")]);
     ann.post("/instances/web:0/stop", &json!({}));
     fleet.wait_event("the command", |event| {
         event["data"]["kind"] == "command" && event["data"]["by"] == "ann"
     });
 }
 
-const USERS: &str = r#"
-    [user.ann]
-    password = "secret"
-    role = "operator"
-    [user.bob]
-    password = "guest"
-    role = "viewer"
-"#;
+#[test]
+fn long_answers_are_packed_for_whoever_takes_that() {
+    let mut fleet = Fleet::start(1, 1);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 20\nstartsecs = 0");
+    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    fleet.wait_row("web:19", "running", |row| row["state"] == "RUNNING");
+    // The document does not change meanwhile, as a row may.
+    let path = "/api/v1/openapi.json";
+    let plain = gateway.get(path, &[]);
+    assert_eq!(plain.header("content-encoding"), None);
+    let (packed, size) = gateway.get_packed(path);
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert_eq!(packed.header("vary"), Some("accept-encoding"));
+    assert!(packed.body == plain.body && size < plain.body.len() / 4, "{size} bytes");
+    let (rows, _) = gateway.get_packed("/api/v1/instances");
+    assert_eq!(rows.header("content-encoding"), Some("gzip"));
+    let rows: Value = serde_json::from_str(&rows.body).unwrap();
+    assert_eq!(rows.as_array().map(Vec::len), Some(20));
+    // What is short is not, nor what is text.
+    let me = gateway.get("/api/v1/me", &[("accept-encoding", "gzip")]);
+    assert_eq!((me.code, me.header("content-encoding")), (200, None));
+    let log = gateway.get("/api/v1/instances/web:0/log", &[("accept-encoding", "gzip")]);
+    assert_eq!((log.code, log.header("content-encoding")), (200, None));
+}

@@ -1,5 +1,7 @@
 //! A fleet with a gateway, and asking it.
 
+use std::io::Read as _;
+
 use dsbus_harness::wait_until;
 use serde_json::Value;
 
@@ -70,6 +72,16 @@ impl Gateway {
             request = request.header(*name, *value);
         }
         answer(request.call().unwrap())
+    }
+
+    /// Asks for a packed answer: what was in it, and how many bytes came.
+    pub(crate) fn get_packed(&self, path: &str) -> (Answer, usize) {
+        let request = self.agent.get(format!("{}{path}", self.url));
+        let mut response = request.header("accept-encoding", "gzip").call().unwrap();
+        let bytes = response.body_mut().read_to_vec().unwrap();
+        let mut body = String::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut body).unwrap();
+        (Answer { body, ..answer(response) }, bytes.len())
     }
 
     /// Asks by POST.

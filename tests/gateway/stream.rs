@@ -108,9 +108,9 @@ fn a_log_is_followed_and_is_text_whatever_was_printed() {
 fn follow_until(gateway: &Gateway, says: &[&str]) -> String {
     let address = gateway.url.strip_prefix("http://").unwrap();
     let mut socket = TcpStream::connect(address).unwrap();
-    let head =
+    let request =
         "GET /api/v1/instances/quiet:0/log?follow=true&lines=5 HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    socket.write_all(head.as_bytes()).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
     let (mut heard, mut piece) = (String::new(), [0; 4096]);
     while !says.iter().any(|said| heard.contains(said)) {
         let n = socket.read(&mut piece).unwrap();

@@ -7,7 +7,7 @@ import { count } from "./format.js";
 import { store } from "./store.js";
 
 const DONE = {
-  start: "Started", stop: "Stopping", restart: "Restarting", reload: "Reloading",
+  start: "Starting", stop: "Stopping", restart: "Restarting", reload: "Reloading",
   enable: "Enabled", disable: "Disabled", remove: "Removed",
 };
 const ASKS = { stop: "Stop", restart: "Restart", disable: "Disable", remove: "Remove" };

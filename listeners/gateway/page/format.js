@@ -59,7 +59,12 @@ export const whole = (text) => (text ? new Date(millis(text)).toLocaleString() :
 export const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
 /** Cores: 0.034 -> "0.03", 1.5 -> "1.5". */
-export const cores = (n) => (n === null || n === undefined ? "–" : n < 1 ? n.toFixed(2) : n.toFixed(1));
+/** Processor time: of little, as part of one core. */
+export const cores = (n) => {
+  if (n === null || n === undefined) return "–";
+  if (n === 0) return "0 %";
+  return n < 0.1 ? `${(n * 100).toFixed(n < 0.01 ? 2 : 1)} %` : `${n.toFixed(n < 1 ? 2 : 1)} cores`;
+};
 
 /** How a child ended. */
 export function exit(how) {

@@ -11,6 +11,7 @@ mod seal;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
 use axum::{Router, middleware};
 use dsbus_schema::ids::{UserName, WorkerName};
 
@@ -83,6 +84,12 @@ pub(crate) fn router(gateway: Gateway, worker: Option<WorkerName>) -> Router {
         .merge(rpc::routes(worker))
         .nest(rest::BELOW, rest::routes())
         .merge(distsuper::routes())
+        .fallback(async |uri: Uri| {
+            (StatusCode::NOT_FOUND, format!("404: there is nothing at {}\n", uri.path()))
+        })
+        .method_not_allowed_fallback(async |method: Method| {
+            (StatusCode::METHOD_NOT_ALLOWED, format!("405: nothing here answers to {method}\n"))
+        })
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
         .layer(middleware::from_fn_with_state(gateway.clone(), metrics::count))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

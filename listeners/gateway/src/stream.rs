@@ -56,21 +56,25 @@ impl Stream {
         let messages = self.messages.subscribe();
         let retry = format!("retry: {AGAIN_MS}\n\n");
         let first = [retry.as_bytes(), &silence(&self.fleet)].concat();
-        let rest = unfold(messages, async |mut messages| {
-            let next = match timeout(ALIVE_EVERY, messages.recv()).await {
-                Ok(Ok(message)) => message,
-                Ok(Err(RecvError::Lagged(_))) => {
-                    // What is left of the old ones would come after what is read anew.
-                    messages = messages.resubscribe();
-                    message("reset", &json!({}))
-                }
-                Ok(Err(RecvError::Closed)) => return None,
-                Err(_) => Bytes::from_static(b": alive\n\n"),
-            };
-            Some((next, messages))
-        });
-        body(first.into(), rest)
+        body(first.into(), from(messages))
     }
+}
+
+/// What a reader gets, until nobody writes any more.
+fn from(messages: broadcast::Receiver<Bytes>) -> impl Pieces<Item = Bytes> + Send + 'static {
+    unfold(messages, async |mut messages| {
+        let next = match timeout(ALIVE_EVERY, messages.recv()).await {
+            Ok(Ok(message)) => message,
+            Ok(Err(RecvError::Lagged(_))) => {
+                // What is left of the old ones would come after what is read anew.
+                messages = messages.resubscribe();
+                message("reset", &json!({}))
+            }
+            Ok(Err(RecvError::Closed)) => return None,
+            Err(_) => Bytes::from_static(b": alive\n\n"),
+        };
+        Some((next, messages))
+    })
 }
 
 /// A body of events: what is there already, and what comes.
@@ -166,4 +170,35 @@ fn rows<'a>(
         .map(|changed| Rows { changed: changed.iter().map(AsRef::as_ref).collect(), gone: &[] });
     let gone = gone.chunks(ROWS_MAX).map(|gone| Rows { changed: Vec::new(), gone });
     changed.chain(gone).map(|rows| message("rows", &rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    /// What a reader is given that was behind by so many messages, and of one that comes after that.
+    async fn given(behind: usize) -> Vec<String> {
+        let messages = broadcast::Sender::new(BEHIND_MAX);
+        let mut read = Box::pin(from(messages.subscribe()));
+        for n in 0..behind {
+            messages.send(message("event", &n)).unwrap();
+        }
+        let first = read.next().await.unwrap();
+        messages.send(message("event", &"new")).unwrap();
+        drop(messages);
+        let all: Vec<Bytes> = futures::stream::iter([first]).chain(read).collect().await;
+        all.iter().map(|one| String::from_utf8(one.to_vec()).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_to_look_anew_and_gets_nothing_old() {
+        let new = "event: event\ndata: \"new\"\n\n";
+        assert_eq!(given(BEHIND_MAX + 1).await, ["event: reset\ndata: {}\n\n", new]);
+        // One that is not too far behind misses nothing.
+        let all = given(BEHIND_MAX).await;
+        assert_eq!((all.len(), all[BEHIND_MAX].as_str()), (BEHIND_MAX + 1, new));
+        assert_eq!(all[0], "event: event\ndata: 0\n\n");
+    }
 }

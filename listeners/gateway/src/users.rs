@@ -49,7 +49,10 @@ impl fmt::Debug for Password {
 impl Password {
     fn parse(text: &str) -> Result<Password, String> {
         let Some(sum) = text.strip_prefix(SHA) else {
-            return if text.is_empty() {
+            let scheme = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+            return if let Some((scheme, _)) = scheme {
+                Err(format!("{{{scheme}}} is not known: {SHA} and a SHA-1, or a plain password"))
+            } else if text.is_empty() {
                 Err("a password must not be empty".to_owned())
             } else {
                 Ok(Password::Plain(text.to_owned()))
@@ -259,6 +262,7 @@ mod tests {
             ("[user.ann]\npassword = \"x\"", "missing field `role`"),
             ("[user.ann]\npassword = \"x\"\nrole = \"root\"", "unknown variant `root`"),
             ("[user.ann]\npassword = \"\"\nrole = \"viewer\"", "must not be empty"),
+            ("[user.ann]\npassword = \"{MD5}12\"\nrole = \"viewer\"", "{MD5} is not known"),
             ("[user.ann]\npassword = \"{SHA}12\"\nrole = \"viewer\"", "40 hexadecimal"),
             ("[user.ann]\npassword = \"x\"\npassword_file = \"pw\"\nrole = \"viewer\"", "not both"),
             ("[user.\"a b\"]\npassword = \"x\"\nrole = \"viewer\"", "user.a b: "),

@@ -6,18 +6,10 @@ use dsbus_harness::{Terminal, wait_until};
 use serde_json::{Value, json};
 
 use super::{call, ctl};
+use crate::admit::USERS;
 use crate::fleet::{DEADLINE, Fleet, alive, number};
 use crate::served::Gateway;
 use crate::supervisord::python;
-
-const USERS: &str = r#"
-    [user.ann]
-    password = "{SHA}82ab876d1387bfafe46cc1c8a2ef074eae50cb1d" # thepassword
-    role = "operator"
-    [user.bob]
-    password = "guest"
-    role = "viewer"
-"#;
 
 /// Echoes what it reads.
 const ECHO: &str = "[program.echo]\n\
@@ -65,6 +57,22 @@ fn a_worker_shows_only_what_runs_there() {
     // Its own log is the main log.
     let log = call(&[&gateway.url], &json!([["supervisor.readLog", [-2000, 0]]])).remove(0);
     assert!(log.is_string() || log["fault"][0] == 20, "{log}");
+}
+
+#[test]
+fn a_workers_own_log_is_followed() {
+    let mut fleet = Fleet::start(1, 1);
+    let gateway = Gateway::start(&mut fleet, "g1", &["--worker", "w1"]);
+    let mut command = ctl(&fleet, &gateway);
+    command.args(["maintail", "-f"]);
+    let mut tail = Terminal::start(command, 80, 24);
+    tail.wait_for("==> Press Ctrl-C to exit <==");
+    tail.wait_for("ready worker=w1");
+    // What it says from now on comes as well.
+    let agent = nix::unistd::Pid::from_raw(fleet.agent_pid("w1"));
+    nix::sys::signal::kill(agent, nix::sys::signal::Signal::SIGKILL).unwrap();
+    tail.wait_until("the next agent", |text| text.matches("ready worker=w1").count() == 2);
+    tail.press("\x03");
 }
 
 #[test]
@@ -151,6 +159,21 @@ fn output_is_followed_and_input_given_by_the_stock_client() {
     {
         assert_eq!(gateway.get(missing, &[]).code, 404, "{missing}");
     }
+}
+
+#[test]
+fn what_was_given_up_stays_so_when_it_cannot_be_started() {
+    let mut fleet = Fleet::start(1, 1);
+    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    let spec =
+        "[program.none]\ncommand = \"/no/such/file\"\nstartretries = 0\nmax_fail_count = 1\n";
+    let file = fleet.file("none.toml", spec);
+    fleet.fails(1, &["apply", &file]);
+    fleet.wait_state("none:0", "FATAL");
+    let told = call(&[&gateway.url], &json!([["supervisor.startProcess", ["none"]]])).remove(0);
+    assert_eq!(told["fault"][0], 20, "{told}");
+    fleet.wait_state("none:0", "FATAL");
+    assert_eq!(fleet.row("none:0")["wanted"]["run"], true);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use wildmatch::WildMatch;
 
 use super::{InstanceId, NAME_LEN_MAX, ProgramId, ProgramName};
 
-/// Longest pattern, in bytes: two names and a colon.
+/// Longest pattern, in characters: two names and a colon.
 const PATTERN_LEN_MAX: usize = 2 * NAME_LEN_MAX + 1;
 
 /// What a person means by NAME on the command line.
@@ -45,7 +45,7 @@ impl Copies {
     /// A sentence that says what is wrong with `text`.
     pub fn parse(text: &str) -> Result<Copies, String> {
         let refuse = |why: &str| Err(format!("name {text:?} {why}"));
-        if text.len() > PATTERN_LEN_MAX {
+        if text.chars().count() > PATTERN_LEN_MAX {
             return refuse("is too long");
         }
         let (of, copies) = match text.split_once(':') {
@@ -156,8 +156,13 @@ impl JsonSchema for Target {
         "Target".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // A name or a pattern, and then perhaps a copy, whose characters are those of `Copies::parse`.
+        let of = "[A-Za-z0-9-][A-Za-z0-9_-]{0,63}|[A-Za-z0-9_-]*[*?][A-Za-z0-9_*?-]*";
+        let copy = r"[^\s:/\u0000-\u001f\u007f-\u009f]+";
         json_schema!({
             "type": "string",
+            "maxLength": PATTERN_LEN_MAX,
+            "pattern": format!("^({of})(:{copy})?$"),
             "description": "all, a program or a group, an instance (web:0, web:web_00), a pattern \
                             (web*, shop:*), or a program's UUID"
         })
@@ -183,6 +188,23 @@ mod tests {
         }
         for bad in ["web:", ":0", ":*", "web:0:1", "web:a/b", "w*b:a b", "we.b*", ""] {
             assert!(Target::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_schema_says_what_can_be_read() {
+        let schema = serde_json::to_value(schemars::schema_for!(Target)).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let (most, copies) = ("x".repeat(NAME_LEN_MAX), "ü".repeat(NAME_LEN_MAX));
+        let id = ProgramId(Uuid::from_u128(7)).to_string();
+        let pairs = [format!("{most}:{copies}"), format!("{most}:{copies}x"), format!("{most}x")];
+        for text in ["all", "web", "-x", "_x", "web:3", "web*", "_*", "*", "we?:*", "web:web_00"]
+            .into_iter()
+            .chain(["shop:a.b@c", "web:ü", "*:ü", "", "web:", ":0", ":*", "a:0:1", "web:a/b", "ü"])
+            .chain(["w*b:a b", "web:a\u{a0}b", "web:\u{7f}", "web:\u{85}", "we.b*", "w b", "web\n"])
+            .chain([id.as_str(), &most, &pairs[0], &pairs[1], &pairs[2]])
+        {
+            assert_eq!(validator.is_valid(&text.into()), Target::parse(text).is_ok(), "{text:?}");
         }
     }
 

@@ -31,7 +31,7 @@ export function instance({ main, params: [name], hash }) {
   ]);
   const tile = (label) => { const value = h("b", {}, "–"); const node = h("div", { class: "tile" }, h("span", {}, label), value); node.set = (text, tip) => { setText(value, text); setAttribute(value, "title", tip); }; return node; };
   const [up, restarts, pid, worker] = [tile("In this state"), tile("Restarts"), tile("Pid"), tile("Worker")];
-  const cpu = plot({ title: "CPU", format: (value) => `${cores(value)} cores`, colour: "one" });
+  const cpu = plot({ title: "CPU", format: cores, colour: "one" });
   const memory = plot({ title: "Memory", format: bytes, binary: true, colour: "two" });
   const known = facts();
   const why_ = h("div", { class: "explain" }, h("p", { class: "dim" }, "…"));

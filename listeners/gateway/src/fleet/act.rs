@@ -33,7 +33,10 @@ impl From<Error> for Failed {
         match e {
             Error::Refused { code, text, problems } => Failed { code, text, problems },
             other => {
-                Failed { code: code::UNAVAILABLE, text: other.to_string(), problems: Vec::new() }
+                let open =
+                    if other == Error::Timeout { "; it may be done, now or soon" } else { "" };
+                let text = format!("{other}{open}");
+                Failed { code: code::UNAVAILABLE, text, problems: Vec::new() }
             }
         }
     }

@@ -65,6 +65,7 @@ pub(super) async fn admit(
             let answer = answer(&refused, request.headers(), request.uri());
             let guessed = request.headers().contains_key(header::AUTHORIZATION);
             if refused == Refused::Unknown && guessed {
+                tracing::warn!("somebody with a wrong name or password was not let in");
                 tokio::time::sleep(WRONG_WAITS).await;
             }
             // Whoever still sends when the connection closes sees no answer: Supervisor's clients do.

@@ -17,6 +17,9 @@ async fn ready(State(gateway): State<Gateway>) -> (StatusCode, String) {
     if !known.is_complete() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the fleet is not known yet\n".to_owned());
     }
+    if !gateway.fleet.bus().connected() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not connected to NATS\n".to_owned());
+    }
     match known.silent() {
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("no scheduler answers: {why}\n")),
         None => (StatusCode::OK, "ok\n".to_owned()),

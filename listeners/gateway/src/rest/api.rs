@@ -149,7 +149,9 @@ impl Api {
         let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
         self.router
             .route("/openapi.json", axum::routing::get(async move || (json, document)))
-            .fallback(async |uri: Uri| Refusal::no("path", uri.path()))
+            .fallback(async |uri: Uri| {
+                Refusal::no("path", &format!("{}{}", super::BELOW, uri.path()))
+            })
             .method_not_allowed_fallback(async |method: Method| {
                 Refusal::new(405, format!("nothing here answers to {method}"))
             })

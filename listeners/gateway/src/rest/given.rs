@@ -2,13 +2,18 @@
 
 use axum::extract::Query;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::refusal::Refusal;
+use crate::http::BODY_BYTES_MAX;
+
+/// Greatest float of which the next one is 1 more (2^53): a greater one may stand for several numbers.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// What a query or a body says.
 pub(super) trait Given: DeserializeOwned + JsonSchema + Send + 'static {
@@ -48,7 +53,12 @@ pub(super) fn body<B: Given>(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<B, Refusal> {
-    let body = body.map_err(|e| Refusal::new(e.status().as_u16(), e.body_text()))?;
+    let body = body.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refusal::new(413, format!("the body is longer than {BODY_BYTES_MAX} bytes"))
+        }
+        status => Refusal::new(status.as_u16(), e.body_text()),
+    })?;
     if B::IS_NOTHING {
         // Whatever clients send with a POST that has nothing to say.
         return serde_json::from_str("{}").map_err(|e| Refusal::bad("", e.to_string()));
@@ -60,19 +70,36 @@ pub(super) fn body<B: Given>(
         let why = format!("the header Content-Type must be application/json, and is {found}");
         return Err(Refusal::new(415, why));
     }
-    let mut read = serde_json::Deserializer::from_slice(&body);
-    let given = serde_path_to_error::deserialize(&mut read).map_err(|e| {
-        let path = e.path().to_string();
-        let why = without_place(&e.inner().to_string());
-        if path == "." { wrong(&why) } else { Refusal::bad(&path, why) }
-    })?;
-    read.end().map_err(|e| Refusal::bad("", format!("the body is no JSON: {e}")))?;
-    Ok(given)
+    let mut read: Value = serde_json::from_slice(&body)
+        .map_err(|e| Refusal::bad("", format!("the body is no JSON: {e}")))?;
+    // What has names could be written as an array of values as well: nobody means that.
+    if !read.is_object() {
+        return Err(Refusal::bad("", "the body must be an object: {...}"));
+    }
+    make_whole(&mut read);
+    serde_path_to_error::deserialize(read).map_err(|e| {
+        let (path, why) = (e.path().to_string(), e.inner().to_string());
+        if [".", "?"].contains(&path.as_str()) { wrong(&why) } else { Refusal::bad(&path, why) }
+    })
 }
 
-/// Without "at line 1 column 2", which says little of a body that a program made.
-fn without_place(why: &str) -> String {
-    why.split_once(" at line ").map_or(why, |(why, _)| why).to_owned()
+/// Writes 4.0 as 4. To JSON, and so to the document, they are one number; to serde they are not.
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|x| x.fract() == 0.0 && x.abs() <= WHOLE_MAX);
+            if let Some(whole) = whole
+                && number.is_f64()
+            {
+                #[expect(clippy::cast_possible_truncation, reason = "it is whole, and not greater")]
+                let whole = whole as i64;
+                *number = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(map) => map.values_mut().for_each(make_whole),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 /// Finds the field in what serde says.
@@ -83,5 +110,25 @@ fn wrong(why: &str) -> Refusal {
         (Some((key, _)), _) => Refusal::bad(key, why),
         (None, Some((key, why))) if !key.contains(' ') => Refusal::bad(key, why),
         (None, _) => Refusal::bad("", why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_whole_number_may_have_a_point() {
+        for (given, made) in [
+            (json!({ "to": [88.0, -3.0, 0.0] }), json!({ "to": [88, -3, 0] })),
+            (json!([1.5, 1e300, "4.0", true, null]), json!([1.5, 1e300, "4.0", true, null])),
+            (json!(u64::MAX), json!(u64::MAX)),
+            (json!(WHOLE_MAX), json!(1_i64 << 53)),
+        ] {
+            let mut value = given.clone();
+            make_whole(&mut value);
+            assert_eq!(value, made, "{given}");
+        }
     }
 }

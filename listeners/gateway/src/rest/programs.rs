@@ -249,6 +249,10 @@ async fn history(call: Call) -> Result<Json<Vec<RevisionRow>>, Refusal> {
 /// What to do with a rollout.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "if" = { "required": ["to"], "properties": { "to": { "type": "integer" } } },
+    "then" = { "properties": { "step": { "const": "undo" } } }
+))]
 struct Step {
     /// What.
     step: RolloutStep,

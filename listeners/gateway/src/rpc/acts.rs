@@ -114,8 +114,12 @@ async fn start_these(desk: &Desk, processes: &[&Process], wait: bool) -> Vec<Fau
     } else {
         act_on(desk, Verb::Start, processes, begun, BEGUN_MAX, Some(Fault::None)).await
     };
-    // Supervisor does not even try these; here they would be tried again.
-    let tried = processes.iter().zip(&faults).filter(|(_, fault)| fault.is_early());
+    // Supervisor does not even try these; here they would be tried again. One that was given up before
+    // is given up again, as it would be there: to stop it would hide that.
+    let tried = processes
+        .iter()
+        .zip(&faults)
+        .filter(|(one, fault)| fault.is_early() && one.row.state != State::Fatal);
     let tried: Vec<&Process> = tried.map(|(one, _)| *one).collect();
     act(desk, Verb::Stop, &tried, |wanted, row| stopped(wanted, row?)).await;
     faults

@@ -25,7 +25,7 @@ use tower_service::Service;
 pub(super) const CONNECTIONS_MAX: usize = 900;
 /// How long a connection may take for the head of its next request: whoever says nothing gives his
 /// place away.
-const SILENT_MAX: Duration = Duration::from_secs(90);
+const SILENT_MAX: Duration = Duration::from_secs(30);
 /// How long a client may be silent before the kernel asks whether it is there, and how often it asks:
 /// whoever follows a log in which nothing is written may vanish without a word.
 const ALIVE_ASKED_AFTER: Duration = Duration::from_secs(30);
@@ -77,6 +77,9 @@ pub(super) async fn serve(
     http.timer(TokioTimer::new()).header_read_timeout(SILENT_MAX);
     tokio::pin!(until);
     loop {
+        if room.available_permits() == 0 {
+            tracing::warn!("{CONNECTIONS_MAX} connections are open: more wait until one ends");
+        }
         let come = async {
             let place = Arc::clone(&room).acquire_owned().await;
             (place, listener.accept().await.0)
