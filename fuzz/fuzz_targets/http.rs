@@ -8,6 +8,9 @@ mod gateway {
 mod http {
     pub(crate) mod fuzz;
     mod said;
+
+    /// As in the gateway.
+    pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 }
 #[path = "../../listeners/gateway/src/rest"]
 mod rest {
