@@ -1,8 +1,12 @@
 //! Declarations in TOML files, or in configurations of Supervisor. Everything that is wrong in all
 //! files is told at once; if anything is, nothing is applied.
 
+// Alerts are a crate that takes minutes to build.
+#[cfg(not(fuzzing))]
 pub(crate) mod alert;
 mod diagnostic;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod import;
 mod include;
 mod keys;

@@ -8,6 +8,8 @@ pub mod call;
 pub mod command;
 pub mod event;
 pub mod filter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod generate;
 pub mod goal;
 pub mod ids;

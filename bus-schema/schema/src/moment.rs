@@ -83,9 +83,13 @@ impl Timestamp {
     /// # Errors
     /// When `text` is not an RFC 3339 date and time.
     pub fn parse(text: &str) -> Result<Timestamp, String> {
+        // A local time of the last day that there is may be none in UTC.
         OffsetDateTime::parse(text, &Rfc3339)
-            .map(|t| Timestamp(t.to_offset(time::UtcOffset::UTC)))
-            .map_err(|_| format!("{text:?} is not an RFC 3339 time such as 2026-01-31T12:00:00Z"))
+            .ok()
+            .and_then(|time| time.checked_to_offset(time::UtcOffset::UTC))
+            .filter(|time| time.year() >= 0)
+            .map(Timestamp)
+            .ok_or_else(|| format!("{text:?} is not an RFC 3339 time such as 2026-01-31T12:00:00Z"))
     }
 }
 
@@ -159,6 +163,17 @@ mod tests {
         let t = Timestamp::from_unix_nanos(1_790_000_000_123_456_789);
         assert_eq!(t.to_string(), "2026-09-21T14:13:20.123Z");
         assert_eq!(Timestamp::parse(&t.to_string()), Ok(t));
+    }
+
+    #[test]
+    fn a_time_that_utc_does_not_have_is_refused() {
+        for text in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "soon", ""] {
+            let told = Timestamp::parse(text).unwrap_err();
+            assert!(told.contains("RFC 3339"), "{told}");
+        }
+        for text in ["9999-12-31T23:59:59.999Z", "0000-01-01T00:00:00.000Z"] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Buckets and streams, as data. The client creates them; whoever comes later checks them.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -85,7 +86,11 @@ impl Bucket {
 
     /// The bucket's name: `dsbus_goals`, or `dsbus_<fleet>_goals` unless the fleet is the default.
     pub fn name(self, fleet: &FleetName) -> String {
-        bucket_name(fleet, self.word())
+        if fleet.is_default() {
+            format!("dsbus_{}", self.word())
+        } else {
+            format!("dsbus_{fleet}_{}", self.word())
+        }
     }
 
     /// The stream behind it.
@@ -138,7 +143,7 @@ impl FleetKey {
         match tokens.as_slice() {
             ["_scheduler", id] => Some(FleetKey::Scheduler((*id).to_owned())),
             [worker, "_touch", seconds] => {
-                Some(FleetKey::Touch(WorkerName::parse(worker).ok()?, seconds.parse().ok()?))
+                Some(FleetKey::Touch(WorkerName::parse(worker).ok()?, number(seconds)?))
             }
             _ => parse_instance_key(key).map(|(w, i)| FleetKey::Placement(w, i)),
         }
@@ -181,12 +186,10 @@ impl AlertKey {
         let (name, rest) = tokens.split_first()?;
         let key = match rest {
             ["lease"] => AlertKey::Lease,
-            ["group", rule, id] => {
-                AlertKey::Group(RuleName::parse(rule).ok()?, Uuid::try_parse(id).ok()?)
-            }
+            ["group", rule, id] => AlertKey::Group(RuleName::parse(rule).ok()?, simple(id)?),
             ["rate", rule] => AlertKey::Rate(RuleName::parse(rule).ok()?),
-            ["letter", id] => AlertKey::Letter(Uuid::try_parse(id).ok()?),
-            ["dead", id] => AlertKey::Dead(Uuid::try_parse(id).ok()?),
+            ["letter", id] => AlertKey::Letter(simple(id)?),
+            ["dead", id] => AlertKey::Dead(simple(id)?),
             ["lost"] => AlertKey::Lost,
             _ => return None,
         };
@@ -197,6 +200,16 @@ impl AlertKey {
     pub fn all(name: &AlertName) -> String {
         format!("{name}.>")
     }
+}
+
+/// A number as keys have it: `+5` and `05` would be other keys of the same thing.
+fn number<T: FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
+}
+
+/// An id as keys have it, for the same reason.
+fn simple(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|id| id.simple().to_string() == text)
 }
 
 /// Key of an instance's placement (fleet bucket) or status (status bucket) on a worker.
@@ -221,7 +234,7 @@ pub fn parse_instance_key(key: &str) -> Option<(WorkerName, InstanceId)> {
 
 fn parse_instance(text: &str) -> Option<InstanceId> {
     let (program, index) = text.split_once('.')?;
-    Some(InstanceId::new(ProgramName::parse(program).ok()?, index.parse().ok()?))
+    Some(InstanceId::new(ProgramName::parse(program).ok()?, number(index)?))
 }
 
 /// Key of what schedulers say of an instance, in the status bucket.
@@ -298,13 +311,28 @@ pub fn goal_key(program: &ProgramName, index: Option<u32>) -> String {
 /// Reads such a key.
 pub fn parse_goal_key(key: &str) -> Option<(ProgramName, Option<u32>)> {
     let (program, rest) = key.split_once('.')?;
-    let index = if rest == "_all" { None } else { Some(rest.parse().ok()?) };
+    let index = if rest == "_all" { None } else { Some(number(rest)?) };
     Some((ProgramName::parse(program).ok()?, index))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_has_two_keys() {
+        for key in ["w1.web.03", "w1.web.+3", "w1._touch.05", "w1._touch.+5"] {
+            assert_eq!(FleetKey::parse(key), None, "{key}");
+        }
+        assert_eq!(parse_fleet_status_key("_fleet.web.00"), None);
+        assert_eq!(parse_goal_key("web.+0"), None);
+        let id = "01a2196f-9747-779c-98b1-acd12ef1289c";
+        for id in [id.to_owned(), id.replace('-', "").to_uppercase(), format!("{{{id}}}")] {
+            assert_eq!(AlertKey::parse(&format!("a.letter.{id}")), None, "{id}");
+            assert_eq!(AlertKey::parse(&format!("a.dead.{id}")), None, "{id}");
+            assert_eq!(AlertKey::parse(&format!("a.group.r.{id}")), None, "{id}");
+        }
+    }
 
     #[test]
     fn keys_are_read_back() {

@@ -22,6 +22,8 @@ pub(super) const TEMPLATE: &str = "template";
 pub(super) const EXTENDS: &str = "extends";
 /// The key of a file that names others.
 const INCLUDE: &str = "include";
+/// What a file lacks that is applied for nothing.
+const NOTHING: &str = "declares no program; one begins with [program.NAME]";
 /// How deep files may include files.
 const INCLUDE_DEPTH_MAX: usize = 16;
 
@@ -110,6 +112,11 @@ impl<'a> Reader<'a> {
         found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
     }
 
+    /// That no program is declared, told of the first file.
+    pub(super) fn nothing(&self) -> Option<Diagnostic> {
+        self.files.first().map(|file| Diagnostic::whole(&file.name, NOTHING))
+    }
+
     /// Something is wrong at a place; it is told once.
     pub(super) fn wrong(
         &mut self,
@@ -171,8 +178,7 @@ impl<'a> Reader<'a> {
         }
         let nothing = before == (self.blocks.len(), self.programs.len());
         if depth == 0 && nothing && told == self.diagnostics.len() {
-            let message = "declares no program; one begins with [program.NAME]";
-            self.diagnostics.push(whole(message.to_owned()));
+            self.diagnostics.push(whole(NOTHING.to_owned()));
         }
     }
 

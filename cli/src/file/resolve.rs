@@ -43,7 +43,11 @@ impl Reader<'_> {
                 programs.insert(name, section.as_program(keys::values(&whole.keys)));
             }
         }
-        let wrong = self.diagnostics();
+        let mut wrong = self.diagnostics();
+        // Each may say something, such as templates, or settings of Supervisor, and none what to run.
+        if wrong.is_empty() && programs.is_empty() {
+            wrong.extend(self.nothing());
+        }
         if wrong.is_empty() { Ok((programs, self.notes)) } else { Err(wrong) }
     }
 

@@ -169,3 +169,23 @@ fn the_file_to_begin_with_is_right_in_every_line() {
     let variables = value(&found, "hello", "environment");
     assert_eq!((&variables["PYTHONUNBUFFERED"], &variables["MODE"]), (&"1".into(), &"live".into()));
 }
+
+#[test]
+fn files_that_declare_no_program_are_not_applied_for_nothing() {
+    for (name, text) in [
+        ("a.toml", "[template.base]\ncommand = \"base\"\n"),
+        ("a.toml", "[defaults]\nuser = \"nobody\"\n"),
+        ("a.toml", ""),
+        ("a.conf", "[supervisord]\nnodaemon=true\n"),
+        ("a.conf", "[program:a]\ncommand=a\nnumprocs=0\n"),
+    ] {
+        let wrong = Files::new(&[(name, text)]).read(&[name]).unwrap_err();
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert!(wrong[0].contains("declares no program"), "{wrong:?}");
+    }
+    let two = [
+        ("a.toml", "[template.base]\ncommand = \"base\"\n"),
+        ("b.toml", "[program.b]\nextends = \"base\"\n"),
+    ];
+    assert_eq!(Files::new(&two).read(&["a.toml", "b.toml"]).unwrap().len(), 1);
+}

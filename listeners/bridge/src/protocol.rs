@@ -10,6 +10,9 @@
 //! Everything else takes it out of the protocol, for good: nothing that it says afterwards means
 //! anything.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::fmt;
 
 /// What says that a listener waits for an event.

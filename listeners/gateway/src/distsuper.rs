@@ -2,6 +2,9 @@
 //! parameters, its codes. What it says is what is the case: how a process ended, and whether its
 //! machine lives.
 
+mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod read;
 mod say;
 
@@ -24,8 +27,8 @@ use uuid::Uuid;
 use crate::fleet::{Change, Failed};
 use crate::http::{Caller, Gateway};
 use crate::rest::wait::{Goal, Verdict, wait};
+use fault::{Code, Fault};
 use read::Said;
-use say::{Code, Fault};
 
 /// How long an answer waits until it is so: distsuper's clients give up after 30 s.
 const WAIT: Duration = Duration::from_secs(20);

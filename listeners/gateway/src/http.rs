@@ -1,8 +1,11 @@
 //! HTTP: which paths there are, and who may use them.
 
 mod admit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod health;
 mod login;
+mod said;
 mod seal;
 
 use std::sync::Arc;

@@ -8,6 +8,8 @@
 mod distsuper;
 pub mod faults;
 mod fleet;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod http;
 mod logs;
 pub mod metrics;

@@ -5,6 +5,9 @@ mod answer;
 mod api;
 mod document;
 mod events;
+mod failed;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod given;
 mod instances;
 mod log;

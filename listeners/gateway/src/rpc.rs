@@ -8,6 +8,8 @@ mod acts;
 mod call;
 mod config;
 mod fault;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod groups;
 mod info;
 mod logs;

@@ -7,6 +7,7 @@
 
 mod binary;
 mod cluster;
+mod corpus;
 mod port;
 mod server;
 mod servers;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use binary::nats_server;
 pub use cluster::Cluster;
+pub use corpus::corpus;
 pub use port::Port;
 pub use server::NatsServer;
 pub use servers::{Pair, Recorder, SmtpWay};

@@ -19,6 +19,8 @@ mod errands;
 mod facilities;
 pub mod fence;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod home;
 pub mod instance;
 pub mod marks;

@@ -1,6 +1,8 @@
 //! What a child says of itself by `sd_notify(3)`: a datagram socket for each child that is asked
 //! to. What comes from others than the child's user is not heard, and nothing is waited for.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod receive;
 
 use std::io;

@@ -5,6 +5,8 @@ mod capture;
 mod compress;
 mod doomed;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod loss;
 mod outlet;
 mod pieces;

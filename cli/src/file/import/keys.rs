@@ -154,10 +154,10 @@ const LISTENER: &[(&str, Kind)] = &[
 ];
 
 /// Keys of `[supervisord]` that every program is given, unless it has its own.
-pub(in crate::file) const INHERITED: &[&str] = &["environment", "umask", "strip_ansi"];
+pub(in super::super) const INHERITED: &[&str] = &["environment", "umask", "strip_ansi"];
 
 /// What every program of Supervisor has without saying so.
-pub(in crate::file) const STDIN: &str = "stdin";
+pub(in super::super) const STDIN: &str = "stdin";
 
 /// Keys of `[supervisord]` that a worker has, too.
 pub(super) const WORKER: &[&str] = &[
@@ -181,7 +181,7 @@ pub(super) const WORKER: &[&str] = &[
 ];
 
 /// Where a key stands among others: as in Supervisor's manual, and what it does not know at the end.
-pub(in crate::file) fn rank(key: &str) -> usize {
+pub(in super::super) fn rank(key: &str) -> usize {
     let mut all = PROGRAM.iter().chain(FCGI).chain(LISTENER);
     all.position(|(known, _)| *known == key).unwrap_or(usize::MAX)
 }

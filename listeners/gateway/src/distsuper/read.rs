@@ -12,7 +12,7 @@ use dsbus_schema::program::{TOUCH_TIMEOUT_MAX, TOUCH_TIMEOUT_MIN};
 use dsbus_schema::status::WorkerRow;
 use serde_json::{Map, Value, json};
 
-use super::say::{Code, Fault};
+use super::fault::{Code, Fault};
 
 /// Parameters; null is as good as nothing.
 #[derive(Debug, Default)]

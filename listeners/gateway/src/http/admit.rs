@@ -1,6 +1,5 @@
 //! Who asks, and whether he may.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,13 +8,12 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use futures::StreamExt as _;
 use futures::stream::unfold;
 use tokio::time::{Instant, timeout_at};
 
-use super::login::{cookie, escape};
+use super::login::escape;
+use super::said::{basic, cookie, is_address, is_foreign, is_here, is_rpc, text};
 use super::{Caller, Gateway, Open};
 use crate::page::is_page;
 use crate::users::Role;
@@ -131,58 +129,14 @@ fn judge(
     if may { Ok(Some(caller)) } else { Err(Refused::Role) }
 }
 
-/// Where everybody may ask by POST, since each method is judged apart: `/RPC2` and
-/// `/workers/NAME/RPC2`, and nothing else that ends so, such as a program of that name.
-fn is_rpc(path: &str) -> bool {
-    let of_worker = path.strip_prefix("/workers/").and_then(|rest| rest.strip_suffix("/RPC2"));
-    path == "/RPC2" || of_worker.is_some_and(|worker| !worker.contains('/'))
-}
-
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// A `Host` without its port.
-fn name(host: &str) -> &str {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    name.trim_start_matches('[').trim_end_matches(']')
-}
-
-/// Whether a `Host` is this machine.
-fn is_here(host: &str) -> bool {
-    let name = name(host);
-    let is_loopback = |ip: IpAddr| ip.is_loopback();
-    // Supervisor's clients name a unix socket `localhost`, or nothing.
-    name.is_empty() || name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
-}
-
-/// Whether a `Host` is no name that somebody could point elsewhere.
-fn is_address(host: &str) -> bool {
-    is_here(host) || name(host).parse::<IpAddr>().is_ok()
-}
-
-/// Whether a browser says that a page of another site asks. Tools say nothing.
-fn is_foreign(headers: &HeaderMap, host: Option<&str>) -> bool {
-    let Some(origin) = text(headers, header::ORIGIN) else { return false };
-    let from = origin.split_once("://").map(|(_, from)| from);
-    from.is_none() || from != host
-}
-
 fn caller(gateway: &Gateway, headers: &HeaderMap, now: i64) -> Option<Caller> {
     if gateway.users.is_empty() {
         let user = gateway.fleet.bus().user().clone();
         return Some(Caller { user, role: Role::Operator, token: None });
     }
-    if let Some(basic) = text(headers, header::AUTHORIZATION) {
-        let (scheme, given) = basic.split_once(' ')?;
-        let given = BASE64_STANDARD.decode(given.trim()).ok()?;
-        let given =
-            String::from_utf8(given).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-        let (name, password) = given.split_once(':')?;
-        let (user, role) = gateway.users.role(name, password)?;
+    if headers.contains_key(header::AUTHORIZATION) {
+        let (name, password) = basic(headers)?;
+        let (user, role) = gateway.users.role(&name, &password)?;
         return Some(Caller { user, role, token: None });
     }
     let cookie = cookie(headers)?;
@@ -216,59 +170,5 @@ fn answer(refused: &Refused, headers: &HeaderMap, uri: &Uri) -> Response {
             (StatusCode::FORBIDDEN, "403: a viewer may look, and not act\n").into_response()
         }
         Refused::Foreign(why) => (StatusCode::FORBIDDEN, format!("403: {why}\n")).into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_here() {
-        for host in ["localhost", "LocalHost:9001", "127.0.0.1:9001", "[::1]:9001", "127.9.9.9", ""]
-        {
-            assert!(is_here(host), "{host}");
-        }
-        for host in
-            ["evil.example", "evil.example:9001", "10.0.0.1:9001", "localhost.evil", "[fe80::1]"]
-        {
-            assert!(!is_here(host), "{host}");
-        }
-        for host in ["10.0.0.1:9001", "[fe80::1]:80", "localhost", "127.0.0.1"] {
-            assert!(is_address(host), "{host}");
-        }
-        for host in ["evil.example:9001", "10.0.0.1.evil.example", "web"] {
-            assert!(!is_address(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn what_is_judged_by_its_method() {
-        for path in ["/RPC2", "/workers/w1/RPC2"] {
-            assert!(is_rpc(path), "{path}");
-        }
-        for path in
-            ["/api/v1/programs/RPC2", "/workers/w1/x/RPC2", "/x/RPC2", "/RPC2/", "/workers/RPC2"]
-        {
-            assert!(!is_rpc(path), "{path}");
-        }
-    }
-
-    #[test]
-    fn what_is_foreign() {
-        let foreign = |origin: Option<&str>, host| {
-            let mut headers = HeaderMap::new();
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, origin.parse().unwrap());
-            }
-            is_foreign(&headers, host)
-        };
-        assert!(!foreign(None, Some("a:1")));
-        assert!(!foreign(Some("http://a:1"), Some("a:1")));
-        assert!(!foreign(Some("https://a"), Some("a")));
-        assert!(foreign(Some("http://a:2"), Some("a:1")));
-        assert!(foreign(Some("http://b"), Some("a")));
-        assert!(foreign(Some("null"), Some("a")));
-        assert!(foreign(Some("http://a"), None));
     }
 }

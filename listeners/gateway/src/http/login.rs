@@ -10,11 +10,10 @@ use axum::{Extension, Router};
 use serde::Deserialize;
 
 use super::admit::WRONG_WAITS;
+use super::said::COOKIE;
 use super::{Caller, Gateway};
 use crate::page::is_page;
 
-/// The cookie.
-const COOKIE: &str = "dsbus";
 /// How long it counts, in seconds: a day of work.
 const SECONDS: i64 = 12 * 3600;
 /// Most bytes of a form, which anybody may send: a name, a password, and an address.
@@ -33,14 +32,6 @@ struct Given {
     /// Where he wanted to go.
     #[serde(default)]
     next: String,
-}
-
-/// The cookie of a request.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let pairs = all.flat_map(|line| line.split(';'));
-    let mut named = pairs.filter_map(|pair| pair.trim().split_once('='));
-    named.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
 }
 
 async fn login(

@@ -3,11 +3,8 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use dsbus_client::Error;
 use dsbus_schema::command::{Refused, code};
 use dsbus_schema::program::Problem;
-
-use crate::fleet::Failed;
 
 /// Why something was not answered, or not done.
 #[derive(Debug)]
@@ -29,36 +26,6 @@ impl Refusal {
     /// There is no such thing.
     pub(super) fn no(what: &str, name: &str) -> Refusal {
         Refusal::new(code::NOT_FOUND, format!("no {what} is named {name:?}"))
-    }
-
-    /// What a worker did not do.
-    pub(super) fn of_worker(worker: &dsbus_schema::ids::WorkerName, e: Error) -> Refusal {
-        match e {
-            Error::NoResponders => Refusal::new(
-                code::UNAVAILABLE,
-                format!("worker {worker} does not answer; nothing was done"),
-            ),
-            Error::Timeout => Refusal::new(
-                code::UNAVAILABLE,
-                format!("worker {worker} did not answer; it may have been done"),
-            ),
-            Error::Refused { code, text, problems } => {
-                Refusal(Refused { code, error: format!("{text} (on {worker})"), problems })
-            }
-            other => Refusal::new(code::UNAVAILABLE, format!("worker {worker}: {other}")),
-        }
-    }
-}
-
-impl From<Failed> for Refusal {
-    fn from(Failed { code, text, problems }: Failed) -> Refusal {
-        Refusal(Refused { code, error: text, problems })
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(e: Error) -> Refusal {
-        Failed::from(e).into()
     }
 }
 
