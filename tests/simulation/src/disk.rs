@@ -76,7 +76,8 @@ impl World {
         }
         let Some(s) = &mut self.supervisors[n] else { return Effects::new() };
         // Some are refused when they come, and some when their child is to be started.
-        let refusal = s.rules.refusal(&order.name).filter(|_| order.placement.epoch.0.is_multiple_of(2));
+        let refusal =
+            s.rules.refusal(&order.name).filter(|_| order.placement.epoch.0.is_multiple_of(2));
         s.table.place_judged(order, Files::default(), refusal, now)
     }
 

@@ -74,7 +74,7 @@ fn subject_of(event: &Event) -> String {
     let token = event.source.rsplit('/').next().unwrap_or_default();
     let known = [Source::Fleet, Source::User, Source::Listener];
     let source = known.into_iter().find(|source| source.token() == token);
-    let worker = || token.parse().map(Source::Worker).unwrap_or(Source::Fleet);
+    let worker = || token.parse().map_or(Source::Fleet, Source::Worker);
     subject::event(&FleetName::default(), &source.unwrap_or_else(worker), &event.data)
 }
 

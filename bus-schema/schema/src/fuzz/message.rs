@@ -91,7 +91,9 @@ pub fn message(data: &[u8]) {
         event,
         declaration,
     ];
-    checks.iter().for_each(|check| check(data));
+    for check in checks {
+        check(data);
+    }
 }
 
 /// Reads it, writes it, and reads that: nothing more is lost by it.

@@ -9,9 +9,7 @@ use crate::command::Verb;
 use crate::event::{Kind, Source};
 use crate::filter::Filter;
 use crate::ids::{FleetName, UserName, WorkerName};
-use crate::storage::{
-    AlertKey, Bucket, events_stream, worker_keys,
-};
+use crate::storage::{AlertKey, Bucket, events_stream, worker_keys};
 use crate::subject::{self, SERVICE, SERVICE_WORKER};
 
 /// What somebody is to a fleet.

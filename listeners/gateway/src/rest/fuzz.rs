@@ -43,7 +43,9 @@ pub(crate) fn given(request: Request<Body>) {
     query::<Fields>(uri).err().into_iter().for_each(|refusal| refused(&refusal, longest));
     query::<Nothing>(uri).err().into_iter().for_each(|refusal| refused(&refusal, longest));
     let refusal = body::<Fields>(&parts.headers, Ok(sent)).err();
-    refusal.into_iter().for_each(|refusal| refused(&refusal, longest));
+    if let Some(refusal) = refusal {
+        refused(&refusal, longest);
+    }
 }
 
 fn refused(Refusal(refused): &Refusal, longest: usize) {

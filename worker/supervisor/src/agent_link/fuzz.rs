@@ -28,7 +28,7 @@ pub fn link(data: &[u8]) {
         again::<ToSupervisor>(line);
         if let Some(message) = again::<ToAgent>(line) {
             let line = message.line();
-            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             assert!(line.len() > 1 && line.ends_with(b"\n"), "says nothing");
         }
     }

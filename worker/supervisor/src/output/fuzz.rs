@@ -75,7 +75,7 @@ fn strip(said: &[u8], size: usize) {
     if !said.contains(&0x1b) {
         assert_eq!(whole, said);
     }
-    let ends = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    let ends = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count();
     assert_eq!(ends(&whole), ends(said), "an end of a line is lost");
 }
 
