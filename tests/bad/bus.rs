@@ -88,7 +88,7 @@ fn what_cannot_be_read_in_a_bucket_is_told_and_left_out() {
         if rows.len() == 2 { Ok(()) } else { Err(rows) }
     });
     for (bucket, key, _, _) in &rows {
-        raw.say(&subject(bucket, key), "KV-Operation: PURGE\r\nNats-Rollup: sub", b"");
+        raw.say(&subject(bucket, key), "KV-Operation: DEL", b"");
     }
     wait_until("all to be as before", DEADLINE, || {
         let now = look(&fleet);

@@ -21,13 +21,7 @@ A fleet with TLS, and a user for each that may do no more than it must:
 users/NAME is all that a machine needs to be NAME: copy it there, and keep it from
 others. Later:
 
-  cd /etc/dsbus/auth
-  dsbus auth add worker w3
-  dsbus auth add operator ann --verbs start,stop,restart
-  dsbus auth add listener audit --events 'process.*'
-  dsbus auth rotate w1
-  dsbus auth revoke ann
-  nats-server --signal reload
+  cd /etc/dsbus/auth && dsbus auth add worker w3 && nats-server --signal reload
 
 docs/security.md tells what each role may do.";
 

@@ -44,6 +44,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("forget", "dsbus forget w9"),
     ("rebalance", "dsbus rebalance --dry-run\ndsbus rebalance"),
     (
+        "auth",
+        "dsbus auth init /etc/dsbus/auth --servers tls://nats.example.org:4222 --workers w1,w2\ndsbus auth add operator ann --verbs start,stop,restart\ndsbus auth add listener audit --events 'process.*'\ndsbus auth rotate w1\ndsbus auth revoke ann --old",
+    ),
+    (
         "secret",
         "dsbus secret set db-password\ndsbus secret set db-password --file db.txt\npass show db | dsbus secret set db-password --workers 'db*'\ndsbus secret list\ndsbus secret remove db-password",
     ),

@@ -1,8 +1,8 @@
 //! What the owner of a machine allows there (`[policy]` in `worker.toml`), which no command from the
 //! bus overrides. A placement that is not allowed is refused: nothing of it is started.
 //!
-//! [`judge`] is pure; [`look`] asks this machine what a declaration alone does not tell: where links
-//! lead, who a number is, what is in a file; [`rights`] is what a worker without root cannot do.
+//! `judge` is pure; `look` asks this machine what a declaration alone does not tell: where links
+//! lead, who a number is, what is in a file; `rights` is what a worker without root cannot do.
 
 mod hashes;
 mod judge;
