@@ -16,6 +16,14 @@ async fn equip(fleet: &Fleet, worker: &str, facilities: &[&str]) {
     bus.write(Bucket::Workers, Write::put(worker, &record).unwrap()).await.unwrap();
 }
 
+/// It was placed there; a worker that cannot do it, whatever its record says, may refuse it at once.
+fn placed(fleet: &Fleet, worker: &str) {
+    fleet.wait_event("limited:0 to be placed", |event| {
+        let data = &event["data"];
+        data["kind"] == "placement" && data["name"] == "limited:0" && data["to"] == worker
+    });
+}
+
 const LIMITED: &str = r#"
     [program.free]
     command = "sleep 1000"
@@ -41,8 +49,7 @@ async fn what_no_worker_can_do_is_refused_and_what_one_can_waits_for_it() {
 
     equip(&fleet, "w2", &["limits.memory"]).await;
     fleet.ok(&["apply", &file, "--no-wait"]);
-    let row = fleet.wait_row("limited:0", "placed", |row| !row["worker"].is_null());
-    assert_eq!(row["worker"], "w2");
+    placed(&fleet, "w2");
     assert_eq!(fleet.worker_row("w2")["facilities"][0], "limits.memory");
 
     // What it needs is gone with its worker, and the reason names it.
@@ -57,7 +64,7 @@ async fn what_no_worker_can_do_is_refused_and_what_one_can_waits_for_it() {
 
     // A worker that starts anew tells by itself what it has, whatever was said of it.
     equip(&fleet, "w1", &["limits.memory", "nonsense"]).await;
-    fleet.wait_row("limited:0", "placed", |row| row["worker"] == "w1");
+    placed(&fleet, "w1");
     fleet.kill_worker("w1");
     fleet.worker("w1");
     dsbus_harness::wait_until("the facilities of w1", DEADLINE, || {

@@ -315,7 +315,7 @@ fn what_is_not_there_is_not_found_and_a_viewer_changes_nothing() {
     }
     // An array is no object, though its values could be taken for those of one.
     let [why, _] = api.refused(400, "POST", "/act", r#"["stop", ["web"]]"#);
-    assert!(why.contains("must be an object"), "{why}");
+    assert!(why.contains("expected an object"), "{why}");
     let nothing = gateway.get("/nothing/here", &[]);
     assert_eq!(
         (nothing.code, nothing.body.as_str()),

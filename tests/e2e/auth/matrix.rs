@@ -134,8 +134,8 @@ const TABLE: &str = "
 > $JS.API.DIRECT.GET.KV_dsbus_fleet.$KV.dsbus_fleet.w1.web.0         :
 > $JS.API.DIRECT.GET.KV_dsbus_fleet.$KV.dsbus_fleet.w2.web.0         :
 > $JS.API.DIRECT.GET.KV_dsbus_secrets                                :
-> $JS.API.DIRECT.GET.KV_dsbus_secrets.$KV.dsbus_secrets.w1.token     : w
-> $JS.API.DIRECT.GET.KV_dsbus_secrets.$KV.dsbus_secrets.w2.token     : W
+> $JS.API.DIRECT.GET.KV_dsbus_secrets.$KV.dsbus_secrets.w1.token     :
+> $JS.API.DIRECT.GET.KV_dsbus_secrets.$KV.dsbus_secrets.w2.token     :
 > $JS.API.DIRECT.GET.DSBUS_EVENTS                                    :
 > $JS.API.DIRECT.GET.DSBUS_EVENTS.dsbus.default.event.w1.process.web.0.* : w
 > $JS.API.DIRECT.GET.DSBUS_EVENTS.dsbus.default.event.w2.process.web.0.* : W
