@@ -222,8 +222,7 @@ fn everywhere(place: &Place, worker: &str) -> bool {
 
 /// A listener, an alert and a gateway; where the last one listens.
 fn stand_by(place: &mut Place) -> String {
-    let heard = place.path("heard");
-    let listen = format!("cat >> {}", heard.display());
+    let listen = format!("cat >> {}", place.path("heard").display());
     let listener = ["listen", "audit", "--events", "PROCESS_STATE", "--", "sh", "-c", &listen];
     place.start("audit", "audit", &listener);
     let told = place.path("told");

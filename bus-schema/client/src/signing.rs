@@ -324,22 +324,4 @@ mod tests {
         let many: String = (0..300).map(|_| KeyPair::new_user().public_key() + "\n").collect();
         assert!(Signers::parse(&many).unwrap_err().contains("256"));
     }
-
-    #[test]
-    #[ignore = "prints what it costs; it proves nothing"]
-    #[expect(clippy::disallowed_methods, reason = "it measures")]
-    fn cost() {
-        let (ours, fleet) = (signer(), FleetName::default());
-        let put = Write::put("w1.web.0", &json!({ "spec": "x".repeat(1000) })).unwrap();
-        let put = put.stamp(Epoch(7), 8);
-        let (known, entry) = (listed(&[&ours]), entry(&ours, &put));
-        for (what, does) in [
-            ("sign", &(|| drop(ours.seal(&fleet, &put))) as &dyn Fn()),
-            ("check", &|| known.check(&fleet, &entry).unwrap()),
-        ] {
-            let begin = std::time::Instant::now();
-            (0..2000).for_each(|_| does());
-            println!("{what}: {:?}", begin.elapsed() / 2000);
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //! what a scheduler does. Every write carries the guard under which it was decided, so a loser of a
 //! race writes nothing.
 
+mod hold;
 mod refusal;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ use dsbus_schema::storage::{
 };
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch};
 use uuid::Uuid;
+
+pub use hold::hold_key;
 
 /// Who writes.
 #[derive(Debug)]
@@ -375,34 +378,4 @@ pub fn said(
         event: Some(event),
         incarnation: Incarnation(Uuid::nil()),
     }
-}
-
-/// What an action is about: one that was refused is held back under this name.
-pub fn hold_key(action: &Action) -> String {
-    let about = match action {
-        Action::Drained { worker, .. } | Action::ForgetWorker { worker, .. } => worker.to_string(),
-        Action::TellGroup { fact, .. } => fact.group.to_string(),
-        Action::ForgetGroup { group, .. } => group.to_string(),
-        Action::Forget { program, .. } | Action::Fire { program, .. } => program.to_string(),
-        Action::Rollout { record, .. } => record.name.to_string(),
-        Action::DropStatus { name, worker, .. } => format!("{name}@{worker}"),
-        other => other.instance().map(ToString::to_string).unwrap_or_default(),
-    };
-    let bucket = match action {
-        Action::Place { .. }
-        | Action::Update { .. }
-        | Action::Move { .. }
-        | Action::Repair { .. }
-        | Action::Remove { .. } => "fleet",
-        Action::CountFailure { .. } | Action::NoteRefusal { .. } | Action::Stop { .. } => "goal",
-        Action::Fire { .. } => "run",
-        Action::Rollout { .. } => "rollout",
-        Action::Drained { .. } => "drained",
-        Action::TellGroup { .. } | Action::ForgetGroup { .. } => "group",
-        Action::ForgetWorker { .. } => "worker",
-        Action::SetFleetStatus { .. } | Action::ClearFleetStatus { .. } => "said",
-        Action::DropStatus { .. } => "status",
-        Action::Forget { .. } => "program",
-    };
-    format!("{bucket} {about}")
 }

@@ -80,7 +80,8 @@ impl Fleet {
         for number in 1..=size.workers {
             let name = format!("w{number}");
             let place = fleet.directory.join(&name).display().to_string();
-            let daemon = fleet.dsbus(&name, &["worker", "--name", &name, "--dir", &place])?;
+            let daemon =
+                fleet.dsbus(&name, &["worker", "--name", &name, "--dir", &place, "--insecure"])?;
             fleet.workers.push(daemon);
         }
         let bus = fleet.bus("chaos start").await?;

@@ -4,13 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dsbus_agent::LIVE_MAX;
 use dsbus_agent::bus_side::{BusSide, Deed};
 use dsbus_agent::deadlines::Deadlines;
-use dsbus_agent::identity::Identity;
-use dsbus_agent::pings::Pings;
-use dsbus_agent::publish::Publisher;
-use dsbus_agent::touch::Rules;
+use dsbus_agent::{LIVE_MAX, identity::Identity, pings::Pings, publish::Publisher, touch::Rules};
 use dsbus_client::{Error, Write};
 use dsbus_schema::call::Pong;
 use dsbus_schema::event::{Event as Told, Fact, Source};

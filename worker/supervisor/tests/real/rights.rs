@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use dsbus_schema::program::{Mode, ProgramSpec, Retries, Rlimit};
 use dsbus_schema::state::State;
+use dsbus_supervisor::protocol::Reported;
 
-use crate::stage::{Stage, script};
+use crate::stage::{Stage, reported, script};
 
 /// What a shell says, run as a child of this declaration.
 fn said(text: &str, edit: impl FnOnce(&Stage, &mut ProgramSpec)) -> String {
@@ -93,7 +94,11 @@ fn a_limit_beyond_what_is_allowed_is_told() {
         spec.rlimits = BTreeMap::from([("nofile".to_owned(), limit)]);
         spec.startretries = Retries::Count(0);
     }));
-    let why = stage.change("web", State::Fatal).0.spawnerr.unwrap();
+    // It is refused before it is tried.
+    let why = stage.hear("web to be refused", |message| match reported(message)? {
+        Reported::Instance { status, .. } => Some(status.refused.clone()?.reason),
+        _ => None,
+    });
     assert!(why.contains("nofile") && why.contains("1099511627776"), "{why}");
 }
 

@@ -324,7 +324,7 @@ fn binary() -> PathBuf {
     path
 }
 
-fn reported(message: &ToAgent) -> Option<&Reported> {
+pub(crate) fn reported(message: &ToAgent) -> Option<&Reported> {
     match message {
         ToAgent::Report(report) => Some(&report.what),
         _ => None,
