@@ -12,9 +12,6 @@ use futures::{Stream, StreamExt};
 use crate::wire::ANSWER_MAX;
 use crate::{Bus, Error, ack};
 
-/// Status of a direct get that found nothing.
-const NO_MESSAGE: u16 = 404;
-
 impl Bus {
     /// Publishes an event and waits until it is stored. An event whose id is stored already counts
     /// as stored, so this may be tried again.
@@ -46,23 +43,6 @@ impl Bus {
     pub async fn last_event(&self, subject: &str) -> Result<Option<Event>, Error> {
         let found = self.last_message(&events_stream(self.fleet()), subject).await?;
         found.map_or(Ok(None), |entry| entry.json())
-    }
-
-    /// As [`Bus::last_event`], of whichever server answers first: one that is behind may not have the
-    /// very last one. Whoever may read events of one subject only may ask this.
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn last_event_nearby(&self, subject: &str) -> Result<Option<Event>, Error> {
-        let call = format!("$JS.API.DIRECT.GET.{}.{subject}", events_stream(self.fleet()));
-        let message = self.ask(&call, None, bytes::Bytes::new(), ANSWER_MAX).await?;
-        match message.status.map(|status| status.as_u16()) {
-            Some(NO_MESSAGE) => Ok(None),
-            Some(status) => Err(Error::malformed(&call, format!("answered with status {status}"))),
-            None => serde_json::from_slice(&message.payload)
-                .map(Some)
-                .map_err(|e| Error::malformed(subject, e)),
-        }
     }
 
     /// Events as they pass, past the stream: some may be missed. A hint that it is worth asking.

@@ -127,7 +127,7 @@ const TABLE: &str = "
 > $JS.API.STREAM.MSG.GET.KV_dsbus_status                             : sgvorwW
 > $JS.API.STREAM.MSG.GET.KV_dsbus_alerts                             : oa
 > $JS.API.STREAM.MSG.GET.KV_dsbus_secrets                            : o
-> $JS.API.STREAM.MSG.GET.DSBUS_EVENTS                                : sgvora
+> $JS.API.STREAM.MSG.GET.DSBUS_EVENTS                                : sgvorawW
 > $JS.API.DIRECT.GET.KV_dsbus_programs                               :
 > $JS.API.DIRECT.GET.KV_dsbus_programs.$KV.dsbus_programs.web        :
 > $JS.API.DIRECT.GET.KV_dsbus_fleet                                  :
@@ -137,8 +137,8 @@ const TABLE: &str = "
 > $JS.API.DIRECT.GET.KV_dsbus_secrets.$KV.dsbus_secrets.w1.token     :
 > $JS.API.DIRECT.GET.KV_dsbus_secrets.$KV.dsbus_secrets.w2.token     :
 > $JS.API.DIRECT.GET.DSBUS_EVENTS                                    :
-> $JS.API.DIRECT.GET.DSBUS_EVENTS.dsbus.default.event.w1.process.web.0.* : w
-> $JS.API.DIRECT.GET.DSBUS_EVENTS.dsbus.default.event.w2.process.web.0.* : W
+> $JS.API.DIRECT.GET.DSBUS_EVENTS.dsbus.default.event.w1.process.web.0.* :
+> $JS.API.DIRECT.GET.DSBUS_EVENTS.dsbus.default.event.w2.process.web.0.* :
 # consumers: without a name, with several filters (which are in the body alone), named
 > $JS.API.CONSUMER.CREATE.KV_dsbus_fleet                             :
 > $JS.API.CONSUMER.CREATE.KV_dsbus_fleet.x                           :

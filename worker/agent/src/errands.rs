@@ -161,7 +161,7 @@ async fn last_event(
     let subject = subject::process_events(bus.fleet(), &worker, &name);
     let key = instance_key(&worker, &name);
     loop {
-        let told = match bus.last_event_nearby(&subject).await {
+        let told = match bus.last_event(&subject).await {
             Ok(Some(Event { data: Fact::Process(fact), .. })) => Ok(Some(LastEvent::of(&fact))),
             Ok(_) | Err(Error::Malformed { .. }) => Ok(None),
             Err(error) => Err(error),

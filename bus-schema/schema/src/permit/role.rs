@@ -175,11 +175,9 @@ impl List<'_> {
         self.write(Bucket::Status, &format!("{worker}.*.*"));
         self.get(&Bucket::Status.stream(self.fleet));
         self.event(&Source::Worker(worker.clone()), None, "*", "*");
-        let (events, about) = (
-            events_stream(self.fleet),
-            subject::events_from(self.fleet, &Source::Worker(worker.clone())),
-        );
-        self.api(format!("DIRECT.GET.{events}.{about}"));
+        // The last event that it told decides the number of the next one, so the stream's leader is asked;
+        // which subject that is about the server cannot limit.
+        self.get(&events_stream(self.fleet));
         self.watch(Bucket::Secrets, &own);
         // A live key of its own name is asked before it is taken over.
         self.say(subject::worker(self.fleet, worker, WorkerVerb::Ping));
