@@ -80,13 +80,17 @@ impl Planted {
     /// optimisation only.
     pub fn found(self) -> Option<(u64, &'static [Invariant])> {
         use Invariant::{
-            AsWanted, CommandsKept, EpochGrows, EventsTold, KilledAfterThaw, LeaseCovers,
-            LeaseKept, ManyWait, NoNeedlessLoss, NoNeedlessMove, OneChild, OnePlacement,
-            StopsWithCause,
+            AsWanted, CommandsKept, EpochGrows, EventsGapless, EventsTold, KilledAfterThaw,
+            LeaseCovers, LeaseKept, ManyWait, NoNeedlessLoss, NoNeedlessMove, OneChild,
+            OnePlacement, StopsWithCause,
         };
         let found: (u64, &'static [Invariant]) = match self {
             Planted::NoTtl => (200, &[AsWanted]),
-            Planted::NoRetry => (10_000, &[NoNeedlessMove, LeaseKept, NoNeedlessLoss, AsWanted]),
+            // Rare: a touch is lost, and the next one comes too late.
+            Planted::NoRetry => (
+                20_000,
+                &[NoNeedlessMove, LeaseKept, NoNeedlessLoss, AsWanted, ManyWait, EventsGapless],
+            ),
             Planted::NoAdoption => (200, &[LeaseKept, StopsWithCause, ManyWait, NoNeedlessLoss]),
             Planted::SilentSupervisor => (2_000, &[AsWanted]),
             Planted::NatsClock => (2_000, &[OneChild, ManyWait, NoNeedlessLoss]),
