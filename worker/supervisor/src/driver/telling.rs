@@ -73,11 +73,10 @@ impl Driver {
             return;
         }
         let now = clock::now();
-        if let Some(dropped) = self.reports.dropped(now.boot) {
+        if let Some(dropped) = self.reports.tell_dropped(now.boot) {
             let reason = format!("{} events were dropped: more than may wait", dropped.events);
             tracing::error!("{reason}");
-            let number = self.tell_worker(WorkerChange::EventsDropped, Some(reason), Some(dropped));
-            self.reports.told(number, now.boot);
+            self.tell_worker(WorkerChange::EventsDropped, Some(reason), Some(dropped));
         }
         if self.reports.take_stale() {
             let effects = self.table.tell_all();
@@ -89,13 +88,12 @@ impl Driver {
         self.tell_worker(change, reason, None);
     }
 
-    /// Says the number of the report.
     fn tell_worker(
         &mut self,
         change: WorkerChange,
         reason: Option<String>,
         dropped: Option<Dropped>,
-    ) -> u64 {
+    ) {
         let fact = WorkerFact {
             worker: self.config.worker.clone(),
             change,
@@ -104,7 +102,7 @@ impl Driver {
             dropped,
         };
         let (id, time) = (Uuid::now_v7(), clock::now().wall);
-        self.reports.push(Reported::Worker { id, time, fact })
+        self.reports.push(Reported::Worker { id, time, fact });
     }
 
     /// Tells the end of a child of an earlier run.

@@ -44,21 +44,24 @@ impl Reports {
     }
 
     /// What was dropped, when it is time to tell that: the bus takes reports again, and what was told
-    /// before is known there. The report that tells it is to be named to [`Reports::told`].
-    pub fn dropped(&mut self, now: BootTime) -> Option<Dropped> {
+    /// before is known there. It counts as told by the next report that is pushed, whose own place
+    /// may cost another one, which is not in it. Should that report be dropped itself, all that counts
+    /// as not told.
+    pub fn tell_dropped(&mut self, now: BootTime) -> Option<Dropped> {
+        let dropped = self.dropped(now)?;
+        self.told = Some((self.last + 1, std::mem::take(&mut self.dropped)));
+        self.told_at = now;
+        self.unmarked = true;
+        Some(dropped)
+    }
+
+    /// What [`Reports::tell_dropped`] would tell.
+    pub(super) fn dropped(&self, now: BootTime) -> Option<Dropped> {
         let pause = now.since(self.told_at) < DROPPED_PAUSE && !self.is_empty();
         if self.dropped.is_empty() || !self.progress || self.told.is_some() || pause {
             return None;
         }
         Some(self.dropped.told())
-    }
-
-    /// The report of this number tells what was dropped so far. Should it be dropped itself, all that
-    /// counts as not told.
-    pub fn told(&mut self, number: u64, now: BootTime) {
-        self.told = Some((number, std::mem::take(&mut self.dropped)));
-        self.told_at = now;
-        self.unmarked = true;
     }
 
     /// Whether statuses on the bus may be older than they seem, because reports were dropped that no

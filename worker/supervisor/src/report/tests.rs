@@ -209,13 +209,12 @@ fn the_oldest_go_output_first_and_are_counted_once() {
     assert_eq!(reports.dropped(NOW), None, "the bus is away");
     assert_eq!(turn(&mut reports).len(), 10);
     reports.done(20);
-    let dropped = reports.dropped(NOW).unwrap();
+    let dropped = reports.tell_dropped(NOW).unwrap();
     let kinds: Vec<_> = dropped.kinds.iter().map(|(kind, n)| (kind.as_str(), *n)).collect();
     assert_eq!((dropped.events, &kinds[..]), (65, &[("output", 60), ("worker", 5)][..]));
     let second = |n: i128| Some(Timestamp::from_unix_nanos(n * 1_000_000_000));
     assert_eq!((dropped.from, dropped.to), (second(1), second(60)));
-    let told = reports.push(worker(1_000));
-    reports.told(told, NOW);
+    reports.push(worker(1_000));
     assert_eq!(reports.dropped(NOW), None);
     assert!(reports.take_stale() && !reports.take_stale());
 }
@@ -276,9 +275,8 @@ fn what_was_dropped_is_known_to_the_next_run() {
     // Told, and then dropped itself: all of it is told once more.
     assert_eq!(turn(&mut next)[0], 31);
     next.done(31);
-    assert_eq!(next.dropped(NOW).unwrap().events, 30);
-    let told = next.push(worker(1_000));
-    next.told(told, NOW);
+    assert_eq!(next.tell_dropped(NOW).unwrap().events, 30);
+    next.push(worker(1_000));
     turn(&mut next);
     let mut last = Reports::open_with(directory.path(), small());
     for n in 1..=150 {
@@ -298,8 +296,8 @@ fn what_was_told_and_published_is_not_told_again() {
     }
     turn(&mut reports);
     reports.done(31);
-    let told = reports.push(worker(1_000));
-    reports.told(told, NOW);
+    assert_eq!(reports.tell_dropped(NOW).unwrap().events, 30);
+    reports.push(worker(1_000));
     let mut through = 31;
     while !reports.is_empty() {
         through = turn(&mut reports).last().copied().unwrap_or(through);
@@ -326,9 +324,8 @@ fn while_more_is_dropped_that_is_told_now_and_then() {
         }
         through = turn(&mut reports).last().copied().unwrap_or(through);
         reports.done(through);
-        if reports.dropped(now).is_some() {
-            let number = reports.push(worker(1));
-            reports.told(number, now);
+        if reports.tell_dropped(now).is_some() {
+            reports.push(worker(1));
             told += 1;
         }
     }
