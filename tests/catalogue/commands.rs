@@ -131,6 +131,19 @@ async fn calls(fleet: &Fleet, bus: &Bus) {
         if verb == WorkerVerb::Log {
             place = answer["next"].clone();
         }
+        let hand = match verb {
+            WorkerVerb::Signal => Some(Verb::Signal),
+            WorkerVerb::Stdin => Some(Verb::Stdin),
+            WorkerVerb::Clear => Some(Verb::Clear),
+            _ => None,
+        };
+        if let Some(verb) = hand {
+            let mut again = request.clone();
+            if verb == Verb::Stdin {
+                again["writer"] = Uuid::now_v7().to_string().into();
+            }
+            ask(fleet, bus, verb, json!({ "worker": worker, "ask": again })).await;
+        }
         let at = subject::worker(bus.fleet(), &worker, verb);
         let told = json!({ "subject": at, "request": request, "answer": answer });
         write(fleet, &format!("calls/{}", verb.name()), &told);

@@ -269,7 +269,7 @@ fn a_worker_asks_whom_it_may_trust() {
 }
 
 const GRANTS: &str =
-    "[user.ann]\nverbs = [\"start\", \"stop\", \"restart\"]\nprograms = [\"web*\"]\n";
+    "[user.ann]\nverbs = [\"start\", \"stop\", \"restart\", \"signal\"]\nprograms = [\"web*\"]\n";
 
 #[test]
 fn users_command_what_they_are_granted_and_all_of_it_is_in_the_log() {
@@ -277,15 +277,21 @@ fn users_command_what_they_are_granted_and_all_of_it_is_in_the_log() {
     fleet.declare(&format!("{WEB}[program.db]\ncommand = \"sleep 1000\"\nstartsecs = 0\n"));
     let as_ann = |args: &[&str]| fleet.ask(&[&["--as", "ann"], args].concat());
     assert!(as_ann(&["restart", "web"]).status.success());
+    assert!(as_ann(&["signal", "CONT", "web"]).status.success());
     let before = (fleet.row("web:0")["pid"].clone(), fleet.row("db:0")["pid"].clone());
     for (args, why) in [
-        (&["stop", "web", "db"][..], "ann may not stop db: granted are start, stop, restart, of"),
+        (
+            &["stop", "web", "db"][..],
+            "ann may not stop db: granted are start, stop, restart, signal, of",
+        ),
         (&["stop", "all"][..], "ann may not stop db"),
         (&["remove", "web"][..], "ann may not remove"),
         (&["apply", "fleet.toml"][..], "ann may not apply"),
         (&["scale", "web=2"][..], "ann may not scale"),
         (&["cordon", "w1"][..], "ann may not cordon"),
         (&["rebalance"][..], "ann may not rebalance"),
+        (&["signal", "KILL", "db"][..], "ann may not signal db"),
+        (&["clear", "web"][..], "ann may not clear"),
     ] {
         let output = as_ann(args);
         assert!(
@@ -299,7 +305,12 @@ fn users_command_what_they_are_granted_and_all_of_it_is_in_the_log() {
     let told = fleet.events("*");
     let refused = |e: &&Value| e["data"]["verdict"] == "REFUSED" && e["data"]["by"] == "ann";
     let codes: Vec<&Value> = told.iter().filter(refused).map(|e| &e["data"]["code"]).collect();
-    assert_eq!(codes.len(), 7, "{told:#?}");
+    assert_eq!(codes.len(), 9, "{told:#?}");
+    let signalled =
+        |e: &&Value| e["data"]["verdict"] == "ACCEPTED" && e["data"]["verb"] == "signal";
+    let who: Vec<_> =
+        told.iter().filter(signalled).map(|e| (&e["data"]["by"], &e["data"]["names"])).collect();
+    assert_eq!(who, [(&json!("ann"), &json!(["web:0"]))]);
     assert!(codes.iter().all(|code| **code == 403), "{codes:?}");
     // What cannot be read is in the log, too.
     let mut admin = fleet.raw("admin", "a");

@@ -6,7 +6,7 @@ use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
 use async_nats::{HeaderValue, Message, StatusCode};
 use bytes::Bytes;
 use dsbus_schema::call::WorkerVerb;
-use dsbus_schema::command::{Ask, HEADER_NEXT, Refused, Verb};
+use dsbus_schema::command::{Ask, Envelope, HEADER_NEXT, Hand, Refused, Verb, code};
 use dsbus_schema::ids::{Target, WorkerName};
 use dsbus_schema::status::InstanceRow;
 use dsbus_schema::subject;
@@ -142,6 +142,34 @@ impl Bus {
         let subject = subject::worker(self.fleet(), w, verb);
         let body = serde_json::to_vec(q).map_err(|e| Error::malformed(&subject, e))?;
         read(&accepted(self.ask_apart(&subject, body.into(), timeout).await?)?)
+    }
+}
+
+impl Bus {
+    /// Has a scheduler ask worker `w`, who may be asked this by schedulers only: it knows whether this
+    /// user may. Sent once, to one of them.
+    ///
+    /// # Errors
+    /// As [`Bus::call_worker`], and [`Error::NoScheduler`].
+    pub async fn hand<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        w: &WorkerName,
+        verb: Verb,
+        q: &Q,
+        timeout: Duration,
+    ) -> Result<A, Error> {
+        let subject = subject::command(self.fleet(), self.user(), verb);
+        let hand = Hand { envelope: Envelope::default(), worker: w.clone(), ask: q };
+        let answer = self.ask(&subject, None, with_id(&subject, &hand)?, timeout).await;
+        let answer = answer.map_err(|error| match error {
+            Error::NoResponders => Error::NoScheduler,
+            error => error,
+        })?;
+        match accepted(answer) {
+            Ok(answer) => read(&answer),
+            Err(Error::Refused { code: code::NO_WORKER, .. }) => Err(Error::NoResponders),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::goal::Wanted;
-use crate::ids::{InstanceId, ProgramId, ProgramName, Target};
+use crate::ids::{InstanceId, ProgramId, ProgramName, Target, WorkerName};
 use crate::lenient::shown;
 use crate::program::{Problem, ProgramSpec};
 
@@ -91,11 +91,17 @@ pub enum Verb {
     Forget,
     /// [`Rebalance`] -> list of [`PlannedMove`].
     Rebalance,
+    /// [`Hand`] of a [`SignalAsk`](crate::call::SignalAsk) -> [`SignalSent`](crate::call::SignalSent).
+    Signal,
+    /// [`Hand`] of a [`StdinAsk`](crate::call::StdinAsk) -> [`StdinTaken`](crate::call::StdinTaken).
+    Stdin,
+    /// [`Hand`] of a [`Clear`](crate::call::Clear) -> [`Cleared`](crate::call::Cleared).
+    Clear,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Verb; 23] = [
+    pub const ALL: [Verb; 26] = [
         Verb::Apply,
         Verb::Create,
         Verb::Start,
@@ -119,6 +125,9 @@ impl Verb {
         Verb::Undrain,
         Verb::Forget,
         Verb::Rebalance,
+        Verb::Signal,
+        Verb::Stdin,
+        Verb::Clear,
     ];
 
     /// The token in a subject.
@@ -147,6 +156,9 @@ impl Verb {
             Verb::Undrain => "undrain",
             Verb::Forget => "forget",
             Verb::Rebalance => "rebalance",
+            Verb::Signal => "signal",
+            Verb::Stdin => "stdin",
+            Verb::Clear => "clear",
         }
     }
 
@@ -165,6 +177,19 @@ pub struct Envelope {
     /// Major version of the message.
     #[serde(default, deserialize_with = "major", skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
+}
+
+/// What a scheduler has a worker do at once, in the name of who sent it: the worker alone could not tell
+/// who may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hand<Q> {
+    /// Id and version. Sent again it acts again: what is asked says itself what is to happen once.
+    #[serde(flatten)]
+    pub envelope: Envelope,
+    /// Which worker.
+    pub worker: WorkerName,
+    /// What it is asked; `by` in it is who sends the command, whatever it says.
+    pub ask: Q,
 }
 
 /// Reads an id, and says whose it is where it is none: serde does not know where it is in a message that
@@ -345,6 +370,8 @@ pub mod code {
     pub const NOT_FOUND: u16 = 404;
     /// It exists, lives, or changed meanwhile.
     pub const CONFLICT: u16 = 409;
+    /// The worker that is to act does not answer; nothing was done.
+    pub const NO_WORKER: u16 = 502;
     /// The bus refused or did not answer; nothing is known to be written.
     pub const UNAVAILABLE: u16 = 503;
 }

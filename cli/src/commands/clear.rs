@@ -1,7 +1,8 @@
 //! `dsbus clear NAME...`
 
 use dsbus_client::Error;
-use dsbus_schema::call::{Clear, Cleared, WorkerVerb};
+use dsbus_schema::call::{Clear, Cleared};
+use dsbus_schema::command::Verb;
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::status::InstanceRow;
 use futures::StreamExt;
@@ -53,7 +54,7 @@ pub(super) async fn clear<'a>(
     };
     let ask = Clear { name: name.clone(), forget: false };
     let answer: Result<Cleared, Error> =
-        connection.bus.call_worker(worker, WorkerVerb::Clear, &ask, ANSWER_MAX).await;
+        connection.bus.hand(worker, Verb::Clear, &ask, ANSWER_MAX).await;
     match answer {
         Ok(_) => Ok(worker),
         Err(Error::NoResponders | Error::Timeout) => {

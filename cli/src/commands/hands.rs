@@ -5,8 +5,8 @@ use std::io::Read;
 use std::time::Duration;
 
 use dsbus_client::{Bus, Error};
-use dsbus_schema::call::{STDIN_BYTES_MAX, STDIN_PAUSE_MAX, StdinAsk, StdinTaken, WorkerVerb};
-use dsbus_schema::command::code;
+use dsbus_schema::call::{STDIN_BYTES_MAX, STDIN_PAUSE_MAX, StdinAsk, StdinTaken};
+use dsbus_schema::command::{Verb, code};
 use dsbus_schema::ids::{Epoch, InstanceId, Target, WorkerName};
 use dsbus_schema::status::InstanceRow;
 use tokio::sync::mpsc;
@@ -153,7 +153,7 @@ impl Feeder {
             let before = self.perhaps;
             self.perhaps = before.max(self.written + part.len() as u64);
             let answer: Result<StdinTaken, Error> =
-                bus.call_worker(worker, WorkerVerb::Stdin, &ask, ANSWER_MAX).await;
+                bus.hand(worker, Verb::Stdin, &ask, ANSWER_MAX).await;
             // This time nothing was taken.
             if let Err(Error::NoResponders | Error::Refused { code: code::NOT_FOUND, .. }) = &answer
             {

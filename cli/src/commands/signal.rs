@@ -1,8 +1,8 @@
 //! `dsbus signal SIGNAL NAME...`
 
 use dsbus_client::Error;
-use dsbus_schema::call::{SignalAsk, SignalSent, WorkerVerb};
-use dsbus_schema::command::code;
+use dsbus_schema::call::{SignalAsk, SignalSent};
+use dsbus_schema::command::{Verb, code};
 use dsbus_schema::program::Signal;
 use dsbus_schema::status::InstanceRow;
 use futures::StreamExt;
@@ -66,7 +66,7 @@ pub(super) async fn send(
     let by = connection.bus.user().clone();
     let ask = SignalAsk { name: name.clone(), epoch: child.epoch, pid: child.pid, signal, by };
     let answer: Result<SignalSent, Error> =
-        connection.bus.call_worker(worker, WorkerVerb::Signal, &ask, ANSWER_MAX).await;
+        connection.bus.hand(worker, Verb::Signal, &ask, ANSWER_MAX).await;
     match answer {
         Ok(_) => Ok(child),
         Err(Error::NoResponders) => Err(Failure::failed(format!(

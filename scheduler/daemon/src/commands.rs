@@ -7,6 +7,7 @@ mod ask;
 mod capable;
 mod declare;
 mod floods;
+mod hands;
 mod history;
 mod order;
 mod rebalance;
@@ -163,6 +164,9 @@ impl Commander {
             }
             Verb::Forget => json(&self.forget(by, read(body)?).await?),
             Verb::Rebalance => json(&self.rebalance(by, &read(body)?).await?),
+            Verb::Signal => json(&self.signal(by, read(body)?).await?),
+            Verb::Stdin => json(&self.stdin(by, read(body)?).await?),
+            Verb::Clear => json(&self.clear(by, read(body)?).await?),
             Verb::Status => self.status(read(body)?).await?.answer(),
             Verb::Workers => json(&self.workers(&read(body)?).await?),
             Verb::Rollouts => json(&self.rollouts(&read(body)?).await?),
@@ -269,7 +273,10 @@ fn changes(verb: Verb) -> bool {
         | Verb::Drain
         | Verb::Undrain
         | Verb::Forget
-        | Verb::Rebalance => true,
+        | Verb::Rebalance
+        | Verb::Signal
+        | Verb::Stdin
+        | Verb::Clear => true,
     }
 }
 

@@ -113,7 +113,10 @@ fn sum_up(view: &mut View, news: &BTreeSet<ProgramName>) {
 }
 
 fn one(view: &View, name: &ProgramName, now: Now, draft: &mut Draft) {
-    let Some(entry) = view.programs.get(name).filter(|_| view.is_known(name)) else { return };
+    let Some(entry) = view.programs.get(name) else { return };
+    if !view.is_known(name) {
+        return forgeries(view, name, entry, draft);
+    }
     purge::statuses(view, name, entry, draft);
     let program = entry.program.as_ref();
     let Some(seen) = program.filter(|seen| !seen.value.removing) else {
@@ -153,6 +156,16 @@ fn one(view: &View, name: &ProgramName, now: Now, draft: &mut Draft) {
         draft.condition = condition::of(&scene, &draft.actions);
     }
     draft.wake_at(rolling.wake());
+}
+
+/// Of a program that nobody knows, only what was forged where nothing runs is cleared away.
+fn forgeries(view: &View, name: &ProgramName, entry: &Entry, draft: &mut Draft) {
+    for (index, instance) in &entry.instances {
+        if instance.placements.is_empty() && instance.statuses.is_empty() {
+            let name = InstanceId::new(name.clone(), *index);
+            repair::plan(view, None, &name, instance, draft);
+        }
+    }
 }
 
 /// The epoch of an instance that is placed anew: greater than every epoch it ever had, because the

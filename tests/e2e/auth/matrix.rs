@@ -67,6 +67,10 @@ const TABLE: &str = "
 > dsbus.default.cmd.ann.apply                                        : go
 > dsbus.default.cmd.ann.remove                                       : go
 > dsbus.default.cmd.ann.status                                       : go
+> dsbus.default.cmd.ann.signal                                       : go
+> dsbus.default.cmd.ann.stdin                                        : go
+> dsbus.default.cmd.ann.clear                                        : go
+> dsbus.default.cmd.rita.signal                                      : g
 > dsbus.default.cmd.rita.start                                       : gr
 > dsbus.default.cmd.rita.stop                                        : gr
 > dsbus.default.cmd.rita.restart                                     : g
@@ -94,9 +98,9 @@ const TABLE: &str = "
 > dsbus.default.worker.w1.log-bulk                                   : gvor
 > dsbus.default.worker.w1.log-window                                 : gvor
 > dsbus.default.worker.w1.usage                                      : gvor
-> dsbus.default.worker.w1.clear                                      : go
-> dsbus.default.worker.w1.signal                                     : go
-> dsbus.default.worker.w1.stdin                                      : go
+> dsbus.default.worker.w1.clear                                      : s
+> dsbus.default.worker.w1.signal                                     : s
+> dsbus.default.worker.w1.stdin                                      : s
 > dsbus.other.worker.w1.signal                                       :
 # streams
 > $JS.API.INFO                                                       : sgvor

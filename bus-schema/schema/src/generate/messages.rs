@@ -10,7 +10,7 @@ use crate::call::{
     UsageAsk, Using, WindowAsk,
 };
 use crate::command::{
-    Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
+    Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, Hand, PlannedMove, Rebalance,
     Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
 };
 use crate::event::{Event, GroupFact};
@@ -77,6 +77,9 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<SignalSent>("signal-sent"),
     message::<Status>("status"),
     message::<StdinAsk>("stdin-ask"),
+    message::<Hand<SignalAsk>>("hand-signal"),
+    message::<Hand<StdinAsk>>("hand-stdin"),
+    message::<Hand<Clear>>("hand-clear"),
     message::<StdinTaken>("stdin-taken"),
     message::<Touch>("touch"),
     message::<UsageAsk>("usage-ask"),

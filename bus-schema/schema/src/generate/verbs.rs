@@ -27,6 +27,9 @@ pub fn messages(verb: Verb) -> (&'static str, &'static str) {
             ("worker-act", "workers-acted")
         }
         Verb::Rebalance => ("rebalance", "planned-moves"),
+        Verb::Signal => ("hand-signal", "signal-sent"),
+        Verb::Stdin => ("hand-stdin", "stdin-taken"),
+        Verb::Clear => ("hand-clear", "cleared"),
     }
 }
 
@@ -62,6 +65,9 @@ pub(super) fn about(verb: Verb) -> &'static str {
         Verb::Undrain => "Workers take instances again, also after `cordon`.",
         Verb::Forget => "Lost workers are forgotten, with what waits for them.",
         Verb::Rebalance => "Spreads the load anew; `dry_run` only says what would be moved.",
+        Verb::Signal => "Has a worker send a signal to the main process of an instance, once.",
+        Verb::Stdin => "Has a worker write to the standard input of an instance.",
+        Verb::Clear => "Has a worker empty the log files of an instance.",
     }
 }
 

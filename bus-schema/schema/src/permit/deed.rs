@@ -17,13 +17,15 @@ pub const CALLS_TO_LOOK: [WorkerVerb; 5] = [
     WorkerVerb::Usage,
 ];
 
+/// Calls to workers that only schedulers send, when somebody who may do so has commanded it.
+pub const CALLS_OF_SCHEDULERS: [WorkerVerb; 3] =
+    [WorkerVerb::Signal, WorkerVerb::Stdin, WorkerVerb::Clear];
+
 /// What an operator may do beside looking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deed {
     /// A command to the schedulers, which say who may give it to which programs.
     Command(Verb),
-    /// A call to any worker, about any program.
-    Call(WorkerVerb),
     /// To publish events under his own name.
     Emit,
     /// To look after the letters of alerts, and the places of listeners.
@@ -36,16 +38,14 @@ impl Deed {
     /// All of them.
     pub fn all() -> Vec<Deed> {
         let commands = Verb::ALL.into_iter().filter(|verb| !VERBS_TO_LOOK.contains(verb));
-        let calls = WorkerVerb::ALL.into_iter().filter(|verb| !CALLS_TO_LOOK.contains(verb));
         let more = [Deed::Emit, Deed::Listeners, Deed::Secret];
-        commands.map(Deed::Command).chain(calls.map(Deed::Call)).chain(more).collect()
+        commands.map(Deed::Command).chain(more).collect()
     }
 
     /// As it is written.
     pub fn name(self) -> &'static str {
         match self {
             Deed::Command(verb) => verb.name(),
-            Deed::Call(verb) => verb.name(),
             Deed::Emit => "emit",
             Deed::Listeners => "listeners",
             Deed::Secret => "secret",

@@ -1,7 +1,7 @@
 //! Taking away what a run leaves.
 
 use dsbus_client::Error;
-use dsbus_schema::call::{Clear, Cleared, WorkerVerb};
+use dsbus_schema::call::{Clear, Cleared};
 use dsbus_schema::command::{Acted, Verb, code};
 use dsbus_schema::ids::{ProgramId, ProgramName, Target};
 use tokio::time::timeout;
@@ -36,8 +36,7 @@ pub(super) async fn forget(connection: &Connection, name: &ProgramName, id: Prog
     for row in rows.ok().into_iter().flat_map(Result::unwrap_or_default) {
         let Some(worker) = &row.worker else { continue };
         let ask = Clear { name: row.name, forget: true };
-        let asked =
-            connection.bus.call_worker::<_, Cleared>(worker, WorkerVerb::Clear, &ask, HURRY_MAX);
+        let asked = connection.bus.hand::<_, Cleared>(worker, Verb::Clear, &ask, HURRY_MAX);
         // It is a directory with two files, and nothing more.
         drop(asked.await);
     }

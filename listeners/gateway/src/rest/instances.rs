@@ -6,7 +6,6 @@ use std::time::Duration;
 use dsbus_client::Error;
 use dsbus_schema::call::{
     Clear, Cleared, STDIN_BYTES_MAX, STDIN_PAUSE_MAX, SignalAsk, SignalSent, StdinAsk, StdinTaken,
-    WorkerVerb,
 };
 use dsbus_schema::command::{Explanation, Verb, code};
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, Target, WorkerName};
@@ -149,9 +148,10 @@ impl Given for ToSend {}
 
 async fn signal(call: Call<Nothing, ToSend>) -> Result<Json<SignalSent>, Refusal> {
     let Child { worker, name, epoch, pid } = child(&call.gateway, &call.name)?;
-    let ask = SignalAsk { name, epoch, pid, signal: call.body.signal, by: call.caller.user };
-    let bus = call.gateway.fleet.bus();
-    let sent = bus.call_worker(&worker, WorkerVerb::Signal, &ask, ANSWER_MAX).await;
+    let ask =
+        SignalAsk { name, epoch, pid, signal: call.body.signal, by: call.caller.user.clone() };
+    let bus = call.gateway.fleet.bus().speaking_for(call.caller.user);
+    let sent = bus.hand(&worker, Verb::Signal, &ask, ANSWER_MAX).await;
     sent.map(Json).map_err(|e| Refusal::of_worker(&worker, e))
 }
 
@@ -180,8 +180,11 @@ struct Written {
 async fn stdin(call: Call<Nothing, ToWrite>) -> Result<Json<Written>, Refusal> {
     let Child { worker, name, epoch, pid } = child(&call.gateway, &call.name)?;
     let ToWrite { text, eof } = call.body;
-    let (bus, writer, deadline) =
-        (call.gateway.fleet.bus(), Uuid::now_v7(), Instant::now() + READ_MAX);
+    let (bus, writer, deadline) = (
+        call.gateway.fleet.bus().speaking_for(call.caller.user.clone()),
+        Uuid::now_v7(),
+        Instant::now() + READ_MAX,
+    );
     let mut written = 0;
     loop {
         let left = &text.as_bytes()[written..];
@@ -197,7 +200,7 @@ async fn stdin(call: Call<Nothing, ToWrite>) -> Result<Json<Written>, Refusal> {
             by: call.caller.user.clone(),
         };
         let taken: Result<StdinTaken, Error> =
-            bus.call_worker(&worker, WorkerVerb::Stdin, &ask, ANSWER_MAX).await;
+            bus.hand(&worker, Verb::Stdin, &ask, ANSWER_MAX).await;
         let taken = taken.map_err(|e| Refusal::of_worker(&worker, e))?;
         written = usize::try_from(taken.through).unwrap_or(usize::MAX).min(text.len());
         if written == text.len() && (!eof || taken.closed) {
@@ -221,7 +224,7 @@ async fn clear(call: Call) -> Result<Json<Cleared>, Refusal> {
         return Err(Refusal::new(code::CONFLICT, why));
     };
     let ask = Clear { name: row.name.clone(), forget: false };
-    let bus = call.gateway.fleet.bus();
-    let cleared = bus.call_worker(worker, WorkerVerb::Clear, &ask, ANSWER_MAX).await;
+    let bus = call.gateway.fleet.bus().speaking_for(call.caller.user.clone());
+    let cleared = bus.hand(worker, Verb::Clear, &ask, ANSWER_MAX).await;
     cleared.map(Json).map_err(|e| Refusal::of_worker(worker, e))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsbus_client::Error;
-use dsbus_schema::call::{Clear, Cleared, SignalAsk, SignalSent, WorkerVerb};
+use dsbus_schema::call::{Clear, Cleared, SignalAsk, SignalSent};
 use dsbus_schema::command::Verb;
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::Target;
@@ -272,8 +272,8 @@ async fn signal_one(desk: &Desk, one: &Process, name: &str, signal: &Value) -> R
     };
     let by = desk.caller.user.clone();
     let ask = SignalAsk { name: row.name.clone(), epoch: row.epoch, pid, signal, by };
-    let sent: Result<SignalSent, Error> =
-        desk.fleet.bus().call_worker(worker, WorkerVerb::Signal, &ask, ANSWER_MAX).await;
+    let bus = desk.fleet.bus().speaking_for(desk.caller.user.clone());
+    let sent: Result<SignalSent, Error> = bus.hand(worker, Verb::Signal, &ask, ANSWER_MAX).await;
     sent.map(drop).map_err(|e| Faults::Failed.about(format!("{name} (on {worker}): {e}")))
 }
 
@@ -302,7 +302,7 @@ async fn clear_one(desk: &Desk, one: &Process, name: &str) -> Result<(), Wrong> 
     // One that is nowhere has no logs.
     let Some(worker) = &one.row.worker else { return Ok(()) };
     let ask = Clear { name: one.row.name.clone(), forget: false };
-    let cleared: Result<Cleared, Error> =
-        desk.fleet.bus().call_worker(worker, WorkerVerb::Clear, &ask, ANSWER_MAX).await;
+    let bus = desk.fleet.bus().speaking_for(desk.caller.user.clone());
+    let cleared: Result<Cleared, Error> = bus.hand(worker, Verb::Clear, &ask, ANSWER_MAX).await;
     cleared.map(drop).map_err(|e| Faults::Failed.about(format!("{name} (on {worker}): {e}")))
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use dsbus_client::Error;
-use dsbus_schema::call::{STDIN_BYTES_MAX, STDIN_PAUSE_MAX, StdinAsk, StdinTaken, WorkerVerb};
+use dsbus_schema::call::{STDIN_BYTES_MAX, STDIN_PAUSE_MAX, StdinAsk, StdinTaken};
+use dsbus_schema::command::Verb;
 use dsbus_schema::event::{Event, Fact, Source, USER_TEXT_MAX, UserFact};
 use dsbus_schema::ids::EventType;
 use dsbus_schema::moment::Timestamp;
@@ -32,6 +33,7 @@ pub(super) async fn send(desk: &Desk, name: &str, chars: &Value) -> Result<Value
     if row.state == State::Stopping {
         return Err(Faults::NotRunning.about(name));
     }
+    let bus = desk.fleet.bus().speaking_for(desk.caller.user.clone());
     let (writer, mut written, mut since) = (Uuid::now_v7(), 0, Instant::now());
     let bytes = text.as_bytes();
     while written < bytes.len() {
@@ -47,7 +49,7 @@ pub(super) async fn send(desk: &Desk, name: &str, chars: &Value) -> Result<Value
             by: desk.caller.user.clone(),
         };
         let taken: Result<StdinTaken, Error> =
-            desk.fleet.bus().call_worker(worker, WorkerVerb::Stdin, &ask, ANSWER_MAX).await;
+            bus.hand(worker, Verb::Stdin, &ask, ANSWER_MAX).await;
         let taken = taken.map_err(|e| match e {
             Error::Refused { text, .. } => Faults::NoFile.about(format!("{name}: {text}")),
             e => Faults::Failed.about(format!("{name} (on {worker}): {e}")),

@@ -76,7 +76,8 @@ impl Heard {
             Err(refusal) if refusal.code == 0 => return None,
             Err(refusal) => (Verdict::Refused, Some(refusal)),
         };
-        if self.is_dry {
+        // Input comes in many pieces; its events are those of its end.
+        if self.is_dry || (request.verb == Verb::Stdin && verdict == Verdict::Accepted) {
             return None;
         }
         let fact = CommandFact {
@@ -104,6 +105,9 @@ fn names(verb: Verb, read: &Value) -> Vec<String> {
         Verb::Apply | Verb::Scale => {
             let programs = read.get("programs").and_then(Value::as_object);
             programs.map_or(Vec::new(), |programs| programs.keys().cloned().collect())
+        }
+        Verb::Signal | Verb::Stdin | Verb::Clear => {
+            read.get("ask").and_then(|ask| ask.get("name")).map(text).into_iter().collect()
         }
         Verb::Create => read.get("name").map(text).into_iter().collect(),
         _ => {
@@ -147,6 +151,11 @@ mod tests {
             (Verb::Scale, r#"{"names": ["web"], "programs": {"evil": 1000}}"#, "evil"),
             (Verb::Create, r#"{"name": "web", "names": ["api"], "program": {}}"#, "web"),
             (Verb::Forget, r#"{"names": ["w1"], "programs": {"web": {}}}"#, "w1"),
+            (
+                Verb::Signal,
+                r#"{"worker": "w1", "names": ["x"], "ask": {"name": "web:0"}}"#,
+                "web:0",
+            ),
             (Verb::Stop, r#"{"names": "web"}"#, ""),
             (Verb::Stop, "{}", ""),
             (Verb::Stop, "no JSON", ""),
@@ -186,10 +195,11 @@ mod tests {
         assert_eq!(refused.reason.unwrap().len(), REASON_MAX);
         assert_eq!(fact(Verb::Start, "{}", &Err(Refusal::silent())), None, "it was not answered");
         for verb in Verb::ALL {
-            let only_asks = matches!(verb, Verb::Apply | Verb::Rebalance);
+            let only_asks = matches!(verb, Verb::Apply | Verb::Rebalance | Verb::Stdin);
             let told = fact(verb, r#"{"dry_run": true}"#, &Ok(())).is_some();
             assert_eq!(told, !only_asks, "{verb:?}");
-            assert!(fact(verb, r#"{"dry_run": false}"#, &Ok(())).is_some());
+            let told = fact(verb, r#"{"dry_run": false}"#, &Ok(())).is_some();
+            assert_eq!(told, verb != Verb::Stdin, "{verb:?}");
         }
     }
 }
