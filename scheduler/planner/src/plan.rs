@@ -158,10 +158,13 @@ fn one(view: &View, name: &ProgramName, now: Now, draft: &mut Draft) {
     draft.wake_at(rolling.wake());
 }
 
-/// Of a program that nobody knows, only what was forged where nothing runs is cleared away.
+/// Of a program that nobody knows, what was forged is written over by what is known to have stood
+/// there, and cleared away where nothing runs.
 fn forgeries(view: &View, name: &ProgramName, entry: &Entry, draft: &mut Draft) {
     for (index, instance) in &entry.instances {
-        if instance.placements.is_empty() && instance.statuses.is_empty() {
+        let Some((at, _)) = instance.forged.first() else { continue };
+        let is_known = instance.placements.iter().any(|placed| placed.worker == *at);
+        if is_known || !instance.statuses.iter().any(|(worker, _)| worker == at) {
             let name = InstanceId::new(name.clone(), *index);
             repair::plan(view, None, &name, instance, draft);
         }

@@ -204,7 +204,8 @@ mod tests {
         };
         let entry = |told: &Told| {
             let value = serde_json::to_vec(&told.event(&fleet)).unwrap();
-            Entry { value: Value::Put(value.into()), ..entry(1, None) }
+            let key = subject::event(&fleet, &Source::Fleet, &told.fact);
+            Entry { key, value: Value::Put(value.into()), ..entry(1, None) }
         };
         let known = lost("w1", 7, Check::Id);
         let (by_id, alike) = (Check::Since(time), Check::LikeSince(time));
@@ -217,8 +218,11 @@ mod tests {
             assert_eq!(tells(&entry(&known), &lost(worker, seq, check)), is, "{worker} {seq}");
         }
         let back = Event::new(&fleet, &Source::Fleet, Uuid::nil(), time, Fact::Worker(back));
-        let other =
-            Entry { value: Value::Put(serde_json::to_vec(&back).unwrap().into()), ..entry(&known) };
+        let other = Entry {
+            key: subject::event(&fleet, &Source::Fleet, &back.data),
+            value: Value::Put(serde_json::to_vec(&back).unwrap().into()),
+            ..entry(&known)
+        };
         assert!(!tells(&other, &lost("w1", 0, alike)), "it was back");
     }
 
