@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is the failure")]
 
+mod book;
 mod dev;
 mod examples;
+mod page;
 mod python;
