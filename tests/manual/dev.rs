@@ -73,6 +73,8 @@ impl Place {
 pub(crate) struct Dev {
     child: Child,
     pub(crate) place: Place,
+    /// Where its gateway listens: `127.0.0.1:9001`.
+    pub(crate) gateway: Option<String>,
 }
 
 impl Dev {
@@ -82,12 +84,20 @@ impl Dev {
         let mut command = place.command(DSBUS);
         command.arg("dev").args(args).stdout(out.try_clone().unwrap()).stderr(out);
         let mut child = command.spawn().unwrap();
-        wait_until("the fleet to run", DEADLINE, || {
+        let said = wait_until("the fleet to run", DEADLINE, || {
             let said = read_to_string(&log).unwrap();
             assert!(child.try_wait().unwrap().is_none(), "{said}");
-            if said.contains("Ctrl-C") { Ok(()) } else { Err(said) }
+            if said.contains("Ctrl-C") { Ok(said) } else { Err(said) }
         });
-        Dev { child, place }
+        let page = said.split_once("web page: http://");
+        let gateway = page.and_then(|(_, rest)| Some(rest.lines().next()?.to_owned()));
+        if let Some(address) = &gateway {
+            // One that has just begun does not know the fleet yet.
+            wait_until("the gateway to know the fleet", DEADLINE, || {
+                ureq::get(format!("http://{address}/readyz")).call().map(drop)
+            });
+        }
+        Dev { child, place, gateway }
     }
 }
 

@@ -42,6 +42,20 @@ async def test_live_events_are_those_from_now_on() -> None:
         await fleet.remove("seen", wait=DEADLINE)
 
 
+@alone
+async def test_who_reads_too_slowly_is_told(monkeypatch: pytest.MonkeyPatch, dev: Dev) -> None:
+    monkeypatch.setattr("dsbus._events.WAITING_MAX", 2)
+    async with dsbus.connect() as fleet:
+        async with fleet.events("user.FLOOD") as events:
+            for number in range(4):
+                dev.run("emit", "FLOOD", f"n{number}")
+            await fleet.bus.flush()
+            with pytest.raises(dsbus.TooSlow) as slow:
+                await events.__anext__()
+            assert str(slow.value).startswith("2 events are lost")
+            assert [text(await events.__anext__()) for _ in range(2)] == ["n0", "n1"]
+
+
 def text(event: Event) -> str:
     return event["data"]["text"] if event["data"]["kind"] == "user" else ""
 

@@ -4,6 +4,7 @@ a few lines on a fleet of another name."""
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import uuid
 from typing import Any, Awaitable, Callable, Coroutine, Dict, List, Optional
@@ -16,11 +17,13 @@ from nats.aio.msg import Msg
 DEADLINE = 60.0
 
 
-def alone(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def run() -> None:
-        asyncio.run(asyncio.wait_for(test(), 3 * DEADLINE))
+def alone(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """An asynchronous test, in an event loop of its own."""
 
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    @functools.wraps(test)
+    def run(**fixtures: Any) -> None:
+        asyncio.run(asyncio.wait_for(test(**fixtures), 3 * DEADLINE))
+
     return run
 
 

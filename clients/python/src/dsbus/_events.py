@@ -153,7 +153,7 @@ class Events:
                 return message
             except (nats.errors.TimeoutError, asyncio.TimeoutError):
                 continue  # nothing happened
-            except nats.errors.Error:  # the server or the consumer was lost: begin anew
+            except (nats.errors.Error, Error):  # the server or the consumer was lost: begin anew
                 self._pull = None
                 await asyncio.sleep(PAUSE)
 
