@@ -46,6 +46,9 @@ pub(crate) struct Man {
     /// Write the pages of all verbs into this directory, such as /usr/local/share/man/man1
     #[arg(long = "dir", value_name = "DIR", conflicts_with = "verb")]
     pub(crate) directory: Option<PathBuf>,
+    /// Print the reference of all verbs as Markdown
+    #[arg(long, hide = true, conflicts_with_all = ["verb", "directory"])]
+    pub(crate) markdown: bool,
 }
 
 /// `dsbus import`.

@@ -1,4 +1,6 @@
-//! `dsbus man [VERB]`, `dsbus man --dir DIR`
+//! `dsbus man [VERB]`, `dsbus man --dir DIR`, `dsbus man --markdown`
+
+mod markdown;
 
 use crate::args;
 use crate::exit_code::Code;
@@ -11,6 +13,10 @@ use crate::output;
 /// # Errors
 /// When they cannot be written.
 pub(super) fn run(args: &args::Man) -> Result<Code, Failure> {
+    if args.markdown {
+        output::bytes(markdown::page(args::command()).as_bytes())?;
+        return Ok(Code::Done);
+    }
     let mut command = explained(args::command());
     let Some(directory) = &args.directory else {
         if let Some(verb) = &args.verb {

@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use dsbus_schema::generate::{Examples, documents};
 
+use crate::python;
 use crate::tree::Tree;
 
 const FOLDER: &str = "bus-schema/";
@@ -17,7 +18,13 @@ const QUOTED: [&str; 2] = ["bus-schema/examples/", "bus-schema/golden/"];
 fn wanted(tree: &Tree) -> BTreeMap<String, String> {
     let quoted = tree.files.iter().filter(|file| QUOTED.iter().any(|at| file.path.starts_with(at)));
     let files = quoted.map(|file| (file.path.replacen(FOLDER, "", 1), file.text.clone()));
-    documents(&Examples::new(files)).into_iter().collect()
+    let mut wanted: BTreeMap<_, _> = documents(&Examples::new(files)).into_iter().collect();
+    let schemas = wanted.iter().filter_map(|(path, text)| {
+        Some((path.strip_prefix(SCHEMAS)?.strip_suffix(".json")?, text.as_str()))
+    });
+    let module = python::module(&schemas.collect());
+    wanted.insert(python::PATH.to_owned(), module);
+    wanted
 }
 
 /// The checked-in documents are up to date, and none is left of a message that is no more.
@@ -40,10 +47,10 @@ pub fn up_to_date(tree: &Tree) -> Vec<String> {
 /// # Errors
 /// When a file cannot be written.
 pub fn write(root: &Path) -> io::Result<()> {
-    fs::create_dir_all(root.join(SCHEMAS))?;
-    fs::create_dir_all(root.join("docs"))?;
     for (path, text) in wanted(&Tree::read(root)?) {
-        fs::write(root.join(path), text)?;
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(root))?;
+        fs::write(path, text)?;
     }
     Ok(())
 }

@@ -5,5 +5,6 @@
 pub mod documents;
 pub mod generated;
 pub mod manifests;
+pub mod python;
 pub mod source;
 pub mod tree;

@@ -42,7 +42,7 @@ const BY_HAND: &str = "\
 
 With the [`nats`](https://github.com/nats-io/natscli) command:
 
-```sh
+```sh no-run: some of them go on until Ctrl-C
 nats req dsbus.default.cmd.anonymous.status '{}'
 nats req dsbus.default.cmd.anonymous.restart '{\"names\": [\"web\"]}'
 nats sub 'dsbus.default.event.*.process.*.*.FATAL'
@@ -53,7 +53,7 @@ nats kv watch dsbus_status
 ```
 
 In any language with a NATS client a command is one request: the subject, a JSON body, and an answer whose header `Nats-Service-Error-Code` says whether it is a refusal. When nobody answers within a second, send the same body, with its `id`, to `cmdall` in the place of `cmd`: every scheduler hears that, and one acts.
-Examples are [listen.py](../examples/listen.py), [listen.mjs](../examples/listen.mjs) and [listen.rs](../examples/listen.rs); how to listen without missing anything is in [listeners](../listeners/README.md).
+Examples of commands are [command.py](../examples/command.py), [command.mjs](../examples/command.mjs) and [command.sh](../examples/command.sh), and for Python there is [a client](../clients/python/README.md). Of listeners: [listen.py](../examples/listen.py), [listen.mjs](../examples/listen.mjs) and [listen.rs](../examples/listen.rs); how to listen without missing anything is in [listeners](../listeners/README.md).
 ";
 
 /// The document.
