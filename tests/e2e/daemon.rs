@@ -215,10 +215,10 @@ fn in_the_background_a_start_returns_when_the_worker_runs_or_says_why_it_does_no
     let (code, told) = machine.fail("state");
     assert_eq!(code, Some(1));
     assert!(told.contains(&format!("another worker (pid {worker}) uses")), "{told}");
-    machine.write("nodaemon = false\nminfds = 4611686018427387904\n");
+    machine.write("nodaemon = false\nminfds = 2147483584\n");
     let (code, told) = machine.fail("other");
     assert_eq!(code, Some(2));
-    assert!(told.contains("minfds = 4611686018427387904 is more than"), "{told}");
+    assert!(told.contains("minfds = 2147483584 is more than"), "{told}");
     assert!(alive(worker));
     kill(Pid::from_raw(worker), Signal::SIGTERM).unwrap();
     wait_dead(worker);
@@ -259,7 +259,7 @@ fn limits_are_raised_to_what_the_file_asks_for() {
     assert_eq!(files.split_whitespace().nth(3), Some("1500"), "{files}");
     signal(&worker, Signal::SIGTERM);
     assert_eq!(end(worker), Some(0));
-    machine.write("minfds = 4611686018427387904\n");
+    machine.write("minfds = 2147483584\n");
     let (code, told) = machine.fail("state");
     assert_eq!(code, Some(2));
     assert!(told.contains("raise the hard limit"), "{told}");
