@@ -24,7 +24,6 @@ use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::{Epoch, FleetName, Incarnation, InstanceId, ProgramId, WorkerName};
@@ -34,6 +33,7 @@ use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec, Rlimit};
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::facilities::Machine;
+use crate::files::open_trusted;
 use crate::policy;
 use crate::secrets::Secrets;
 use crate::sockets::Sockets;
@@ -370,8 +370,9 @@ fn rlimits(spec: &ProgramSpec, settings: &Settings) -> Result<Vec<(u32, libc::rl
     .collect()
 }
 
-/// Opens a file for a child. Neither a pipe without another end nor a terminal may hold this
-/// process up; the child finds the file without `O_NONBLOCK`.
+/// Opens a file for a child, by no link of a stranger's: the child's user could else have the worker
+/// open any file of the machine for it. Neither a pipe without another end nor a terminal may hold
+/// this process up; the child finds the file without `O_NONBLOCK`.
 fn open(path: &Path, mode: FileMode) -> io::Result<File> {
     let mut options = File::options();
     match mode {
@@ -380,7 +381,7 @@ fn open(path: &Path, mode: FileMode) -> io::Result<File> {
         FileMode::Append => options.append(true).create(true),
         FileMode::ReadWrite => options.read(true).write(true).create(true),
     };
-    let file = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = open_trusted(path, &options)?;
     let flags = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETFL)?;
     let blocking = nix::fcntl::OFlag::from_bits_retain(flags & !libc::O_NONBLOCK);
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(blocking))?;

@@ -1,9 +1,10 @@
 //! Files of `NAME=value` lines, as container engines and systemd read them.
 
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use crate::files::open_regular;
+use crate::files::{open_trusted, regular};
 
 /// Longest file; the kernel gives no process a greater environment by default (a quarter of an
 /// 8 MiB stack).
@@ -160,5 +161,14 @@ mod tests {
         let fifo = home.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(read(&fifo).unwrap_err().ends_with("is no regular file"));
+        let link = home.path().join("link");
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        std::fs::write(home.path().join("file"), "A=1").unwrap();
+        assert_eq!(read(&link).unwrap(), [("A".to_owned(), "1".to_owned())]);
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::lchown(&link, Some(12345), None).unwrap();
+            let why = read(&link).unwrap_err();
+            assert!(why.ends_with("it is a link of user 12345, and is not followed"), "{why}");
+        }
     }
 }
