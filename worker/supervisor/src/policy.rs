@@ -45,7 +45,8 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<Capability>>,
     /// Directories in which programs run, and in which their logs, environment files, pidfiles, sockets and
-    /// other files are. The state directory of an instance is allowed always.
+    /// other files are. The state directory of an instance is allowed always. Without it none, where
+    /// the worker is root and no program may be, but for where programs run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directories: Option<Vec<PathBuf>>,
     /// What may be executed.
@@ -220,6 +221,17 @@ impl Policy {
             }
         }
         found
+    }
+
+    /// Whether no program may be root although the worker is, and no `directories` are named. What
+    /// the worker opens because a declaration names it, it opens as root: a declaration that may
+    /// not run as root could else read root's files, and have its output written into them. So it
+    /// is as if the list of directories were empty, but for where programs run, which they enter
+    /// as who they are.
+    pub(crate) fn keeps_root_out(&self, uid: u32) -> bool {
+        let named = |users: &Vec<String>| users.iter().any(|one| one == "root" || one == "0");
+        let allowed = self.root && self.users.as_ref().is_none_or(named);
+        uid == 0 && self.directories.is_none() && !allowed
     }
 
     /// Variables that may not be set.
