@@ -6,6 +6,7 @@
 
 mod hashes;
 mod judge;
+mod loaders;
 mod look;
 mod rights;
 
@@ -23,10 +24,6 @@ pub(crate) use hashes::Hashes;
 pub(crate) use judge::Here;
 pub(crate) use look::{Paths, executable, look};
 pub(crate) use rights::unable;
-
-/// Variables by which a program could be made to run other code than its file's; they may not be set
-/// where executables are limited, unless the owner says otherwise.
-const LOADERS: &str = "LD_*";
 
 /// How much of the hash of a policy names it: two of one worker differ, by all that is likely.
 const DIGEST_DIGITS: usize = 16;
@@ -53,7 +50,7 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executables: Option<Vec<Executable>>,
     /// Variables that programs may not set, with `*` and `?`; without it `LD_*` where `executables`
-    /// are limited, else none.
+    /// are limited, and all that are known to load code where one of them has a `sha256`; else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment_forbidden: Option<Vec<String>>,
     /// Limits that no program exceeds.
@@ -238,8 +235,10 @@ impl Policy {
     fn forbidden(&self) -> Vec<&str> {
         match &self.environment_forbidden {
             Some(all) => all.iter().map(String::as_str).collect(),
-            None if self.executables.is_some() => vec![LOADERS],
-            None => Vec::new(),
+            None => self.executables.as_ref().map_or_else(Vec::new, |all| {
+                let held = |one: &Executable| matches!(one, Executable::Hashed(_));
+                loaders::forbidden(all.iter().any(held))
+            }),
         }
     }
 

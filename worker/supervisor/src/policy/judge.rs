@@ -203,6 +203,26 @@ mod tests {
                 nothing,
             ),
             (
+                json!({ "executables": ["/bin/*"] }),
+                json!({ "environment": { "OPENSSL_CONF": "x", "PYTHONPATH": "x" } }),
+                nothing,
+            ),
+            (
+                json!({ "executables": ["/bin/*", { "path": "/b", "sha256": "0".repeat(64) }] }),
+                json!({
+                    "environment": { "GCONV_PATH": "x", "NODE_OPTIONS": "x", "OPENSSL_MODULES": "x",
+                        "PATH": "/bin", "PORT": "1", "TZ": "UTC" }
+                }),
+                &[
+                    "environment GCONV_PATH: GCONV_PATH may not be set (w.toml:5: \
+                     policy.executables)",
+                    "environment NODE_OPTIONS: NODE_* may not be set (w.toml:5: \
+                     policy.executables)",
+                    "environment OPENSSL_MODULES: OPENSSL_MODULES may not be set (w.toml:5: \
+                     policy.executables)",
+                ],
+            ),
+            (
                 json!({ "limits": { "memory": "1MB", "cpu": 1, "pids": 10 } }),
                 json!({ "limits": { "memory": "2MB", "cpu": 1.5 } }),
                 &[
