@@ -124,7 +124,7 @@ pub struct Bounds {
     /// Longest `stopwaitsecs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopwaitsecs: Option<Span>,
-    /// Most bytes that the log of one channel takes, its rotated files included.
+    /// Most bytes that the log of one channel takes, all its files and rotated ones included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_bytes: Option<Size>,
     /// Least `nice`: less is more of the processors.
