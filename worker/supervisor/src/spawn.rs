@@ -11,6 +11,7 @@ mod executable;
 mod failure;
 mod inside;
 mod launch;
+mod limits;
 mod plan;
 mod reap;
 mod refused;
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::{Epoch, FleetName, Incarnation, InstanceId, ProgramId, WorkerName};
 use dsbus_schema::program::expand::{Variables, expand};
-use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec, Rlimit};
+use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec};
 
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
@@ -46,6 +47,7 @@ use plan::{Plan, Switch, Words};
 pub use agent::AGENT_FD;
 pub(crate) use agent::agent;
 pub(crate) use environment::{Inherited, variables};
+pub(crate) use limits::hard_limit;
 pub(crate) use reap::{Reaped, reap};
 pub(crate) use refused::refused;
 pub(crate) use reserve::Reserve;
@@ -316,7 +318,7 @@ impl<'a> Draft<'a> {
                 .map(|t| text("oom_score_adj", t.as_bytes()))
                 .transpose()?,
             nice: spec.nice,
-            rlimits: rlimits(spec, settings)?,
+            rlimits: limits::of(spec, settings)?,
             switch: self.account.as_ref().and_then(|account| self.switch(account)),
             capabilities: spec.capabilities.iter().map(|capability| capability.number()).collect(),
             parent: nix::unistd::getpid().as_raw(),
@@ -345,29 +347,6 @@ impl<'a> Draft<'a> {
         let files = self.spec.extra_files.iter().map(open).collect::<Result<_, _>>();
         files.map_err(|why| format!("extra_files: {why}"))
     }
-}
-
-/// The hard limit of this process that has that name; `None` where it is unlimited or not known.
-pub(crate) fn hard_limit(name: &str) -> Option<u64> {
-    let resource = failure::resource(name)?;
-    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: asks this process's own limit, into a place on this stack.
-    unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, 0, &raw mut now) };
-    (now.rlim_max != libc::RLIM_INFINITY).then_some(now.rlim_max)
-}
-
-/// The limits of the worker's owner, and those of the program, which win.
-fn rlimits(spec: &ProgramSpec, settings: &Settings) -> Result<Vec<(u32, libc::rlimit)>, String> {
-    let own = spec.rlimits.iter().map(|(name, limit)| (name.as_str(), *limit));
-    let nofile = settings.nofile.filter(|_| !spec.rlimits.contains_key("nofile"));
-    let all = nofile.map(|limit| ("nofile", limit)).into_iter().chain(own);
-    let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
-    all.map(|(name, Rlimit { soft, hard })| {
-        let resource = failure::resource(name);
-        let resource = resource.ok_or_else(|| format!("rlimits.{name} is not known here"))?;
-        Ok((resource, libc::rlimit { rlim_cur: number(soft), rlim_max: number(hard) }))
-    })
-    .collect()
 }
 
 /// Opens a file for a child, by no link of a stranger's: the child's user could else have the worker
