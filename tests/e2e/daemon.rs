@@ -253,8 +253,10 @@ fn a_file_with_mistakes_is_told_and_the_old_one_stays() {
 #[test]
 fn limits_are_raised_to_what_the_file_asks_for() {
     let mut machine = Machine::new("minfds = 1500\n");
-    let worker = machine.start("ulimit -Sn 600; exec");
+    let worker = machine.start("ulimit -Sn 600; ulimit -Sc 7; exec");
     let limits = fs::read_to_string(format!("/proc/{}/limits", worker.id())).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().nth(4), Some("1"), "its memory holds secrets: {cores}");
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().nth(3), Some("1500"), "{files}");
     signal(&worker, Signal::SIGTERM);

@@ -84,6 +84,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     let given = |key: &str| file.lines.contains_key(key);
     let nofile = limits::files(keys.minfds, given("minfds"))?;
     limits::processes(keys.minprocs, given("minprocs"))?;
+    let core = limits::no_core()?;
     if let Some(mode) = keys.umask {
         owner::set_umask(mode);
     }
@@ -114,7 +115,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     }
     command.extend(["--log", keys.loglevel.filter()].map(OsString::from));
     let bridge = bridge(config, &binary);
-    let fixed = Fixed { binary, nofile, account, bridge };
+    let fixed = Fixed { binary, nofile, core, account, bridge };
     let settings = fixed.settings(&args, keys);
     let own = log.clone().filter(|_| named);
     let standing = Standing::new(&config.around, args, file, fixed, level, own);

@@ -237,15 +237,16 @@ impl<'a> Draft<'a> {
         }
         let argv = std::mem::take(&mut self.argv);
         self.argv = event_listener::bridge(self.spec, listener, self.who, argv)?;
-        let given = self.who.settings.bridge.iter().flat_map(|bridge| &bridge.environment);
-        self.environment.extend(given.map(|(name, value)| (name.into(), value.into())));
+        for (name, value) in self.who.settings.bridge.iter().flat_map(|one| &one.environment) {
+            self.environment.set(name, value.as_ref());
+        }
         self.bridged = true;
         Ok(Some(executable.path))
     }
 
     fn executable(&self) -> Result<executable::Executable, String> {
         let word = self.argv.first().ok_or("command is missing: say what to run")?;
-        let path = self.environment.get(OsStr::new("PATH")).map(AsRef::as_ref);
+        let path = self.environment.get("PATH");
         executable::find(word, path, &self.directory)
     }
 
@@ -265,10 +266,11 @@ impl<'a> Draft<'a> {
         pids: &[&str],
         cgroup: Option<&Cgroup>,
     ) -> Result<(i32, executable::Executable), String> {
-        let given = variables.iter().map(|(name, value)| (name.into(), value.into()));
-        self.environment.extend(given);
+        for (name, value) in variables {
+            self.environment.set(name, value.as_ref());
+        }
         for name in pids {
-            self.environment.remove(OsStr::new(name));
+            self.environment.remove(name);
         }
         // The bridge of an event listener is the worker's own; the listener was looked at.
         let executable = if self.bridged { self.executable()? } else { self.allowed()? };

@@ -38,6 +38,8 @@ pub(super) struct Fixed {
     pub(super) binary: PathBuf,
     /// Limit of open files of children, where the worker's own was raised.
     pub(super) nofile: Option<Rlimit>,
+    /// Limit of core files of children, where the worker's own was lowered.
+    pub(super) core: Option<Rlimit>,
     /// Whom the worker became.
     pub(super) account: Option<User>,
     /// What runs event listeners.
@@ -76,6 +78,7 @@ impl Fixed {
             syslog: keys.syslog.clone(),
             compressor: vec![self.binary.clone().into(), "gzip".into()],
             nofile: self.nofile,
+            core: self.core,
             bridge: self.bridge.clone(),
             policy: keys.policy.clone(),
         }
@@ -181,7 +184,7 @@ mod tests {
     use super::*;
 
     fn fixed(account: Option<User>) -> Fixed {
-        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, account, bridge: None }
+        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, core: None, account, bridge: None }
     }
 
     fn args() -> args::Worker {

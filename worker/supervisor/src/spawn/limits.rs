@@ -34,8 +34,9 @@ pub(super) fn of(
     let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
     let bounds = &settings.policy.limits.rlimits;
     let mut all = BTreeMap::new();
-    let given = settings.nofile;
-    all.extend(given.map(|Rlimit { soft, hard }| ("nofile", (number(soft), number(hard)))));
+    for (name, given) in [("nofile", settings.nofile), ("core", settings.core)] {
+        all.extend(given.map(|Rlimit { soft, hard }| (name, (number(soft), number(hard)))));
+    }
     for (name, most) in bounds {
         let own = || failure::resource(name).map(own_limit).map(|own| (own.rlim_cur, own.rlim_max));
         let given = all.get(name.as_str()).copied().or_else(own);

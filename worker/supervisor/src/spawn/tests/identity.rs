@@ -99,6 +99,7 @@ fn what_the_policy_bounds_holds_for_those_that_declare_nothing() {
     let bounds = bounds.map(|(name, most)| (name.to_owned(), most));
     place.settings.policy.limits.rlimits = bounds.into();
     place.settings.nofile = Some("200:400".parse().unwrap());
+    place.settings.core = Some("unlimited".parse().unwrap());
     let mut spec = script("ulimit -Sn; ulimit -Hn; prlimit --core --output SOFT,HARD --noheadings");
     assert_eq!(place.said(&spec), "200\n250\n   5    5\n");
     let greatest = |text: &str| script(&format!("prlimit --nproc --output {text} --noheadings"));
