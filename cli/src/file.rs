@@ -19,7 +19,7 @@ pub(crate) mod value;
 pub(crate) mod worker;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,10 @@ use read::Reader;
 pub(crate) use render::declared as as_toml;
 pub(crate) use suggest::{hint as did_you_mean, nearest};
 pub(crate) use worker::whole;
+
+/// Longest file: ten thousand programs of a screenful each. One that is piped in has no size before it
+/// is read.
+pub(crate) const TEXT_BYTES_MAX: u64 = 16 << 20;
 
 /// Programs by name, each a table of keys and values as they stand in the file.
 pub(crate) type Programs = BTreeMap<ProgramName, Map<String, Value>>;
@@ -66,15 +70,18 @@ pub(crate) fn inline_table(text: &str) -> Option<Map<String, Value>> {
 /// The text of a file; `-` is standard input.
 ///
 /// # Errors
-/// When it cannot be read, or is no text.
+/// When it cannot be read, is longer than [`TEXT_BYTES_MAX`], or is no text.
 pub(crate) fn text_of(path: &Path) -> Result<String, String> {
-    let bytes = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes)
     } else {
-        fs::read(path)
+        File::open(path).and_then(|file| file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes))
     };
-    let bytes = bytes.map_err(|e| format!("cannot be read: {e}"))?;
+    read.map_err(|e| format!("cannot be read: {e}"))?;
+    if bytes.len() as u64 > TEXT_BYTES_MAX {
+        return Err(format!("is longer than {TEXT_BYTES_MAX} bytes"));
+    }
     String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n');
         format!("is not UTF-8 text (line {})", line.count() + 1)

@@ -61,6 +61,12 @@ fn colourful() -> bool {
 pub(crate) struct Level(reload::Handle<EnvFilter, Registry>);
 
 impl Level {
+    /// One of a log that nobody has.
+    #[cfg(test)]
+    pub(crate) fn idle() -> Level {
+        Level(reload::Layer::new(EnvFilter::new("off")).1)
+    }
+
     /// Tells more or less from now on.
     pub(crate) fn set(&self, filter: &str) {
         if let Err(e) = self.0.reload(EnvFilter::builder().parse_lossy(filter)) {

@@ -215,10 +215,10 @@ fn in_the_background_a_start_returns_when_the_worker_runs_or_says_why_it_does_no
     let (code, told) = machine.fail("state");
     assert_eq!(code, Some(1));
     assert!(told.contains(&format!("another worker (pid {worker}) uses")), "{told}");
-    machine.write("nodaemon = false\nminfds = 4611686018427387904\n");
+    machine.write("nodaemon = false\nminfds = 2147483584\n");
     let (code, told) = machine.fail("other");
     assert_eq!(code, Some(2));
-    assert!(told.contains("minfds = 4611686018427387904 is more than"), "{told}");
+    assert!(told.contains("minfds = 2147483584 is more than"), "{told}");
     assert!(alive(worker));
     kill(Pid::from_raw(worker), Signal::SIGTERM).unwrap();
     wait_dead(worker);
@@ -253,13 +253,15 @@ fn a_file_with_mistakes_is_told_and_the_old_one_stays() {
 #[test]
 fn limits_are_raised_to_what_the_file_asks_for() {
     let mut machine = Machine::new("minfds = 1500\n");
-    let worker = machine.start("ulimit -Sn 600; exec");
+    let worker = machine.start("ulimit -Sn 600; ulimit -Sc 7; exec");
     let limits = fs::read_to_string(format!("/proc/{}/limits", worker.id())).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().nth(4), Some("1"), "its memory holds secrets: {cores}");
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().nth(3), Some("1500"), "{files}");
     signal(&worker, Signal::SIGTERM);
     assert_eq!(end(worker), Some(0));
-    machine.write("minfds = 4611686018427387904\n");
+    machine.write("minfds = 2147483584\n");
     let (code, told) = machine.fail("state");
     assert_eq!(code, Some(2));
     assert!(told.contains("raise the hard limit"), "{told}");

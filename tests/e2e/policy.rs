@@ -191,6 +191,7 @@ fn paths_stay_within_the_directories_that_are_allowed() {
         format!("stderr_logfile = \"{srv}/../dsbus-e2e.log\""),
         "stdout_logfile = \"/proc/self/cwd/dsbus-e2e.log\"".to_owned(),
         "env_file = [\"/etc/shadow\"]".to_owned(),
+        "environment = { X = { file = \"/etc/shadow\" } }".to_owned(),
         "listen = [\"unix:///tmp/dsbus-e2e.sock\"]".to_owned(),
         "extra_files = [\"/etc/passwd\"]".to_owned(),
         "pidfile = \"/tmp/dsbus-e2e.pid\"\ndaemon = true".to_owned(),

@@ -142,6 +142,14 @@ async fn a_sealed_value_opens_under_its_own_name_only() {
     assert_eq!(list[0]["unreadable"][0], "w1", "{list}");
 }
 
+/// Soft and hard limit of core files of a process.
+fn cores(pid: &str) -> (String, String) {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    let mut words = line.split_whitespace().map(str::to_owned);
+    (words.next().unwrap(), words.next().unwrap())
+}
+
 #[test]
 fn a_value_from_a_file_is_read_at_each_start() {
     let fleet = Fleet::start(1, 1);
@@ -152,6 +160,18 @@ fn a_value_from_a_file_is_read_at_each_start() {
     );
     fleet.apply(&web);
     let first = child(&fleet, "DB=one");
+    // Neither side of the worker leaves its memory anywhere; its children's limit is as it was.
+    let started = cores("self");
+    assert_eq!(cores(&first.to_string()), started);
+    if started.1 != "0" {
+        let supervisor = fleet.pid("w1");
+        let children = format!("/proc/{supervisor}/task/{supervisor}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        let agent = children.split_whitespace().find(|pid| **pid != first.to_string()).unwrap();
+        for daemon in [supervisor.to_string(), agent.to_owned()] {
+            assert_eq!(cores(&daemon), ("1".to_owned(), started.1.clone()));
+        }
+    }
     fleet.file("value", "two");
     kill_child(first);
     child(&fleet, "DB=two");

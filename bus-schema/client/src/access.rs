@@ -3,6 +3,7 @@
 //! the next one on.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use async_nats::{Auth, AuthError, ServerAddr};
@@ -11,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::limited::read_limited_text;
 
 /// Longest file of credentials that is read, in bytes: one holds a token and a key.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -235,11 +237,10 @@ fn bare_seed(text: &str) -> Result<KeyPair, String> {
 
 /// Reads a small file of text.
 pub(crate) fn read(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(format!("is {size} bytes long, and no file of credentials or certificates"));
-    }
-    std::fs::read_to_string(path).map_err(|e| format!("cannot be read: {e}"))
+    read_limited_text(path, FILE_BYTES_MAX).map_err(|e| match e.kind() {
+        ErrorKind::FileTooLarge => format!("{e}, and no file of credentials or certificates"),
+        _ => format!("cannot be read: {e}"),
+    })
 }
 
 /// What stands before the `@` of the first address that has something there; async-nats itself does

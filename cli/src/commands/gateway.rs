@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dsbus_client::read_limited_text;
 use dsbus_gateway::users::Settings;
 use dsbus_gateway::{Error, Listen};
 
@@ -10,6 +11,7 @@ use crate::args::Gateway;
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
+use crate::file::{TEXT_BYTES_MAX, text_of};
 
 /// Where it listens, when nobody says it: as Supervisor's `inet_http_server` in its sample.
 const LISTEN: &str = "127.0.0.1:9001";
@@ -50,7 +52,8 @@ pub(super) fn run(config: &Config, args: Gateway) -> Result<Code, Failure> {
 /// Reads its file; a path in there is relative to it.
 fn read(path: &Path) -> Result<Settings, Failure> {
     let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
+    let text = text_of(path).map_err(wrong)?;
     let beside = path.parent().unwrap_or(Path::new(""));
-    Settings::parse(&text, |file| std::fs::read_to_string(beside.join(file))).map_err(wrong)
+    Settings::parse(&text, |file| read_limited_text(&beside.join(file), TEXT_BYTES_MAX))
+        .map_err(wrong)
 }

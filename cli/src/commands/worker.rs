@@ -16,7 +16,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use dsbus_supervisor::{AgentCommand, Bridge, LOCK, LogFile, Rotation, WORKER_LOG};
+use dsbus_supervisor::{
+    AgentCommand, Bridge, LOCK, LogFile, Rotation, WORKER_LOG, make_state_directory,
+};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -84,6 +86,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     let given = |key: &str| file.lines.contains_key(key);
     let nofile = limits::files(keys.minfds, given("minfds"))?;
     limits::processes(keys.minprocs, given("minprocs"))?;
+    let core = limits::no_core()?;
     if let Some(mode) = keys.umask {
         owner::set_umask(mode);
     }
@@ -114,7 +117,7 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     }
     command.extend(["--log", keys.loglevel.filter()].map(OsString::from));
     let bridge = bridge(config, &binary);
-    let fixed = Fixed { binary, nofile, account, bridge };
+    let fixed = Fixed { binary, nofile, core, account, bridge };
     let settings = fixed.settings(&args, keys);
     let own = log.clone().filter(|_| named);
     let standing = Standing::new(&config.around, args, file, fixed, level, own);
@@ -166,7 +169,7 @@ fn open_log(keys: &Keys, directory: &Path) -> Result<Option<Arc<Mutex<LogFile>>>
             let _ = fs::remove_file(&here);
         }
         // What is wrong with the directory is told by whoever needs it.
-        if fs::create_dir_all(directory).is_err() {
+        if make_state_directory(directory).is_err() {
             return Ok(None);
         }
         let opened = OpenOptions::new().create(true).append(true).mode(OWN_LOG_MODE).open(&here);
@@ -194,7 +197,7 @@ fn link_log(path: &Path, here: &Path) {
     if target == here || fs::read_link(here).is_ok_and(|known| known == target) {
         return;
     }
-    let _ = here.parent().map(fs::create_dir_all);
+    let _ = here.parent().map(make_state_directory);
     let _ = fs::remove_file(here);
     if let Err(e) = std::os::unix::fs::symlink(&target, here) {
         tracing::warn!("dsbus logs --daemon cannot show {}: {e}", target.display());

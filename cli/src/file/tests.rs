@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 struct Files(tempfile::TempDir);
@@ -188,4 +190,10 @@ fn files_that_declare_no_program_are_not_applied_for_nothing() {
         ("b.toml", "[program.b]\nextends = \"base\"\n"),
     ];
     assert_eq!(Files::new(&two).read(&["a.toml", "b.toml"]).unwrap().len(), 1);
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let why = text_of(Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(why, format!("is longer than {TEXT_BYTES_MAX} bytes"));
 }

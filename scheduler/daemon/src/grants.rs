@@ -2,11 +2,12 @@
 //! narrowed here, to programs and verbs. Reading is not limited here: who may ask is said there.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use dsbus_client::Error;
+use dsbus_client::{Error, read_limited_text};
 use dsbus_schema::command::Verb;
 use dsbus_schema::ids::{ProgramName, UserName, WorkerName};
 use serde::Deserialize;
@@ -214,11 +215,10 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 fn read(path: &Path) -> Result<Last, String> {
     // Before it is read: one that changes meanwhile is read again.
     let stamp = stamp(path);
-    let (_, bytes) = stamp.ok_or("it cannot be read")?;
-    if bytes > FILE_BYTES_MAX {
-        return Err(format!("it is {bytes} bytes long"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let text = read_limited_text(path, FILE_BYTES_MAX).map_err(|e| match e.kind() {
+        ErrorKind::FileTooLarge => format!("it {e}"),
+        _ => format!("it cannot be read: {e}"),
+    })?;
     Ok(Last { grants: Grants::parse(&text)?, stamp })
 }
 

@@ -261,7 +261,9 @@ impl Agent {
                 self.errands.spawn(async move { Done::Probed { number, trouble: asking.await } });
             }
             ToAgent::Secret { name } => self.secrets.want(name),
-            ToAgent::Cleared { number, trouble } => self.wishes.cleared(number, trouble),
+            ToAgent::Cleared { number, trouble, unknown } => {
+                self.wishes.cleared(number, trouble, unknown);
+            }
             ToAgent::Handed { number, outcome } => self.wishes.handed(number, outcome),
             ToAgent::Described { labels, capacity, policy } => {
                 self.described(labels, capacity, policy);

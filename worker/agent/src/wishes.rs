@@ -37,7 +37,7 @@ pub(crate) enum Granted {
 /// Why it was not done, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// The child that is meant does not live.
+    /// The instance that is meant is not here, or its child does not live.
     Gone(String),
     /// It cannot be done to it.
     Refused(String),
@@ -97,8 +97,9 @@ impl Wishes {
     }
 
     /// The supervisor answered a call that empties logs.
-    pub(crate) fn cleared(&mut self, number: u64, trouble: Option<String>) {
-        let outcome = trouble.map_or(Ok(Granted::Cleared), |why| Err(Denied::Failed(why)));
+    pub(crate) fn cleared(&mut self, number: u64, trouble: Option<String>, unknown: bool) {
+        let denied = if unknown { Denied::Gone } else { Denied::Failed };
+        let outcome = trouble.map_or(Ok(Granted::Cleared), |why| Err(denied(why)));
         self.ended(number, outcome);
     }
 
@@ -141,12 +142,16 @@ mod tests {
         let mut wishes = Wishes::default();
         let ((one, mut first), (two, mut second)) = (call(), call());
         let (one, two) = (number(wishes.begin(one)), number(wishes.begin(two)));
-        wishes.cleared(two, Some("disk".to_owned()));
-        wishes.cleared(two, None);
+        wishes.cleared(two, Some("disk".to_owned()), false);
+        wishes.cleared(two, None, false);
         assert!(first.try_recv().is_err());
         assert_eq!(second.try_recv(), Ok(Err(Denied::Failed("disk".to_owned()))));
         wishes.handed(one, Err(NotHanded::Gone("it ended".to_owned())));
         assert_eq!(first.try_recv(), Ok(Err(Denied::Gone("it ended".to_owned()))));
+        let (three, mut third) = call();
+        let three = number(wishes.begin(three));
+        wishes.cleared(three, Some("none:0 is not placed here".to_owned()), true);
+        assert!(matches!(third.try_recv(), Ok(Err(Denied::Gone(_)))), "nobody is to try again");
     }
 
     #[test]

@@ -116,6 +116,9 @@ pub struct Settings {
     /// Limit of open files that children get. The worker's own may be greater, since it needs some
     /// for each child; `None` is the worker's own.
     pub nofile: Option<Rlimit>,
+    /// Limit of core files that children get. The worker has none of its own, since its memory holds
+    /// their secrets; `None` is the worker's own.
+    pub core: Option<Rlimit>,
     /// What runs event listeners; without it the worker cannot.
     pub bridge: Option<Bridge>,
     /// What programs may not do here.
@@ -147,6 +150,7 @@ impl Default for Settings {
             syslog: PathBuf::from("/dev/log"),
             compressor: Vec::new(),
             nofile: None,
+            core: None,
             bridge: None,
             policy: Policy::default(),
         }

@@ -8,6 +8,7 @@ use dsbus_schema::call::Channel;
 use dsbus_schema::ids::{FleetName, Incarnation, InstanceId, WorkerName};
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::files::make_state_directory;
 use crate::process::leftovers;
 use crate::{Fatal, fatal};
 
@@ -36,7 +37,7 @@ impl Home {
     /// # Errors
     /// When it cannot be made or written, or another worker holds it.
     pub(crate) fn open(path: &Path, run: Incarnation) -> Result<Home, Fatal> {
-        let made = fs::create_dir_all(path.join("instances"));
+        let made = make_state_directory(&path.join("instances"));
         made.map_err(|e| fatal(format!("cannot make {}: {e}", path.display())))?;
         let path = path
             .canonicalize()
@@ -118,5 +119,39 @@ impl Home {
             Ok(count) => tracing::warn!("killed {count} processes, left by an earlier worker"),
             Err(left) => tracing::error!("left by an earlier worker, and do not die: {left:?}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::report::Reports;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn others_find_nothing_in_it_and_read_no_report_unless_its_owner_says_so() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("dsbus/w1");
+        let home = Home::open(&path, Incarnation(Uuid::now_v7())).unwrap();
+        for made in [above.path().join("dsbus"), path.clone(), path.join("instances")] {
+            assert_eq!(mode(&made) & 0o066, 0, "{}", made.display());
+            assert_eq!(mode(&made) & 0o700, 0o700, "{}", made.display());
+        }
+        let reports = home.reports(&"f1".parse().unwrap(), &"w1".parse().unwrap());
+        drop(Reports::open(&reports));
+        for made in [reports.clone(), reports.parent().unwrap().to_owned()] {
+            assert_eq!(mode(&made) & 0o077, 0, "{}", made.display());
+        }
+        drop(home);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        drop(Home::open(&path, Incarnation(Uuid::now_v7())).unwrap());
+        assert_eq!(mode(&path), 0o755, "its owner chose that");
     }
 }

@@ -44,7 +44,7 @@ pub use config::{
     AgentCommand, Bridge, CapacityChoice, CgroupChoice, Config, Echo, Owner, Settings,
 };
 pub use driver::run;
-pub use files::open_trusted;
+pub use files::{make_state_directory, open_trusted};
 pub use home::{LOCK, WORKER_LOG};
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;

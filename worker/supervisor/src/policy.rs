@@ -6,6 +6,7 @@
 
 mod hashes;
 mod judge;
+mod loaders;
 mod look;
 mod rights;
 
@@ -24,10 +25,6 @@ pub(crate) use judge::Here;
 pub(crate) use look::{Paths, executable, look};
 pub(crate) use rights::unable;
 
-/// Variables by which a program could be made to run other code than its file's; they may not be set
-/// where executables are limited, unless the owner says otherwise.
-const LOADERS: &str = "LD_*";
-
 /// How much of the hash of a policy names it: two of one worker differ, by all that is likely.
 const DIGEST_DIGITS: usize = 16;
 
@@ -45,14 +42,15 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<Capability>>,
     /// Directories in which programs run, and in which their logs, environment files, pidfiles, sockets and
-    /// other files are. The state directory of an instance is allowed always.
+    /// other files are. The state directory of an instance is allowed always. Without it none, where
+    /// the worker is root and no program may be, but for where programs run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directories: Option<Vec<PathBuf>>,
     /// What may be executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executables: Option<Vec<Executable>>,
     /// Variables that programs may not set, with `*` and `?`; without it `LD_*` where `executables`
-    /// are limited, else none.
+    /// are limited, and all that are known to load code where one of them has a `sha256`; else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment_forbidden: Option<Vec<String>>,
     /// Limits that no program exceeds.
@@ -126,7 +124,7 @@ pub struct Bounds {
     /// Longest `stopwaitsecs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopwaitsecs: Option<Span>,
-    /// Most bytes that the log of one channel takes, its rotated files included.
+    /// Most bytes that the log of one channel takes, all its files and rotated ones included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_bytes: Option<Size>,
     /// Least `nice`: less is more of the processors.
@@ -222,12 +220,25 @@ impl Policy {
         found
     }
 
+    /// Whether no program may be root although the worker is, and no `directories` are named. What
+    /// the worker opens because a declaration names it, it opens as root: a declaration that may
+    /// not run as root could else read root's files, and have its output written into them. So it
+    /// is as if the list of directories were empty, but for where programs run, which they enter
+    /// as who they are.
+    pub(crate) fn keeps_root_out(&self, uid: u32) -> bool {
+        let named = |users: &Vec<String>| users.iter().any(|one| one == "root" || one == "0");
+        let allowed = self.root && self.users.as_ref().is_none_or(named);
+        uid == 0 && self.directories.is_none() && !allowed
+    }
+
     /// Variables that may not be set.
     fn forbidden(&self) -> Vec<&str> {
         match &self.environment_forbidden {
             Some(all) => all.iter().map(String::as_str).collect(),
-            None if self.executables.is_some() => vec![LOADERS],
-            None => Vec::new(),
+            None => self.executables.as_ref().map_or_else(Vec::new, |all| {
+                let held = |one: &Executable| matches!(one, Executable::Hashed(_));
+                loaders::forbidden(all.iter().any(held))
+            }),
         }
     }
 

@@ -86,6 +86,9 @@ pub enum ToAgent {
         number: u64,
         /// `None` when the logs are empty now, else why not.
         trouble: Option<String>,
+        /// There is no such instance here.
+        #[serde(default)]
+        unknown: bool,
     },
     /// Answer to [`ToSupervisor::Signal`] and [`ToSupervisor::Stdin`].
     Handed {

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use dsbus_schema::moment::BootTime;
 
+use crate::files::make_private_directory;
 use crate::protocol::{REPORTS_WINDOW, REPORTS_WINDOW_BYTES, Report, Reported, ToAgent};
 use lane::{Handed, Lane};
 use late::Late;
@@ -152,7 +153,7 @@ impl Reports {
 
     fn open_with(directory: &Path, limits: Limits) -> Reports {
         let mut reports = Reports::new(directory, limits, Disk::Well);
-        let found = std::fs::create_dir_all(directory).and_then(|()| reports.recover());
+        let found = make_private_directory(directory).and_then(|()| reports.recover());
         if let Err(error) = found {
             let why = Some(format!("{}: {error}", directory.display()));
             reports = Reports::new(directory, limits, Disk::Unopened { why, until: BootTime(0) });

@@ -11,6 +11,7 @@ mod executable;
 mod failure;
 mod inside;
 mod launch;
+mod limits;
 mod plan;
 mod reap;
 mod refused;
@@ -24,16 +25,16 @@ use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::{Epoch, FleetName, Incarnation, InstanceId, ProgramId, WorkerName};
 use dsbus_schema::program::expand::{Variables, expand};
-use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec, Rlimit};
+use dsbus_schema::program::{ExtraFile, FileMode, ProgramSpec};
 
 use crate::cgroup::Cgroup;
 use crate::config::Settings;
 use crate::facilities::Machine;
+use crate::files::open_trusted;
 use crate::policy;
 use crate::secrets::Secrets;
 use crate::sockets::Sockets;
@@ -46,6 +47,7 @@ use plan::{Plan, Switch, Words};
 pub use agent::AGENT_FD;
 pub(crate) use agent::agent;
 pub(crate) use environment::{Inherited, variables};
+pub(crate) use limits::hard_limit;
 pub(crate) use reap::{Reaped, reap};
 pub(crate) use refused::refused;
 pub(crate) use reserve::Reserve;
@@ -235,15 +237,16 @@ impl<'a> Draft<'a> {
         }
         let argv = std::mem::take(&mut self.argv);
         self.argv = event_listener::bridge(self.spec, listener, self.who, argv)?;
-        let given = self.who.settings.bridge.iter().flat_map(|bridge| &bridge.environment);
-        self.environment.extend(given.map(|(name, value)| (name.into(), value.into())));
+        for (name, value) in self.who.settings.bridge.iter().flat_map(|one| &one.environment) {
+            self.environment.set(name, value.as_ref());
+        }
         self.bridged = true;
         Ok(Some(executable.path))
     }
 
     fn executable(&self) -> Result<executable::Executable, String> {
         let word = self.argv.first().ok_or("command is missing: say what to run")?;
-        let path = self.environment.get(OsStr::new("PATH")).map(AsRef::as_ref);
+        let path = self.environment.get("PATH");
         executable::find(word, path, &self.directory)
     }
 
@@ -263,10 +266,11 @@ impl<'a> Draft<'a> {
         pids: &[&str],
         cgroup: Option<&Cgroup>,
     ) -> Result<(i32, executable::Executable), String> {
-        let given = variables.iter().map(|(name, value)| (name.into(), value.into()));
-        self.environment.extend(given);
+        for (name, value) in variables {
+            self.environment.set(name, value.as_ref());
+        }
         for name in pids {
-            self.environment.remove(OsStr::new(name));
+            self.environment.remove(name);
         }
         // The bridge of an event listener is the worker's own; the listener was looked at.
         let executable = if self.bridged { self.executable()? } else { self.allowed()? };
@@ -316,7 +320,7 @@ impl<'a> Draft<'a> {
                 .map(|t| text("oom_score_adj", t.as_bytes()))
                 .transpose()?,
             nice: spec.nice,
-            rlimits: rlimits(spec, settings)?,
+            rlimits: limits::of(spec, settings)?,
             switch: self.account.as_ref().and_then(|account| self.switch(account)),
             capabilities: spec.capabilities.iter().map(|capability| capability.number()).collect(),
             parent: nix::unistd::getpid().as_raw(),
@@ -347,31 +351,9 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The hard limit of this process that has that name; `None` where it is unlimited or not known.
-pub(crate) fn hard_limit(name: &str) -> Option<u64> {
-    let resource = failure::resource(name)?;
-    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: asks this process's own limit, into a place on this stack.
-    unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, 0, &raw mut now) };
-    (now.rlim_max != libc::RLIM_INFINITY).then_some(now.rlim_max)
-}
-
-/// The limits of the worker's owner, and those of the program, which win.
-fn rlimits(spec: &ProgramSpec, settings: &Settings) -> Result<Vec<(u32, libc::rlimit)>, String> {
-    let own = spec.rlimits.iter().map(|(name, limit)| (name.as_str(), *limit));
-    let nofile = settings.nofile.filter(|_| !spec.rlimits.contains_key("nofile"));
-    let all = nofile.map(|limit| ("nofile", limit)).into_iter().chain(own);
-    let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
-    all.map(|(name, Rlimit { soft, hard })| {
-        let resource = failure::resource(name);
-        let resource = resource.ok_or_else(|| format!("rlimits.{name} is not known here"))?;
-        Ok((resource, libc::rlimit { rlim_cur: number(soft), rlim_max: number(hard) }))
-    })
-    .collect()
-}
-
-/// Opens a file for a child. Neither a pipe without another end nor a terminal may hold this
-/// process up; the child finds the file without `O_NONBLOCK`.
+/// Opens a file for a child, by no link of a stranger's: the child's user could else have the worker
+/// open any file of the machine for it. Neither a pipe without another end nor a terminal may hold
+/// this process up; the child finds the file without `O_NONBLOCK`.
 fn open(path: &Path, mode: FileMode) -> io::Result<File> {
     let mut options = File::options();
     match mode {
@@ -380,7 +362,7 @@ fn open(path: &Path, mode: FileMode) -> io::Result<File> {
         FileMode::Append => options.append(true).create(true),
         FileMode::ReadWrite => options.read(true).write(true).create(true),
     };
-    let file = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = open_trusted(path, &options)?;
     let flags = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETFL)?;
     let blocking = nix::fcntl::OFlag::from_bits_retain(flags & !libc::O_NONBLOCK);
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(blocking))?;

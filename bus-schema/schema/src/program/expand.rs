@@ -14,11 +14,14 @@ pub type Variables = BTreeMap<String, String>;
 
 /// Longest width that is padded to; more is a mistake.
 const WIDTH_MAX: usize = 100;
+/// Longest name; no variable is longer that anybody asks for, and errors quote it.
+const NAME_MAX: usize = 256;
 
 /// Replaces every expansion.
 ///
 /// # Errors
-/// When a name is not known, or the form is not `%(name)s` or `%(name)d` with an optional width.
+/// When a name is not known, or the form is not `%(name)s` or `%(name)d` with an optional width. It
+/// quotes the name, and nothing else of the text, which may be the value of a variable.
 pub fn expand(text: &str, variables: &Variables) -> Result<String, String> {
     replace(text, |name| {
         variables.get(name).cloned().ok_or_else(|| match name.strip_prefix("ENV_") {
@@ -55,6 +58,13 @@ pub fn names_the_copy(text: &str) -> bool {
     text.contains("%(process_num)")
 }
 
+/// Whether an error may quote what stands in the parentheses. Anything else may be a piece of a value
+/// that is nobody's business, such as a password with `%(` in it.
+fn is_name(text: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (1..=NAME_MAX).contains(&text.len()) && text.chars().all(fine)
+}
+
 fn unknown(name: &str) -> String {
     format!("%({name}) is not known here; known are {} and ENV_NAME", VARIABLES.join(", "))
 }
@@ -73,9 +83,12 @@ fn replace(
             continue;
         }
         out.push_str(&rest[..at]);
-        let (name, after) = rest[at + 2..]
-            .split_once(')')
-            .ok_or_else(|| format!("{:?} has no closing parenthesis", &rest[at..]))?;
+        let (name, after) =
+            rest[at + 2..].split_once(')').filter(|(name, _)| is_name(name)).ok_or_else(|| {
+                let before = &text[..text.len() - rest.len() + at];
+                let place = before.chars().count() + 1;
+                format!("%( at character {place} begins no %(name)s; %%( is a literal %(")
+            })?;
         let end = after
             .find(|c: char| c.is_ascii_alphabetic())
             .ok_or_else(|| format!("%({name}) needs an s or d behind it"))?;
@@ -88,7 +101,7 @@ fn replace(
 }
 
 fn format(name: &str, flags: &str, conversion: &str, value: &str) -> Result<String, String> {
-    let wrong = || format!("%({name}){flags}{conversion} is no form that is known; use s or 02d");
+    let wrong = || format!("%({name}) has no form that is known behind it; use s or 02d");
     let left = flags.starts_with('-');
     let digits = flags.strip_prefix('-').unwrap_or(flags);
     let width: usize = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| wrong())? };
@@ -142,6 +155,12 @@ mod tests {
             assert!(expand(bad, &variables).is_err(), "{bad}");
         }
         assert!(check("%(ENV_NONE)s %(process_num)02d").is_ok());
+        for hidden in ["ö%(hunter2", "ö%(hun ter2)s", "ö%(worker)hunter2", "ö%(worker)2-hunter"]
+        {
+            let why = check(hidden).map(|()| "".to_owned()).unwrap_or_else(|why| why);
+            assert!(!why.contains("ter2") && !why.contains("2-h"), "{hidden}: {why}");
+        }
+        assert!(check("ö%(hunter2").unwrap_err().starts_with("%( at character 2 begins no"));
         assert!(check("%(here)s").unwrap_err().contains("known are"));
     }
 }

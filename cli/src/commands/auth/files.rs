@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use tempfile::TempDir;
 
 /// Longest file that is read here, in bytes: ten thousand users.
-const BYTES_MAX: u64 = 16 << 20;
+pub(super) const BYTES_MAX: u64 = 16 << 20;
 /// What others may not read.
 pub(super) const SECRET: u32 = 0o600;
 /// What is no secret; the directories keep others out all the same.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use dsbus_client::read_limited_text;
 use dsbus_schema::ids::{FleetName, ProgramName, WorkerName};
 use dsbus_schema::permit::{Deed, Role};
 
@@ -126,7 +127,7 @@ fn certify(at: &Path, args: &args::AuthInit, book: &Book) -> Result<(), Failure>
         files::new(&path, text, mode).map_err(cannot(&path))
     };
     let given = |path: &PathBuf| {
-        std::fs::read_to_string(path)
+        read_limited_text(path, files::BYTES_MAX)
             .map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))
     };
     if let (Some(cert), Some(key)) = (&args.server_cert, &args.server_key) {

@@ -5,6 +5,11 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 
 use crate::failure::Failure;
 
+/// Less than a page is no core file; and where cores go to a program (`|` in
+/// /proc/sys/kernel/core_pattern), 0 is no limit to the kernel, and 1 is none at all
+/// (`coredump_pipe` in its fs/coredump.c).
+const NO_CORE: rlim_t = 1;
+
 /// What to do about a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Raise {
@@ -28,6 +33,23 @@ pub(super) fn files(least: u64, asked: bool) -> Result<Option<Rlimit>, Failure> 
 /// When the file asks for more than the machine allows.
 pub(super) fn processes(least: u64, asked: bool) -> Result<(), Failure> {
     raise("minprocs", "processes", "ulimit -Hu", Resource::RLIMIT_NPROC, least, asked).map(drop)
+}
+
+/// Keeps the worker from leaving its memory in a core file: the values of secrets are in it, and keys
+/// in its agent's. The limit before is what children get. The hard limit stays, so that they may have
+/// what they are declared to.
+///
+/// # Errors
+/// When the limit cannot be set.
+pub(super) fn no_core() -> Result<Option<Rlimit>, Failure> {
+    let unset =
+        |e: nix::Error| Failure::failed(format!("failed to set the limit of core files: {e}"));
+    let (soft, hard) = getrlimit(Resource::RLIMIT_CORE).map_err(unset)?;
+    if soft == NO_CORE || hard < NO_CORE {
+        return Ok(None);
+    }
+    setrlimit(Resource::RLIMIT_CORE, NO_CORE, hard).map_err(unset)?;
+    Ok(Some(Rlimit { soft: shown(soft), hard: shown(hard) }))
 }
 
 fn raise(

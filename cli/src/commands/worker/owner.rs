@@ -17,7 +17,7 @@ use crate::file::worker::{Keys, WorkerFile};
 use crate::logging::Level;
 
 /// Keys of which a worker that runs keeps the old value.
-const AT_START: [&str; 10] = [
+const AT_START: [&str; 11] = [
     "dir",
     "directory",
     "identifier",
@@ -26,6 +26,7 @@ const AT_START: [&str; 10] = [
     "name",
     "nodaemon",
     "pidfile",
+    "signers_file",
     "silent",
     "user",
 ];
@@ -37,6 +38,8 @@ pub(super) struct Fixed {
     pub(super) binary: PathBuf,
     /// Limit of open files of children, where the worker's own was raised.
     pub(super) nofile: Option<Rlimit>,
+    /// Limit of core files of children, where the worker's own was lowered.
+    pub(super) core: Option<Rlimit>,
     /// Whom the worker became.
     pub(super) account: Option<User>,
     /// What runs event listeners.
@@ -75,6 +78,7 @@ impl Fixed {
             syslog: keys.syslog.clone(),
             compressor: vec![self.binary.clone().into(), "gzip".into()],
             nofile: self.nofile,
+            core: self.core,
             bridge: self.bridge.clone(),
             policy: keys.policy.clone(),
         }
@@ -145,6 +149,14 @@ impl Owner for Standing {
             let told: Vec<String> = found.iter().map(Diagnostic::one_line).collect();
             format!("the worker's file is not read again, the old one stays:\n{}", told.join("\n"))
         })?;
+        // A file that is being replaced is gone for a moment, in which everything would be allowed.
+        if let (Some(path), None) = (&self.file.path, &new.path) {
+            return Err(format!(
+                "the worker's file is not read again, the old one stays:\n{} is not there; to go on \
+                 without one, leave it empty",
+                path.display()
+            ));
+        }
         self.adopt(new);
         Ok(self.fixed.settings(&self.args, &self.file.keys))
     }
@@ -172,7 +184,7 @@ mod tests {
     use super::*;
 
     fn fixed(account: Option<User>) -> Fixed {
-        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, account, bridge: None }
+        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, core: None, account, bridge: None }
     }
 
     fn args() -> args::Worker {
@@ -198,6 +210,58 @@ mod tests {
         let settings = fixed(None).settings(&args(), &Keys::default());
         let compressor = vec!["/usr/bin/dsbus".into(), "gzip".into()];
         assert_eq!(settings, Settings { compressor, ..Settings::default() });
+    }
+
+    #[test]
+    fn a_file_that_is_gone_takes_no_policy_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("worker.toml");
+        let words = ["dsbus", "worker", "--dir", "."];
+        let args = match args::parse(words).unwrap().verb {
+            args::Verb::Worker(args) => args,
+            other => panic!("{other:?}"),
+        };
+        let around = Surroundings { directory: directory.path().into(), ..Surroundings::default() };
+        std::fs::write(&path, "[policy]\nroot = false\n").unwrap();
+        let file = choice::read(&args, &around).unwrap();
+        let level = Level::idle();
+        let mut standing = Standing::new(&around, args, file, fixed(None), level, None);
+        std::fs::remove_file(&path).unwrap();
+        let why = standing.reload().unwrap_err();
+        assert!(why.contains("worker.toml is not there"), "{why}");
+        assert!(!standing.file.keys.policy.root);
+        std::fs::write(&path, "").unwrap();
+        assert!(standing.reload().unwrap().policy.is_open(), "an empty one says so");
+        std::fs::write(&path, "signers_file = \"s\"\n").unwrap();
+        assert!(standing.reload().is_ok());
+    }
+
+    #[test]
+    fn every_key_that_is_no_setting_and_not_adopted_waits_for_the_next_start() {
+        // What a reload obeys: what is in the settings, and what `adopt` looks at.
+        let obeyed = [
+            "capacity",
+            "cgroup",
+            "childlogdir",
+            "drain",
+            "drain_timeout",
+            "environment",
+            "labels",
+            "logfile",
+            "logfile_backups",
+            "logfile_maxbytes",
+            "loglevel",
+            "nocleanup",
+            "policy",
+            "serverurl",
+            "strip_ansi",
+            "syslog",
+            "umask",
+        ];
+        let mut all: Vec<&str> = obeyed.into_iter().chain(AT_START).collect();
+        all.sort_unstable();
+        let names = Keys::names();
+        assert_eq!(all, names.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
     #[test]

@@ -40,13 +40,39 @@ pub(super) fn check(config: &Config, signers: Option<&Path>) -> Result<(), Failu
     }
 }
 
+/// Also a certificate of its own: servers may know users by it.
 fn has_credentials(config: &Config) -> bool {
-    match &config.access.credentials {
-        Credentials::Address => config.urls.iter().any(|url| reach::has_user(url)),
-        Credentials::File(_)
-        | Credentials::Nkey(_)
-        | Credentials::Password { .. }
-        | Credentials::Token(_)
-        | Credentials::Jwt { .. } => true,
+    config.access.tls.own.is_some()
+        || match &config.access.credentials {
+            Credentials::Address => config.urls.iter().any(|url| reach::has_user(url)),
+            Credentials::File(_)
+            | Credentials::Nkey(_)
+            | Credentials::Password { .. }
+            | Credentials::Token(_)
+            | Credentials::Jwt { .. } => true,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args;
+    use crate::config::Surroundings;
+
+    #[test]
+    fn whoever_has_credentials_says_whom_it_obeys_and_a_certificate_is_one() {
+        let asked = |options: &str| {
+            let words = format!("dsbus {options} worker");
+            let globals = args::parse(words.split(' ')).unwrap().globals;
+            let config = Config::resolve(&globals, Surroundings::default()).unwrap();
+            check(&config, None).map_err(|failure| format!("{failure:?}"))
+        };
+        let nobody = "--nats tls://10.1.2.3:4222";
+        assert_eq!(asked(nobody), Ok(()));
+        let known = format!("{nobody} --tls-cert w1.pem --tls-key w1.key");
+        for options in [known.as_str(), "--nats tls://ann:x@10.1.2.3:4222"] {
+            let why = asked(options).unwrap_err();
+            assert!(why.contains("it has credentials"), "{why}");
+        }
     }
 }

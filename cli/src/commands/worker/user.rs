@@ -1,10 +1,10 @@
 //! Giving up root for the user that the worker's file names.
 
 use std::ffi::CString;
-use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
 
+use dsbus_supervisor::make_state_directory;
 use nix::unistd::{User, geteuid, initgroups, setgid, setuid};
 
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ pub(super) fn become_user(name: &str, directory: &Path) -> Result<Option<User>, 
     };
     if !directory.exists() {
         let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-        fs::create_dir_all(directory)
+        make_state_directory(directory)
             .and_then(|()| chown(directory, Some(uid), Some(gid)))
             .map_err(|e| wrong(&format!("{} cannot be made", directory.display()), &e))?;
     }

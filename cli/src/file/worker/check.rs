@@ -13,6 +13,11 @@ use super::{Keys, Span};
 /// Beginnings of addresses that children can reach a server by.
 const SERVER_SCHEMES: [&str; 3] = ["http://", "https://", "unix://"];
 
+/// Most open files that Linux allows a process (`sysctl_nr_open_max` of its sources, on 64 bits).
+const FILES_MAX: u64 = 2_147_483_584;
+/// Most processes that Linux can number (`PID_MAX_LIMIT`).
+const PROCESSES_MAX: u64 = 4_194_304;
+
 /// Finds a user by name, or by number.
 pub(crate) fn user(text: &str) -> Result<User, String> {
     let found = match text.parse() {
@@ -58,6 +63,16 @@ pub(super) fn problems(keys: &Keys, given: &BTreeMap<String, Span>, uid: Uid) ->
             found.push(Problem::new(key, format!("{} is a directory", path.display())));
         } else if !folder.is_dir() {
             found.push(Problem::new(key, missing(folder)));
+        }
+    }
+    for (key, value, most, what) in [
+        ("minfds", keys.minfds, FILES_MAX, "open files"),
+        ("minprocs", keys.minprocs, PROCESSES_MAX, "processes"),
+    ] {
+        // Found now, and not when the worker is started.
+        if value > most {
+            let why = format!("{value} is more {what} than any Linux allows, which is {most}");
+            found.push(Problem::new(key, why).hint("leave it out for the default"));
         }
     }
     found.extend(placing(keys));

@@ -113,6 +113,18 @@ fn every_mistake_is_told_where_it_stands() {
 }
 
 #[test]
+fn what_no_machine_allows_is_refused_before_it_is_tried() {
+    let told = wrong("minfds = 99999999999\nminprocs = 4194305\n");
+    let starts = [
+        "worker.toml:1: minfds: 99999999999 is more open files than any Linux allows",
+        "worker.toml:2: minprocs: 4194305 is more processes than any Linux allows",
+    ];
+    assert!(told.iter().zip(starts).all(|(told, start)| told.starts_with(start)), "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(wrong("minfds = 2147483584\nminprocs = 4194304\n"), Vec::<String>::new());
+}
+
+#[test]
 fn labels_and_capacity_are_keys_or_sections() {
     let inline = keys("labels = 'zone=eu'\ncapacity = { cpu = \"1.5\", memory = \"8GB\" }\n");
     let sections =

@@ -1,7 +1,10 @@
 //! Secrets: in a file of their own or in the environment, never in the alert file, never printed.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
+
+use dsbus_client::read_limited_text;
 
 /// Longest secret that is read from a file.
 const SECRET_MAX: u64 = 64 * 1024;
@@ -55,13 +58,10 @@ impl Secret {
             Secret::Known(hidden) => Ok(hidden.clone()),
             Secret::File(path) => {
                 let wrong = |why: String| SecretError { path: path.clone(), why };
-                let told = std::fs::metadata(path);
-                let told = told.map_err(|e| wrong(format!("cannot be read: {e}")))?;
-                if told.len() > SECRET_MAX {
-                    return Err(wrong(format!("is longer than {SECRET_MAX} bytes")));
-                }
-                let text = std::fs::read_to_string(path);
-                let text = text.map_err(|e| wrong(format!("cannot be read: {e}")))?;
+                let text = read_limited_text(path, SECRET_MAX).map_err(|e| match e.kind() {
+                    ErrorKind::FileTooLarge => wrong(e.to_string()),
+                    _ => wrong(format!("cannot be read: {e}")),
+                })?;
                 let text = text.trim_end_matches(['\r', '\n']);
                 if text.is_empty() {
                     return Err(wrong("is empty".to_owned()));

@@ -59,21 +59,29 @@ async fn a_log_is_cleared_when_the_supervisor_says_so() {
         }
     };
     let answer = async {
-        for trouble in [None, Some("the disk is gone".to_owned())] {
+        for (trouble, unknown) in [
+            (None, false),
+            (Some("the disk is gone".to_owned()), false),
+            (Some("web:1 is not placed here".to_owned()), true),
+        ] {
             let pick = |message| match message {
                 ToSupervisor::ClearLogs { number, name, .. } => Some((number, name)),
                 _ => None,
             };
             let (number, name) = supervisor.hear("a call to clear", pick).await;
             assert_eq!(name.index, u32::from(trouble.is_some()));
-            supervisor.say(ToAgent::Cleared { number, trouble });
+            supervisor.say(ToAgent::Cleared { number, trouble, unknown });
         }
     };
     let calls = async {
         assert_eq!(clear(0).await.unwrap().name, name(0));
-        match clear(1).await {
-            Err(Error::Refused { text, .. }) => assert_eq!(text, "the disk is gone"),
-            other => panic!("{other:?}"),
+        for (code, said) in [(503, "the disk is gone"), (404, "web:1 is not placed here")] {
+            match clear(1).await {
+                Err(Error::Refused { code: found, text, .. }) => {
+                    assert_eq!((found, text.as_str()), (code, said));
+                }
+                other => panic!("{other:?}"),
+            }
         }
     };
     tokio::join!(answer, calls);

@@ -148,9 +148,12 @@ impl Driver {
             }
             ToSupervisor::Secret { name, found } => self.hear_secret(&name, found.as_deref()),
             ToSupervisor::ClearLogs { number, name, forget } => {
-                let done = if forget { self.forget_later(name) } else { self.clear_logs(&name) };
-                let trouble = done.err();
-                self.agent.send(&ToAgent::Cleared { number, trouble });
+                let done = if forget { self.forget_later(&name) } else { self.clear_logs(&name) };
+                let (trouble, unknown) = match done {
+                    Ok(()) => (None, false),
+                    Err(why) => (Some(why), self.table.get(&name).is_none()),
+                };
+                self.agent.send(&ToAgent::Cleared { number, trouble, unknown });
             }
             ToSupervisor::Signal { number, ask } => {
                 let outcome = self.signal_child(ask, now);
@@ -187,13 +190,13 @@ impl Driver {
     }
 
     /// Removes the directory of an instance when it is taken away. Nobody is to read its logs then.
-    fn forget_later(&mut self, name: InstanceId) -> Result<(), String> {
-        let epoch = self.table.get(&name).map(Instance::epoch);
+    fn forget_later(&mut self, name: &InstanceId) -> Result<(), String> {
+        let epoch = self.table.get(name).map(Instance::epoch);
         let epoch = epoch.ok_or_else(|| format!("{name} is not placed here"))?;
         // Those that are not here any more were placed anew, or their placement was lost.
         let table = &self.table;
         self.forgotten.retain(|known, epoch| table.get(known).map(Instance::epoch) == Some(*epoch));
-        self.forgotten.insert(name, epoch);
+        self.forgotten.insert(name.clone(), epoch);
         Ok(())
     }
 

@@ -61,7 +61,8 @@ impl Driver {
         let homes = [Some(home.as_path()), self.config.settings.childlogdir.as_deref()];
         let homes: Vec<&Path> = homes.into_iter().flatten().collect();
         // It is made when it is needed, and links are followed only where something is.
-        if policy.directories.is_some() && !home.is_dir() {
+        let confined = policy.directories.is_some() || policy.keeps_root_out(machine.uid);
+        if confined && !home.is_dir() {
             let _ = self.directory(name);
         }
         let paths = self.paths(name, spec, known);
@@ -83,6 +84,9 @@ impl Driver {
         };
         for text in &spec.env_file {
             add("env_file", text);
+        }
+        for text in spec.environment_files() {
+            add("environment", text);
         }
         for (key, text) in [("directory", &spec.directory), ("pidfile", &spec.pidfile)] {
             if let Some(text) = text {

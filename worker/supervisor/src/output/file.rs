@@ -7,9 +7,9 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +22,9 @@ use super::tail::{TAIL_BYTES, last_line};
 use crate::clock;
 use crate::files::open_trusted;
 
+/// A log that is made is nobody's business but its owner's and its group's: programs say what they
+/// like in it.
+const LOG_MODE: u32 = 0o640;
 /// Between two tries to open a file, or to rotate it, after one failed: each tries to make
 /// directories, and a child may write a thousand times a second.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -212,6 +215,7 @@ impl LogFile {
 
     fn rotate(&mut self, now: BootTime) {
         let before = self.end(TAIL_BYTES);
+        let rights = self.open.as_ref().and_then(Open::rights);
         let done = if self.rotation.backups == 0 {
             self.begin_anew(now)
         } else {
@@ -221,6 +225,12 @@ impl LogFile {
         };
         match done {
             Ok(true) => {
+                // Who may read the log may read the next one, too.
+                if let (Some(open), Some(rights)) = (&self.open, rights)
+                    && open.rights() != Some(rights)
+                {
+                    let _ = open.file.set_permissions(Permissions::from_mode(rights));
+                }
                 self.before = before;
                 self.rotated = true;
                 self.troubled = false;
@@ -287,11 +297,18 @@ impl Open {
         let (regular, size) = (metadata.is_file(), metadata.len());
         Ok(Open { file, regular, size })
     }
+
+    /// Who may read and write it; nothing of what is no plain file.
+    fn rights(&self) -> Option<u32> {
+        let mode = self.file.metadata().ok()?.mode();
+        self.regular.then_some(mode & 0o777)
+    }
 }
 
 /// Without waiting, and by no link of a stranger's.
 fn append_to(path: &Path, read: bool) -> io::Result<File> {
-    open_trusted(path, OpenOptions::new().create(true).append(true).read(read))
+    let mut options = OpenOptions::new();
+    open_trusted(path, options.create(true).append(true).read(read).mode(LOG_MODE))
 }
 
 /// Writes from the beginning of `left` on; what stays in it was not written.

@@ -1,7 +1,7 @@
 //! What a declaration alone says against it. Pure.
 
 use dsbus_schema::lenient::Size;
-use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::program::{LogTarget, LogTargets, ProgramSpec};
 
 use super::{Policy, Violation, matches};
 
@@ -105,15 +105,24 @@ impl Policy {
             tell("stopwaitsecs", spec.stopwaitsecs.to_string(), format!("at most {most}"));
         }
         if let Some(most) = bounds.log_bytes {
-            let logs = [
-                ("stdout_logfile", spec.stdout_logfile_maxbytes, spec.stdout_logfile_backups),
-                ("stderr_logfile", spec.stderr_logfile_maxbytes, spec.stderr_logfile_backups),
-            ];
-            for (key, size, backups) in logs {
-                let bytes = log_bytes(size, backups);
+            let stdout = (spec.stdout_logfile_maxbytes, spec.stdout_logfile_backups);
+            let stderr = (spec.stderr_logfile_maxbytes, spec.stderr_logfile_backups);
+            let files = [files(&spec.stdout_logfile), files(&spec.stderr_logfile)];
+            for (key, (size, backups), files) in
+                [("stdout_logfile", stdout, files[0]), ("stderr_logfile", stderr, files[1])]
+            {
+                // What is not written to the disk takes none of it; with `redirect_stderr` there is
+                // no other channel.
+                if files == 0 || (key == "stderr_logfile" && spec.redirect_stderr) {
+                    continue;
+                }
+                let bytes = log_bytes(size, backups).map(|bytes| bytes.saturating_mul(files));
                 if bytes.is_none_or(|bytes| bytes > most.0) {
                     let value = bytes.map_or_else(unlimited, |bytes| format!("{bytes} bytes"));
-                    let rule = format!("at most {} bytes, rotated ones included", most.0);
+                    let rule = format!(
+                        "at most {} bytes, all its files and rotated ones included",
+                        most.0
+                    );
                     found.push(self.violation(key, value, rule, "limits.log_bytes"));
                 }
             }
@@ -137,7 +146,20 @@ fn short(key: &str) -> &str {
     key.strip_prefix("limits.").unwrap_or(key)
 }
 
-/// Most bytes that a log takes; `None` where it is not rotated.
+/// How many files a channel is written to. One that is named twice counts once.
+fn files(targets: &LogTargets) -> u64 {
+    let mut found: Vec<&LogTarget> = Vec::new();
+    for target in targets.targets() {
+        match target {
+            LogTarget::Auto | LogTarget::File(_) if !found.contains(&target) => found.push(target),
+            LogTarget::Auto | LogTarget::File(_) => {}
+            LogTarget::Stdout | LogTarget::Stderr | LogTarget::Syslog | LogTarget::Null => {}
+        }
+    }
+    found.len() as u64
+}
+
+/// Most bytes that one file of a log takes; `None` where it is not rotated.
 fn log_bytes(size: Size, backups: u32) -> Option<u64> {
     (size.0 > 0).then(|| size.0.saturating_mul(u64::from(backups) + 1))
 }
@@ -203,6 +225,26 @@ mod tests {
                 nothing,
             ),
             (
+                json!({ "executables": ["/bin/*"] }),
+                json!({ "environment": { "OPENSSL_CONF": "x", "PYTHONPATH": "x" } }),
+                nothing,
+            ),
+            (
+                json!({ "executables": ["/bin/*", { "path": "/b", "sha256": "0".repeat(64) }] }),
+                json!({
+                    "environment": { "GCONV_PATH": "x", "NODE_OPTIONS": "x", "OPENSSL_MODULES": "x",
+                        "PATH": "/bin", "PORT": "1", "TZ": "UTC" }
+                }),
+                &[
+                    "environment GCONV_PATH: GCONV_PATH may not be set (w.toml:5: \
+                     policy.executables)",
+                    "environment NODE_OPTIONS: NODE_* may not be set (w.toml:5: \
+                     policy.executables)",
+                    "environment OPENSSL_MODULES: OPENSSL_MODULES may not be set (w.toml:5: \
+                     policy.executables)",
+                ],
+            ),
+            (
                 json!({ "limits": { "memory": "1MB", "cpu": 1, "pids": 10 } }),
                 json!({ "limits": { "memory": "2MB", "cpu": 1.5 } }),
                 &[
@@ -235,10 +277,26 @@ mod tests {
                     "stdout_logfile_maxbytes": 1000, "stdout_logfile_backups": 2,
                     "stderr_logfile_maxbytes": 0
                 }),
-                &[
-                    "stderr_logfile unlimited: at most 3000 bytes, rotated ones included (w.toml:3: \
-                   policy.limits.log_bytes)",
-                ],
+                &["stderr_logfile unlimited: at most 3000 bytes, all its files and rotated ones \
+                     included (w.toml:3: policy.limits.log_bytes)"],
+            ),
+            (
+                json!({ "limits": { "log_bytes": 3000 } }),
+                json!({
+                    "stdout_logfile": ["AUTO", "/a", "/a", "syslog"],
+                    "stdout_logfile_maxbytes": 1000, "stdout_logfile_backups": 1,
+                    "stderr_logfile": ["NONE", "syslog"], "stderr_logfile_maxbytes": 0
+                }),
+                &["stdout_logfile 4000 bytes: at most 3000 bytes, all its files and rotated ones \
+                     included (w.toml:3: policy.limits.log_bytes)"],
+            ),
+            (
+                json!({ "limits": { "log_bytes": 3000 } }),
+                json!({
+                    "stdout_logfile": "NONE", "stdout_logfile_maxbytes": 0,
+                    "redirect_stderr": true, "stderr_logfile_maxbytes": 0
+                }),
+                nothing,
             ),
             (
                 json!({ "limits": { "nice": 0, "oom_score_adj": -5 } }),

@@ -23,17 +23,22 @@ pub(crate) fn look(
     if policy.users.is_some() || !policy.root {
         found.extend(account(policy, machine, user));
     }
-    if let Some(directories) = &policy.directories {
-        let allowed: Vec<PathBuf> = directories
-            .iter()
-            .map(PathBuf::as_path)
-            .chain(home.iter().copied())
-            .filter_map(|path| fs::canonicalize(path).ok())
-            .collect();
-        for (key, path) in paths {
-            if let Err(why) = within(path, &allowed) {
-                found.push(policy.violation(key, path.display(), why, "directories"));
-            }
+    let guarded = policy.keeps_root_out(machine.uid);
+    if guarded || policy.directories.is_some() {
+        let directories = policy.directories.iter().flatten().map(PathBuf::as_path);
+        let allowed = directories.chain(home.iter().copied());
+        let allowed: Vec<PathBuf> =
+            allowed.filter_map(|path| fs::canonicalize(path).ok()).collect();
+        for (key, path) in paths.iter().filter(|(key, _)| !guarded || key != "directory") {
+            let Err(why) = within(path, &allowed) else { continue };
+            found.push(if guarded {
+                let by = if policy.root { "users" } else { "root" };
+                let rule = "the worker would open it as root, which no program here may be: name its \
+                            directory in policy.directories";
+                policy.violation(key, path.display(), rule.to_owned(), by)
+            } else {
+                policy.violation(key, path.display(), why, "directories")
+            });
         }
     }
     found
@@ -169,6 +174,45 @@ mod tests {
         let near = real.join("srv2");
         fs::create_dir(&near).unwrap();
         assert!(within(&near, &allowed).is_err(), "only a whole name counts");
+    }
+
+    #[test]
+    fn who_may_not_be_root_has_no_file_opened_by_root() {
+        let mut machine = Machine::without_cgroups();
+        let home = tempfile::tempdir().unwrap();
+        let paths: Paths = [
+            ("directory", PathBuf::from("/srv")),
+            ("stdout_logfile", home.path().join("stdout.log")),
+            ("environment", PathBuf::from("/etc/shadow")),
+        ]
+        .map(|(key, path)| (key.to_owned(), path))
+        .into();
+        let mut refused = |policy: serde_json::Value, uid| {
+            machine.uid = uid;
+            let policy: Policy = serde_json::from_value(policy).unwrap();
+            let found = look(&policy, &machine, None, &[home.path()], &paths);
+            let keys = |one: &Violation| format!("{} by {}", one.key, one.by);
+            found.iter().map(keys).collect::<Vec<_>>()
+        };
+        use serde_json::json;
+        let nothing = Vec::<String>::new();
+        for (policy, by) in
+            [(json!({ "root": false }), "root"), (json!({ "users": ["app"] }), "users")]
+        {
+            let told = format!("environment by policy.{by}");
+            assert_eq!(refused(policy.clone(), 0), [told], "{policy}");
+            assert_eq!(
+                refused(policy, 1000),
+                nothing,
+                "a worker that is not root opens what it may"
+            );
+        }
+        for policy in [json!({}), json!({ "users": ["app", "root"] })] {
+            assert_eq!(refused(policy.clone(), 0), nothing, "{policy}");
+        }
+        assert_eq!(refused(json!({ "root": false, "directories": ["/etc", "/srv"] }), 0), nothing);
+        let told = ["directory", "environment"].map(|key| format!("{key} by policy.directories"));
+        assert_eq!(refused(json!({ "root": false, "directories": [] }), 0), told);
     }
 
     #[test]

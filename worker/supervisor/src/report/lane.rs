@@ -13,12 +13,13 @@ pub(super) mod found;
 mod tried;
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::record::{self, Head, Kind};
+use crate::files::{make_private_directory, private};
 
 /// Most bytes that are written, or read back, at once: a thousandth of a second or less.
 const CHUNK: usize = 256 * 1024;
@@ -232,10 +233,10 @@ impl Lane {
         if self.open.is_some() {
             return Ok(());
         }
-        fs::create_dir_all(&self.directory)?;
+        make_private_directory(&self.directory)?;
         let first = self.unwritten.front().map_or(self.last, |entry| entry.head.ordinal);
         let path = self.directory.join(format!("{}.{first:020}", self.name));
-        self.open = Some(File::options().write(true).create(true).truncate(true).open(&path)?);
+        self.open = Some(private().truncate(true).open(&path)?);
         // One that holds nothing that is whole may have the same name.
         self.finished.retain(|finished| *finished != path);
         self.segments.push_back(Segment { path, bytes: 0, entries: VecDeque::new() });

@@ -20,6 +20,7 @@ use super::lane::found::beginning_with;
 use super::marks::Marks;
 use super::saving::DISK_PAUSE;
 use super::{Reports, record};
+use crate::files::make_private_directory;
 use crate::protocol::{Report, Reported, ToAgent};
 
 /// Begins the names of such files.
@@ -87,7 +88,7 @@ impl Reports {
     /// Opens a directory that could not be opened when this run began. Its agents were given reports
     /// since, so all that is found is late.
     pub(super) fn open_late(&mut self) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
+        make_private_directory(&self.directory)?;
         let marks = self.files.marks()?;
         let ledger = self.files.ledger()?;
         let mut late = Late::of(&self.directory)?;

@@ -1,7 +1,7 @@
 //! Small files beside the records: how far the bus is, what was dropped, and the ledger.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::Ledger;
 use super::tally::Tally;
+use crate::files::private;
 
 /// How far the queue is. It is written over in its place at each change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,9 +54,7 @@ impl Files {
     pub(super) fn save_marks(&mut self, marks: &Marks) -> io::Result<()> {
         let file = match &self.open {
             Some(file) => file,
-            None => self.open.insert(
-                File::options().write(true).create(true).truncate(false).open(&self.marks)?,
-            ),
+            None => self.open.insert(private().truncate(false).open(&self.marks)?),
         };
         // What is left of a longer one before it does not count.
         file.write_all_at(&sealed(marks)?, 0)
@@ -64,7 +63,7 @@ impl Files {
     /// Puts a new ledger in the place of the old one, whole or not at all.
     pub(super) fn save_ledger(&self, ledger: &Ledger) -> io::Result<()> {
         let new = self.ledger.with_extension("new");
-        fs::write(&new, sealed(&ledger.saved())?)?;
+        private().truncate(true).open(&new)?.write_all(&sealed(&ledger.saved())?)?;
         fs::rename(&new, &self.ledger)
     }
 }

@@ -2,18 +2,63 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use dsbus_schema::program::expand::{Variables, expand};
 use dsbus_schema::program::{EnvironmentValue, ProgramSpec};
+use zeroize::Zeroize;
 
 use super::{Who, env_file, secret_file};
 use crate::process::{leftovers, tree};
 use crate::users::Account;
 
-/// Variables by name; a worker may have inherited some that are no UTF-8.
-pub(crate) type Environment = BTreeMap<OsString, OsString>;
+/// Variables by name; a worker may have inherited some that are no UTF-8. Values may be secret: they
+/// are wiped when they are not needed any more.
+#[derive(Clone, Default)]
+pub(crate) struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: &OsStr) {
+        self.0.insert(name.into(), value.into()).map(wipe);
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.remove(OsStr::new(name)).map(wipe);
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}
+
+impl FromIterator<(OsString, OsString)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (OsString, OsString)>>(all: T) -> Environment {
+        Environment(all.into_iter().collect())
+    }
+}
+
+/// Names only.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.0).into_values().for_each(wipe);
+    }
+}
+
+fn wipe(value: OsString) {
+    value.into_encoded_bytes().zeroize();
+}
 
 /// What can be expanded in the values of a program: its own facts, and as `ENV_X` the environment
 /// of the worker, what its owner gives to all children, and what the program gives to this one.
@@ -59,9 +104,7 @@ pub(super) fn environment(
     account: Option<&Account>,
 ) -> Result<Environment, String> {
     let mut all = who.machine.inherited.environment.clone();
-    let mut set = |name: &str, value: &OsStr| {
-        all.insert(OsString::from(name), value.to_owned());
-    };
+    let mut set = |name: &str, value: &OsStr| all.set(name, value);
     set("SUPERVISOR_ENABLED", "1".as_ref());
     let group = spec.group.as_ref().unwrap_or(&who.name.program);
     set("SUPERVISOR_GROUP_NAME", group.as_str().as_ref());

@@ -7,6 +7,7 @@ use std::path::Path;
 use dsbus_schema::program::{ProgramSpec, RLIMITS, Rlimit};
 
 use super::executable;
+use super::limits::own_limit;
 use super::plan::{Failure, Plan, Step};
 
 /// What a failure is told with.
@@ -103,11 +104,8 @@ impl About<'_> {
             return format!("a limit is refused: {}", Reason(failure.errno));
         };
         let name = RLIMITS.iter().find(|name| resource(name) == Some(*number)).unwrap_or(&"");
-        let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: asks this process's own limit, which the new one had inherited, into a place on
-        // this stack.
-        unsafe { libc::syscall(libc::SYS_prlimit64, 0, *number, 0, &raw mut now) };
-        let (wanted, now) = (shown(*wanted), shown(now));
+        // The new process had inherited it.
+        let (wanted, now) = (shown(*wanted), shown(own_limit(*number)));
         match failure.errno {
             libc::EPERM => format!(
                 "rlimits.{name} {wanted} is refused: the worker's own limit is {now}, and raising the hard one needs \

@@ -2,6 +2,9 @@
 //! may be allocated, looked up or decided.
 
 use std::ffi::{CString, OsStr, c_char};
+use std::fmt;
+
+use zeroize::Zeroize;
 
 use super::environment::Environment;
 
@@ -70,10 +73,11 @@ pub(super) struct Failure {
     pub(super) errno: i32,
 }
 
-/// Text as exec wants it: pointers to strings that end with NUL, and a null pointer last.
-#[derive(Debug, Default)]
+/// Text as exec wants it: pointers to strings that end with NUL, and a null pointer last. It is wiped
+/// once that is done, since values of variables may be secret.
+#[derive(Default)]
 pub(super) struct Words {
-    #[cfg_attr(not(test), expect(dead_code, reason = "it keeps what the pointers point to"))]
+    /// What the pointers point to.
     texts: Vec<Vec<u8>>,
     pointers: Vec<*const c_char>,
     /// Where the process writes its own pid, which only it knows.
@@ -82,21 +86,20 @@ pub(super) struct Words {
 
 impl Words {
     pub(super) fn of(words: &[String]) -> Words {
-        let texts = words.iter().map(|word| terminated(word.as_bytes(), 0)).collect();
+        let texts = words.iter().map(|word| terminated(&[word.as_bytes()], 0)).collect();
         Words::new(texts, Vec::new())
     }
 
     /// The environment; `pids` are the names of variables that hold the process's own pid.
     pub(super) fn environment(environment: &Environment, pids: &[&str]) -> Words {
         let joined = |name: &OsStr, value: &OsStr, room: usize| {
-            let mut text = name.as_encoded_bytes().to_vec();
-            text.push(b'=');
-            text.extend_from_slice(value.as_encoded_bytes());
-            terminated(&text, room)
+            terminated(&[name.as_encoded_bytes(), b"=", value.as_encoded_bytes()], room)
         };
-        let fixed = environment.iter().map(|(name, value)| joined(name, value, 0));
+        let fixed = environment.iter();
+        let first = fixed.len();
+        let fixed = fixed.map(|(name, value)| joined(name, value, 0));
         let late = pids.iter().map(|name| joined(name.as_ref(), "".as_ref(), PID_DIGITS));
-        let at = pids.iter().enumerate().map(|(i, name)| (environment.len() + i, name.len() + 1));
+        let at = pids.iter().enumerate().map(|(i, name)| (first + i, name.len() + 1));
         Words::new(fixed.chain(late).collect(), at.collect())
     }
 
@@ -143,10 +146,25 @@ impl Words {
     }
 }
 
-/// With room for more, and a NUL behind it. What is behind an earlier NUL is not seen by exec.
-fn terminated(text: &[u8], room: usize) -> Vec<u8> {
-    let mut all = text.to_vec();
-    all.resize(text.len() + room + 1, 0);
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} words", self.texts.len())
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        self.texts.zeroize();
+    }
+}
+
+/// Pieces of text, with room for more, and a NUL behind them. What is behind an earlier NUL is not
+/// seen by exec. It never moves: a buffer that grows leaves a copy behind.
+fn terminated(pieces: &[&[u8]], room: usize) -> Vec<u8> {
+    let len = pieces.iter().map(|piece| piece.len()).sum::<usize>() + room + 1;
+    let mut all = Vec::with_capacity(len);
+    pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+    all.resize(len, 0);
     all
 }
 
@@ -156,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_pid_is_written_where_it_belongs() {
-        let environment = [("A", "1"), ("B", "x=y")].map(|(k, v)| (k.into(), v.into())).into();
+        let environment = [("A", "1"), ("B", "x=y")].map(|(k, v)| (k.into(), v.into()));
+        let environment = environment.into_iter().collect();
         for pid in [1, 10, 32767, i32::MAX] {
             let words = Words::environment(&environment, &["LISTEN_PID", "WATCHDOG_PID"]);
             words.write_pid(pid);

@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use dsbus_schema::secret::{SECRET_BYTES_MAX, SecretValue};
 
-use crate::files::regular;
+use crate::files::{open_no_link, regular};
 
 /// Reads a file. It is opened by the worker, with its rights: a link in its place, which the user
 /// of a child may have made, would give that child any file of the machine.
@@ -16,9 +15,7 @@ use crate::files::regular;
 /// A sentence that names the file, and nothing of what is in it.
 pub(super) fn read(path: &Path) -> Result<SecretValue, String> {
     let failed = |why: &str| format!("{}: {why}", path.display());
-    let mut options = File::options();
-    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-    let opened = options.open(path).and_then(regular);
+    let opened = open_no_link(path, File::options().read(true)).and_then(regular);
     let file = opened.map_err(|e| match (e.raw_os_error(), e.kind()) {
         (Some(libc::ELOOP), _) => failed("is a link, which is not followed"),
         (Some(libc::ENXIO), _) => failed("is no regular file"),

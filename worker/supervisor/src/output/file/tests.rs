@@ -36,6 +36,18 @@ fn rotation_loses_no_byte() {
 }
 
 #[test]
+fn others_do_not_read_it_unless_its_owner_lets_them() {
+    let (_directory, path, mut log) = log(rotation(10, 2));
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!(mode(&path) & 0o137, 0, "{:o}", mode(&path));
+    log.write(&[b'x'; 10]);
+    assert_eq!(mode(&path) & 0o137, 0, "rotated: {:o}", mode(&path));
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    log.write(&[b'x'; 10]);
+    assert_eq!((mode(&path), mode(&plain(&path, 1))), (0o644, 0o644), "that is kept");
+}
+
+#[test]
 fn a_link_of_a_stranger_is_not_written_through() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("not root: nothing is tested");
@@ -191,7 +203,7 @@ fn clearing_leaves_an_empty_file_and_the_writer_in_it() {
 fn one_that_may_only_be_written_is_written() {
     let (_directory, path, log) = log(rotation(0, 0));
     drop(log);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o200)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o200)).unwrap();
     let mut log = LogFile::open(path.clone(), Rotation::default());
     assert_eq!(log.append(b"x", NOW), Ok(()));
     assert_eq!(fs::metadata(&path).unwrap().len(), 1);

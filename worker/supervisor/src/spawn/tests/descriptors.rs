@@ -62,6 +62,28 @@ fn a_pipe_that_nobody_reads_holds_nothing_up() {
 }
 
 #[test]
+fn a_link_of_a_childs_user_opens_it_nothing_of_the_workers() {
+    let place = Place::new();
+    if !root(&place) {
+        return;
+    }
+    let (link, hidden) = (place.home.path().join("data"), place.home.path().join("hidden"));
+    std::fs::write(&hidden, "hidden").unwrap();
+    std::os::unix::fs::symlink(&hidden, &link).unwrap();
+    let mut spec = script("cat <&3");
+    for mode in ["r", "rw", "a", "w"] {
+        spec.extra_files = vec![format!("{}:{mode}", link.display()).parse().unwrap()];
+        std::os::unix::fs::lchown(&link, Some(12345), None).unwrap();
+        let why = place.start(&spec).unwrap_err();
+        assert!(why.ends_with("it is a link of user 12345, and is not followed"), "{mode}: {why}");
+        assert_eq!(std::fs::read_to_string(&hidden).unwrap(), "hidden", "{mode}");
+    }
+    std::os::unix::fs::lchown(&link, Some(0), None).unwrap();
+    spec.extra_files = vec![link.display().to_string().parse().unwrap()];
+    assert_eq!(place.said(&spec), "hidden", "a link of root's is followed");
+}
+
+#[test]
 fn a_fastcgi_socket_is_standard_input_and_outlives_the_child() {
     let mut place = Place::new();
     let path = place.home.path().join("fcgi.sock");

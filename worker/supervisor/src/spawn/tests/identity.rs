@@ -93,6 +93,32 @@ fn limits_and_priorities_are_set() {
 }
 
 #[test]
+fn what_the_policy_bounds_holds_for_those_that_declare_nothing() {
+    let mut place = Place::new();
+    let bounds = [("nofile", 250), ("nproc", u64::MAX - 1), ("core", 5)];
+    let bounds = bounds.map(|(name, most)| (name.to_owned(), most));
+    place.settings.policy.limits.rlimits = bounds.into();
+    place.settings.nofile = Some("200:400".parse().unwrap());
+    place.settings.core = Some("unlimited".parse().unwrap());
+    let mut spec = script("ulimit -Sn; ulimit -Hn; prlimit --core --output SOFT,HARD --noheadings");
+    assert_eq!(place.said(&spec), "200\n250\n   5    5\n");
+    let greatest = |text: &str| script(&format!("prlimit --nproc --output {text} --noheadings"));
+    let own = std::process::Command::new("prlimit")
+        .args(["--nproc", "--output", "SOFT", "--noheadings"])
+        .output();
+    let own = String::from_utf8(own.unwrap().stdout).unwrap();
+    if own.trim() != "unlimited" {
+        assert_eq!(place.said(&greatest("SOFT")).trim(), own.trim(), "a bound raises nothing");
+    }
+    // What is declared was judged before.
+    spec.rlimits.insert("nofile".into(), "50:60".parse().unwrap());
+    assert!(place.said(&spec).starts_with("50\n60\n"));
+    place.settings.nofile = None;
+    place.settings.policy.limits.rlimits = [("nofile".to_owned(), 10)].into();
+    assert!(place.said(&script("ulimit -Sn; ulimit -Hn")) == "10\n10\n");
+}
+
+#[test]
 fn what_the_worker_may_not_do_is_told() {
     let place = Place::new();
     if place.machine.capabilities.effective("SYS_RESOURCE") {

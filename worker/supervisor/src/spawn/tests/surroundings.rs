@@ -126,3 +126,51 @@ fn where_clone3_is_refused_it_moves_into_its_cgroup_by_itself() {
     let why = place.start_in(&script("true"), &who, Some(&cgroup)).unwrap_err();
     assert!(why.starts_with("it cannot enter its cgroup: "), "{why}");
 }
+
+/// The longest row of one byte in the memory that this process can write, but for what reads it.
+fn longest_row(byte: u8) -> usize {
+    use std::os::unix::fs::FileExt;
+    let memory = File::open("/proc/self/mem").unwrap();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mut longest = 0;
+    let mut buffer = [0; 1 << 16];
+    for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
+        let (range, _) = line.split_once(' ').unwrap();
+        let (from, to) = range.split_once('-').unwrap();
+        let [mut at, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
+        let mut row = 0;
+        while at < to {
+            let len = buffer.len().min(usize::try_from(to - at).unwrap());
+            let Ok(read) = memory.read_at(&mut buffer[..len], at) else { break };
+            for found in &buffer[..read] {
+                row = if *found == byte { row + 1 } else { 0 };
+                longest = longest.max(row);
+            }
+            at += read as u64;
+        }
+        // What was read is not to be found again on this stack.
+        buffer.fill(0);
+    }
+    longest
+}
+
+#[test]
+fn no_copy_of_a_value_is_left_in_memory_once_its_child_runs() {
+    if !alone(
+        "spawn::tests::surroundings::no_copy_of_a_value_is_left_in_memory_once_its_child_runs",
+    ) {
+        return;
+    }
+    let place = Place::new();
+    let path = place.home.path().join("value");
+    // Made by another process, so that nothing of it is here.
+    let made = format!("printf 'Q%.0s' $(seq 200) > {}", path.display());
+    place.said(&script(&made));
+    let mut spec = script("test ${#SECRET} = 200");
+    let value = dsbus_schema::program::EnvironmentValue::File { file: path.display().to_string() };
+    spec.environment.insert("SECRET".into(), value);
+    place.said(&spec);
+    assert!(longest_row(b'Q') < 50, "{}", longest_row(b'Q'));
+    let kept = vec![b'Q'; 100];
+    assert!(longest_row(b'Q') >= kept.len(), "it would have been found");
+}
