@@ -245,6 +245,10 @@ pub enum WorkerChange {
     Uncordoned,
     /// A secret that programs here use was set, or taken away: their next start has it.
     SecretChanged,
+    /// Another version of the worker took its place, without touching a child.
+    Upgraded,
+    /// Another version was to take its place, and could not: the one that ran goes on.
+    UpgradeFailed,
 }
 
 /// Something that happened to a worker.
@@ -296,6 +300,8 @@ impl Fact {
                 WorkerChange::Drained => "DRAINED",
                 WorkerChange::Uncordoned => "UNCORDONED",
                 WorkerChange::SecretChanged => "SECRET_CHANGED",
+                WorkerChange::Upgraded => "UPGRADED",
+                WorkerChange::UpgradeFailed => "UPGRADE_FAILED",
             },
             Fact::Notice(fact) => fact.change.type_name(),
             Fact::Output(fact) => fact.type_name(),

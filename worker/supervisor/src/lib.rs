@@ -21,6 +21,7 @@ pub mod fence;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod handover;
 mod home;
 pub mod instance;
 pub mod marks;
@@ -44,6 +45,7 @@ pub use config::{
     AgentCommand, Bridge, CapacityChoice, CgroupChoice, Config, Echo, Owner, Settings,
 };
 pub use driver::run;
+pub use handover::{Handover, Itself, owned, takes_over};
 pub use files::open_trusted;
 pub use home::{LOCK, WORKER_LOG};
 pub use output::{LogFile, Rotation};

@@ -21,7 +21,8 @@ mod tail;
 mod tests;
 
 pub use file::LogFile;
-pub(crate) use outlet::Outlet;
+pub(crate) use compress::CompressorsLeft;
+pub(crate) use outlet::{Outlet, OutletLeft};
 pub(crate) use plan::Plan;
 pub(crate) use registry::Outputs;
 pub use rotation::Rotation;

@@ -46,6 +46,7 @@ use plan::{Plan, Switch, Words};
 pub use agent::AGENT_FD;
 pub(crate) use agent::agent;
 pub(crate) use environment::{Inherited, variables};
+pub(crate) use inside::reset_signals;
 pub(crate) use reap::{Reaped, reap};
 pub(crate) use refused::refused;
 pub(crate) use reserve::Reserve;
