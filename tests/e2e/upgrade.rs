@@ -1,5 +1,7 @@
 //! A worker becomes another version of itself, and no child notices.
 
+mod rooms;
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -56,8 +58,7 @@ impl Scene {
         let binary = fleet.path().join("dsbus");
         symlink(DSBUS, &binary).unwrap();
         let (url, directory) = (fleet.nats.url(), fleet.worker_directory("w1"));
-        let args =
-            ["--nats", &url, "worker", "--name", "w1", "--dir", directory.to_str().unwrap()];
+        let args = ["--nats", &url, "worker", "--name", "w1", "--dir", directory.to_str().unwrap()];
         fleet.spawn_from(&binary, "w1", &args, "info");
         fleet.wait_ready(1);
         Scene { fleet, binary }
@@ -84,6 +85,16 @@ impl Scene {
         let path = self.fleet.path().join(name);
         std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// The same in Python, which waits for no children that it has not started. `words` is the command
+    /// line, and `taking` has the descriptor, if it is to take over and not only tried.
+    fn python(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.script(name, "");
+        let head = "import json, os, signal, sys\nwords = sys.argv\n\
+                    taking = [w.split('=')[1] for w in words if w.startswith('--take-over=')]";
+        std::fs::write(&path, format!("#!/usr/bin/env python3\n{head}\n{text}\n")).unwrap();
         path
     }
 
@@ -219,14 +230,15 @@ fn what_happens_while_nobody_is_there_is_seen_by_who_takes_over() {
     let mayfly = number(&fleet.row("mayfly:0")["pid"]);
     let now = fleet.worker_directory("w1").join("instances/talker.0/now");
     // Between the two versions, in their process: a child dies, another one speaks, a signal comes.
-    let between = scene.script(
-        "between",
-        &format!(
-            "case \"$*\" in *--take-over=*) kill -9 {mayfly}; touch '{}'; kill -HUP $$; sleep 0.2;; esac\n\
-             exec '{DSBUS}' \"$@\"",
-            now.display()
-        ),
+    let between = format!(
+        "if taking:\n    \
+             os.kill({mayfly}, 9)\n    \
+             open({now:?}, 'w').close()\n    \
+             os.kill(os.getpid(), signal.SIGHUP)\n    \
+             os.waitid(os.P_PID, {mayfly}, os.WEXITED | os.WNOWAIT)\n\
+         os.execv({DSBUS:?}, words)",
     );
+    let between = scene.python("between", &between);
     scene.replace(&between);
     scene.hup();
     scene.wait_told("UPGRADED", 1);
@@ -257,7 +269,7 @@ fn what_cannot_take_over_is_refused_and_the_old_version_goes_on() {
     let complains = scene.script("complains", "echo 'error: unexpected argument' >&2; exit 2");
     let renamed = scene.script("renamed", &format!("exec env DSBUS_FLEET=other '{DSBUS}' \"$@\""));
     let cases = [
-        (garbage, "cannot be executed"),
+        (garbage, "neither a binary nor a script"),
         (PathBuf::from("/bin/true"), "no version of dsbus"),
         (complains, "unexpected argument"),
         (renamed, "its fleet is other"),
@@ -273,13 +285,12 @@ fn what_cannot_take_over_is_refused_and_the_old_version_goes_on() {
     assert_eq!(fleet.agent_pid("w1"), agent, "the agent was not touched");
     assert!(scene.told("UPGRADED").is_empty());
     // One that passes the trial, and then gives the place back.
-    let gives_back = scene.script(
+    let gives_back = scene.python(
         "gives-back",
         &format!(
-            "for word; do case $word in --take-over=*) fd=${{word#*=}};; esac; done\n\
-             [ \"$fd\" ] || exec '{DSBUS}' \"$@\"\n\
-             old=$(sed -n 's/.*\"executable\":\\([0-9]*\\),\"owner\".*/\\1/p' /proc/self/fd/$fd)\n\
-             exec /proc/self/fd/$old \"$@\" --given-back='no wish'"
+            "if not taking:\n    os.execv({DSBUS:?}, words)\n\
+             left = json.loads(open('/proc/self/fd/' + taking[0]).read().splitlines()[1])\n\
+             os.execv('/proc/self/fd/%d' % left['executable'], words + ['--given-back=no wish'])"
         ),
     );
     scene.replace(&gives_back);

@@ -12,7 +12,7 @@ mod document;
 mod itself;
 pub(crate) mod specs;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::RawFd;
@@ -38,8 +38,8 @@ use crate::table::Table;
 
 pub(crate) use descriptors::{Passing, Taking, arm_alarm, disarm_alarm, keep_open};
 pub(crate) use document::write;
-pub(crate) use itself::{Stamp, Trial, document};
 pub use itself::{Itself, owned, takes_over};
+pub(crate) use itself::{Stamp, Trial, document};
 
 /// The present format.
 pub(crate) const FORMAT: u32 = 1;
@@ -88,7 +88,9 @@ impl Handover {
     ) -> Result<(), String> {
         let Left { fleet: their_fleet, worker: their_worker, directory: theirs, .. } = &self.left;
         let differs = |what: &str, old: &dyn std::fmt::Display, new: &dyn std::fmt::Display| {
-            Err(format!("its {what} is {new}, and that of the worker that runs is {old}: this takes a restart"))
+            Err(format!(
+                "its {what} is {new}, and that of the worker that runs is {old}: this takes a restart"
+            ))
         };
         let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
         if their_fleet != fleet {

@@ -45,8 +45,8 @@ pub use config::{
     AgentCommand, Bridge, CapacityChoice, CgroupChoice, Config, Echo, Owner, Settings,
 };
 pub use driver::run;
-pub use handover::{Handover, Itself, owned, takes_over};
 pub use files::open_trusted;
+pub use handover::{Handover, Itself, owned, takes_over};
 pub use home::{LOCK, WORKER_LOG};
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;

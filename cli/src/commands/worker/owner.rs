@@ -197,7 +197,13 @@ mod tests {
     use super::*;
 
     fn fixed(account: Option<User>) -> Fixed {
-        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, account, bridge: None, pidfile: None }
+        Fixed {
+            binary: "/usr/bin/dsbus".into(),
+            nofile: None,
+            account,
+            bridge: None,
+            pidfile: None,
+        }
     }
 
     fn args() -> args::Worker {

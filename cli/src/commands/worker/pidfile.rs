@@ -89,7 +89,8 @@ impl PidFile {
     /// When it was not left.
     pub(super) fn taken_over(left: PidFileLeft) -> Result<PidFile, Failure> {
         let shown = left.path.display().to_string();
-        let wrong = |why: String| Failure::failed(format!("failed to keep the pidfile {shown}: {why}"));
+        let wrong =
+            |why: String| Failure::failed(format!("failed to keep the pidfile {shown}: {why}"));
         let file = File::from(owned(left.lock).map_err(wrong)?);
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
         Ok(PidFile { path: left.path, lock: lock.map_err(|(_, e)| wrong(e.desc().to_owned()))? })

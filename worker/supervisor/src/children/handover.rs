@@ -64,7 +64,8 @@ impl Children {
     pub(crate) fn take_over(left: ChildrenLeft, taking: &mut Taking) -> Result<Children, String> {
         let ChildrenLeft { living: all, doomed, doomed_at } = left;
         let doomed = doomed.iter().filter_map(|path| reopened(Some(path))).collect();
-        let mut children = Children { numbers: HashMap::new(), doomed, doomed_at, ..Children::default() };
+        let mut children =
+            Children { numbers: HashMap::new(), doomed, doomed_at, ..Children::default() };
         for left in all {
             let number = left.number;
             let living = Living::take_over(left, taking)?;

@@ -56,7 +56,10 @@ impl Driver {
         }
         clean_up(&config);
         let started = clock::now();
-        Ok(Driver::on(config, Ground { incarnation, started, home, machine, poller, secrets, reports }))
+        Ok(Driver::on(
+            config,
+            Ground { incarnation, started, home, machine, poller, secrets, reports },
+        ))
     }
 
     /// A worker in the place of another version. Until everything is there that may be missing, the
@@ -68,7 +71,9 @@ impl Driver {
         });
         let (poller, secrets) = match prepared {
             Ok(prepared) => prepared,
-            Err(e) => return Err(fatal(handover.give_back(&e.to_string(), &config.itself.directory))),
+            Err(e) => {
+                return Err(fatal(handover.give_back(&e.to_string(), &config.itself.directory)));
+            }
         };
         let Handover { version, mut left, file } = handover;
         let (mut taking, given_back) = (Taking::default(), config.given_back.clone());
@@ -83,7 +88,10 @@ impl Driver {
         }
         let now = clock::now();
         let gap = now.boot.since(at);
-        tracing::info!("took over {} children from version {version} in {gap:?}", driver.children.iter().count());
+        tracing::info!(
+            "took over {} children from version {version} in {gap:?}",
+            driver.children.iter().count()
+        );
         let own = env!("CARGO_PKG_VERSION");
         match given_back {
             None => {

@@ -185,18 +185,20 @@ impl Driver {
     /// All that is handed over, written down.
     fn pack(&self, now: Now) -> Result<Packed, String> {
         // Not to be read, only to be executed.
-        let executable = File::options().read(true).custom_flags(libc::O_PATH).open("/proc/self/exe");
+        let executable =
+            File::options().read(true).custom_flags(libc::O_PATH).open("/proc/self/exe");
         let executable = executable.map_err(|e| format!("this executable cannot be kept: {e}"))?;
         let left = self.left(&executable, now);
         let bytes = handover::write(&left).map_err(|e| format!("it cannot be told all: {e}"))?;
-        let document = document(&bytes).map_err(|e| format!("no memory for what it is told: {e}"))?;
+        let document =
+            document(&bytes).map_err(|e| format!("no memory for what it is told: {e}"))?;
         Ok(Packed { document, _executable: executable, numbers: left.descriptors })
     }
 
     fn left(&self, executable: &File, now: Now) -> Left {
         let mut passing = Passing::default();
         let (owner, numbers) = self.config.owner.hand_over();
-        numbers.into_iter().for_each(|number| passing.pass_number(number));
+        passing.pass_numbers(&numbers);
         let notify = self.sources.iter().filter_map(|(number, source)| match source {
             Source::Notify(child, socket) => Some(NotifyLeft {
                 number: *number,

@@ -20,8 +20,8 @@ impl Passing {
     }
 
     /// Hands on what the owner of the worker has open.
-    pub(crate) fn pass_number(&mut self, number: RawFd) {
-        self.0.push(number);
+    pub(crate) fn pass_numbers(&mut self, numbers: &[RawFd]) {
+        self.0.extend(numbers);
     }
 
     pub(crate) fn all(self) -> Vec<RawFd> {

@@ -132,6 +132,16 @@ fn called(word: &OsStr, directory: &Path) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|entry| directory.join(entry).join(word)).find(|p| p.is_file())
 }
 
+/// What is neither a binary nor a script would be tried as a script of the shell, line by line.
+fn is_program(path: &Path) -> io::Result<()> {
+    let mut begin = Vec::new();
+    File::open(path)?.take(4).read_to_end(&mut begin)?;
+    if begin == *b"\x7fELF" || begin.starts_with(b"#!") {
+        return Ok(());
+    }
+    Err(io::Error::other("it is neither a binary nor a script"))
+}
+
 /// See [`Handover::give_back`].
 pub(super) fn give_back(handover: &Handover, why: &str, directory: &Path) -> String {
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -193,6 +203,7 @@ impl Trial {
         document: &OwnedFd,
         now: BootTime,
     ) -> io::Result<Trial> {
+        is_program(&itself.path)?;
         let ((said, stdout), (complained, stderr)) = (io::pipe()?, io::pipe()?);
         for pipe in [&said, &complained] {
             fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -227,11 +238,13 @@ impl Trial {
         if self.until.is_none() {
             return Err(format!("it did not say within {TRIAL_MAX:?} that it can take over"));
         }
-        let version = said.trim().strip_prefix("dsbus ").and_then(|t| t.strip_suffix(" takes over"));
+        let version =
+            said.trim().strip_prefix("dsbus ").and_then(|t| t.strip_suffix(" takes over"));
         match version {
             Some(version) if exit.code == Some(0) => Ok(version.to_owned()),
             _ => {
-                let why = first_line(if complained.trim().is_empty() { &said } else { &complained });
+                let why =
+                    first_line(if complained.trim().is_empty() { &said } else { &complained });
                 Err(if why.is_empty() {
                     format!("it is no version of dsbus that can take over ({exit})")
                 } else {

@@ -137,9 +137,7 @@ pub enum HookOutcome {
 }
 
 /// Which of its two questions a child is asked.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Question {
     /// Is it ready?
     Readiness,
