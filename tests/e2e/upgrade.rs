@@ -1,5 +1,6 @@
 //! A worker becomes another version of itself, and no child notices.
 
+mod daemons;
 mod rooms;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::fleet::{DEADLINE, DSBUS, Fleet, alive, assert_gapless, number};
+use crate::fleet::{DEADLINE, DSBUS, Fleet, alive, assert_gapless, number, wait_dead};
 
 /// Children of every kind: two that write numbered lines all the time, one that reads, one that is
 /// exclusive, one that fails to start, and one that is stopped and does not listen.
@@ -300,4 +301,20 @@ fn what_cannot_take_over_is_refused_and_the_old_version_goes_on() {
     assert_eq!(standing(&fleet.row("a:0")), before);
     scene.upgrade(&scene.other(), 1);
     assert_eq!(standing(&fleet.row("a:0")), before);
+}
+
+#[test]
+fn one_that_hangs_does_not_outlive_the_deadline_of_an_exclusive_child() {
+    let mut scene = Scene::start();
+    scene.fleet.apply(
+        "[program.db]\ncommand = \"sleep 1000\"\nexclusive = true\ntouch_timeout = 3\nstartsecs = 0\n",
+    );
+    let child = number(&scene.fleet.row("db:0")["pid"]);
+    let hangs = format!("while taking:\n    signal.pause()\nos.execv({DSBUS:?}, words)");
+    scene.replace(&scene.python("hangs", &hangs));
+    scene.hup();
+    // The timer that outlives the change ends it, and whoever runs workers would start it anew.
+    assert_eq!(scene.fleet.wait_exit("w1"), None, "it is ended by a signal");
+    wait_dead(child);
+    assert!(scene.told("UPGRADED").is_empty());
 }

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::moment::BootTime;
@@ -19,6 +20,10 @@ use crate::handover::{
     self, Left, Passing, Stamp, Trial, arm_alarm, disarm_alarm, document, keep_open,
 };
 use crate::process;
+
+/// How long a successor may take until it has taken over, however great the worker is. Nobody looks
+/// after the children of one that hangs: it is ended, and whoever runs the worker starts it anew.
+const BEGIN_MAX: Duration = Duration::from_secs(60);
 
 /// How far a change of the version is.
 #[derive(Debug, Default)]
@@ -168,9 +173,8 @@ impl Driver {
         let packed = self.pack(now)?;
         let text = |e: std::io::Error| e.to_string();
         tracing::info!("version {version} takes over from {}", env!("CARGO_PKG_VERSION"));
-        if let Some(at) = self.poller.last_resort() {
-            arm_alarm(at.since(clock::now().boot)).map_err(text)?;
-        }
+        let fence = self.poller.last_resort().map_or(BEGIN_MAX, |at| at.since(clock::now().boot));
+        arm_alarm(fence.min(BEGIN_MAX)).map_err(text)?;
         let mut numbers = packed.numbers.clone();
         numbers.push(packed.document.as_raw_fd());
         let failed = match keep_open(&numbers, true) {
