@@ -14,6 +14,7 @@ mod daemon;
 mod declare;
 mod declared;
 mod dev;
+mod displaced;
 mod doctor;
 mod drain;
 mod durable;
