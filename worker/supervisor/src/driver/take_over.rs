@@ -49,7 +49,8 @@ impl Driver {
         }
         let poller = Poller::new()?;
         spawn::adopt_orphans();
-        tracing::info!("worker {} starts in {}", config.worker, home.path().display());
+        let (name, place) = (&config.worker, home.path().display());
+        tracing::info!(target: "dsbus_supervisor::driver", "worker {name} starts in {place}");
         let machine = Machine::find(&config.settings, &config.fleet, &config.worker, home.path());
         if let Some(trouble) = &machine.cgroup_trouble {
             tracing::info!("{trouble}");
