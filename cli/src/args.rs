@@ -190,6 +190,9 @@ pub(crate) enum Verb {
     /// Run a scheduler (a daemon)
     Scheduler(Scheduler),
     /// Run a worker: it runs the fleet's programs on this machine (a daemon)
+    ///
+    /// On HUP it reads its file again, and becomes the version of dsbus that lies at its path by
+    /// then, without touching a child; what cannot take over is refused.
     Worker(Worker),
     /// Print what a shell needs to complete verbs, options, and names of this fleet
     #[command(after_help = tools::COMPLETION)]

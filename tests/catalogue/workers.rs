@@ -1,5 +1,6 @@
 //! What happens to workers and schedulers.
 
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use dsbus_client::{Bus, ConnectOptions, Write};
@@ -162,5 +163,25 @@ fn a_bus_that_is_away_for_too_long() {
     std::fs::write(other.join("reports"), "a file, where a folder should be").unwrap();
     fleet.worker("w2");
     wait(&fleet, &["worker.EVENTS_DROPPED", "worker.EVENTS_UNSAVED"]);
+    record(&fleet);
+}
+
+#[test]
+fn another_version() {
+    let mut fleet = Fleet::start(1, 0);
+    let (binary, other) = (fleet.path().join("dsbus"), fleet.path().join("other"));
+    symlink(DSBUS, &binary).unwrap();
+    let (url, directory) = (fleet.nats.url(), fleet.worker_directory("w1"));
+    let args = ["--nats", &url, "worker", "--name", "w1", "--dir", directory.to_str().unwrap()];
+    fleet.spawn_from(&binary, "w1", &args, "info");
+    fleet.wait_ready(1);
+    std::fs::copy(DSBUS, &other).unwrap();
+    for (by, told) in [("/bin/true", "UPGRADE_FAILED"), (other.to_str().unwrap(), "UPGRADED")] {
+        let new = fleet.path().join("dsbus.new");
+        symlink(by, &new).unwrap();
+        std::fs::rename(&new, &binary).unwrap();
+        fleet.signal("w1", Signal::SIGHUP);
+        wait(&fleet, &[&format!("worker.{told}")]);
+    }
     record(&fleet);
 }

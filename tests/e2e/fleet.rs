@@ -99,8 +99,13 @@ impl Fleet {
 
     /// A process that logs what `level` names.
     pub(crate) fn spawn_logging(&mut self, name: &str, args: &[&str], level: &str) {
+        self.spawn_from(Path::new(DSBUS), name, args, level);
+    }
+
+    /// The same from another executable.
+    pub(crate) fn spawn_from(&mut self, binary: &Path, name: &str, args: &[&str], level: &str) {
         let log = File::options().create(true).append(true).open(self.log(name)).unwrap();
-        let child = Command::new(DSBUS)
+        let child = Command::new(binary)
             .args(args)
             .env("DSBUS_LOG", level)
             .stdin(Stdio::null())

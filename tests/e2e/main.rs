@@ -51,4 +51,5 @@ mod supervisorctl;
 #[expect(dead_code, reason = "another suite uses all of it")]
 mod supervisord;
 mod told;
+mod upgrade;
 mod verbs;

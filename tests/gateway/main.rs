@@ -19,3 +19,4 @@ mod served;
 mod stream;
 #[path = "../e2e/supervisord.rs"]
 mod supervisord;
+mod upgrade;

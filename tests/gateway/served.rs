@@ -50,12 +50,34 @@ impl Gateway {
             let found = log.split_once("listens on http").and_then(|(_, rest)| rest.lines().next());
             found.map(|rest| format!("http{rest}")).ok_or(log)
         });
+        Gateway::at(&url)
+    }
+
+    /// One that is there, or will be.
+    pub(crate) fn at(url: &str) -> Gateway {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(DEADLINE))
             .build();
-        Gateway { url, agent: config.into() }
+        Gateway { url: url.to_owned(), agent: config.into() }
+    }
+
+    /// Waits until somebody listens there who knows the fleet.
+    pub(crate) fn wait_served(&self) {
+        wait_until("the gateway to be there", DEADLINE, || {
+            let asked = self.agent.get(format!("{}/readyz", self.url)).call();
+            match asked.map(|answer| answer.status().as_u16()) {
+                Ok(200) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+
+    /// Sends JSON by POST to one that may not be there.
+    pub(crate) fn try_post(&self, path: &str, body: &str) -> Result<Answer, ureq::Error> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        request.header("content-type", "application/json").send(body).map(answer)
     }
 
     pub(crate) fn wait_ready(&self) {

@@ -8,6 +8,7 @@ mod listener;
 mod notice;
 mod source;
 mod types;
+mod worker;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub use listener::{ListenerChange, ListenerFact, USER_TEXT_MAX, UserFact};
 pub use notice::{Notice, NoticeFact, OUTPUT_BYTES_MAX, OutputFact, OutputKind};
 pub use source::Source;
 pub use types::TypeInfo;
+pub use worker::{WorkerChange, WorkerFact};
 
 /// A CloudEvent. Any CloudEvents tool reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -183,63 +185,6 @@ pub struct PlacementFact {
     pub scheduler: String,
 }
 
-/// What happened to a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum WorkerChange {
-    /// Its supervisor started.
-    Started,
-    /// Its agent started anew beside a supervisor that lives.
-    AgentStarted,
-    /// It was told to stop.
-    Stopping,
-    /// It stopped; no child is left.
-    Stopped,
-    /// A scheduler declared it lost.
-    Lost,
-    /// A scheduler would declare it lost, but too many workers were silent at once: it is given as
-    /// much time again.
-    Awaited,
-    /// It is back after it was lost.
-    Back,
-    /// A lease ran out before it could be renewed; exclusive children were killed at its deadline.
-    Fenced,
-    /// Another worker holds its name.
-    NameTaken,
-    /// Events were dropped because the bus was away for too long.
-    EventsDropped,
-    /// Events that wait for the bus cannot be written to its disk, and are kept in memory.
-    EventsUnsaved,
-    /// It was told to run something it must not.
-    Refused,
-    /// A person asked that it takes no new instances.
-    Cordoned,
-    /// A person asked that it gives its instances away.
-    Draining,
-    /// It is draining, and has no instance any more.
-    Drained,
-    /// It takes instances again.
-    Uncordoned,
-    /// A secret that programs here use was set, or taken away: their next start has it.
-    SecretChanged,
-}
-
-/// Something that happened to a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WorkerFact {
-    /// The worker.
-    pub worker: WorkerName,
-    /// What.
-    pub change: WorkerChange,
-    /// Why, for people.
-    pub reason: Option<String>,
-    /// The supervisor's run, where it is known.
-    pub incarnation: Option<crate::ids::Incarnation>,
-    /// What was dropped, for `EVENTS_DROPPED`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dropped: Option<Dropped>,
-}
-
 impl Fact {
     /// The kind: a token of the subject.
     pub fn kind(&self) -> &'static str {
@@ -255,25 +200,7 @@ impl Fact {
                 PlacementChange::Moved => "MOVED",
                 PlacementChange::Removed => "REMOVED",
             },
-            Fact::Worker(fact) => match fact.change {
-                WorkerChange::Started => "STARTED",
-                WorkerChange::AgentStarted => "AGENT_STARTED",
-                WorkerChange::Stopping => "STOPPING",
-                WorkerChange::Stopped => "STOPPED",
-                WorkerChange::Lost => "LOST",
-                WorkerChange::Awaited => "AWAITED",
-                WorkerChange::Back => "BACK",
-                WorkerChange::Fenced => "FENCED",
-                WorkerChange::NameTaken => "NAME_TAKEN",
-                WorkerChange::EventsDropped => "EVENTS_DROPPED",
-                WorkerChange::EventsUnsaved => "EVENTS_UNSAVED",
-                WorkerChange::Refused => "REFUSED",
-                WorkerChange::Cordoned => "CORDONED",
-                WorkerChange::Draining => "DRAINING",
-                WorkerChange::Drained => "DRAINED",
-                WorkerChange::Uncordoned => "UNCORDONED",
-                WorkerChange::SecretChanged => "SECRET_CHANGED",
-            },
+            Fact::Worker(fact) => fact.change.type_name(),
             Fact::Notice(fact) => fact.change.type_name(),
             Fact::Output(fact) => fact.type_name(),
             Fact::Rollout(fact) => fact.change.type_name(),

@@ -56,6 +56,8 @@ const KINDS: &[(&str, Again)] = &[
     ("event-output", again::<Event>),
     ("event-process", again::<Event>),
     ("event-worker", again::<Event>),
+    ("event-worker-upgraded", again::<Event>),
+    ("event-worker-upgrade-failed", again::<Event>),
     ("event-process-usage", again::<Event>),
     ("goal", again::<Goal>),
     ("goal-reloads", again::<Goal>),

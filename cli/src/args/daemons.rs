@@ -55,6 +55,15 @@ pub(crate) struct Worker {
     /// Only check the configuration, and print what a worker would use
     #[arg(long)]
     pub(crate) check_config: bool,
+    /// Take the place of the worker that this process was until now, and left that descriptor
+    #[arg(long, value_name = "FD", hide = true)]
+    pub(crate) take_over: Option<i32>,
+    /// Only say whether it could do that
+    #[arg(long, value_name = "FD", hide = true)]
+    pub(crate) try_take_over: Option<i32>,
+    /// Why another version that had taken over gave the place back
+    #[arg(long, value_name = "WHY", hide = true)]
+    pub(crate) given_back: Option<String>,
 }
 
 /// `dsbus agent`.

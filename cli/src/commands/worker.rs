@@ -8,6 +8,7 @@ mod limits;
 mod owner;
 mod pidfile;
 mod secure;
+mod take_over;
 mod user;
 
 use std::ffi::OsString;
@@ -16,11 +17,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use dsbus_schema::program::Rlimit;
 use dsbus_supervisor::{
-    AgentCommand, Bridge, LOCK, LogFile, Rotation, WORKER_LOG, make_state_directory,
+    AgentCommand, Bridge, Handover, Itself, LOCK, LogFile, Rotation, WORKER_LOG,
+    make_state_directory,
 };
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::User;
 
 use crate::args;
 use crate::config::Config;
@@ -31,6 +35,7 @@ use crate::{logging, output};
 use background::Side;
 use choice::Choice;
 use owner::{Fixed, Standing};
+use pidfile::PidFile;
 
 /// What a worker keeps of its own log where no file is named: some days of an ordinary one.
 const OWN_LOG: Rotation =
@@ -43,6 +48,12 @@ const OWN_LOG_MODE: u32 = 0o640;
 /// # Errors
 /// When it cannot start: its file has mistakes, its directory is in use, or cannot be written.
 pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> {
+    if let Some(fd) = args.try_take_over {
+        return take_over::try_out(config, &args, fd);
+    }
+    if let Some(fd) = args.take_over {
+        return take_over::run(config, args, fd);
+    }
     let choice = Choice::make(&args, &config.around).map_err(|wrong| match wrong {
         choice::Wrong::File(found) => {
             let checked = "this file cannot be used";
@@ -59,7 +70,7 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
         secure::check(config, choice.file.keys.signers_file.as_deref())?;
     }
     if choice.file.keys.nodaemon {
-        return serve(config, args, choice);
+        return serve(config, args, choice, None);
     }
     let entered = background::enter(&choice.directory);
     let logfile = choice.file.keys.logfile.as_deref();
@@ -70,7 +81,7 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     match side {
         Side::Terminal(code) => Ok(code),
         Side::Background(mut starter) => {
-            let ended = serve(config, args, choice);
+            let ended = serve(config, args, choice, None);
             if let Err(failure) = &ended {
                 starter.tell(failure);
             }
@@ -79,11 +90,18 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     }
 }
 
+/// What a worker stands on.
+struct Ground {
+    nofile: Option<Rlimit>,
+    core: Option<Rlimit>,
+    account: Option<User>,
+    log: Option<Arc<Mutex<LogFile>>>,
+}
+
 /// Becomes what the file says, step by step: what needs root first.
-fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Failure> {
-    let Choice { worker, directory, file, .. } = choice;
-    let keys = &file.keys;
-    let given = |key: &str| file.lines.contains_key(key);
+fn ground(choice: &Choice) -> Result<Ground, Failure> {
+    let (keys, directory) = (&choice.file.keys, &choice.directory);
+    let given = |key: &str| choice.file.lines.contains_key(key);
     let nofile = limits::files(keys.minfds, given("minfds"))?;
     limits::processes(keys.minprocs, given("minprocs"))?;
     let core = limits::no_core()?;
@@ -91,21 +109,49 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
         owner::set_umask(mode);
     }
     let account = match &keys.user {
-        Some(name) => user::become_user(name, &directory)?,
+        Some(name) => user::become_user(name, directory)?,
         None => None,
     };
-    if let Some(directory) = &keys.directory {
-        std::env::set_current_dir(directory).map_err(|e| {
-            Failure::failed(format!("failed to enter {}: {e}", directory.display()))
-        })?;
-    }
-    let log = open_log(keys, &directory)?;
+    enter(keys)?;
+    // Another worker that runs here has its own log there; this one will be refused.
+    let log = open_log(keys, directory, in_use(directory))?;
+    Ok(Ground { nofile, core, account, log })
+}
+
+/// Enters the directory that the file names.
+fn enter(keys: &Keys) -> Result<(), Failure> {
+    let Some(directory) = &keys.directory else { return Ok(()) };
+    let entered = std::env::set_current_dir(directory);
+    entered.map_err(|e| Failure::failed(format!("failed to enter {}: {e}", directory.display())))
+}
+
+/// Runs a worker, in the place of another version where that is handed over.
+fn serve(
+    config: &Config,
+    args: args::Worker,
+    choice: Choice,
+    handover: Option<Handover>,
+) -> Result<Code, Failure> {
+    let Ground { nofile, core, account, log } = match &handover {
+        None => ground(&choice)?,
+        Some(handover) => {
+            let ground = take_over::ground(handover, &choice);
+            ground.map_err(|failure| take_over::give_back(config, handover, &failure))?
+        }
+    };
+    let Choice { worker, directory, file, .. } = choice;
+    let keys = &file.keys;
     let named = keys.logfile.is_some();
     let filter = config.around.daemon_log(Some(keys.loglevel.filter()));
     let copy = keys.nodaemon && !(named && keys.silent);
     let (level, echo) = logging::worker(filter, log.clone(), copy, !named);
-    let binary = std::env::current_exe()?;
-    let pidfile = keys.pidfile.as_deref().map(pidfile::PidFile::write).transpose()?;
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let itself = Itself::find(&words, &config.around.directory, handover.is_some());
+    let binary = itself.path.clone();
+    let pidfile = match &handover {
+        None => keys.pidfile.as_deref().map(PidFile::write).transpose()?,
+        Some(handover) => take_over::pidfile(handover)?,
+    };
     if let Some(path) = &file.path {
         tracing::info!("configuration: {}", path.display());
     }
@@ -117,7 +163,9 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     }
     command.extend(["--log", keys.loglevel.filter()].map(OsString::from));
     let bridge = bridge(config, &binary);
-    let fixed = Fixed { binary, nofile, core, account, bridge };
+    let locked = pidfile.as_ref().map(PidFile::left);
+    let fixed = Fixed { binary, nofile, core, account, bridge, pidfile: locked };
+    let given_back = args.given_back.clone();
     let settings = fixed.settings(&args, keys);
     let own = log.clone().filter(|_| named);
     let standing = Standing::new(&config.around, args, file, fixed, level, own);
@@ -125,11 +173,18 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
         worker,
         fleet: config.fleet.clone(),
         directory,
-        agent: AgentCommand { argv: command, environment: config.as_environment() },
+        agent: AgentCommand {
+            argv: command,
+            environment: config.as_environment(),
+            is_itself: true,
+        },
         settings,
         owner: Box::new(standing),
         log,
         echo,
+        itself,
+        handover,
+        given_back,
     });
     if let Some(pidfile) = pidfile {
         pidfile.remove();
@@ -156,10 +211,12 @@ fn bridge(config: &Config, binary: &Path) -> Option<Bridge> {
 /// Opens the worker's own log, which can be read over the bus: the file that is named, by a link in
 /// the worker's directory, or else a small one there. That a named one cannot be opened is told now,
 /// and not in the log.
-fn open_log(keys: &Keys, directory: &Path) -> Result<Option<Arc<Mutex<LogFile>>>, Failure> {
+fn open_log(
+    keys: &Keys,
+    directory: &Path,
+    taken: bool,
+) -> Result<Option<Arc<Mutex<LogFile>>>, Failure> {
     let here = directory.join(WORKER_LOG);
-    // Another worker that runs here has its own log there; this one will be refused.
-    let taken = in_use(directory);
     let Some(path) = &keys.logfile else {
         if taken {
             return Ok(None);

@@ -165,13 +165,17 @@ pub(crate) fn style(fact: &Fact) -> Style {
 
 fn worker_colour(change: WorkerChange) -> AnsiColor {
     match change {
-        WorkerChange::Started | WorkerChange::Back | WorkerChange::Uncordoned => AnsiColor::Green,
+        WorkerChange::Started
+        | WorkerChange::Back
+        | WorkerChange::Uncordoned
+        | WorkerChange::Upgraded => AnsiColor::Green,
         WorkerChange::Lost
         | WorkerChange::Awaited
         | WorkerChange::Fenced
         | WorkerChange::NameTaken
         | WorkerChange::EventsDropped
         | WorkerChange::EventsUnsaved
+        | WorkerChange::UpgradeFailed
         | WorkerChange::Refused => AnsiColor::Red,
         WorkerChange::AgentStarted
         | WorkerChange::Stopping

@@ -182,7 +182,9 @@ pub fn name_of(fact: &Fact) -> Option<EventName> {
             | WorkerChange::Draining
             | WorkerChange::Drained
             | WorkerChange::Uncordoned
-            | WorkerChange::SecretChanged => return None,
+            | WorkerChange::SecretChanged
+            | WorkerChange::Upgraded
+            | WorkerChange::UpgradeFailed => return None,
         },
         // A program in a group changes that group only as its first or last one.
         Fact::Program(fact) if fact.group.is_some() => return None,

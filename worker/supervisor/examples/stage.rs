@@ -30,11 +30,14 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
                 worker: WorkerName::parse("w1")?,
                 fleet: FleetName::default(),
                 directory,
-                agent: AgentCommand { argv: agent.to_vec(), environment: Vec::new() },
+                agent: AgentCommand { argv: agent.to_vec(), ..AgentCommand::default() },
                 settings: settings(&words),
                 owner: Box::new(Nobody(words)),
                 log,
                 echo: None,
+                itself: dsbus_supervisor::Itself::default(),
+                handover: None,
+                given_back: None,
             })?;
             Ok(ExitCode::from(code))
         }

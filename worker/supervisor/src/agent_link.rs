@@ -15,6 +15,7 @@ use crate::output::LogFile;
 use crate::process;
 use crate::protocol::{AGENT_PINGS, LINE_BYTES_MAX, ToAgent, ToSupervisor};
 use crate::spawn;
+pub(crate) use handover::AgentLeft;
 
 /// An agent that says nothing for this long is asked whether it lives. One that lives speaks first:
 /// it pings at least every [`AGENT_PINGS`].
@@ -99,6 +100,23 @@ impl Received {
         self.scanned = self.bytes.len();
         if self.bytes.is_empty() {
             self.bytes.shrink_to(ROOM_KEPT);
+        }
+    }
+}
+
+impl Agent {
+    fn new(pid: i32, socket: UnixStream, now: BootTime) -> Agent {
+        Agent {
+            pid,
+            socket,
+            words: None,
+            started: now,
+            heard: now,
+            spoken: false,
+            asked: None,
+            unsent: VecDeque::new(),
+            awaited: false,
+            received: Received::default(),
         }
     }
 }
@@ -222,18 +240,7 @@ impl AgentLink {
         match started {
             Ok((pid, socket, words)) => {
                 self.generation += 1;
-                self.agent = Some(Agent {
-                    pid,
-                    socket,
-                    words,
-                    started: now,
-                    heard: now,
-                    spoken: false,
-                    asked: None,
-                    unsent: VecDeque::new(),
-                    awaited: false,
-                    received: Received::default(),
-                });
+                self.agent = Some(Agent { words, ..Agent::new(pid, socket, now) });
                 Change::Started
             }
             Err(e) => {
@@ -358,5 +365,6 @@ impl AgentLink {
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod handover;
 #[cfg(test)]
 mod tests;

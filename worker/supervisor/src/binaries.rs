@@ -9,6 +9,7 @@
 //! - Directories are known by paths without links. Two of them may be one to the kernel (a bind
 //!   mount), and then share a descriptor, which goes with the last of them.
 
+mod handover;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +21,11 @@ use std::time::Duration;
 
 use dsbus_schema::moment::BootTime;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use serde::{Deserialize, Serialize};
 
 use way::{Kind, way};
+
+pub(crate) use handover::BinariesLeft;
 
 /// A file counts as changed when nothing has happened to it for this long: whoever copies it writes
 /// for a while, and half an executable cannot be started.
@@ -55,8 +59,8 @@ struct Watched {
 }
 
 /// What tells a file from another one, and from itself when it was written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     modified: (i64, i64),

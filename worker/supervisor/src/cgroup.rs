@@ -73,6 +73,14 @@ impl Cgroup {
         made
     }
 
+    /// One that was made before.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(crate) fn reopen(path: &Path) -> io::Result<Cgroup> {
+        Ok(Cgroup { path: path.to_owned(), directory: File::open(path)? })
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -1,6 +1,8 @@
 //! The children that live, and how they end. A child is known by the number of its start; its
 //! process id is another one once it has forked into the background.
 
+mod handover;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +12,15 @@ use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, Usage};
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
 use crate::process;
 use crate::process::tree::{self, ChildIdentity};
 use crate::protocol::Child;
 use crate::stdin::Stdin;
+
+pub(crate) use handover::{ChildrenLeft, reopened};
 
 /// How long the oldest process of a daemon must have been the same before it is taken for the main
 /// one, or nothing of it have been seen before it has ended: a daemon that forks twice has one in
@@ -63,7 +68,7 @@ pub(crate) struct Living {
 }
 
 /// How far it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Life {
     /// It lives.
     Living,

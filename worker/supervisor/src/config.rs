@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use dsbus_schema::ids::{FleetName, WorkerName};
 use dsbus_schema::program::{Mode, Rlimit};
 use dsbus_schema::worker::Labels;
 
+use crate::handover::{Handover, Itself};
 use crate::output::LogFile;
 use crate::policy::Policy;
 
@@ -21,6 +23,8 @@ pub struct AgentCommand {
     pub argv: Vec<OsString>,
     /// What it has in its environment beside what the supervisor has: secrets, too.
     pub environment: Vec<(String, String)>,
+    /// It is this very executable: an agent is of the same version as its supervisor.
+    pub is_itself: bool,
 }
 
 impl std::fmt::Debug for AgentCommand {
@@ -49,6 +53,12 @@ pub struct Config {
     pub log: Option<Arc<Mutex<LogFile>>>,
     /// Where the agent's words go besides.
     pub echo: Option<Echo>,
+    /// How this program was started, to be replaced by another version; an empty path is never.
+    pub itself: Itself,
+    /// What another version of the worker has left, in whose place this one comes.
+    pub handover: Option<Handover>,
+    /// Why another version that took over has given the place back.
+    pub given_back: Option<String>,
 }
 
 /// Whoever watches what a log is given. It never waits, and what it cannot take is lost.
@@ -79,6 +89,12 @@ pub trait Owner: std::fmt::Debug {
     /// # Errors
     /// What is wrong with it; the old one stays.
     fn reload(&mut self) -> Result<Settings, String>;
+
+    /// Another version takes the worker's place: what its owner is to be told, and the descriptors
+    /// that it finds open.
+    fn hand_over(&self) -> (serde_json::Value, Vec<RawFd>) {
+        (serde_json::Value::Null, Vec::new())
+    }
 
     /// SIGUSR2: opens the worker's own log again.
     fn reopen_log(&mut self);

@@ -9,7 +9,9 @@ mod orders;
 mod secrets;
 mod signals;
 mod start;
+mod take_over;
 mod telling;
+mod upgrade;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -17,7 +19,6 @@ use std::time::Duration;
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::BootTime;
-use uuid::Uuid;
 
 use crate::agent_link::AgentLink;
 use crate::binaries::Binaries;
@@ -27,7 +28,6 @@ use crate::errands::Errands;
 use crate::facilities::Machine;
 use crate::home::Home;
 use crate::notify::NotifySocket;
-use crate::output::{self, Outputs};
 use crate::poller::{Poller, Ready};
 use crate::questions::Questions;
 use crate::report::Reports;
@@ -36,8 +36,11 @@ use crate::sockets::Sockets;
 use crate::streams::Streams;
 use crate::table::Table;
 use crate::{Config, Fatal, spawn};
-use effects::Wanted;
-use orders::Orders;
+use upgrade::Upgrade;
+
+pub(crate) use effects::Wanted;
+pub(crate) use orders::Orders;
+pub(crate) use upgrade::NotifyLeft;
 
 /// How long the agent may take to publish the last reports before the worker ends without it.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
@@ -110,78 +113,26 @@ struct Driver {
     /// Sources that are ready and had no turn yet; none twice.
     backlog: VecDeque<u64>,
     queued: HashSet<u64>,
+    upgrade: Upgrade,
     ending: Ending,
     /// The program that the worker is for has ended.
     end_asked: Option<(u8, String)>,
     exit_code: u8,
 }
 
-/// Runs a worker until it is told to stop. Returns its exit code.
+/// Runs a worker until it is told to stop; one in whose place another version has come goes on as
+/// that one. Returns its exit code.
 ///
 /// # Errors
 /// When it cannot even begin: its state directory is in use, or cannot be written.
 pub fn run(mut config: Config) -> Result<u8, Fatal> {
     spawn::keep_descriptors_private();
-    let incarnation = Incarnation(Uuid::now_v7());
-    let home = Home::open(&config.directory, incarnation)?;
-    let keys = crate::secrets::keys(home.path())?;
-    let secrets = Secrets::new(keys, config.fleet.clone(), config.worker.clone());
-    let reports = Reports::open(&home.reports(&config.fleet, &config.worker));
-    if !reports.is_empty() {
-        tracing::info!("{} reports of an earlier run wait for the bus", reports.waiting());
-    }
-    let poller = Poller::new()?;
-    spawn::adopt_orphans();
-    tracing::info!("worker {} starts in {}", config.worker, home.path().display());
-    let machine = Machine::find(&config.settings, &config.fleet, &config.worker, home.path());
-    if let Some(trouble) = &machine.cgroup_trouble {
-        tracing::info!("{trouble}");
-    }
-    clean_up(&config);
-    let mut driver = Driver {
-        table: Table::new(config.worker.clone(), incarnation),
-        agent: AgentLink::new(config.agent.clone(), config.log.clone(), config.echo.take()),
-        streams: Streams::new(Outputs::new(&config.settings).within(home.path())),
-        config,
-        incarnation,
-        started: clock::now(),
-        home,
-        machine,
-        poller,
-        children: Children::default(),
-        errands: Errands::default(),
-        questions: Questions::default(),
-        sockets: Sockets::default(),
-        secrets,
-        binaries: Binaries::default(),
-        binaries_source: None,
-        reports,
-        bye_said: false,
-        orders: Orders::default(),
-        wanted: VecDeque::new(),
-        held: Vec::new(),
-        forgotten: HashMap::new(),
-        starts: 0,
-        sources: HashMap::new(),
-        last_source: 0,
-        backlog: VecDeque::new(),
-        queued: HashSet::new(),
-        ending: Ending::Not,
-        end_asked: None,
-        exit_code: 0,
+    let mut driver = match config.handover.take() {
+        None => Driver::begin(config)?,
+        Some(handover) => Driver::take_over(config, handover)?,
     };
     driver.run();
     Ok(driver.exit_code)
-}
-
-/// Removes logs of earlier runs, where the owner wants that (Supervisor's rule for AUTO logs).
-fn clean_up(config: &Config) {
-    if let Some(directory) = config.settings.childlogdir.as_ref()
-        && !config.settings.nocleanup
-        && let Err(e) = output::place::clean_up(directory, config.worker.as_str())
-    {
-        tracing::warn!("{} cannot be cleaned up: {e}", directory.display());
-    }
 }
 
 impl Driver {
@@ -227,6 +178,7 @@ impl Driver {
             self.stop(&reason, false);
         }
         self.tend_ending(now);
+        self.tend_upgrade(now);
         let idle = self.children.is_empty() && self.errands.is_empty();
         let last_resort = if idle { None } else { self.table.last_resort() };
         self.poller.set_last_resort(last_resort);
@@ -273,7 +225,9 @@ impl Driver {
         let binaries = self.binaries.deadline();
         let outputs = self.streams.outputs.deadline();
         let secrets = self.secrets.deadline();
-        [secrets, self.table.deadline(), ending, linger, busy, agent, errands, binaries, outputs]
+        let upgrade = self.upgrade.deadline();
+        let table = self.table.deadline();
+        [secrets, table, ending, linger, busy, agent, errands, binaries, outputs, upgrade]
             .into_iter()
             .flatten()
             .min()
@@ -335,6 +289,7 @@ impl Driver {
     /// Process ids that are ours to reap and no children's.
     fn others(&self) -> Vec<i32> {
         let agent = self.agent.pid().into_iter();
+        let agent = agent.chain(self.upgrade.pid());
         agent.chain(self.errands.pids()).chain(self.streams.outputs.compressing()).collect()
     }
 

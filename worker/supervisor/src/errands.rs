@@ -1,23 +1,28 @@
 //! Processes that run for a moment beside a child: hooks, and questions that are commands. Each has
 //! a limit of time.
 
+mod handover;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::state::Exit;
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
 use crate::instance::{HookId, HookOutcome, Input, Question};
 use crate::process;
+
+pub(crate) use handover::ErrandLeft;
 
 /// How long one may take to die of SIGKILL: longer than that takes only a process in the hands of the
 /// kernel, and an instance does not wait for it.
 const DEATH_MAX: Duration = Duration::from_secs(5);
 
 /// What a process runs for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Purpose {
     /// A hook.
     Hook(HookId),
@@ -30,7 +35,7 @@ pub(crate) enum Purpose {
 }
 
 /// Why one was killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Fate {
     TooLate,
     NotWanted,

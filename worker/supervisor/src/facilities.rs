@@ -96,6 +96,11 @@ impl Machine {
         Machine { cgroups, cgroup_trouble, ..Machine::without_cgroups() }
     }
 
+    /// The same, with the place that another version of the worker has made.
+    pub(crate) fn with_cgroups(cgroups: Option<CgroupRoot>) -> Machine {
+        Machine { cgroups, ..Machine::without_cgroups() }
+    }
+
     /// The same for children that get no cgroups.
     pub(crate) fn without_cgroups() -> Machine {
         let host = nix::unistd::gethostname().unwrap_or_default();

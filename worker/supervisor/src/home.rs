@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::call::Channel;
@@ -28,7 +29,7 @@ const RUN: &str = "run";
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl Home {
@@ -62,11 +63,23 @@ impl Home {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()));
         written.map_err(|e| fatal(format!("cannot write in {}: {e}", path.display())))?;
-        let home = Home { path, _lock: lock };
+        let home = Home { path, lock };
         home.sweep();
         let noted = fs::write(home.path.join(RUN), format!("{run}\n"));
         noted.map_err(|e| fatal(format!("cannot write in {}: {e}", home.path.display())))?;
         Ok(home)
+    }
+
+    /// The directory that another version of this worker has locked, and lives in.
+    pub(crate) fn taken_over(path: &Path, lock: OwnedFd) -> Result<Home, String> {
+        // The lock belongs to what is handed over, and is had already.
+        let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock);
+        let lock = lock.map_err(|(_, e)| format!("the lock of {}: {e}", path.display()))?;
+        Ok(Home { path: path.to_owned(), lock })
+    }
+
+    pub(crate) fn lock(&self) -> &File {
+        &self.lock
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -33,6 +33,7 @@ use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, State, Usage};
 use dsbus_schema::worker::Refusal;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 use crate::fence;
@@ -41,8 +42,8 @@ use phase::{Child, Phase, Reload, Stop};
 pub use placed::Placed;
 pub use words::{Effect, End, Files, HookId, HookOutcome, Input, Question, Word};
 
-/// An instance.
-#[derive(Debug, Clone)]
+/// An instance. As it is handed over to another version of the worker: its fields.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own; the state is `phase`"
@@ -62,6 +63,7 @@ pub struct Instance {
     revision: u64,
     acted: Wanted,
     /// What the last child was started from.
+    #[serde(with = "crate::handover::specs::maybe")]
     last_spec: Option<Arc<ProgramSpec>>,
     phase: Phase,
     /// A child was asked for, and that was not answered yet.

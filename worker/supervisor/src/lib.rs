@@ -21,6 +21,7 @@ pub mod fence;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod handover;
 mod home;
 pub mod instance;
 pub mod marks;
@@ -45,6 +46,7 @@ pub use config::{
 };
 pub use driver::run;
 pub use files::{make_state_directory, open_trusted};
+pub use handover::{Handover, Itself, owned, takes_over};
 pub use home::{LOCK, WORKER_LOG};
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;

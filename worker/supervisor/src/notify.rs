@@ -62,6 +62,16 @@ impl NotifySocket {
         Ok(NotifySocket { socket, name: format!("@{name}"), uid })
     }
 
+    /// One that was opened before, under this name.
+    pub(crate) fn of(socket: OwnedFd, name: String, uid: u32) -> NotifySocket {
+        NotifySocket { socket, name, uid }
+    }
+
+    /// Whose words are heard.
+    pub(crate) fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// The value of `NOTIFY_SOCKET`.
     pub(crate) fn name(&self) -> &str {
         &self.name

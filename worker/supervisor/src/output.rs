@@ -20,8 +20,9 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compress::CompressorsLeft;
 pub use file::LogFile;
-pub(crate) use outlet::Outlet;
+pub(crate) use outlet::{Outlet, OutletLeft};
 pub(crate) use plan::Plan;
 pub(crate) use registry::Outputs;
 pub use rotation::Rotation;

@@ -7,6 +7,8 @@
 
 mod hands;
 mod order;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

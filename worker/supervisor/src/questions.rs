@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::program::Probe;
+use serde::{Deserialize, Serialize};
 
 use crate::instance::{Input, Question};
 use crate::protocol::{Asked, ToAgent};
 
 /// A question that is not answered yet.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Open {
     name: InstanceId,
     pid: i32,
@@ -21,7 +22,7 @@ struct Open {
 }
 
 /// All of them. There are at most two for each child.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Questions {
     last: u64,
     open: BTreeMap<u64, Open>,

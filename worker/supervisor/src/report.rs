@@ -28,6 +28,7 @@ mod unread;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 
 use crate::files::make_private_directory;
@@ -216,6 +217,29 @@ impl Reports {
         if let Disk::Failing { kept, .. } = &mut self.disk {
             *kept += 1;
         }
+    }
+
+    /// Writes everything that waits; says whether all is on disk now.
+    pub fn save_all(&mut self, now: BootTime) -> bool {
+        loop {
+            self.save(now);
+            if !self.has_to_save() {
+                break;
+            }
+        }
+        let unwritten = self.lanes.iter().any(|lane| lane.unwritten() > 0) || self.unmarked;
+        matches!(self.disk, Disk::None | Disk::Well) && !unwritten
+    }
+
+    /// Instances of which only an earlier run has told.
+    pub(crate) fn earlier(&self) -> Vec<InstanceId> {
+        self.ledger.earlier()
+    }
+
+    /// This process goes on with a run: of the events that are there, only those of these instances
+    /// are of an earlier one.
+    pub(crate) fn resume(&mut self, earlier: &[InstanceId]) {
+        self.ledger.resume(earlier);
     }
 
     /// How many wait.

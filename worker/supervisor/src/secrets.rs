@@ -1,6 +1,7 @@
 //! Secrets that programs here name, opened. They are kept in memory, so that a child that dies is
 //! started again without the bus; and are nowhere else.
 
+mod handover;
 mod key;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::secret::{SealKeys, SealedSecret, SecretPlace, SecretValue};
 use uuid::Uuid;
 
+pub(crate) use handover::StandingLeft;
 pub(crate) use key::keys;
 
 /// How long the first start with a secret waits for the agent to tell it. An agent that is there

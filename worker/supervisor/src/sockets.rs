@@ -2,6 +2,7 @@
 //! here, over all restarts of its child, so that no connection is refused meanwhile.
 
 mod bind;
+mod handover;
 mod place;
 
 use std::collections::BTreeMap;
@@ -10,9 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use dsbus_schema::ids::{InstanceId, ProgramName};
 use dsbus_schema::program::expand::{Variables, expand};
 use dsbus_schema::program::{ProgramSpec, SocketAddress};
+use serde::{Deserialize, Serialize};
 
 use crate::users::Accounts;
 use bind::{Listener, Rights};
+
+pub(crate) use handover::SocketsLeft;
 
 /// All sockets of this worker.
 #[derive(Debug, Default)]
@@ -23,7 +27,7 @@ pub(crate) struct Sockets {
 }
 
 /// What one instance has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Given {
     stdin: Option<SocketAddress>,
     listen: Vec<SocketAddress>,

@@ -47,6 +47,7 @@ use plan::{Plan, Switch, Words};
 pub use agent::AGENT_FD;
 pub(crate) use agent::agent;
 pub(crate) use environment::{Inherited, variables};
+pub(crate) use inside::reset_signals;
 pub(crate) use limits::hard_limit;
 pub(crate) use reap::{Reaped, reap};
 pub(crate) use refused::refused;

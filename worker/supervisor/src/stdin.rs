@@ -5,9 +5,13 @@
 //! [`Writers`].
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write};
+use std::os::fd::RawFd;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::handover::{Passing, Taking};
 
 /// Writers of one child that are remembered, in 24 bytes each: many more than may have a request on its
 /// way, which is repeated for some seconds. An older one that goes on is refused.
@@ -21,8 +25,15 @@ pub(crate) struct Stdin {
     writers: Writers,
 }
 
+/// A standard input, as it is left to another version of the worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StdinLeft {
+    pipe: Option<RawFd>,
+    writers: Writers,
+}
+
 /// How far each writer has come, those who wrote last at the end. Pure.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Writers(Vec<(Uuid, u64)>);
 
 /// Makes a standard input; the first is for the child. Both are closed in every other process.
@@ -41,6 +52,16 @@ pub(crate) fn pipe() -> Result<(PipeReader, Stdin), String> {
 }
 
 impl Stdin {
+    pub(crate) fn hand_over(&self, passing: &mut Passing) -> StdinLeft {
+        let pipe = self.pipe.as_ref().map(|pipe| passing.pass(pipe));
+        StdinLeft { pipe, writers: self.writers.clone() }
+    }
+
+    pub(crate) fn take_over(left: StdinLeft, taking: &mut Taking) -> Result<Stdin, String> {
+        let pipe = left.pipe.map(|pipe| taking.take(pipe)).transpose()?.map(PipeWriter::from);
+        Ok(Stdin { pipe, writers: left.writers })
+    }
+
     /// Whether it is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.pipe.is_none()

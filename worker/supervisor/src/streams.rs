@@ -5,12 +5,14 @@ use std::io::PipeReader;
 
 use dsbus_schema::call::Channel;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId};
+use serde::{Deserialize, Serialize};
 
-use crate::output::{Outlet, Outputs, Plan, Said};
+use crate::handover::{Passing, Taking};
+use crate::output::{Outlet, OutletLeft, Outputs, Plan, Said};
 use crate::poller::{Poller, Ready};
 
 /// Whose output it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Speaker {
     pub(crate) name: InstanceId,
     pub(crate) id: ProgramId,
@@ -24,6 +26,14 @@ pub(crate) struct Speaker {
 pub(crate) struct Streams {
     pub(crate) outputs: Outputs,
     open: HashMap<u64, (Speaker, Outlet)>,
+}
+
+/// A pipe, as it is left to another version of the worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StreamLeft {
+    pub(crate) number: u64,
+    speaker: Speaker,
+    outlet: OutletLeft,
 }
 
 /// What was said, by whom.
@@ -44,15 +54,39 @@ impl Streams {
         speaker: Speaker,
     ) {
         match self.outputs.attach(pipe, plan) {
-            Ok(outlet) => {
-                let added = outlet.fd().map(|fd| poller.add(Ready::Source(number), fd));
-                if let Some(Err(e)) = added {
-                    tracing::error!("cannot read the output of {}: {e}", speaker.name);
-                }
-                self.open.insert(number, (speaker, outlet));
-            }
+            Ok(outlet) => self.insert(poller, number, speaker, outlet),
             Err(e) => tracing::error!("cannot read the output of {}: {e}", speaker.name),
         }
+    }
+
+    pub(crate) fn hand_over(&self, passing: &mut Passing) -> Vec<StreamLeft> {
+        let left = |(number, (speaker, outlet)): (&u64, &(Speaker, Outlet))| StreamLeft {
+            number: *number,
+            speaker: speaker.clone(),
+            outlet: outlet.hand_over(passing),
+        };
+        self.open.iter().map(left).collect()
+    }
+
+    /// Reads on where another version of the worker stopped.
+    pub(crate) fn take_over(
+        &mut self,
+        poller: &Poller,
+        left: StreamLeft,
+        taking: &mut Taking,
+    ) -> Result<(), String> {
+        let StreamLeft { number, speaker, outlet } = left;
+        let outlet = Outlet::take_over(outlet, &mut self.outputs, taking)?;
+        self.insert(poller, number, speaker, outlet);
+        Ok(())
+    }
+
+    fn insert(&mut self, poller: &Poller, number: u64, speaker: Speaker, outlet: Outlet) {
+        let added = outlet.fd().map(|fd| poller.add(Ready::Source(number), fd));
+        if let Some(Err(e)) = added {
+            tracing::error!("cannot read the output of {}: {e}", speaker.name);
+        }
+        self.open.insert(number, (speaker, outlet));
     }
 
     /// There is something to read.

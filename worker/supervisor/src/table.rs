@@ -8,6 +8,7 @@ use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramName, WorkerName}
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::worker::Refusal;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 use crate::instance::{Effect, Files, Input, Instance, Placed};
@@ -16,13 +17,14 @@ use crate::protocol::Order;
 /// What is to be done, for which instance.
 pub type Effects = Vec<(InstanceId, Effect)>;
 
-/// The instances.
-#[derive(Debug)]
+/// The instances. As it is handed over to another version of the worker: its fields.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
     worker: WorkerName,
     incarnation: Incarnation,
     instances: BTreeMap<InstanceId, Instance>,
     /// The last spec of each program: its instances share it.
+    #[serde(skip)]
     specs: BTreeMap<ProgramName, Weak<ProgramSpec>>,
     /// The highest epoch seen per instance; a lower one is refused (rule 10).
     epochs: BTreeMap<InstanceId, Epoch>,
@@ -100,6 +102,14 @@ impl Table {
             }
         }
         placed
+    }
+
+    /// Knows the specs of its instances, after it was read from what another version left.
+    pub(crate) fn share_specs(&mut self) {
+        let spec = |(name, instance): (&InstanceId, &Instance)| {
+            (name.program.clone(), Arc::downgrade(instance.spec()))
+        };
+        self.specs = self.instances.iter().map(spec).collect();
     }
 
     /// Tells one instance.

@@ -64,6 +64,14 @@ pub(super) const WORKER: &[TypeInfo] = &[
         "SECRET_CHANGED",
         "A secret that programs there use was set, or taken away; `reason` says which. The next start of each of them has it.",
     ),
+    on(
+        "UPGRADED",
+        "Another version took its place without a stop; no child was touched. `reason` says from which version to which.",
+    ),
+    on(
+        "UPGRADE_FAILED",
+        "Another version was to take its place and cannot; `reason` says why. The one that ran goes on, and no child was touched.",
+    ),
     on("NAME_TAKEN", "Another worker holds its name; this one ends."),
     on(
         "EVENTS_DROPPED",

@@ -1,6 +1,7 @@
 //! Who answers the signals about the worker itself: HUP reads its file again, USR2 opens its log
 //! again.
 
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +9,10 @@ use dsbus_schema::program::{Mode, Rlimit};
 use dsbus_supervisor::{Bridge, CapacityChoice, CgroupChoice, LogFile, Owner, Settings};
 use nix::sys::stat::{self, umask};
 use nix::unistd::User;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::pidfile::PidFileLeft;
 use super::{choice, rotation};
 use crate::args;
 use crate::config::Surroundings;
@@ -44,6 +48,8 @@ pub(super) struct Fixed {
     pub(super) account: Option<User>,
     /// What runs event listeners.
     pub(super) bridge: Option<Bridge>,
+    /// The locked pidfile.
+    pub(super) pidfile: Option<PidFileLeft>,
 }
 
 impl Fixed {
@@ -83,6 +89,20 @@ impl Fixed {
             policy: keys.policy.clone(),
         }
     }
+}
+
+/// What the owner of a worker leaves to another version of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Left {
+    /// See [`Fixed`].
+    pub(super) nofile: Option<Rlimit>,
+    /// See [`Fixed`].
+    #[serde(default)]
+    pub(super) core: Option<Rlimit>,
+    /// Name of the user that the worker became.
+    pub(super) account: Option<String>,
+    /// The locked pidfile.
+    pub(super) pidfile: Option<PidFileLeft>,
 }
 
 /// The owner of a worker that runs.
@@ -161,6 +181,14 @@ impl Owner for Standing {
         Ok(self.fixed.settings(&self.args, &self.file.keys))
     }
 
+    fn hand_over(&self) -> (Value, Vec<RawFd>) {
+        let Fixed { nofile, core, account, pidfile, .. } = &self.fixed;
+        let account = account.as_ref().map(|user| user.name.clone());
+        let numbers = pidfile.iter().map(|pidfile| pidfile.lock).collect();
+        let left = Left { nofile: *nofile, core: *core, account, pidfile: pidfile.clone() };
+        (serde_json::to_value(left).unwrap_or_default(), numbers)
+    }
+
     fn reopen_log(&mut self) {
         if let Some(log) = &self.log {
             locked(log).reopen();
@@ -184,7 +212,14 @@ mod tests {
     use super::*;
 
     fn fixed(account: Option<User>) -> Fixed {
-        Fixed { binary: "/usr/bin/dsbus".into(), nofile: None, core: None, account, bridge: None }
+        Fixed {
+            binary: "/usr/bin/dsbus".into(),
+            nofile: None,
+            core: None,
+            account,
+            bridge: None,
+            pidfile: None,
+        }
     }
 
     fn args() -> args::Worker {

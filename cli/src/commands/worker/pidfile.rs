@@ -5,10 +5,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use dsbus_supervisor::owned;
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
@@ -21,7 +24,15 @@ const TEXT_BYTES_MAX: u64 = 32;
 #[derive(Debug)]
 pub(super) struct PidFile {
     path: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
+}
+
+/// A pidfile, as it is left to another version of the worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PidFileLeft {
+    path: PathBuf,
+    /// The locked file.
+    pub(super) lock: RawFd,
 }
 
 impl PidFile {
@@ -62,9 +73,27 @@ impl PidFile {
                 .and_then(|()| lock.rewind())
                 .and_then(|()| writeln!(lock, "{}", std::process::id()))
                 .map_err(wrong)?;
-            return Ok(PidFile { path: path.to_owned(), _lock: lock });
+            return Ok(PidFile { path: path.to_owned(), lock });
         }
         Err(Failure::failed(format!("the pidfile {shown} vanishes again and again")))
+    }
+
+    /// What is left of it to another version of the worker.
+    pub(super) fn left(&self) -> PidFileLeft {
+        PidFileLeft { path: self.path.clone(), lock: self.lock.as_raw_fd() }
+    }
+
+    /// What another version of the worker left: the process is the same, and so is its number.
+    ///
+    /// # Errors
+    /// When it was not left.
+    pub(super) fn taken_over(left: PidFileLeft) -> Result<PidFile, Failure> {
+        let shown = left.path.display().to_string();
+        let wrong =
+            |why: String| Failure::failed(format!("failed to keep the pidfile {shown}: {why}"));
+        let file = File::from(owned(left.lock).map_err(wrong)?);
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        Ok(PidFile { path: left.path, lock: lock.map_err(|(_, e)| wrong(e.desc().to_owned()))? })
     }
 
     /// Removes it: the worker ends.

@@ -119,7 +119,9 @@ impl Tally {
                 | WorkerChange::Draining
                 | WorkerChange::Drained
                 | WorkerChange::Uncordoned
-                | WorkerChange::SecretChanged => {}
+                | WorkerChange::SecretChanged
+                | WorkerChange::Upgraded
+                | WorkerChange::UpgradeFailed => {}
             },
             Fact::Program(fact) if fact.change == ProgramChange::Removed => {
                 self.restarts.remove(&fact.program);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use dsbus_schema::ids::{FleetName, WorkerName};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use serde::{Deserialize, Serialize};
 
 use crate::config::CgroupChoice;
 
@@ -20,7 +21,7 @@ const ANCESTORS_MAX: u32 = 64;
 const SWEEP_LOOKS_MAX: u32 = 2000;
 
 /// The directory that holds the cgroups of all children of this worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CgroupRoot {
     pub(crate) path: PathBuf,
     pub(crate) memory: bool,

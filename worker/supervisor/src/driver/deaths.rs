@@ -27,7 +27,7 @@ impl Driver {
                 self.errand_ended(pid, &errand, exit, now);
             } else if self.agent.pid() == Some(pid) {
                 self.bury_agent(pid, now);
-            } else {
+            } else if !self.trial_ended(pid, exit) {
                 let well = exit.code == Some(0);
                 // What is none of ours was an orphan of a child.
                 self.streams.outputs.compressor_ended(pid, well);

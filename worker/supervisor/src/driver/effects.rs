@@ -8,6 +8,7 @@ use dsbus_schema::ids::{Epoch, InstanceId};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::{Probe, ProgramSpec};
 use dsbus_schema::state::Exit;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Driver, Source, TURN};
@@ -44,9 +45,10 @@ fn facts_for_a_hook(id: HookId, exit: Option<Exit>) -> Vec<(&'static str, String
 }
 
 /// A child that was asked for.
-#[derive(Debug)]
-pub(super) struct Wanted {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Wanted {
     name: InstanceId,
+    #[serde(with = "crate::handover::specs")]
     spec: Arc<ProgramSpec>,
     epoch: Epoch,
 }
@@ -236,6 +238,10 @@ impl Driver {
         if let Err(why) = self.binaries.watch(pid, &living.executable) {
             tracing::warn!("{}: {why}", living.child.name);
         }
+        self.hear_binaries();
+    }
+
+    pub(super) fn hear_binaries(&mut self) {
         if self.binaries_source.is_none() && self.binaries.fd().is_some() {
             let number = self.source(Source::Binaries);
             self.binaries_source = Some(number);

@@ -5,9 +5,10 @@
 //! acted on at once, so that nothing that is told later (a lease, above all) meets an instance that
 //! should be gone.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dsbus_schema::ids::{InstanceId, SecretName};
+use serde::{Deserialize, Serialize};
 
 use super::{Driver, TURN};
 use crate::clock::{self, Now};
@@ -16,10 +17,10 @@ use crate::protocol::Order;
 
 /// Orders for instances that are new here, the oldest first; one for each. They are as many as the
 /// agent has placements.
-#[derive(Debug, Default)]
-pub(super) struct Orders {
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Orders {
     turns: VecDeque<InstanceId>,
-    waiting: HashMap<InstanceId, Box<Order>>,
+    waiting: BTreeMap<InstanceId, Box<Order>>,
     /// Those whose turn it was before the secrets were known that they name.
     held: Vec<InstanceId>,
 }

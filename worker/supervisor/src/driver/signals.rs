@@ -18,7 +18,10 @@ impl Driver {
                 libc::SIGTERM => self.terminate(),
                 libc::SIGINT => self.stop("SIGINT", false),
                 libc::SIGQUIT => self.stop("SIGQUIT", false),
-                libc::SIGHUP => self.reload(),
+                libc::SIGHUP => {
+                    self.reload();
+                    self.look_for_successor();
+                }
                 libc::SIGUSR2 => {
                     self.config.owner.reopen_log();
                     self.streams.outputs.reopen_all();

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::program::{Probe, ProgramSpec};
 use dsbus_schema::state::State;
+use serde::{Deserialize, Serialize};
 
 /// A process that was started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Child {
     pub(super) pid: i32,
+    #[serde(with = "crate::handover::specs")]
     pub(super) spec: Arc<ProgramSpec>,
     /// When it was started.
     pub(super) since: BootTime,
 }
 
 /// What a start waits for before it is RUNNING.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Start {
     /// `startsecs` have passed then.
     pub(super) until: BootTime,
@@ -82,7 +84,7 @@ impl Start {
 }
 
 /// A question that is asked again and again.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Asks {
     /// When it is asked next; not while an answer is awaited.
     pub(super) next_at: Option<BootTime>,
@@ -99,7 +101,7 @@ impl Asks {
 }
 
 /// How a child that is RUNNING is watched.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Watch {
     pub(super) asks: Asks,
     /// Until when it must say again that it lives.
@@ -120,7 +122,7 @@ impl Watch {
 }
 
 /// How far a child has been asked to stop.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Stop {
     /// Its `pre_stop` hook runs.
     Hook,
@@ -145,7 +147,7 @@ impl Stop {
 }
 
 /// What follows when a child that was asked to stop has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum After {
     /// It is stopped; if it should run, it is started again.
     Stopped,
@@ -156,7 +158,7 @@ pub(super) enum After {
 }
 
 /// A new child that is to take the place of one that runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Reload {
     /// There is none.
     No,
@@ -170,11 +172,12 @@ pub(super) enum Reload {
     Failing { child: Child, stop: Stop, why: String },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Phase {
     Stopped,
     /// The `pre_start` hook runs.
     Preparing {
+        #[serde(with = "crate::handover::specs")]
         spec: Arc<ProgramSpec>,
     },
     Starting {

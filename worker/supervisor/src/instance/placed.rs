@@ -7,9 +7,10 @@ use dsbus_schema::ids::{Epoch, ProgramId};
 use dsbus_schema::placement::{Placement, Rest};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::worker::Refusal;
+use serde::{Deserialize, Serialize};
 
 /// A placement. The spec is shared: by the instances of a program, and by their children.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Placed {
     /// Identity of the program.
     pub id: ProgramId,
@@ -26,6 +27,7 @@ pub struct Placed {
     /// Words after those of the command, for the next child.
     pub arguments: Vec<String>,
     /// The spec.
+    #[serde(with = "crate::handover::specs")]
     pub spec: Arc<ProgramSpec>,
 }
 

@@ -9,6 +9,7 @@ use dsbus_schema::program::{Hook, HookPoint, Probe, ProgramSpec, Signal};
 use dsbus_schema::state::{Exit, Usage};
 use dsbus_schema::status::Status;
 use dsbus_schema::worker::Refusal;
+use serde::{Deserialize, Serialize};
 
 use super::Placed;
 
@@ -111,7 +112,7 @@ pub struct End {
 
 /// A hook that runs: which one, and about which child. A new child's and an old one's may run at the
 /// same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookId {
     /// When it runs.
     pub point: HookPoint,
@@ -136,7 +137,7 @@ pub enum HookOutcome {
 }
 
 /// Which of its two questions a child is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Question {
     /// Is it ready?
     Readiness,
@@ -247,7 +248,7 @@ pub enum Effect {
 }
 
 /// Where the output of an instance can be read.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Files {
     /// File of standard output, if it goes to one.
     pub stdout: Option<String>,

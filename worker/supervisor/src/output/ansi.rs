@@ -1,16 +1,35 @@
 //! Terminal escapes are left out of what is logged, also those that are cut by the end of a read.
 
 use anstyle_parse::state::{Action, State, state_change};
+use serde::{Deserialize, Serialize};
 
 /// Longest sequence; one that does not end is output that only looks like an escape.
 const ESCAPE_BYTES_MAX: u32 = 4096;
 
 /// Where in a sequence the output is.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Strip {
+    #[serde(with = "number")]
     state: State,
     /// Bytes of the sequence so far.
     length: u32,
+}
+
+/// A state, by its number.
+mod number {
+    use anstyle_parse::state::State;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    pub(super) fn serialize<S: Serializer>(state: &State, to: S) -> Result<S::Ok, S::Error> {
+        (*state as u8).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<State, D::Error> {
+        let number = u8::deserialize(from)?;
+        // A number that is not known belongs to a sequence that is not known, either.
+        Ok(State::try_from(number).unwrap_or_default())
+    }
 }
 
 impl Strip {

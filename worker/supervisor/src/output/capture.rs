@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use serde::{Deserialize, Serialize};
+
 const BEGIN: &[u8] = b"<!--XSUPERVISOR:BEGIN-->";
 const END: &[u8] = b"<!--XSUPERVISOR:END-->";
 
@@ -16,12 +18,13 @@ pub(super) enum Piece {
 }
 
 /// Where between the marks the output is.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Capture {
     bytes_max: usize,
     /// How much of the next mark was met: only that is held back.
     met: usize,
     /// After BEGIN: what was captured; the oldest is dropped.
+    #[serde(with = "crate::handover::bytes::maybe")]
     between: Option<VecDeque<u8>>,
 }
 

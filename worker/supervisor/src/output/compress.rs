@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use dsbus_schema::moment::BootTime;
 use nix::sys::signal::SigSet;
+use serde::{Deserialize, Serialize};
 
 use super::doomed::Doomed;
 use super::rotation;
@@ -47,8 +48,8 @@ pub(super) struct Compressors {
 }
 
 /// A command that runs; at most one for each log.
-#[derive(Debug)]
-struct Running {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Running {
     log: PathBuf,
     /// Of the rotated file, whose name changes.
     inode: u64,
@@ -58,7 +59,22 @@ struct Running {
     until: Option<BootTime>,
 }
 
+/// All of them, as they are left at a change of the worker's version: they run on.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct CompressorsLeft {
+    running: BTreeMap<i32, Running>,
+    waiting: VecDeque<PathBuf>,
+}
+
 impl Compressors {
+    pub(super) fn hand_over(&self) -> CompressorsLeft {
+        CompressorsLeft { running: self.running.clone(), waiting: self.waiting.clone() }
+    }
+
+    pub(super) fn take_over(&mut self, left: CompressorsLeft) {
+        (self.running, self.waiting) = (left.running, left.waiting);
+    }
+
     pub(super) fn set_command(&mut self, command: &[OsString]) {
         command.clone_into(&mut self.command);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dsbus_schema::moment::BootTime;
+use serde::{Deserialize, Serialize};
 
 use super::Said;
 
@@ -18,7 +19,7 @@ pub(super) struct Dropped {
 }
 
 /// What one place has lost.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Loss {
     dropped: u64,
     /// It was told that something is lost, and not yet how much.

@@ -1,5 +1,7 @@
 //! One channel of one child: a pipe, and where it goes.
 
+mod handover;
+
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,6 +19,8 @@ use super::syslog::Lines;
 use super::tail::{Tail, last_line};
 use super::{Plan, Said};
 use crate::clock::{self, Now};
+
+pub(crate) use handover::OutletLeft;
 
 /// Bytes read from one pipe before others have their turn, which takes 0.2 ms, 0.5 ms with
 /// everything switched on, and 1 ms with a rotation, which ends it (measured, `tests/speed.rs`): a

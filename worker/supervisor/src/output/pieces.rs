@@ -3,10 +3,11 @@
 use std::mem;
 
 use dsbus_schema::event::OUTPUT_BYTES_MAX;
+use serde::{Deserialize, Serialize};
 
 /// The beginning of a character whose end was not read yet waits for it.
-#[derive(Debug, Default)]
-pub(super) struct Pieces(Vec<u8>);
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Pieces(#[serde(with = "crate::handover::bytes")] Vec<u8>);
 
 impl Pieces {
     /// The events that this makes.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dsbus_schema::call::Channel;
 use dsbus_schema::program::{LogTarget, ProgramSpec};
+use serde::{Deserialize, Serialize};
 
 use super::Rotation;
 use crate::Settings;
@@ -13,7 +14,7 @@ use crate::Settings;
 const CAPTURE_BYTES_MAX: u64 = 1 << 20;
 
 /// How one channel of a child's output is treated; made of the declaration.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key that people switch on or off")]
 pub(crate) struct Plan {
     /// Files that it is written to; none twice.

@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 
 use dsbus_schema::moment::BootTime;
 
-use super::compress::Compressors;
+use super::compress::{Compressors, CompressorsLeft};
 use super::loss::Dropped;
 use super::standard::Standard;
 use super::syslog::Syslog;
@@ -95,6 +95,15 @@ impl Outputs {
     /// When the pipe cannot be made non-blocking.
     pub(crate) fn attach(&mut self, pipe: PipeReader, plan: Plan) -> io::Result<Outlet> {
         Outlet::new(self, pipe, plan)
+    }
+
+    /// What goes to another version of the worker. Files and sockets are opened again there.
+    pub(crate) fn hand_over(&self) -> CompressorsLeft {
+        self.compressors.hand_over()
+    }
+
+    pub(crate) fn take_over(&mut self, left: CompressorsLeft) {
+        self.compressors.take_over(left);
     }
 
     /// A process ended, by itself with code 0 or not. Says whether it compressed something.

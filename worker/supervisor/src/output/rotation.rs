@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::doomed::Doomed;
 
 /// Most rotated files of one log: all are renamed at each rotation, and as many are read by an
@@ -17,7 +19,7 @@ const CHAIN_MAX: u32 = 1000;
 const REMOVALS_MAX: u32 = 2;
 
 /// When a file is rotated, and what becomes of the rotated ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Rotation {
     /// Size at which it is rotated; 0 is never.
     pub bytes_max: u64,

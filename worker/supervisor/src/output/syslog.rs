@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dsbus_schema::moment::BootTime;
+use serde::{Deserialize, Serialize};
 
 use super::loss::Dropped;
 
@@ -75,10 +76,11 @@ impl Syslog {
 }
 
 /// Lines of one channel of one child.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Lines {
     tag: String,
     /// The beginning of a line that has no end yet.
+    #[serde(with = "crate::handover::bytes")]
     begun: Vec<u8>,
 }
 

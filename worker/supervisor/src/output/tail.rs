@@ -1,13 +1,14 @@
 //! The end of what was said, for reports of failures.
 
 use dsbus_schema::status::STDERR_LINE_BYTES_MAX;
+use serde::{Deserialize, Serialize};
 
 /// Bytes that are kept: the last line of a report may be followed by blank ones.
 pub(super) const TAIL_BYTES: usize = 2 * STDERR_LINE_BYTES_MAX;
 
 /// The last bytes that went through.
-#[derive(Debug, Default)]
-pub(super) struct Tail(Vec<u8>);
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Tail(#[serde(with = "crate::handover::bytes")] Vec<u8>);
 
 impl Tail {
     pub(super) fn push(&mut self, bytes: &[u8]) {

@@ -140,6 +140,18 @@ impl Ledger {
         ends
     }
 
+    pub(super) fn earlier(&self) -> Vec<InstanceId> {
+        let earlier = self.known.iter().filter(|(_, known)| known.earlier);
+        earlier.map(|(name, _)| name.clone()).collect()
+    }
+
+    pub(super) fn resume(&mut self, earlier: &[InstanceId]) {
+        let earlier: BTreeSet<_> = earlier.iter().collect();
+        for (name, known) in &mut self.known {
+            known.earlier = earlier.contains(name);
+        }
+    }
+
     /// Forgets an instance.
     pub fn forget(&mut self, name: &InstanceId) {
         self.changed |= self.known.remove(name).is_some();

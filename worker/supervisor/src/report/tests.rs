@@ -12,6 +12,7 @@ use super::saving::DISK_PAUSE;
 use super::*;
 
 mod broken;
+mod golden;
 mod late;
 mod ledger;
 mod model;

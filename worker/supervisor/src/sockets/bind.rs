@@ -11,6 +11,7 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 use nix::sys::stat::FileStat;
+use serde::{Deserialize, Serialize};
 
 use super::place::{Bound, Place};
 use crate::users::Account;
@@ -18,13 +19,13 @@ use crate::users::Account;
 /// A socket, and the path that goes with it.
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: OwnedFd,
-    path: Option<Bound>,
-    rights: Rights,
+    pub(super) socket: OwnedFd,
+    pub(super) path: Option<Bound>,
+    pub(super) rights: Rights,
 }
 
 /// What can be changed while it is listened on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rights {
     mode: u32,
     /// User and group of the socket file; `None` is the worker's own.

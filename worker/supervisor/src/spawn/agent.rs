@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::inside;
 use crate::config::AgentCommand;
+use crate::handover::Itself;
 
 /// Descriptor under which the agent finds its socket.
 pub const AGENT_FD: RawFd = 3;
@@ -25,7 +26,10 @@ pub(crate) fn agent(
     let Some((program, words)) = agent.argv.split_first() else {
         return Err(io::Error::other("the agent has no command"));
     };
-    let mut command = Command::new(program);
+    // What lies at its path by now may be the next version, which is not this one's other side.
+    let executable = if agent.is_itself { Itself::running(program) } else { program };
+    let mut command = Command::new(executable);
+    command.arg0(program);
     command.args(words).envs(agent.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).process_group(0);
     if let Some(stderr) = stderr {

@@ -259,7 +259,7 @@ unsafe fn keep(capabilities: &[u8]) -> Result<(), Failure> {
 
 /// Nothing ignored, nothing blocked: the supervisor blocks the signals that it reads from its
 /// signalfd, and a child that inherits that cannot be asked to stop.
-pub(super) fn reset_signals() -> bool {
+pub(crate) fn reset_signals() -> bool {
     // What sigaction(2) and sigprocmask(2) take at the kernel: the C library would keep its hands
     // on two numbers that it uses itself, and those may have been ignored by whoever started us.
     let default = [0_u64; 4];

@@ -1,0 +1,103 @@
+//! Descriptors that stay open from one version to the next, under their numbers.
+
+#![expect(unsafe_code, reason = "descriptors by their number; each use says why it is sound")]
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// Those that are handed on.
+#[derive(Debug, Default)]
+pub(crate) struct Passing(Vec<RawFd>);
+
+impl Passing {
+    /// Hands one on.
+    pub(crate) fn pass(&mut self, fd: &impl AsFd) -> RawFd {
+        let number = fd.as_fd().as_raw_fd();
+        self.0.push(number);
+        number
+    }
+
+    /// Hands on what the owner of the worker has open.
+    pub(crate) fn pass_numbers(&mut self, numbers: &[RawFd]) {
+        self.0.extend(numbers);
+    }
+
+    pub(crate) fn all(self) -> Vec<RawFd> {
+        self.0
+    }
+}
+
+/// Those that are taken over; each once.
+#[derive(Debug, Default)]
+pub(crate) struct Taking(BTreeSet<RawFd>);
+
+impl Taking {
+    /// Takes one over.
+    ///
+    /// # Errors
+    /// When it is not there, or was taken before.
+    pub(crate) fn take(&mut self, number: RawFd) -> Result<OwnedFd, String> {
+        if !self.0.insert(number) {
+            return Err(format!("descriptor {number} is handed over twice"));
+        }
+        take(number)
+    }
+}
+
+/// The descriptor of that number, which no other code of this process has: it was opened by the
+/// program that this process executed before.
+pub(super) fn take(number: RawFd) -> Result<OwnedFd, String> {
+    is_open(number)?;
+    // SAFETY: it is open, and nobody else owns it: it was handed over to be owned here.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    set_cloexec(number, true).map_err(|e| format!("descriptor {number}: {e}"))?;
+    Ok(fd)
+}
+
+/// Whether a descriptor of that number is there.
+pub(super) fn is_open(number: RawFd) -> Result<(), String> {
+    // SAFETY: asks for flags, and touches no memory; a number that is not open is an error.
+    let flags = if number > 2 { unsafe { libc::fcntl(number, libc::F_GETFD) } } else { -1 };
+    if flags < 0 { Err(format!("descriptor {number} was not handed over")) } else { Ok(()) }
+}
+
+fn set_cloexec(number: RawFd, on: bool) -> io::Result<()> {
+    let flag = if on { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: sets a flag of a descriptor, and touches no memory.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, flag) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Lets descriptors stay open over exec, or not.
+pub(crate) fn keep_open(numbers: &[RawFd], on: bool) -> io::Result<()> {
+    numbers.iter().try_for_each(|number| set_cloexec(*number, !on))
+}
+
+/// Lets the kernel end this process so much later. Unlike other timers this one outlives exec.
+pub(crate) fn arm_alarm(after: Duration) -> io::Result<()> {
+    set_alarm(after.max(Duration::from_micros(1)))
+}
+
+/// The next program has other timers by now.
+pub(crate) fn disarm_alarm() -> io::Result<()> {
+    set_alarm(Duration::ZERO)
+}
+
+fn set_alarm(after: Duration) -> io::Result<()> {
+    let value = libc::timeval {
+        tv_sec: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+        tv_usec: i64::from(after.subsec_micros()),
+    };
+    let once =
+        libc::itimerval { it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 }, it_value: value };
+    // SAFETY: reads one value on this stack. Its signal is one that this program neither blocks nor
+    // handles, so that it ends the process.
+    if unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const once, std::ptr::null_mut()) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
