@@ -6,6 +6,8 @@ use clap::Args as Group;
 use dsbus_schema::ids::{UserName, WorkerName};
 use dsbus_schema::worker::label;
 
+use super::Own;
+
 /// `dsbus scheduler`.
 #[derive(Debug, Group)]
 pub(crate) struct Scheduler {
@@ -22,10 +24,13 @@ pub(crate) struct Scheduler {
     /// Who may command what, grants.toml; everybody everything, without it. Read again when it changes
     #[arg(long, value_name = "FILE")]
     pub(crate) grants: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) own: Own,
 }
 
 /// `dsbus worker`.
 #[derive(Debug, Group)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Worker {
     /// Name of this worker; the host's unless set
     #[arg(long, value_name = "NAME")]
@@ -50,6 +55,9 @@ pub(crate) struct Worker {
     /// asked for: whoever can write to the bus can then run anything here
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Stay in the foreground, whatever the file says
+    #[arg(short, long)]
+    pub(crate) nodaemon: bool,
     /// Only check the configuration, and print what a worker would use
     #[arg(long)]
     pub(crate) check_config: bool,

@@ -6,7 +6,6 @@ mod check;
 mod choice;
 mod limits;
 mod owner;
-mod pidfile;
 mod secure;
 mod user;
 
@@ -20,6 +19,8 @@ use dsbus_supervisor::{AgentCommand, Bridge, LOCK, LogFile, Rotation, WORKER_LOG
 
 use nix::fcntl::{Flock, FlockArg};
 
+use super::background::{Act, Daemon, tell_starter};
+use super::pidfile::PidFile;
 use crate::args;
 use crate::config::Config;
 use crate::exit_code::Code;
@@ -40,7 +41,14 @@ const OWN_LOG_MODE: u32 = 0o640;
 ///
 /// # Errors
 /// When it cannot start: its file has mistakes, its directory is in use, or cannot be written.
-pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> {
+pub(super) fn run(config: &Config, args: args::Daemon<args::Worker>) -> Result<Code, Failure> {
+    let (act, args) = match args.act {
+        Some(act) => {
+            let (act, options) = Act::of(act);
+            (Some(act), options)
+        }
+        None => (None, args.options),
+    };
     let choice = Choice::make(&args, &config.around).map_err(|wrong| match wrong {
         choice::Wrong::File(found) => {
             let checked = "this file cannot be used";
@@ -53,11 +61,15 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     if args.check_config {
         return check::run(config, &args, &choice);
     }
-    if !args.insecure {
+    if !args.insecure && act.is_none_or(Act::starts) {
         secure::check(config, choice.file.keys.signers_file.as_deref())?;
     }
-    if choice.file.keys.nodaemon {
-        return serve(config, args, choice);
+    if let Some(act) = act {
+        return background(&choice).act(act);
+    }
+    if args.nodaemon || choice.file.keys.nodaemon {
+        let ended = serve(config, args, choice);
+        return ended.inspect_err(tell_starter);
     }
     let entered = background::enter(&choice.directory);
     let logfile = choice.file.keys.logfile.as_deref();
@@ -74,6 +86,17 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
             }
             ended
         }
+    }
+}
+
+/// This worker in the background. The file with its process id is the lock of its directory.
+fn background(choice: &Choice) -> Daemon {
+    let log = choice.file.keys.logfile.clone();
+    Daemon {
+        what: "worker",
+        pidfile: choice.directory.join(LOCK),
+        log: log.unwrap_or_else(|| choice.directory.join(WORKER_LOG)),
+        more: vec!["--nodaemon".into()],
     }
 }
 
@@ -99,10 +122,11 @@ fn serve(config: &Config, args: args::Worker, choice: Choice) -> Result<Code, Fa
     let log = open_log(keys, &directory)?;
     let named = keys.logfile.is_some();
     let filter = config.around.daemon_log(Some(keys.loglevel.filter()));
-    let copy = keys.nodaemon && !(named && keys.silent);
+    let copy = (args.nodaemon || keys.nodaemon) && !(named && keys.silent);
     let (level, echo) = logging::worker(filter, log.clone(), copy, !named);
     let binary = std::env::current_exe()?;
-    let pidfile = keys.pidfile.as_deref().map(pidfile::PidFile::write).transpose()?;
+    let pidfile = keys.pidfile.as_deref().map(|path| PidFile::write(path, "worker"));
+    let pidfile = pidfile.transpose()?;
     if let Some(path) = &file.path {
         tracing::info!("configuration: {}", path.display());
     }

@@ -8,15 +8,16 @@ use crate::tree::Tree;
 /// only; `planner`, `supervisor` and `client` never import each other.
 pub const ARROWS: &[(&str, &[&str])] = &[
     ("dsbus-schema", &[]),
+    ("dsbus-starter", &[]),
     ("dsbus-client", &["dsbus-schema"]),
     ("dsbus-planner", &["dsbus-schema"]),
-    ("dsbus-supervisor", &["dsbus-schema"]),
-    ("dsbus-scheduler", &["dsbus-planner", "dsbus-client", "dsbus-schema"]),
+    ("dsbus-supervisor", &["dsbus-schema", "dsbus-starter"]),
+    ("dsbus-scheduler", &["dsbus-planner", "dsbus-client", "dsbus-schema", "dsbus-starter"]),
     ("dsbus-agent", &["dsbus-supervisor", "dsbus-client", "dsbus-schema"]),
     ("dsbus-bridge", &["dsbus-client", "dsbus-schema"]),
     ("dsbus-listener", &["dsbus-client", "dsbus-schema"]),
-    ("dsbus-alert", &["dsbus-client", "dsbus-schema"]),
-    ("dsbus-gateway", &["dsbus-client", "dsbus-schema"]),
+    ("dsbus-alert", &["dsbus-client", "dsbus-schema", "dsbus-starter"]),
+    ("dsbus-gateway", &["dsbus-client", "dsbus-schema", "dsbus-starter"]),
     (
         "dsbus",
         &[
@@ -28,6 +29,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "dsbus-supervisor",
             "dsbus-client",
             "dsbus-schema",
+            "dsbus-starter",
         ],
     ),
     ("dsbus-harness", &[]),

@@ -8,6 +8,7 @@ mod judging;
 mod orders;
 mod secrets;
 mod signals;
+mod standing;
 mod start;
 mod telling;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::BootTime;
+use dsbus_starter::Starter;
 use uuid::Uuid;
 
 use crate::agent_link::AgentLink;
@@ -114,6 +116,10 @@ struct Driver {
     /// The program that the worker is for has ended.
     end_asked: Option<(u8, String)>,
     exit_code: u8,
+    /// Whoever started the worker, and wants to hear how it stands.
+    starter: Starter,
+    /// The agent has told what is placed here.
+    synced: bool,
 }
 
 /// Runs a worker until it is told to stop. Returns its exit code.
@@ -169,6 +175,8 @@ pub fn run(mut config: Config) -> Result<u8, Fatal> {
         ending: Ending::Not,
         end_asked: None,
         exit_code: 0,
+        starter: Starter::here(),
+        synced: false,
     };
     driver.run();
     Ok(driver.exit_code)
@@ -227,6 +235,7 @@ impl Driver {
             self.stop(&reason, false);
         }
         self.tend_ending(now);
+        self.tend_starter(now.boot);
         let idle = self.children.is_empty() && self.errands.is_empty();
         let last_resort = if idle { None } else { self.table.last_resort() };
         self.poller.set_last_resort(last_resort);
@@ -273,10 +282,9 @@ impl Driver {
         let binaries = self.binaries.deadline();
         let outputs = self.streams.outputs.deadline();
         let secrets = self.secrets.deadline();
-        [secrets, self.table.deadline(), ending, linger, busy, agent, errands, binaries, outputs]
-            .into_iter()
-            .flatten()
-            .min()
+        let starter = self.starter_deadline();
+        let children = [self.table.deadline(), linger, errands, binaries, outputs];
+        [secrets, ending, busy, agent, starter].into_iter().chain(children).flatten().min()
     }
 
     fn wake(&mut self, ready: &[Ready]) {
