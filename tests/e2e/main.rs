@@ -52,4 +52,5 @@ mod supervisorctl;
 #[expect(dead_code, reason = "another suite uses all of it")]
 mod supervisord;
 mod told;
+mod units;
 mod verbs;
