@@ -54,3 +54,4 @@ mod supervisord;
 mod told;
 mod units;
 mod verbs;
+mod wheel;

@@ -188,6 +188,13 @@ pub fn inheritance(tree: &Tree) -> Vec<String> {
         if !inherits(member.manifest.get("lints")) {
             problems.push(format!("{}: add `[lints] workspace = true`", member.path));
         }
+        let version = member.manifest.get("package").and_then(|package| package.get("version"));
+        if version.is_some() && !inherits(version) {
+            problems.push(format!(
+                "{}: write `version.workspace = true`; all crates have one version",
+                member.path
+            ));
+        }
         for dependency in member.dependencies().into_iter().filter(|d| !inherits(Some(d.value))) {
             problems.push(format!(
                 "{}: write `{}.workspace = true`; versions are in the root Cargo.toml only",
@@ -241,6 +248,10 @@ mod tests {
         assert_eq!(inheritance(&member("dsbus", "")).len(), 1);
         assert_eq!(inheritance(&member("dsbus", &version)).len(), 1);
         assert_eq!(inheritance(&member("dsbus", lints)), [""; 0]);
+        let own = format!("version = \"0.2.0\"\n{lints}");
+        assert_eq!(inheritance(&member("dsbus", &own)).len(), 1);
+        let shared = format!("version.workspace = true\n{lints}");
+        assert_eq!(inheritance(&member("dsbus", &shared)), [""; 0]);
         let stray = Tree::of(&[("b/Cargo.toml", "[lints]\nworkspace = true")]);
         assert_eq!(inheritance(&stray).len(), 1);
     }
