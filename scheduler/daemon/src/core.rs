@@ -1,6 +1,7 @@
 //! The view and the judge, and how what the bus delivers is folded into them. No bus, no clock:
 //! the simulation (`tests/simulation`) runs it, too.
 
+pub mod displaced;
 mod telling;
 mod trust;
 
@@ -87,6 +88,8 @@ pub struct Core {
     written: BTreeMap<InstanceId, u64>,
     /// Placements that other keys than this scheduler's have signed, and which.
     signed_by: BTreeMap<(WorkerName, InstanceId), Arc<str>>,
+    /// What displaced something, and its sequence.
+    displaced: BTreeMap<(Bucket, String), u64>,
     /// When the latest entry was written, by the clock of NATS.
     latest: Option<Timestamp>,
 }
@@ -112,6 +115,7 @@ impl Core {
         self.caught_up.remove(&bucket);
         self.heard.remove(&bucket);
         self.seqs.retain(|(b, _), _| *b != bucket);
+        self.displaced.retain(|(b, _), _| *b != bucket);
         self.view.reset(bucket);
         if bucket == Bucket::Fleet {
             self.schedulers.clear();
@@ -149,6 +153,22 @@ impl Core {
         let before = std::mem::replace(last, entry.seq);
         self.latest = self.latest.max(Some(entry.time));
         self.note_early(bucket, entry);
+        self.displaced.remove(&(bucket, entry.key.clone()));
+        let folded = self.fold_into(bucket, entry, before, now);
+        if folded.is_err() {
+            self.unreadable(bucket, entry);
+        }
+        folded
+    }
+
+    /// `before` is the sequence that the key had before.
+    fn fold_into(
+        &mut self,
+        bucket: Bucket,
+        entry: &Entry,
+        before: u64,
+        now: BootTime,
+    ) -> Result<Option<News>, Error> {
         match bucket {
             Bucket::Programs => self.fold_program(entry, now)?,
             Bucket::Goals => self.fold_goal(entry, now)?,
@@ -204,7 +224,6 @@ impl Core {
         Ok(())
     }
 
-    /// `before` is the sequence that the key had before.
     fn fold_fleet(
         &mut self,
         entry: &Entry,
