@@ -19,6 +19,7 @@ use dsbus_schema::storage::{
     parse_worker_goal_key,
 };
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch, Touch};
+use dsbus_schema::worker::Worker;
 
 use crate::tell::ledger::Ledger;
 use crate::turn;
@@ -173,10 +174,10 @@ impl Core {
             Bucket::Programs => self.fold_program(entry, now)?,
             Bucket::Goals => self.fold_goal(entry, now)?,
             Bucket::Workers => {
-                if let Ok(name) = WorkerName::parse(&entry.key) {
-                    let record = entry.json()?.map(|value| Seen { seq: entry.seq, value });
-                    self.view.set_worker(&name, record);
-                }
+                let Ok(name) = WorkerName::parse(&entry.key) else { return Ok(None) };
+                // Who writes a record may choose what is in it, and not its key.
+                let record = entry.json()?.filter(|worker: &Worker| worker.name == name);
+                self.view.set_worker(&name, record.map(|value| Seen { seq: entry.seq, value }));
             }
             Bucket::Status => self.fold_status(entry, now)?,
             Bucket::Fleet => return self.fold_fleet(entry, before, now),

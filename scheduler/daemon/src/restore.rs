@@ -100,7 +100,7 @@ mod tests {
             value,
             time: Timestamp::from_unix_nanos(0),
             by: by.map(str::to_owned),
-            note: Default::default(),
+            note: bytes::Bytes::new(),
             seal: None,
         }
     }

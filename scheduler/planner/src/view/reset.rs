@@ -13,7 +13,9 @@ impl View {
         match bucket {
             Bucket::Programs => {
                 self.unread_reset(Part::Program);
-                programs.iter().for_each(|name| self.put_program(name, None));
+                for name in &programs {
+                    self.put_program(name, None);
+                }
             }
             Bucket::Goals => {
                 self.unread_reset(Part::Goal(None));

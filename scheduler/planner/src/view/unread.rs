@@ -1,6 +1,8 @@
 //! Programs of which something is not known: nothing is planned for them, since what runs must not
 //! end, nor start, only because somebody wrote over what was declared, or lost it.
 
+use std::collections::BTreeSet;
+
 use dsbus_schema::ids::ProgramName;
 
 use super::View;
@@ -14,7 +16,7 @@ pub(crate) struct Unread {
     /// instances.
     program: bool,
     all: bool,
-    each: std::collections::BTreeSet<u32>,
+    each: BTreeSet<u32>,
 }
 
 /// What cannot be read.
@@ -58,7 +60,7 @@ impl View {
         self.unread.retain(|_, unread| {
             match part {
                 Part::Program => (unread.program, unread.removed) = (false, false),
-                Part::Goal(_) => (unread.all, unread.each) = (false, Default::default()),
+                Part::Goal(_) => (unread.all, unread.each) = (false, BTreeSet::new()),
             }
             *unread != Unread::default()
         });
