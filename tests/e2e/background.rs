@@ -1,11 +1,12 @@
 //! Daemons in the background, where nothing like systemd is: start, stop, restart, status.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
 use crate::fleet::{DSBUS, Fleet, alive, said, wait_dead};
 
@@ -128,6 +129,27 @@ fn a_stale_pidfile_names_nobody_whoever_has_that_number_now() {
     other.wait().unwrap();
     home.ok(&format!("scheduler start {SCHEDULER}"));
     home.ok(&format!("scheduler stop {SCHEDULER}"));
+}
+
+#[test]
+fn a_worker_that_gives_up_root_is_heard_too() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let fleet = Fleet::start(1, 0);
+    let home = Home::new(&fleet.nats.url());
+    // Whoever it becomes must still find its files.
+    fs::set_permissions(home.directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(home.path("worker.toml"), "name = \"w1\"\ndir = \"state\"\nuser = \"nobody\"\n")
+        .unwrap();
+    let said = home.ok("worker start -c worker.toml");
+    assert!(said.contains("it runs 0 children"), "{said}");
+    let owner = |file: &str| fs::metadata(home.path(file)).unwrap().uid();
+    assert!(owner("state") != 0 && owner("state/lock") != 0);
+    home.ok("worker stop -c worker.toml");
+    // Directories of others are made.
+    home.ok("scheduler start --id s2 --pidfile a/s.pid --logfile b/s.log");
+    home.ok("scheduler stop --id s2 --pidfile a/s.pid");
 }
 
 #[test]

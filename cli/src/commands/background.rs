@@ -176,6 +176,13 @@ fn directories(around: &Surroundings, root: bool) -> Result<(PathBuf, PathBuf), 
 /// # Errors
 /// When one of the files cannot be written, or is that of a daemon that lives.
 pub(super) fn begin(own: &Own, what: &str) -> Result<Option<Written>, Failure> {
+    for path in [&own.logfile, &own.pidfile].into_iter().flatten() {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(|e| {
+                Failure::failed(format!("failed to make {}: {e}", directory.display()))
+            })?;
+        }
+    }
     if let Some(path) = &own.logfile {
         log_into(path)?;
     }

@@ -1,8 +1,9 @@
 //! Starting a daemon in the background, and hearing from it until it is ready.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -30,17 +31,14 @@ const ACTS: [&str; 2] = ["start", "restart"];
 /// When it ends instead, or is not ready in time.
 pub(super) fn run(daemon: &Daemon, limit: Span) -> Result<Code, Failure> {
     let what = daemon.what;
-    for path in [&daemon.pidfile, &daemon.log] {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(|e| {
-                Failure::failed(format!("failed to make {}: {e}", directory.display()))
-            })?;
-        }
-    }
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("ready");
     let socket = UnixDatagram::bind(&path)?;
     socket.set_nonblocking(true)?;
+    // The daemon may be another user by the time that it is ready. All that others could say here is
+    // that it is.
+    fs::set_permissions(&path, Permissions::from_mode(0o622))?;
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o711))?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(words(std::env::args_os(), what, &daemon.more));
     for variable in dsbus_starter::VARIABLES {
