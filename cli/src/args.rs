@@ -2,6 +2,7 @@
 
 mod alert;
 mod auth;
+mod background;
 mod daemons;
 mod dev;
 mod events;
@@ -38,6 +39,7 @@ pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use auth::{
     Auth, AuthAdd, AuthInit, AuthList, AuthPermissions, AuthRevoke, AuthUser, AuthVerb,
 };
+pub(crate) use background::{Daemon, DaemonAct, Own};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use dev::{Dev, DevVerb};
 pub(crate) use events::{Emit, Events, Named, Shape};
@@ -174,7 +176,7 @@ pub(crate) enum Verb {
     Alert(Alert),
     /// Serve a web page, XML-RPC as Supervisor speaks it, JSON and metrics over HTTP (a daemon)
     #[command(after_help = gateway::GATEWAY)]
-    Gateway(Gateway),
+    Gateway(Daemon<Gateway>),
     /// Print the settings that hold, and where each is said
     #[command(after_help = tools::CONFIG)]
     Config(Settings),
@@ -188,12 +190,12 @@ pub(crate) enum Verb {
     /// Run a whole private fleet in this terminal
     Dev(Dev),
     /// Run a scheduler (a daemon)
-    Scheduler(Scheduler),
+    Scheduler(Daemon<Scheduler>),
     /// Run a worker: it runs the fleet's programs on this machine (a daemon)
     ///
     /// On HUP it reads its file again, and becomes the version of dsbus that lies at its path by
     /// then, without touching a child; what cannot take over is refused.
-    Worker(Worker),
+    Worker(Daemon<Worker>),
     /// Print what a shell needs to complete verbs, options, and names of this fleet
     #[command(after_help = tools::COMPLETION)]
     Completion(Completion),

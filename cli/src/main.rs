@@ -19,7 +19,7 @@ mod who;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use args::{Alert, Args, Listen, Verb};
+use args::{Alert, Args, Daemon, Listen, Verb};
 use config::{Config, Surroundings};
 use exit_code::Code;
 use failure::Failure;
@@ -60,16 +60,16 @@ fn run(args: Args) -> Result<Code, Failure> {
     let around = Surroundings::here();
     let daemon = matches!(
         &args.verb,
-        Verb::Scheduler(_)
+        Verb::Scheduler(Daemon { act: None, .. })
             | Verb::Listen(Listen { list: false, forget: None, .. })
-            | Verb::Gateway(_)
+            | Verb::Gateway(Daemon { act: None, .. })
             | Verb::Alert(Alert { verb: None, .. })
     );
     if let Verb::Agent(agent) = &args.verb {
         logging::agent(around.daemon_log(agent.log.as_deref()));
     } else if daemon {
         logging::daemon(around.daemon_log(None));
-    } else if !matches!(&args.verb, Verb::Worker(_)) {
+    } else if !matches!(&args.verb, Verb::Worker(Daemon { act: None, .. })) {
         // The file of a worker says where that logs.
         logging::verb(&around);
     }

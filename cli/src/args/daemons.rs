@@ -6,6 +6,8 @@ use clap::Args as Group;
 use dsbus_schema::ids::{UserName, WorkerName};
 use dsbus_schema::worker::label;
 
+use super::Own;
+
 /// `dsbus scheduler`.
 #[derive(Debug, Group)]
 pub(crate) struct Scheduler {
@@ -24,10 +26,13 @@ pub(crate) struct Scheduler {
     /// names the bus, where there is one; without it, everybody may do everything
     #[arg(long, value_name = "FILE")]
     pub(crate) grants: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) own: Own,
 }
 
 /// `dsbus worker`.
 #[derive(Debug, Group)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Worker {
     /// Name of this worker; the host's unless set
     #[arg(long, value_name = "NAME")]
@@ -52,6 +57,9 @@ pub(crate) struct Worker {
     /// asked for: whoever can write to the bus can then run anything here
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Stay in the foreground, whatever the file says
+    #[arg(short, long)]
+    pub(crate) nodaemon: bool,
     /// Only check the configuration, and print what a worker would use
     #[arg(long)]
     pub(crate) check_config: bool,

@@ -6,6 +6,8 @@ use clap::Args as Group;
 use dsbus_gateway::Listen;
 use dsbus_schema::ids::WorkerName;
 
+use super::Own;
+
 /// Below the help of `gateway`.
 pub(super) const GATEWAY: &str = "\
 FILE says who may use it, and where it listens:
@@ -36,4 +38,6 @@ pub(crate) struct Gateway {
     /// Let everybody do everything who reaches the address, also from other machines
     #[arg(long)]
     pub(crate) insecure: bool,
+    #[command(flatten)]
+    pub(crate) own: Own,
 }

@@ -7,7 +7,8 @@ use dsbus_gateway::users::Settings;
 use dsbus_gateway::{Error, Listen};
 
 use super::alert::stop;
-use crate::args::Gateway;
+use super::background::{self, Act, begin, tell_starter};
+use crate::args::{Daemon, Gateway};
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
@@ -16,11 +17,25 @@ use crate::file::{TEXT_BYTES_MAX, text_of};
 /// Where it listens, when nobody says it: as Supervisor's `inet_http_server` in its sample.
 const LISTEN: &str = "127.0.0.1:9001";
 
-/// Runs a gateway.
+/// Runs a gateway, or does something about one in the background.
 ///
 /// # Errors
 /// When its file is wrong, or it cannot listen.
-pub(super) fn run(config: &Config, args: Gateway) -> Result<Code, Failure> {
+pub(super) fn run(config: &Config, args: Daemon<Gateway>) -> Result<Code, Failure> {
+    match args.act {
+        None => serve(config, args.options).inspect_err(tell_starter),
+        Some(act) => {
+            let (act, options) = Act::of(act);
+            if let Some(path) = options.file.as_ref().filter(|_| act.starts()) {
+                read(path)?;
+            }
+            background::Daemon::new("gateway", None, &options.own, &config.around)?.act(act)
+        }
+    }
+}
+
+fn serve(config: &Config, args: Gateway) -> Result<Code, Failure> {
+    let _pidfile = begin(&args.own, "gateway")?;
     let mut settings = match &args.file {
         None => Settings::default(),
         Some(path) => read(path)?,

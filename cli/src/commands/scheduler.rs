@@ -5,17 +5,30 @@ use std::path::PathBuf;
 use dsbus_schema::ids::UserName;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::background::{Act, Daemon, begin, tell_starter};
 use crate::args;
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::settings::Origin;
 
-/// Runs a scheduler until it is told to stop.
+/// Runs a scheduler until it is told to stop, or does something about one in the background.
 ///
 /// # Errors
 /// When it cannot go on: the server is too old, or what is stored is not dsbus's.
-pub(super) fn run(config: &Config, args: args::Scheduler) -> Result<Code, Failure> {
+pub(super) fn run(config: &Config, args: args::Daemon<args::Scheduler>) -> Result<Code, Failure> {
+    match args.act {
+        None => serve(config, args.options).inspect_err(tell_starter),
+        Some(act) => {
+            let (act, options) = Act::of(act);
+            let id = options.id.as_ref().map(UserName::as_str);
+            Daemon::new("scheduler", id, &options.own, &config.around)?.act(act)
+        }
+    }
+}
+
+fn serve(config: &Config, args: args::Scheduler) -> Result<Code, Failure> {
+    let _pidfile = begin(&args.own, "scheduler")?;
     let id = args.id.map_or_else(made_up, |id| id.to_string());
     let config = dsbus_scheduler::Config {
         connect: config.connect(&format!("dsbus scheduler {id}"), true),

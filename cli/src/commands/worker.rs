@@ -6,7 +6,6 @@ mod check;
 mod choice;
 mod limits;
 mod owner;
-mod pidfile;
 mod secure;
 mod take_over;
 mod user;
@@ -26,6 +25,8 @@ use dsbus_supervisor::{
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::User;
 
+use super::background::{Act, Daemon, tell_starter};
+use super::pidfile::PidFile;
 use crate::args;
 use crate::config::Config;
 use crate::exit_code::Code;
@@ -47,7 +48,14 @@ const OWN_LOG_MODE: u32 = 0o640;
 ///
 /// # Errors
 /// When it cannot start: its file has mistakes, its directory is in use, or cannot be written.
-pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> {
+pub(super) fn run(config: &Config, args: args::Daemon<args::Worker>) -> Result<Code, Failure> {
+    let (act, args) = match args.act {
+        Some(act) => {
+            let (act, options) = Act::of(act);
+            (Some(act), options)
+        }
+        None => (None, args.options),
+    };
     if let Some(fd) = args.try_take_over {
         return take_over::try_out(config, &args, fd);
     }
@@ -66,11 +74,15 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     if args.check_config {
         return check::run(config, &args, &choice);
     }
-    if !args.insecure {
+    if !args.insecure && act.is_none_or(Act::starts) {
         secure::check(config, choice.file.keys.signers_file.as_deref())?;
     }
-    if choice.file.keys.nodaemon {
-        return serve(config, args, choice, None);
+    if let Some(act) = act {
+        return background(&choice).act(act);
+    }
+    if args.nodaemon || choice.file.keys.nodaemon {
+        let ended = serve(config, args, choice, None);
+        return ended.inspect_err(tell_starter);
     }
     let entered = background::enter(&choice.directory);
     let logfile = choice.file.keys.logfile.as_deref();
@@ -87,6 +99,17 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
             }
             ended
         }
+    }
+}
+
+/// This worker in the background. The file with its process id is the lock of its directory.
+fn background(choice: &Choice) -> Daemon {
+    let log = choice.file.keys.logfile.clone();
+    Daemon {
+        what: "worker",
+        pidfile: choice.directory.join(LOCK),
+        log: log.unwrap_or_else(|| choice.directory.join(WORKER_LOG)),
+        more: vec!["--nodaemon".into()],
     }
 }
 
@@ -135,7 +158,7 @@ fn serve(
     let Ground { nofile, core, account, log } = match &handover {
         None => ground(&choice)?,
         Some(handover) => {
-            let ground = take_over::ground(handover, &choice);
+            let ground = take_over::ground(handover, &args, &choice);
             ground.map_err(|failure| take_over::give_back(config, handover, &failure))?
         }
     };
@@ -143,13 +166,16 @@ fn serve(
     let keys = &file.keys;
     let named = keys.logfile.is_some();
     let filter = config.around.daemon_log(Some(keys.loglevel.filter()));
-    let copy = keys.nodaemon && !(named && keys.silent);
+    let copy = (args.nodaemon || keys.nodaemon) && !(named && keys.silent);
     let (level, echo) = logging::worker(filter, log.clone(), copy, !named);
     let words: Vec<OsString> = std::env::args_os().collect();
     let itself = Itself::find(&words, &config.around.directory, handover.is_some());
     let binary = itself.path.clone();
     let pidfile = match &handover {
-        None => keys.pidfile.as_deref().map(PidFile::write).transpose()?,
+        None => {
+            let pidfile = keys.pidfile.as_deref().map(|path| PidFile::write(path, "worker"));
+            pidfile.transpose()?
+        }
         Some(handover) => take_over::pidfile(handover)?,
     };
     if let Some(path) = &file.path {

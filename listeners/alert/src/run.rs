@@ -3,12 +3,15 @@
 mod lead;
 mod tell;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use dsbus_client::{Bus, ConnectOptions, Error as BusError};
 use dsbus_schema::alert::{AlertLease, AlertName};
 use dsbus_schema::ids::FleetName;
+use dsbus_starter::{Stage, Starter};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::lease::{self, Lease};
 use crate::send::Sender;
@@ -76,17 +79,46 @@ impl Ready {
 /// # Errors
 /// What can never be: see [`Error`].
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let Config { connect, name, host, spec, mut changes } = config;
-    let mut ready = Ready::make(&connect.fleet, spec)?;
+    let Config { connect, name, host, spec, changes } = config;
+    let ready = Ready::make(&connect.fleet, spec)?;
     tokio::pin!(shutdown);
+    let mut starter = Starter::here();
+    starter.stands(Stage::Starting, "waits for the bus");
+    let begin = Instant::now();
     let bus = tokio::select! {
         bus = Bus::connect(connect) => bus?,
+        () = beats(&mut starter, begin) => return Ok(()),
         () = &mut shutdown => return Ok(()),
     };
+    starter.stands(Stage::Ready, &format!("tells by the rules {name}, or stands by to"));
+    let ended = tokio::select! {
+        ended = work(&bus, (&name, ready), host, changes, shutdown.as_mut()) => ended,
+        () = beats(&mut starter, begin) => Ok(()),
+    };
+    starter.stands(Stage::Stopping, "has written what is left to tell");
+    ended
+}
+
+/// Says that this process goes round, for ever.
+async fn beats(starter: &mut Starter, begin: Instant) {
+    loop {
+        let now = begin.elapsed();
+        starter.beat(now);
+        tokio::time::sleep(starter.pause(now)).await;
+    }
+}
+
+async fn work<S: Future<Output = ()>>(
+    bus: &Bus,
+    (name, mut ready): (&AlertName, Ready),
+    host: String,
+    mut changes: mpsc::Receiver<Spec>,
+    mut shutdown: Pin<&mut S>,
+) -> Result<(), Error> {
     let me: AlertLease = lease::me(&host);
     loop {
         let taken = {
-            let taking = Lease::take(&bus, &name, me.clone());
+            let taking = Lease::take(bus, name, me.clone());
             tokio::pin!(taking);
             loop {
                 tokio::select! {
@@ -99,7 +131,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
                 }
             }
         };
-        let lead = Lead { bus: &bus, name: &name, ready: &mut ready, changes: &mut changes };
+        let lead = Lead { bus, name, ready: &mut ready, changes: &mut changes };
         match lead.run(taken, shutdown.as_mut()).await? {
             End::Stopped => {
                 tracing::info!(name = %name, "stopped");

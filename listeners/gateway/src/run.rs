@@ -13,9 +13,11 @@ use axum::serve::ListenerExt;
 
 use dsbus_client::{Bus, ConnectOptions, Error as BusError};
 use dsbus_schema::ids::WorkerName;
+use dsbus_starter::{Stage, Starter};
 use futures::future::join_all;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::fleet::Fleet;
 use crate::http::{self, Gateway, Open};
@@ -123,8 +125,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         bound.push(bind(at).await.map_err(|why| Error::Listen { at: at.to_string(), why })?);
     }
     tokio::pin!(shutdown);
+    let (mut starter, begin) = (Starter::here(), Instant::now());
+    starter.stands(Stage::Starting, "waits for the bus");
     let bus = tokio::select! {
         bus = Bus::connect(connect) => bus?,
+        () = beats(&mut starter, begin) => return Ok(()),
         () = &mut shutdown => return Ok(()),
     };
     let fleet = Fleet::new(bus);
@@ -135,6 +140,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     for one in &bound {
         tracing::info!("listens on {}", one.at());
     }
+    let at: Vec<String> = bound.iter().map(|one| one.at().to_string()).collect();
     let room = Arc::new(Semaphore::new(listen::CONNECTIONS_MAX));
     let serving = join_all(bound.into_iter().map(|one| {
         let room = Arc::clone(&room);
@@ -143,15 +149,27 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         one.serve(router.clone(), room, until)
     }));
     tokio::pin!(serving);
+    starter.stands(Stage::Ready, &format!("listens on {}", at.join(", ")));
     tokio::select! {
         () = fleet.keep() => {}
+        () = beats(&mut starter, begin) => {}
         () = metrics.keep() => {}
         _ = &mut serving => {}
         () = &mut shutdown => {}
     }
+    starter.stands(Stage::Stopping, "answers whom it is answering");
     drop(end);
     drop(tokio::time::timeout(END_MAX, serving).await);
     Ok(())
+}
+
+/// Says that this process goes round, for ever.
+async fn beats(starter: &mut Starter, begin: Instant) {
+    loop {
+        let now = begin.elapsed();
+        starter.beat(now);
+        tokio::time::sleep(starter.pause(now)).await;
+    }
 }
 
 /// Something that is listened on.

@@ -10,6 +10,7 @@ use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{ProgramId, WorkerName};
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::Bucket;
+use dsbus_starter::{Stage, Starter};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior};
@@ -83,14 +84,19 @@ enum Wake {
 /// When the bus can never be used: its server is too old, or its buckets are not dsbus's.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     tokio::pin!(shutdown);
+    let mut starter = Starter::here();
+    let found = async {
+        let bus = Bus::connect(config.connect.clone()).await?;
+        provision(&bus, config.replicas).await?;
+        Ok::<_, Error>(bus)
+    };
+    starter.stands(Stage::Starting, "waits for the bus");
     let bus = tokio::select! {
-        bus = Bus::connect(config.connect.clone()) => bus?,
+        bus = found => bus?,
+        () = beats(&mut starter) => return Ok(()),
         () = &mut shutdown => return Ok(()),
     };
-    tokio::select! {
-        provisioned = provision(&bus, config.replicas) => provisioned?,
-        () = &mut shutdown => return Ok(()),
-    }
+    starter.stands(Stage::Starting, "reads what is on the bus");
     let bus = bus.signing_by(&config.connect.access)?;
     let signers = SignersFile::open(&bus, config.signers)?;
     let grants = GrantsFile::open(config.grants)?;
@@ -113,9 +119,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         };
         if matches!(wake, Wake::Shutdown) {
             tracing::info!("scheduler {} is told to stop", scheduler.presence.id);
+            starter.stands(Stage::Stopping, "tells what is left to tell");
             leave::run(&scheduler, served, ways.helpers).await;
             return Ok(());
         }
+        starter.beat(Duration::from_nanos(clock::now().0));
         scheduler.fold(wake);
         for _ in 0..FOLDS_BEFORE_PLAN_MAX {
             let Ok((bucket, item)) = ways.heard.try_recv() else { break };
@@ -130,10 +138,20 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             if served.is_none() {
                 served = Some(scheduler.serve(ways.pulse.clone()).await?);
                 ways.helpers.spawn(ticks::run(scheduler.bus.clone()));
+                starter.stands(Stage::Ready, &format!("schedules as {}", scheduler.presence.id));
             }
             scheduler.tell();
             scheduler.plan_if_due().await;
         }
+    }
+}
+
+/// Says that this process goes round, for ever.
+async fn beats(starter: &mut Starter) {
+    loop {
+        let now = Duration::from_nanos(clock::now().0);
+        starter.beat(now);
+        tokio::time::sleep(starter.pause(now)).await;
     }
 }
 

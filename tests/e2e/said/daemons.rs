@@ -63,6 +63,30 @@ fn a_gateway() {
 }
 
 #[test]
+fn daemons_in_the_background() {
+    let fleet = Fleet::bare();
+    let mut transcript = Transcript::of(&fleet);
+    for (what, options, wrong) in [
+        ("scheduler", "--id s1 --pidfile s.pid --logfile s.log", "--pidfile s.pid --id a.b"),
+        ("gateway", "--listen unix:g.sock --pidfile g.pid --logfile g.log", "missing.toml"),
+        ("worker", "--name w1 --dir w1", "--config missing.toml"),
+    ] {
+        transcript
+            .run(&format!("{what} status {options}"))
+            .run(&format!("{what} start {options}"))
+            .run(&format!("{what} start {options}"))
+            .run(&format!("{what} status {options}"))
+            .run(&format!("{what} restart {options}"))
+            .run(&format!("{what} stop {options}"))
+            .run(&format!("{what} stop {options}"))
+            .run(&format!("{what} start {wrong}"))
+            .run(&format!("{what} restart {wrong}"))
+            .run(&format!("{what} stop --timeout soon"));
+    }
+    transcript.is("background");
+}
+
+#[test]
 fn daemons_without_a_bus() {
     let fleet = Fleet::bare();
     Transcript::of(&fleet)

@@ -69,14 +69,41 @@ pub fn architecture(tree: &Tree) -> Vec<String> {
     problems
 }
 
-/// The changelog has a place for what was done since the last release.
+/// The changelog has a place for what was done since the last release, and releases from the newest one
+/// on, of which none is newer than this source.
 pub fn changelog(tree: &Tree) -> Vec<String> {
     let mut problems = Vec::new();
     let text = required(tree, "CHANGELOG.md", &mut problems);
     if !text.contains("\n## [Unreleased]\n") {
         problems.push("CHANGELOG.md: add a heading `## [Unreleased]`".to_owned());
     }
+    let manifest = required(tree, "Cargo.toml", &mut problems).parse::<toml::Table>();
+    let ours = manifest.ok().and_then(|manifest| {
+        let version = manifest.get("workspace")?.get("package")?.get("version")?;
+        number(version.as_str()?)
+    });
+    let mut newer = ours;
+    for line in
+        text.lines().filter(|line| line.starts_with("## [") && !line.ends_with("[Unreleased]"))
+    {
+        let found = line.strip_prefix("## [").and_then(|rest| rest.split_once("] - "));
+        let version = found.filter(|(_, date)| date.len() == "2026-01-31".len());
+        match version.and_then(|(version, _)| number(version)) {
+            None => problems.push(format!("CHANGELOG.md: `{line}` is not `## [1.2.3] - 2026-01-31`")),
+            Some(version) if newer.is_some_and(|newer| version > newer) => problems.push(format!(
+                "CHANGELOG.md: `{line}` is newer than the version of Cargo.toml, or than one above it"
+            )),
+            Some(version) => newer = Some(version),
+        }
+    }
     problems
+}
+
+/// `1.2.3`, to be compared.
+fn number(version: &str) -> Option<[u32; 3]> {
+    let parts: Vec<u32> =
+        version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    parts.try_into().ok()
 }
 
 /// The two commands of the README are there, and CI runs the same.
@@ -148,8 +175,23 @@ mod tests {
 
     #[test]
     fn a_changelog_without_a_place_is_found() {
-        assert_eq!(changelog(&Tree::of(&[("CHANGELOG.md", "# Changes\n## 1.0\n")])).len(), 1);
-        assert_eq!(changelog(&Tree::of(&[("CHANGELOG.md", "#\n## [Unreleased]\n")])).len(), 0);
+        let tree = |text: &str| {
+            let manifest = "[workspace.package]\nversion = \"1.10.0\"\n";
+            changelog(&Tree::of(&[("CHANGELOG.md", text), ("Cargo.toml", manifest)])).len()
+        };
+        assert_eq!(tree("# Changes\n## 1.0\n"), 1);
+        let place = "#\n## [Unreleased]\n";
+        assert_eq!(tree(place), 0);
+        let of = |versions: &[&str]| {
+            let line = |version: &&str| format!("## [{version}] - 2026-11-27\n");
+            tree(&(place.to_owned() + &versions.iter().map(line).collect::<String>()))
+        };
+        assert_eq!(of(&["1.10.0", "1.9.3"]), 0);
+        assert_eq!(of(&["1.9.3"]), 0, "the next one is being worked on");
+        assert_eq!(of(&["1.11.0"]), 1, "Cargo.toml was forgotten");
+        assert_eq!(of(&["1.9.3", "1.10.0"]), 1, "in the wrong order");
+        assert_eq!(of(&["1.10"]), 1);
+        assert_eq!(tree(&format!("{place}## [1.10.0]\n")), 1, "without its day");
     }
 
     #[test]

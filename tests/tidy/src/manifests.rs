@@ -8,15 +8,16 @@ use crate::tree::Tree;
 /// only; `planner`, `supervisor` and `client` never import each other.
 pub const ARROWS: &[(&str, &[&str])] = &[
     ("dsbus-schema", &[]),
+    ("dsbus-starter", &[]),
     ("dsbus-client", &["dsbus-schema"]),
     ("dsbus-planner", &["dsbus-schema"]),
-    ("dsbus-supervisor", &["dsbus-schema"]),
-    ("dsbus-scheduler", &["dsbus-planner", "dsbus-client", "dsbus-schema"]),
+    ("dsbus-supervisor", &["dsbus-schema", "dsbus-starter"]),
+    ("dsbus-scheduler", &["dsbus-planner", "dsbus-client", "dsbus-schema", "dsbus-starter"]),
     ("dsbus-agent", &["dsbus-supervisor", "dsbus-client", "dsbus-schema"]),
     ("dsbus-bridge", &["dsbus-client", "dsbus-schema"]),
     ("dsbus-listener", &["dsbus-client", "dsbus-schema"]),
-    ("dsbus-alert", &["dsbus-client", "dsbus-schema"]),
-    ("dsbus-gateway", &["dsbus-client", "dsbus-schema"]),
+    ("dsbus-alert", &["dsbus-client", "dsbus-schema", "dsbus-starter"]),
+    ("dsbus-gateway", &["dsbus-client", "dsbus-schema", "dsbus-starter"]),
     (
         "dsbus",
         &[
@@ -28,6 +29,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "dsbus-supervisor",
             "dsbus-client",
             "dsbus-schema",
+            "dsbus-starter",
         ],
     ),
     ("dsbus-harness", &[]),
@@ -186,6 +188,13 @@ pub fn inheritance(tree: &Tree) -> Vec<String> {
         if !inherits(member.manifest.get("lints")) {
             problems.push(format!("{}: add `[lints] workspace = true`", member.path));
         }
+        let version = member.manifest.get("package").and_then(|package| package.get("version"));
+        if version.is_some() && !inherits(version) {
+            problems.push(format!(
+                "{}: write `version.workspace = true`; all crates have one version",
+                member.path
+            ));
+        }
         for dependency in member.dependencies().into_iter().filter(|d| !inherits(Some(d.value))) {
             problems.push(format!(
                 "{}: write `{}.workspace = true`; versions are in the root Cargo.toml only",
@@ -239,6 +248,10 @@ mod tests {
         assert_eq!(inheritance(&member("dsbus", "")).len(), 1);
         assert_eq!(inheritance(&member("dsbus", &version)).len(), 1);
         assert_eq!(inheritance(&member("dsbus", lints)), [""; 0]);
+        let own = format!("version = \"0.2.0\"\n{lints}");
+        assert_eq!(inheritance(&member("dsbus", &own)).len(), 1);
+        let shared = format!("version.workspace = true\n{lints}");
+        assert_eq!(inheritance(&member("dsbus", &shared)), [""; 0]);
         let stray = Tree::of(&[("b/Cargo.toml", "[lints]\nworkspace = true")]);
         assert_eq!(inheritance(&stray).len(), 1);
     }

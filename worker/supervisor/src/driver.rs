@@ -8,6 +8,7 @@ mod judging;
 mod orders;
 mod secrets;
 mod signals;
+mod standing;
 mod start;
 mod take_over;
 mod telling;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId};
 use dsbus_schema::moment::BootTime;
+use dsbus_starter::Starter;
 
 use crate::agent_link::AgentLink;
 use crate::binaries::Binaries;
@@ -118,6 +120,10 @@ struct Driver {
     /// The program that the worker is for has ended.
     end_asked: Option<(u8, String)>,
     exit_code: u8,
+    /// Whoever started the worker, and wants to hear how it stands.
+    starter: Starter,
+    /// The agent has told what is placed here.
+    synced: bool,
 }
 
 /// Runs a worker until it is told to stop; one in whose place another version has come goes on as
@@ -179,6 +185,7 @@ impl Driver {
         }
         self.tend_ending(now);
         self.tend_upgrade(now);
+        self.tend_starter(now.boot);
         let idle = self.children.is_empty() && self.errands.is_empty();
         let last_resort = if idle { None } else { self.table.last_resort() };
         self.poller.set_last_resort(last_resort);
@@ -225,12 +232,10 @@ impl Driver {
         let binaries = self.binaries.deadline();
         let outputs = self.streams.outputs.deadline();
         let secrets = self.secrets.deadline();
-        let upgrade = self.upgrade.deadline();
-        let table = self.table.deadline();
-        [secrets, table, ending, linger, busy, agent, errands, binaries, outputs, upgrade]
-            .into_iter()
-            .flatten()
-            .min()
+        let (upgrade, starter) = (self.upgrade.deadline(), self.starter_deadline());
+        let children = [self.table.deadline(), linger, errands, binaries, outputs];
+        let all = [secrets, ending, busy, agent, upgrade, starter].into_iter().chain(children);
+        all.flatten().min()
     }
 
     fn wake(&mut self, ready: &[Ready]) {

@@ -98,6 +98,9 @@ impl Member {
         self.back_at = None;
         let out = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.binary);
+        for variable in dsbus_starter::VARIABLES {
+            command.env_remove(variable);
+        }
         command
             .args(["tied", "--parent", &std::process::id().to_string(), "--"])
             .args(&self.command)

@@ -218,7 +218,7 @@ mod tests {
         std::fs::write(directory.path().join("w.toml"), text).unwrap();
         let around = Surroundings { directory: directory.path().into(), ..Surroundings::default() };
         let choice = |words: &str| match args::parse(words.split(' ')).unwrap().verb {
-            args::Verb::Worker(args) => Choice::make(&args, &around).unwrap(),
+            args::Verb::Worker(args) => Choice::make(&args.options, &around).unwrap(),
             other => panic!("{other:?}"),
         };
         let first = choice("dsbus worker -c w.toml");

@@ -162,7 +162,7 @@ mod tests {
         let words =
             ["dsbus", "worker", "-c", "w.toml", "--dir", ".", "--label", "b=3", "--label", "c="];
         let args = match args::parse(words).unwrap().verb {
-            args::Verb::Worker(args) => args,
+            args::Verb::Worker(args) => args.options,
             other => panic!("{other:?}"),
         };
         let labels = Choice::make(&args, &around).unwrap().labels;
@@ -179,7 +179,7 @@ mod tests {
         let around = Surroundings { directory: here.into(), ..Surroundings::default() };
         let make = |words: &str| {
             let args = match args::parse(words.split(' ')).unwrap().verb {
-                args::Verb::Worker(args) => args,
+                args::Verb::Worker(args) => args.options,
                 other => panic!("{other:?}"),
             };
             let choice = Choice::make(&args, &around).unwrap();

@@ -224,7 +224,7 @@ mod tests {
 
     fn args() -> args::Worker {
         match args::parse(["dsbus", "worker"]).unwrap().verb {
-            args::Verb::Worker(args) => args,
+            args::Verb::Worker(args) => args.options,
             other => panic!("{other:?}"),
         }
     }

@@ -69,7 +69,11 @@ fn left(handover: &Handover) -> Result<Left, Failure> {
 ///
 /// # Errors
 /// What cannot be had.
-pub(super) fn ground(handover: &Handover, choice: &Choice) -> Result<Ground, Failure> {
+pub(super) fn ground(
+    handover: &Handover,
+    args: &args::Worker,
+    choice: &Choice,
+) -> Result<Ground, Failure> {
     let left = left(handover)?;
     let keys = &choice.file.keys;
     if let Some(mode) = keys.umask {
@@ -80,7 +84,7 @@ pub(super) fn ground(handover: &Handover, choice: &Choice) -> Result<Ground, Fai
         None => None,
     };
     let log = open_log(keys, &choice.directory, false)?;
-    if !keys.nodaemon {
+    if !(args.nodaemon || keys.nodaemon) {
         // It holds no file system.
         std::env::set_current_dir("/")?;
     }

@@ -52,7 +52,11 @@ pub(super) async fn run(
     };
     let mut context = Context::new(fleet, letter);
     context.set(&said.subject, &said.text);
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    for variable in dsbus_starter::VARIABLES {
+        command.env_remove(variable);
+    }
+    let child = command
         .args(arguments)
         .envs(environment(&context))
         .process_group(0)

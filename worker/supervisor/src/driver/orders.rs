@@ -72,6 +72,7 @@ impl Driver {
     /// started first. Whatever was ordered before is part of it.
     pub(super) fn sync(&mut self, mut orders: Vec<Order>, keep: &BTreeSet<InstanceId>, now: Now) {
         self.orders = Orders::default();
+        self.synced = true;
         for name in self.table.absent(&orders).into_iter().filter(|name| !keep.contains(name)) {
             self.unplace(&name, now);
         }

@@ -1,6 +1,7 @@
 //! Signals to the worker itself.
 
 use dsbus_schema::event::WorkerChange;
+use dsbus_starter::Stage;
 
 use super::{Driver, Ending};
 use crate::clock;
@@ -34,6 +35,7 @@ impl Driver {
 
     /// Reads the worker's own configuration again. Children that live are left alone.
     fn reload(&mut self) {
+        self.starter.stands(Stage::Reloading, "reads its configuration again");
         match self.config.owner.reload() {
             Ok(settings) => {
                 self.streams.outputs.set_settings(&settings);
@@ -44,6 +46,7 @@ impl Driver {
             }
             Err(why) => tracing::error!("SIGHUP: the old configuration stays: {why}"),
         }
+        self.tell_starter(clock::now().boot);
     }
 
     /// Gives the instances away first, where the owner wants that; asked again, stops at once.

@@ -201,6 +201,8 @@ impl Driver {
             ending: super::Ending::Not,
             end_asked: None,
             exit_code: 0,
+            starter: dsbus_starter::Starter::here(),
+            synced: false,
         }
     }
 }

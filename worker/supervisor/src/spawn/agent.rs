@@ -32,6 +32,10 @@ pub(crate) fn agent(
     command.arg0(program);
     command.args(words).envs(agent.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).process_group(0);
+    // The supervisor speaks for the worker.
+    for variable in dsbus_starter::VARIABLES {
+        command.env_remove(variable);
+    }
     if let Some(stderr) = stderr {
         command.stderr(stderr);
     }

@@ -180,12 +180,21 @@ impl Inherited {
     pub(crate) fn find() -> Inherited {
         let meant_for_children = |(name, value): &(OsString, OsString)| {
             let name = name.as_encoded_bytes();
-            let prefixes = ["DSBUS_", "LISTEN_", "WATCHDOG_"];
+            let prefixes = ["DSBUS_", "LISTEN_", "WATCHDOG_", "MEMORY_PRESSURE_"];
+            // And what systemd tells a service about itself.
+            let of_service: [&[u8]; 6] = [
+                b"NOTIFY_SOCKET",
+                b"CREDENTIALS_DIRECTORY",
+                b"INVOCATION_ID",
+                b"JOURNAL_STREAM",
+                b"STATE_DIRECTORY",
+                b"SYSTEMD_EXEC_PID",
+            ];
             // What lets the worker onto the bus lets nobody else there.
             let secrets: [&[u8]; 3] = [b"NATS_USER", b"NATS_PASSWORD", b"NATS_TOKEN"];
             let secret = name == b"NATS_URL" && value.as_encoded_bytes().contains(&b'@');
-            name != b"NOTIFY_SOCKET"
-                && !secret
+            !secret
+                && !of_service.contains(&name)
                 && !secrets.contains(&name)
                 && !prefixes.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
         };

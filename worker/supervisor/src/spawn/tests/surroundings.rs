@@ -53,7 +53,7 @@ fn later_variables_win_and_values_stay_as_they_are() {
         let line = format!("{name}={value}");
         assert!(said.split('\0').any(|one| one == line), "{line} is not in {said:?}");
     }
-    for absent in ["NOTIFY_SOCKET=", "LISTEN_", "WATCHDOG_"] {
+    for absent in ["NOTIFY_SOCKET=", "INVOCATION_ID=", "LISTEN_", "WATCHDOG_"] {
         assert!(!said.split('\0').any(|one| one.starts_with(absent)), "{absent}");
     }
 }

@@ -1,6 +1,6 @@
-//! The file with the supervisor's process id.
+//! The file with a daemon's process id.
 //!
-//! It is locked as long as its worker lives. So one that is not locked is stale, whichever process
+//! It is locked as long as its daemon lives. So one that is not locked is stale, whichever process
 //! has its number by now.
 
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// How often the file may vanish between its opening and its locking, because a worker ends.
+/// How often the file may vanish between its opening and its locking, because a daemon ends.
 const TRIES: usize = 10;
 /// Longest text that is taken for a process id.
 const TEXT_BYTES_MAX: u64 = 32;
@@ -39,8 +39,8 @@ impl PidFile {
     /// Writes this process's id, in the place of one that is stale.
     ///
     /// # Errors
-    /// When a worker lives whose file it is, or it cannot be written.
-    pub(super) fn write(path: &Path) -> Result<PidFile, Failure> {
+    /// When a daemon lives whose file it is, or it cannot be written.
+    pub(super) fn write(path: &Path, what: &str) -> Result<PidFile, Failure> {
         let shown = path.display();
         let wrong =
             |e: io::Error| Failure::failed(format!("failed to write the pidfile {shown}: {e}"));
@@ -53,10 +53,10 @@ impl PidFile {
                 Err((file, _)) => {
                     let holder = text(&file).map_err(wrong)?;
                     return Err(Failure::failed(format!(
-                        "another worker (pid {}) lives, and has the pidfile {shown}",
+                        "another {what} (pid {}) lives, and has the pidfile {shown}",
                         holder.trim()
                     ))
-                    .hint("give each worker of this machine a pidfile of its own"));
+                    .hint(format!("give each {what} of this machine a pidfile of its own")));
                 }
             };
             let old = text(&lock).map_err(wrong)?;
@@ -96,7 +96,7 @@ impl PidFile {
         Ok(PidFile { path: left.path, lock: lock.map_err(|(_, e)| wrong(e.desc().to_owned()))? })
     }
 
-    /// Removes it: the worker ends.
+    /// Removes it: the daemon ends.
     pub(super) fn remove(self) {
         if let Err(e) = fs::remove_file(&self.path) {
             tracing::warn!("the pidfile {} cannot be removed: {e}", self.path.display());
@@ -128,13 +128,13 @@ mod tests {
         let path = directory.path().join("pid");
         // A number that lives, and has no lock: it was given to another process meanwhile.
         fs::write(&path, "1\n").unwrap();
-        let mine = PidFile::write(&path).unwrap();
+        let mine = PidFile::write(&path, "worker").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
-        let said = PidFile::write(&path).unwrap_err().message;
+        let said = PidFile::write(&path, "worker").unwrap_err().message;
         assert!(said.contains(&format!("pid {}", std::process::id())), "{said}");
         mine.remove();
         assert!(!path.exists());
-        PidFile::write(&path).unwrap();
+        PidFile::write(&path, "worker").unwrap();
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("letter");
         fs::write(&path, "Dear Ann, this is long enough to be none.\n").unwrap();
-        assert!(PidFile::write(&path).unwrap_err().message.contains("no process id"));
+        assert!(PidFile::write(&path, "worker").unwrap_err().message.contains("no process id"));
         assert!(fs::read_to_string(&path).unwrap().starts_with("Dear Ann"));
     }
 }

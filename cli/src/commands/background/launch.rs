@@ -1,0 +1,181 @@
+//! Starting a daemon in the background, and hearing from it until it is ready.
+
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use dsbus_schema::lenient::Span;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::setsid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::Daemon;
+use crate::exit_code::Code;
+use crate::failure::Failure;
+use crate::output;
+
+/// Longest message of a daemon that is read.
+const MESSAGE_BYTES_MAX: usize = 4096;
+/// Words of a command line that say what to do, and not what to run.
+const ACTS: [&str; 2] = ["start", "restart"];
+
+/// Starts it, and waits until it is ready.
+///
+/// # Errors
+/// When it ends instead, or is not ready in time.
+pub(super) fn run(daemon: &Daemon, limit: Span) -> Result<Code, Failure> {
+    let what = daemon.what;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("ready");
+    let socket = UnixDatagram::bind(&path)?;
+    socket.set_nonblocking(true)?;
+    // The daemon may be another user by the time that it is ready. All that others could say here is
+    // that it is.
+    fs::set_permissions(&path, Permissions::from_mode(0o622))?;
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o711))?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(words(std::env::args_os(), what, &daemon.more));
+    for variable in dsbus_starter::VARIABLES {
+        command.env_remove(variable);
+    }
+    command.env("NOTIFY_SOCKET", &path);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    #[expect(unsafe_code, reason = "a daemon has a session of its own, which its process begins")]
+    // SAFETY: setsid(2) may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| setsid().map(drop).map_err(Into::into));
+    }
+    let mut child = command.spawn()?;
+    let pid = child.id();
+    let mut said = Said::default();
+    let ended = wait(&mut child, &socket, &mut said, limit.0)?;
+    let see = format!("see {}", daemon.log.display());
+    match ended {
+        None if said.ready => {
+            let status = said.status.map(|status| format!(": it {status}")).unwrap_or_default();
+            output::success(format_args!("the {what} runs (pid {pid}){status}"))?;
+            Ok(Code::Done)
+        }
+        None => {
+            let status = said.status.map(|status| format!(": it {status}")).unwrap_or_default();
+            let why =
+                format!("the {what} (pid {pid}) runs, and is not ready after {limit}{status}");
+            Err(Failure::new(Code::TimedOut, why).hint(see))
+        }
+        Some(status) => {
+            let code = if status.code() == Some(2) { Code::Usage } else { Code::Failed };
+            let why = said.status.filter(|_| said.stopping).unwrap_or_else(|| status.to_string());
+            Err(Failure::new(code, format!("the {what} does not run: {why}")).hint(see))
+        }
+    }
+}
+
+/// The command line of the daemon: this one, without what is done here.
+fn words(given: impl Iterator<Item = OsString>, what: &str, more: &[OsString]) -> Vec<OsString> {
+    let mut words: Vec<OsString> = given.skip(1).collect();
+    let pair = |at: &usize| words[*at] == what && ACTS.iter().any(|act| words[*at + 1] == *act);
+    let Some(at) = (0..words.len().saturating_sub(1)).find(pair) else { return words };
+    words.remove(at + 1);
+    if let Some(timeout) = words.iter().position(|word| word == "--timeout") {
+        words.drain(timeout..(timeout + 2).min(words.len()));
+    }
+    words.retain(|word| !word.as_encoded_bytes().starts_with(b"--timeout="));
+    let rest = words.split_off(at + 1);
+    words.into_iter().chain(more.iter().cloned()).chain(rest).collect()
+}
+
+/// What a daemon says of itself.
+#[derive(Debug, Default)]
+struct Said {
+    ready: bool,
+    stopping: bool,
+    status: Option<String>,
+}
+
+impl Said {
+    fn hear(&mut self, message: &str) {
+        for line in message.lines() {
+            match line.split_once('=') {
+                Some(("READY", "1")) => self.ready = true,
+                Some(("STOPPING", "1")) => self.stopping = true,
+                Some(("STATUS", status)) => self.status = Some(status.to_owned()),
+                Some(_) | None => {}
+            }
+        }
+    }
+}
+
+/// Until it is ready, has ended, or the time is over.
+fn wait(
+    child: &mut Child,
+    socket: &UnixDatagram,
+    said: &mut Said,
+    limit: Duration,
+) -> Result<Option<ExitStatus>, Failure> {
+    let until = now()? + limit;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| Failure::failed("the new process has no id"))?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(std::io::Error::from)?;
+    loop {
+        let ended = child.try_wait()?;
+        let mut message = [0; MESSAGE_BYTES_MAX];
+        while let Ok(n) = socket.recv(&mut message) {
+            said.hear(&String::from_utf8_lossy(&message[..n]));
+        }
+        let left = until.saturating_sub(now()?);
+        if ended.is_some() || (said.ready && !said.stopping) || left.is_zero() {
+            return Ok(ended);
+        }
+        let mut waiting =
+            [socket.as_fd(), process.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        // A moment more, so that it is not asked again for a part of a millisecond.
+        let left = left + Duration::from_millis(1);
+        poll(&mut waiting, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))
+            .map_err(std::io::Error::from)?;
+    }
+}
+
+fn now() -> Result<Duration, Failure> {
+    Ok(clock_gettime(ClockId::CLOCK_MONOTONIC).map_err(std::io::Error::from)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_has_the_command_line_without_what_is_done_with_it() {
+        let more = [OsString::from("--nodaemon")];
+        let of = |line: &str| {
+            let words = words(line.split(' ').map(OsString::from), "worker", &more);
+            words.join(" ".as_ref()).into_string().unwrap()
+        };
+        for (line, daemon) in [
+            ("dsbus worker start", "worker --nodaemon"),
+            ("dsbus worker restart --timeout 5s --name w", "worker --nodaemon --name w"),
+            (
+                "dsbus --nats x worker start --timeout=5s --dir d",
+                "--nats x worker --nodaemon --dir d",
+            ),
+            ("dsbus --as worker worker start -c start", "--as worker worker --nodaemon -c start"),
+        ] {
+            assert_eq!(of(line), daemon, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_last_thing_that_it_says_counts() {
+        let mut said = Said::default();
+        said.hear("STATUS=waits\n");
+        assert!(!said.ready);
+        said.hear("READY=1\nSTATUS=works = well\nX=1\n");
+        assert!(said.ready && !said.stopping);
+        assert_eq!(said.status.as_deref(), Some("works = well"));
+    }
+}

@@ -1,0 +1,136 @@
+//! What daemons tell whoever started them, as systemd hears it.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::fleet::{DEADLINE, DSBUS, Fleet};
+
+/// Listens to one daemon as systemd does.
+struct Init {
+    directory: tempfile::TempDir,
+    socket: UnixDatagram,
+    child: Option<Child>,
+}
+
+impl Init {
+    fn new() -> Init {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Init { directory, socket, child: None }
+    }
+
+    fn start(&mut self, words: &[&str]) {
+        let mut command = Command::new("sh");
+        // The process id is this shell's, and so its successor's.
+        command.args(["-c", "WATCHDOG_PID=$$ exec \"$0\" \"$@\"", DSBUS]).args(words);
+        command.env("NOTIFY_SOCKET", self.directory.path().join("notify"));
+        command.env("WATCHDOG_USEC", Duration::from_secs(3).as_micros().to_string());
+        let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
+        self.child =
+            Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    }
+
+    fn next(&self) -> String {
+        let mut bytes = [0; 4096];
+        let n = self.socket.recv(&mut bytes).unwrap_or_else(|e| {
+            panic!("{e}: {}", std::fs::read_to_string(self.directory.path().join("log")).unwrap())
+        });
+        String::from_utf8_lossy(&bytes[..n]).into_owned()
+    }
+
+    /// The first message from now on that says this, whole.
+    fn wait(&self, what: &str) -> String {
+        loop {
+            let message = self.next();
+            if message.contains(what) {
+                return message;
+            }
+            assert!(!message.contains("STOPPING=1"), "{what}, but: {message}");
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().unwrap().id();
+        kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+#[test]
+fn each_daemon_says_when_it_is_ready_and_that_it_goes_round_and_that_it_stops() {
+    let fleet = Fleet::bare();
+    let url = fleet.nats.url();
+    let state = fleet.worker_directory("w1");
+    let alert = fleet.file(
+        "alert.toml",
+        "[[rule]]\nname = \"r\"\nevents = [\"FATAL\"]\nsend = [\"t\"]\n\
+         [target.t]\ntype = \"command\"\ncommand = \"cat\"\n",
+    );
+    let mut inits = Vec::new();
+    let worker = ["worker", "--name", "w1", "--dir", state.to_str().unwrap()];
+    for (words, status) in [
+        (&["scheduler", "--id", "s1"][..], "STATUS=schedules as s1"),
+        (&["gateway", "--listen", "127.0.0.1:0"], "STATUS=listens on http://127.0.0.1:"),
+        (&["alert", &alert], "STATUS=tells by the rules alert"),
+        (&worker, "STATUS=runs 0 children"),
+    ] {
+        let mut init = Init::new();
+        init.start(&[&["--nats", &url], words].concat());
+        let first = init.next();
+        assert!(first.contains("STATUS=waits for the bus") && !first.contains("READY"), "{first}");
+        let ready = init.wait("READY=1");
+        assert!(ready.contains(status), "{ready}");
+        init.wait("WATCHDOG=1");
+        inits.push(init);
+    }
+    fleet.apply("[program.p]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    let worker = &inits[3];
+    worker.wait("STATUS=runs 1 child\n");
+    // It reads its file again, and is ready again.
+    worker.signal(Signal::SIGHUP);
+    worker.wait("RELOADING=1");
+    worker.wait("READY=1");
+    // What its children have is their own business.
+    fleet.apply("[program.e]\ncommand = \"sh -c 'env; sleep 1000'\"\nstartsecs = 0\n");
+    let said = dsbus_harness::wait_until("its environment", DEADLINE, || {
+        let said = fleet.ok(&["logs", "e:0", "-n", "100"]);
+        if said.contains("DSBUS_INSTANCE") { Ok(said) } else { Err(said) }
+    });
+    assert!(!said.contains("NOTIFY_SOCKET") && !said.contains("WATCHDOG"), "{said}");
+    for init in inits.iter().rev() {
+        init.signal(Signal::SIGTERM);
+        init.wait("STOPPING=1");
+    }
+}
+
+#[test]
+fn a_worker_without_a_bus_is_ready_after_a_while_and_one_that_cannot_run_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().to_str().unwrap();
+    let nowhere = ["--nats", "nats://127.0.0.1:1", "worker", "--name", "w1", "--dir", state];
+    let mut init = Init::new();
+    init.start(&nowhere);
+    let first = init.next();
+    assert!(first.contains("STATUS=waits for the bus"), "{first}");
+    // A machine comes up without the bus; until then it asks for patience.
+    init.wait("EXTEND_TIMEOUT_USEC=");
+    let ready = init.wait("READY=1");
+    assert!(ready.contains("STATUS=was not told yet what it is to run"), "{ready}");
+    let mut second = Init::new();
+    second.start(&nowhere);
+    let why = second.wait("STOPPING=1");
+    assert!(why.contains("STATUS=the worker ends: another worker (pid"), "{why}");
+}
