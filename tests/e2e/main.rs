@@ -10,6 +10,7 @@ mod auth;
 mod bridge;
 mod bus;
 mod children;
+mod compose;
 mod daemon;
 mod declare;
 mod declared;
