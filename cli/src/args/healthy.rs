@@ -5,7 +5,7 @@ use dsbus_schema::ids::{UserName, WorkerName};
 
 pub(super) const HEALTHY: &str = "\
 For the health checks of containers, which have no shell: a line says how it is,
-and the exit code is 0 when it is well, else 1. A worker or scheduler is asked
+and the exit code is 0 when it is well, and no other time. A worker or scheduler is asked
 about with its own key, in its own folder:
 
   HEALTHCHECK CMD [\"dsbus\", \"healthy\", \"worker\", \"w1\"]

@@ -32,9 +32,11 @@ pub(super) fn run(at: &Path, into: &Path) -> Result<(), Failure> {
     let book = Book::read(at)?;
     let mut names = names(into)?;
     names.sort();
-    for name in names {
+    let all: Result<Vec<(String, For)>, Failure> =
+        names.into_iter().map(|name| meant(&book, &name).map(|of| (name, of))).collect();
+    for (name, of) in all? {
         let place = into.join(&name);
-        match meant(&book, &name)? {
+        match of {
             For::Servers => {
                 for part in ["nats", "tls"] {
                     let place = place.join(part);
