@@ -15,6 +15,7 @@ mod daemon;
 mod declare;
 mod declared;
 mod dev;
+mod displaced;
 mod doctor;
 mod drain;
 mod durable;

@@ -137,10 +137,14 @@ impl Access {
             }),
         };
         if let Some(ca) = &self.tls.ca {
-            options = options.add_root_certificates(ca.clone()).require_tls(true);
+            options = options.add_root_certificates(ca.clone());
         }
         if let Some((cert, key)) = &self.tls.own {
-            options = options.add_client_certificate(cert.clone(), key.clone()).require_tls(true);
+            options = options.add_client_certificate(cert.clone(), key.clone());
+        }
+        // Servers that others name, where it connects anew, have no scheme.
+        if urls.iter().any(|url| self.encrypts(url)) {
+            options = options.require_tls(true);
         }
         if self.tls.first {
             options = options.tls_first();

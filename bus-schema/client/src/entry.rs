@@ -2,6 +2,7 @@
 
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
+use dsbus_schema::event::Event;
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::reading;
 use dsbus_schema::signature::{HEADER_SIGNATURE, HEADER_SIGNER, Stamp};
@@ -84,6 +85,15 @@ impl Entry {
         }
     }
 
+    /// The event that it is. `Ok(None)` for one that says something else of itself than its subject
+    /// does: nobody may pass it on, since permissions are about subjects.
+    ///
+    /// # Errors
+    /// As [`Entry::json`].
+    pub fn event(&self) -> Result<Option<Event>, Error> {
+        Ok(self.json::<Event>()?.filter(|event| is_honest(event, &self.key)))
+    }
+
     /// What its tombstone says, read; `None` when it says nothing, or is none.
     ///
     /// # Errors
@@ -94,6 +104,15 @@ impl Entry {
         }
         read_json(&self.key, &self.note)
     }
+}
+
+/// Whether an event says of itself what its subject does; else that is logged.
+pub(crate) fn is_honest(event: &Event, subject: &str) -> bool {
+    let honest = event.is_on(subject);
+    if !honest {
+        tracing::warn!(subject, source = event.source, "left out: an event of somebody else");
+    }
+    honest
 }
 
 /// Reads what stands under a key. What is wrong with it is said by its field, in plain words.

@@ -247,7 +247,7 @@ impl Bus {
         let denials = self.denials();
         let (denied, end) = (denial(denials, &[ALL]), Instant::now() + SERVICES_MAX);
         tokio::pin!(denied);
-        let inbox = self.client().new_inbox();
+        let inbox = self.new_inbox();
         let heard = self.client().subscribe(inbox.clone()).await;
         let mut heard = heard.map_err(|_| Error::Disconnected)?;
         let asked = self.client().publish_with_reply(ALL, inbox, bytes::Bytes::new()).await;

@@ -266,7 +266,7 @@ impl Follower {
             }
         };
         // What cannot be read is of a newer version, and changes what is asked for now and then.
-        let event: Event = entry.json().ok().flatten()?;
+        let event = entry.event().ok().flatten()?;
         match &event.data {
             Fact::Output(_) | Fact::Tick(_) => return None,
             Fact::Process(fact) => self.changed(&fact.name, Some((fact.epoch, fact.state))),

@@ -94,7 +94,7 @@ impl Bus {
         if !self.connected() {
             return Err(Error::Disconnected);
         }
-        let inbox = self.client().new_inbox();
+        let inbox = self.new_inbox();
         let closed = |_| Error::Disconnected;
         let mut answers = self.client().subscribe(inbox.clone()).await.map_err(closed)?;
         let sent = self.client().publish_with_reply(subject.to_owned(), inbox, body).await;
@@ -141,7 +141,7 @@ impl Bus {
     ) -> Result<A, Error> {
         let subject = subject::worker(self.fleet(), w, verb);
         let body = serde_json::to_vec(q).map_err(|e| Error::malformed(&subject, e))?;
-        read(&accepted(self.ask(&subject, None, body.into(), timeout).await?)?)
+        read(&accepted(self.ask_apart(&subject, body.into(), timeout).await?)?)
     }
 }
 

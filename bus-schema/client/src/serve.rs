@@ -302,7 +302,12 @@ pub(crate) fn is_inbox(reply: &str) -> bool {
 }
 
 async fn serve_one(mut asked: Asked, handler: &Handler) {
-    if let Some(reply) = asked.way.reply().filter(|reply| !is_inbox(reply)) {
+    // Answers of the server, which anybody can aim at any subject, want no answer themselves.
+    let Some(reply) = asked.way.reply() else {
+        tracing::warn!(subject = asked.subject, "what wants no answer is no request: ignored");
+        return;
+    };
+    if !is_inbox(reply) {
         tracing::warn!(subject = asked.subject, reply, "a request with a forged reply is ignored");
         return;
     }
@@ -378,7 +383,7 @@ mod tests {
         ] {
             assert!(!is_inbox(&forged), "{forged}");
         }
-        for inbox in ["_INBOX.x.1", "_INBOX_operator_ann.x", "_R_.x", "ann.answers.1"] {
+        for inbox in ["_INBOX.x.1", "_INBOX.operator.ann.x", "_R_.x", "ann.answers.1"] {
             assert!(is_inbox(inbox), "{inbox}");
         }
     }

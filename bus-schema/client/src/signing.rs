@@ -196,8 +196,9 @@ impl Signers {
         let (operation, body) = match &entry.value {
             Value::Put(body) => (Operation::Put, body),
             Value::Deleted => (Operation::Delete, &entry.note),
-            // The server's own word.
-            Value::Expired => return Ok(()),
+            // Placements never expire: somebody else wrote this marker, or made one expire.
+            Value::Expired if matches!(self, Signers::Off) => return Ok(()),
+            Value::Expired => return Err(Distrust::Unsigned),
             Value::Copied => return Err(Distrust::Copy),
         };
         if matches!(self, Signers::Off) {
@@ -288,7 +289,8 @@ mod tests {
         assert_eq!(known.check(&fleet, &theirs), unknown);
         assert_eq!(listed(&[&ours, &other]).check(&fleet, &theirs), Ok(()), "two at once");
         let expired = Entry { value: Value::Expired, seal: None, ..theirs };
-        assert_eq!(known.check(&fleet, &expired), Ok(()), "the server's own");
+        assert_eq!(known.check(&fleet, &expired), Err(Distrust::Unsigned), "none ever expires");
+        assert_eq!(Signers::Off.check(&fleet, &expired), Ok(()));
     }
 
     fn stamped(entry: &mut Entry, edit: fn(&mut dsbus_schema::signature::Stamp)) {

@@ -51,7 +51,7 @@ impl Bus {
             return Err(Error::Disconnected);
         }
         let end = Instant::now() + within;
-        let inbox = self.client().new_inbox();
+        let inbox = self.new_inbox();
         let heard = self.client().subscribe(inbox.clone()).await;
         let mut heard = heard.map_err(|_| Error::Disconnected)?;
         for service in [subject::SERVICE, subject::SERVICE_WORKER] {

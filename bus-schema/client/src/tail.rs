@@ -153,7 +153,7 @@ impl Tail {
     /// one that was read so far.
     async fn open(&mut self) -> Result<Option<(Subscriber, Opened)>, Error> {
         let deliver = self.deliver().await?;
-        let inbox = self.bus.client().new_inbox();
+        let inbox = self.bus.new_inbox();
         // First the subscription: a consumer without one delivers nothing.
         let subscriber = self.bus.client().subscribe(inbox.clone()).await;
         let subscriber = subscriber.map_err(|_| Error::Disconnected)?;

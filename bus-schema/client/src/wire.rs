@@ -24,13 +24,42 @@ impl Bus {
         body: Bytes,
         within: Duration,
     ) -> Result<Message, Error> {
-        let (denials, subjects) = (self.denials(), [subject]);
-        if !self.connected() {
-            return Err(Error::Disconnected);
-        }
         let mut request = async_nats::Request::new().payload(body).timeout(None);
         if let Some(headers) = headers {
             request = request.headers(headers);
+        }
+        self.send(subject, request, within).await
+    }
+
+    /// The same for whoever may not be trusted: the answer comes to an inbox that is made for it, so
+    /// that it tells nothing of where the answers of others are awaited. (async-nats has one for all
+    /// answers, whose names follow one another.)
+    pub(crate) async fn ask_apart(
+        &self,
+        subject: &str,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<Message, Error> {
+        let request = async_nats::Request::new().payload(body).timeout(None);
+        self.send(subject, request.inbox(self.new_inbox()), within).await
+    }
+
+    /// A subject of answers that nobody can guess.
+    pub(crate) fn new_inbox(&self) -> String {
+        let one = self.client().new_inbox();
+        let prefix = one.rsplit_once('.').map_or("_INBOX", |(prefix, _)| prefix);
+        format!("{prefix}.{}", uuid::Uuid::new_v4().simple())
+    }
+
+    async fn send(
+        &self,
+        subject: &str,
+        request: async_nats::Request,
+        within: Duration,
+    ) -> Result<Message, Error> {
+        let (denials, subjects) = (self.denials(), [subject]);
+        if !self.connected() {
+            return Err(Error::Disconnected);
         }
         // The limit is around all of it: handing a command to async-nats can wait, too.
         let sent = timeout(within, self.client().send_request(subject.to_owned(), request));

@@ -6,6 +6,7 @@ mod fleet;
 mod kind;
 mod listener;
 mod notice;
+mod source;
 mod types;
 
 use schemars::JsonSchema;
@@ -28,32 +29,8 @@ pub use fleet::{
 pub use kind::{Kind, Teller};
 pub use listener::{ListenerChange, ListenerFact, USER_TEXT_MAX, UserFact};
 pub use notice::{Notice, NoticeFact, OUTPUT_BYTES_MAX, OutputFact, OutputKind};
+pub use source::Source;
 pub use types::TypeInfo;
-
-/// Who tells an event: the token after `event` in its subject.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    /// A worker.
-    Worker(WorkerName),
-    /// A scheduler, for the fleet.
-    Fleet,
-    /// A person or a program, for itself.
-    User,
-    /// A listener, about itself.
-    Listener,
-}
-
-impl Source {
-    /// The token in a subject.
-    pub fn token(&self) -> &str {
-        match self {
-            Source::Worker(worker) => worker.as_str(),
-            Source::Fleet => "_fleet",
-            Source::User => "_user",
-            Source::Listener => "_listener",
-        }
-    }
-}
 
 /// A CloudEvent. Any CloudEvents tool reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

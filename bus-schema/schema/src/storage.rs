@@ -22,6 +22,10 @@ pub const EVENTS_DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 /// Revisions of a program that are kept; NATS KV allows no more (ADR-8).
 pub const PROGRAM_HISTORY: u8 = 64;
 
+/// Revisions of a goal that are kept: what an answer that somebody aimed at its key has displaced is
+/// written again from them. More than one, since it can be aimed again before that is done.
+pub const GOAL_HISTORY: u8 = 8;
+
 /// Header of every write of a scheduler: its id. Whoever sees the entry knows by it who is to tell of
 /// it, and tells in its place when it is lost.
 pub const HEADER_SCHEDULER: &str = "Dsbus-Scheduler";
@@ -107,7 +111,7 @@ impl Bucket {
     pub fn rules(self) -> BucketRules {
         match self {
             Bucket::Programs => BucketRules { history: PROGRAM_HISTORY, ttl: false, batch: true },
-            Bucket::Goals => BucketRules { history: 1, ttl: false, batch: true },
+            Bucket::Goals => BucketRules { history: GOAL_HISTORY, ttl: false, batch: true },
             Bucket::Fleet => BucketRules { history: 1, ttl: true, batch: true },
             Bucket::Workers => BucketRules { history: 1, ttl: false, batch: false },
             Bucket::Status => BucketRules { history: 1, ttl: false, batch: false },

@@ -72,6 +72,10 @@ pub fn alert_consumer(name: &AlertName) -> String {
 /// The subject of an event. Where it is about no instance but from a user, the user's name stands
 /// for the index: who may say something is then one wildcard.
 pub fn event(fleet: &FleetName, source: &Source, fact: &Fact) -> String {
+    event_from(fleet.as_str(), source.token(), fact)
+}
+
+pub(crate) fn event_from(fleet: &str, source: &str, fact: &Fact) -> String {
     let program = fact.program();
     let program = program.as_ref().map_or("_", ProgramName::as_str);
     let index = match (fact.instance(), fact.user()) {
@@ -79,7 +83,14 @@ pub fn event(fleet: &FleetName, source: &Source, fact: &Fact) -> String {
         (None, Some(user)) => user.to_string(),
         (None, None) => "_".to_owned(),
     };
-    event_tokens(fleet.as_str(), source.token(), fact.kind(), program, &index, fact.type_name())
+    event_tokens(fleet, source, fact.kind(), program, &index, fact.type_name())
+}
+
+/// Fleet and source of the subject of an event.
+pub(crate) fn event_source(subject: &str) -> Option<(&str, &str)> {
+    let (fleet, rest) = subject.strip_prefix("dsbus.")?.split_once('.')?;
+    let (source, _) = rest.strip_prefix("event.")?.split_once('.')?;
+    Some((fleet, source))
 }
 
 /// The subject of an event, of any tokens: this is the one place that knows their order.

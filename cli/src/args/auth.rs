@@ -149,6 +149,10 @@ pub(crate) struct AuthPermissions {
     /// As options of nsc add user
     #[arg(long, global = true)]
     pub(crate) nsc: bool,
+    /// Consumers of events that are others' own, which this one may not touch: the name of each
+    /// listener, and alert-NAME of each alert
+    #[arg(long, global = true, value_name = "CONSUMER", value_delimiter = ',')]
+    pub(crate) durables: Vec<UserName>,
     #[command(subcommand)]
     pub(crate) role: RoleArgs,
 }

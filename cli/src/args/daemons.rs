@@ -16,10 +16,12 @@ pub(crate) struct Scheduler {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) replicas: Option<u8>,
     /// Public `NKeys` of all schedulers of this fleet, one a line: placements that none of them signed
-    /// are written over. Read again when it changes. Without it, any signature counts
+    /// are written over. Read again when it changes. Else the file signers beside the dsbus.toml
+    /// that names the bus, where there is one; without it, any signature counts
     #[arg(long, value_name = "FILE")]
     pub(crate) signers: Option<PathBuf>,
-    /// Who may command what, grants.toml; everybody everything, without it. Read again when it changes
+    /// Who may command what; read again when it changes. Else grants.toml beside the dsbus.toml that
+    /// names the bus, where there is one; without it, everybody may do everything
     #[arg(long, value_name = "FILE")]
     pub(crate) grants: Option<PathBuf>,
 }

@@ -80,7 +80,7 @@ fn write_folder(
     })?;
     let mut all = folders::files(book, user, role, ca.as_deref(), &[password()?, password()?]);
     all.push(("seed.nk", seed_file(&user.name, seed), files::SECRET));
-    if matches!(role, Role::Worker { .. }) {
+    if matches!(role, Role::Worker { .. } | Role::Scheduler) {
         all.push(("signers", folders::signers(book), files::OPEN));
     }
     for (name, text, mode) in all {
@@ -97,7 +97,8 @@ fn save(at: &Path, book: &Book) -> Result<(), Failure> {
     let mut all =
         vec![(at.join(book::FILE), book.text()?), (at.join("nats/users.conf"), conf::users(book))];
     let signers = folders::signers(book);
-    for user in book.users.iter().filter(|user| user.role == "worker") {
+    let reads = |user: &&User| matches!(user.role.as_str(), "worker" | "scheduler");
+    for user in book.users.iter().filter(reads) {
         let path = folder(at, &user.name).join("signers");
         // A folder that was moved to its machine is no more here.
         let there = files::read(&path).unwrap_or_else(|_| signers.clone());

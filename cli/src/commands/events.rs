@@ -170,7 +170,7 @@ async fn last(
 
 /// Reads an event; one that a newer version wrote is told, not shown.
 fn read(entry: &Entry) -> Option<(u64, Event)> {
-    match entry.json::<Event>() {
+    match entry.event() {
         Ok(event) => event.map(|event| (entry.seq, event)),
         Err(e) => {
             unread(&e);

@@ -1,5 +1,7 @@
 //! `dsbus scheduler`
 
+use std::path::PathBuf;
+
 use dsbus_schema::ids::UserName;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -7,6 +9,7 @@ use crate::args;
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
+use crate::settings::Origin;
 
 /// Runs a scheduler until it is told to stop.
 ///
@@ -18,9 +21,14 @@ pub(super) fn run(config: &Config, args: args::Scheduler) -> Result<Code, Failur
         connect: config.connect(&format!("dsbus scheduler {id}"), true),
         id,
         replicas: args.replicas.map(usize::from),
-        signers: args.signers,
-        grants: args.grants,
+        signers: args.signers.or_else(|| beside(config, "signers")),
+        grants: args.grants.or_else(|| beside(config, "grants.toml")),
     };
+    for (what, file) in [("signers", &config.signers), ("grants", &config.grants)] {
+        if let Some(file) = file {
+            tracing::info!("{what}: {}", file.display());
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut term = signal(SignalKind::terminate())?;
@@ -36,6 +44,14 @@ pub(super) fn run(config: &Config, args: args::Scheduler) -> Result<Code, Failur
             .map(|()| Code::Done)
             .map_err(|e| Failure::failed(format!("the scheduler ends: {e}")))
     })
+}
+
+/// What stands beside the file that says who this scheduler is, as `dsbus auth` puts it there.
+fn beside(config: &Config, name: &str) -> Option<PathBuf> {
+    let Origin::File(settings, _) = &config.origin else { return None };
+    let path = settings.parent()?.join(name);
+    // One that cannot be read is an error later, and not as if there were none.
+    std::fs::symlink_metadata(&path).is_ok().then_some(path)
 }
 
 /// An id that no other scheduler has.

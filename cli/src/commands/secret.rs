@@ -152,7 +152,13 @@ fn nobody(patterns: &[Pattern], workers: &[Worker]) -> Failure {
 async fn workers(connection: &Connection) -> Result<Vec<Worker>, Failure> {
     match connection.bus.read_all(Bucket::Workers, NAME).await {
         // A record that cannot be read is of a version that is newer than this one.
-        Ok(entries) => Ok(entries.iter().filter_map(|entry| entry.json().ok().flatten()).collect()),
+        Ok(entries) => {
+            let read = |entry: &Entry| entry.json::<Worker>().ok().flatten();
+            // Who writes a record may choose what is in it, and not its key.
+            let own =
+                |entry: &Entry| read(entry).filter(|worker| worker.name.as_str() == entry.key);
+            Ok(entries.iter().filter_map(own).collect())
+        }
         Err(e) => Err(connection.explain(e).await),
     }
 }

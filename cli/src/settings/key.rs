@@ -201,7 +201,7 @@ impl Key {
             Key::Quiet | Key::TlsFirst => truth(text).map(drop),
             Key::Timeout => text.parse::<Span>().map(drop),
             Key::InboxPrefix if text.contains(['*', '>', ' ']) || text.ends_with('.') => {
-                Err(format!("{text:?} is no beginning of a subject, such as _INBOX_ann"))
+                Err(format!("{text:?} is no beginning of a subject, such as _INBOX.ann"))
             }
             Key::Context
             | Key::Creds

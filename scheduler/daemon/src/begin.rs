@@ -19,6 +19,7 @@ use crate::grants::GrantsFile;
 use crate::observe;
 use crate::own_touch::{self, OwnTouch, Presence};
 use crate::pulse::Pulse;
+use crate::restore;
 use crate::run::{Scheduler, Shared};
 use crate::signers::SignersFile;
 use crate::tell::outbox::Outbox;
@@ -63,12 +64,14 @@ pub(crate) async fn run(
     helpers.spawn(pulse.clone().run());
     let touching = own_touch::run(bus.clone(), presence.clone(), shortest_seen, acks);
     let touches = helpers.spawn(touching);
+    let shared = Shared::new(core);
+    helpers.spawn(restore::run(bus.clone(), shared.clone()));
     let scheduler = Scheduler {
         bus,
         presence,
         touches,
         outbox,
-        shared: Shared::new(core),
+        shared,
         answers,
         looked: seen,
         shortest,

@@ -92,7 +92,7 @@ impl Commander {
             request.understood()?;
             return self.carry_out(verb, user, &request.body).await;
         }
-        let heard = Heard::of(&request.body, Uuid::now_v7());
+        let heard = Heard::of(request.verb, &request.body, Uuid::now_v7());
         let answer = match request.understood() {
             Ok(()) if self.floods().is_flood(user, clock::now()) => {
                 let text = format!(

@@ -1,6 +1,7 @@
 //! The view and the judge, and how what the bus delivers is folded into them. No bus, no clock:
 //! the simulation (`tests/simulation`) runs it, too.
 
+pub mod displaced;
 mod telling;
 mod trust;
 
@@ -18,6 +19,7 @@ use dsbus_schema::storage::{
     parse_worker_goal_key,
 };
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch, Touch};
+use dsbus_schema::worker::Worker;
 
 use crate::tell::ledger::Ledger;
 use crate::turn;
@@ -87,6 +89,8 @@ pub struct Core {
     written: BTreeMap<InstanceId, u64>,
     /// Placements that other keys than this scheduler's have signed, and which.
     signed_by: BTreeMap<(WorkerName, InstanceId), Arc<str>>,
+    /// What displaced something, and its sequence.
+    displaced: BTreeMap<(Bucket, String), u64>,
     /// When the latest entry was written, by the clock of NATS.
     latest: Option<Timestamp>,
 }
@@ -112,6 +116,7 @@ impl Core {
         self.caught_up.remove(&bucket);
         self.heard.remove(&bucket);
         self.seqs.retain(|(b, _), _| *b != bucket);
+        self.displaced.retain(|(b, _), _| *b != bucket);
         self.view.reset(bucket);
         if bucket == Bucket::Fleet {
             self.schedulers.clear();
@@ -149,14 +154,30 @@ impl Core {
         let before = std::mem::replace(last, entry.seq);
         self.latest = self.latest.max(Some(entry.time));
         self.note_early(bucket, entry);
+        self.displaced.remove(&(bucket, entry.key.clone()));
+        let folded = self.fold_into(bucket, entry, before, now);
+        if folded.is_err() {
+            self.unreadable(bucket, entry);
+        }
+        folded
+    }
+
+    /// `before` is the sequence that the key had before.
+    fn fold_into(
+        &mut self,
+        bucket: Bucket,
+        entry: &Entry,
+        before: u64,
+        now: BootTime,
+    ) -> Result<Option<News>, Error> {
         match bucket {
             Bucket::Programs => self.fold_program(entry, now)?,
             Bucket::Goals => self.fold_goal(entry, now)?,
             Bucket::Workers => {
-                if let Ok(name) = WorkerName::parse(&entry.key) {
-                    let record = entry.json()?.map(|value| Seen { seq: entry.seq, value });
-                    self.view.set_worker(&name, record);
-                }
+                let Ok(name) = WorkerName::parse(&entry.key) else { return Ok(None) };
+                // Who writes a record may choose what is in it, and not its key.
+                let record = entry.json()?.filter(|worker: &Worker| worker.name == name);
+                self.view.set_worker(&name, record.map(|value| Seen { seq: entry.seq, value }));
             }
             Bucket::Status => self.fold_status(entry, now)?,
             Bucket::Fleet => return self.fold_fleet(entry, before, now),
@@ -204,7 +225,6 @@ impl Core {
         Ok(())
     }
 
-    /// `before` is the sequence that the key had before.
     fn fold_fleet(
         &mut self,
         entry: &Entry,

@@ -113,7 +113,7 @@ fn sum_up(view: &mut View, news: &BTreeSet<ProgramName>) {
 }
 
 fn one(view: &View, name: &ProgramName, now: Now, draft: &mut Draft) {
-    let Some(entry) = view.programs.get(name) else { return };
+    let Some(entry) = view.programs.get(name).filter(|_| view.is_known(name)) else { return };
     purge::statuses(view, name, entry, draft);
     let program = entry.program.as_ref();
     let Some(seen) = program.filter(|seen| !seen.value.removing) else {

@@ -11,6 +11,7 @@ mod goals;
 pub(crate) mod host;
 mod index;
 mod reset;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,10 +29,12 @@ use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
 
 pub use goals::Goals;
+pub use unread::Part;
 
 pub(crate) use entry::{Entry, Forged, Instance, Well};
 pub(crate) use host::{Host, Slot};
 pub(crate) use index::Index;
+pub(crate) use unread::Unread;
 
 /// Now, on the two clocks that a plan needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +166,8 @@ pub(crate) struct Group {
 pub struct View {
     pub(crate) programs: BTreeMap<ProgramName, Entry>,
     pub(crate) hosts: BTreeMap<WorkerName, Host>,
+    /// Programs of which something cannot be read, or that were removed.
+    pub(crate) unread: BTreeMap<ProgramName, Unread>,
     /// What was told of groups.
     pub(crate) groups: BTreeMap<ProgramName, Group>,
     pub(crate) index: Index,

@@ -198,21 +198,21 @@ const TABLE: &str = "
 > $SRV.STATS.dsbus                                                   : gvor
 > $SRV.STATS.dsbus-worker                                            : gvor
 > $SRV.STATS                                                         :
-> _INBOX.x                                                           :
-> _INBOX_operator_ann.x                                              :
+> _INBOX.x                                                           : swW
+> _INBOX.operator.ann.x                                              : swW
 > anything                                                           :
 < >                                                                  :
 < *                                                                  :
 < _INBOX.>                                                           :
-< _INBOX_scheduler_scheduler.>                                       : s
-< _INBOX_gateway_gateway.>                                           : g
-< _INBOX_viewer_viewer.>                                             : v
-< _INBOX_operator_ann.>                                              : o
-< _INBOX_operator_rita.>                                             : r
-< _INBOX_worker_w1.>                                                 : w
-< _INBOX_worker_w2.>                                                 : W
-< _INBOX_listener_audit.>                                            : l
-< _INBOX_alert_alert.>                                               : a
+< _INBOX.scheduler.scheduler.>                                       : s
+< _INBOX.gateway.gateway.>                                           : g
+< _INBOX.viewer.viewer.>                                             : v
+< _INBOX.operator.ann.>                                              : o
+< _INBOX.operator.rita.>                                             : r
+< _INBOX.worker.w1.>                                                 : w
+< _INBOX.worker.w2.>                                                 : W
+< _INBOX.listener.audit.>                                            : l
+< _INBOX.alert.alert.>                                               : a
 < dsbus.>                                                            :
 < dsbus.default.cmd.>                                                :
 < dsbus.default.cmd.*.apply                                          : s
@@ -240,6 +240,16 @@ const TABLE: &str = "
 < $SRV.STATS.dsbus-worker                                            : wW
 < anything                                                           :
 ";
+
+/// What nobody may say by way of an answer.
+const NO_ANSWERS: [&str; 6] = [
+    "$KV.dsbus_programs.evil",
+    "$KV.dsbus_fleet.w2.web.0",
+    "dsbus.default.cmd.admin.apply",
+    "dsbus.default.event._fleet.command.web.admin.ACCEPTED",
+    "$JS.API.STREAM.DELETE.KV_dsbus_fleet",
+    "$JS.API.CONSUMER.CREATE.DSBUS_EVENTS.audit.>",
+];
 
 #[test]
 fn every_cell_of_who_may_do_what() {
@@ -282,6 +292,14 @@ fn every_cell_of_who_may_do_what() {
                 wrong.push(format!("{user} may{}: {way} {subject}", if may { "" } else { " not" }));
             }
         }
+    }
+    // Whoever may ask himself something could say anything to anybody, were answers permitted as such.
+    for (_, user, wire) in wires.iter_mut().filter(|(letter, ..)| "wW".contains(*letter)) {
+        let itself = format!("dsbus.default.worker.{user}.ping");
+        for reply in NO_ANSWERS {
+            assert!(!wire.may_answer(&itself, reply), "{user} answers to {reply}");
+        }
+        assert!(wire.may_answer(&itself, "_INBOX.scheduler.scheduler.x"), "{user} answers pings");
     }
     assert!(wrong.is_empty(), "{} of {cells} cells are not so:\n{}", wrong.len(), wrong.join("\n"));
     assert!(cells > 1000 && refused > 1000, "{cells} cells, of which {refused} were refused");

@@ -78,6 +78,17 @@ impl Wire {
         self.refusal().is_none()
     }
 
+    /// Asks itself something and names `reply` for the answer; whether it may publish there then.
+    pub(super) fn may_answer(&mut self, asked: &str, reply: &str) -> bool {
+        self.subscriptions += 1;
+        let id = self.subscriptions;
+        self.send(&format!("SUB {asked} {id}\r\nPUB {asked} {reply} 2\r\n{{}}\r\n"));
+        assert_eq!(self.refusal(), None, "{asked}");
+        let permitted = self.may_publish(reply);
+        self.send(&format!("UNSUB {id}\r\n"));
+        permitted
+    }
+
     /// Subscribes; whether that is permitted.
     pub(super) fn may_subscribe(&mut self, subject: &str) -> bool {
         self.subscriptions += 1;

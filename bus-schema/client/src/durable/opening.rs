@@ -39,7 +39,7 @@ impl Reader {
         if !self.look(&info).await? {
             return Ok(None);
         }
-        let inbox = self.bus.client().new_inbox();
+        let inbox = self.bus.new_inbox();
         let subscriber = self.bus.client().subscribe(inbox.clone()).await;
         self.shared.opened.send_replace(true);
         self.complaint = None;

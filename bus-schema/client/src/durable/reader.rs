@@ -18,6 +18,7 @@ use super::config::{NOT_PINNED, Pull, after, is_final};
 use super::opening::LOOK_EVERY;
 use super::{DurableOptions, GROUP, Share, Shared, nanos};
 use crate::consumer::{API_MAX, Delivery};
+use crate::entry::is_honest;
 use crate::{Bus, Error};
 
 /// Between two attempts to reach the consumer, and after a pull that ended at once.
@@ -297,6 +298,10 @@ impl Reader {
         };
         let Delivery { seq, time, tries, .. } = delivery;
         match serde_json::from_slice::<Event>(&message.payload) {
+            Ok(event) if !is_honest(&event, &message.subject) => {
+                shared.lock().settle(seq, number, true);
+                shared.settled.notify_one();
+            }
             Ok(event) => {
                 shared.lock().arrived(Arrival { event, seq, time, tries, number });
                 shared.arrived.notify_one();

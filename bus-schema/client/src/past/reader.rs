@@ -110,7 +110,7 @@ impl EventReader {
             let waiting = self.sources.iter_mut().filter(|source| source.head.is_some());
             let first = waiting.min_by_key(|source| source.head.as_ref().map(|entry| entry.seq))?;
             let Some(entry) = first.head.take() else { continue };
-            match entry.json::<Event>() {
+            match entry.event() {
                 Ok(Some(event)) if self.filter.matches(&event) => {
                     return Some(Ok((entry.seq, event)));
                 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::{CALLS_TO_LOOK, Deed, List, VERBS_TO_LOOK};
+use super::{CALLS_TO_LOOK, Deed, INBOXES, List, VERBS_TO_LOOK};
 use crate::alert::AlertName;
 use crate::call::WorkerVerb;
 use crate::command::Verb;
-use crate::event::{Kind, Source};
+use crate::event::{Kind, Source, Teller};
 use crate::filter::Filter;
 use crate::ids::{FleetName, UserName, WorkerName};
 use crate::storage::{AlertKey, Bucket, events_stream, worker_keys};
@@ -78,7 +78,7 @@ impl Role {
 
 /// What begins the subjects of answers to a user, who may subscribe to no other.
 pub fn inbox(name: &str, role: &Role) -> String {
-    format!("_INBOX_{}_{name}", role.name())
+    format!("{INBOXES}.{}.{name}", role.name())
 }
 
 /// The one subject of events that a listener of this filter reads.
@@ -174,7 +174,9 @@ impl List<'_> {
         self.write(Bucket::Workers, worker.as_str());
         self.write(Bucket::Status, &format!("{worker}.*.*"));
         self.get(&Bucket::Status.stream(self.fleet));
-        self.event(&Source::Worker(worker.clone()), None, "*", "*");
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.told_by().contains(&Teller::Worker)) {
+            self.event(&Source::Worker(worker.clone()), Some(kind), "*", "*");
+        }
         // The last event that it told decides the number of the next one, so the stream's leader is asked;
         // which subject that is about the server cannot limit.
         self.get(&events_stream(self.fleet));

@@ -173,6 +173,15 @@ impl Book {
             return Err(Failure::failed(message)
                 .hint("dsbus auth rotate gives it another key; dsbus auth revoke removes it"));
         }
+        let durable = |user: &User| user.role().ok().and_then(|r| r.durable(user.name.as_str()));
+        if let Some(own) = durable(&user)
+            && let Some(there) =
+                self.users.iter().find(|there| durable(there).as_ref() == Some(&own))
+        {
+            let message =
+                format!("the {} {} reads events by the name {own}", there.role, there.name);
+            return Err(Failure::failed(message).hint("give it another name"));
+        }
         if self.users.len() >= USERS_MAX {
             return Err(Failure::failed(format!("there are {USERS_MAX} users already")));
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use dsbus_schema::permit::{Permissions, RESPONSES_MAX, RESPONSES_SECONDS};
+use dsbus_schema::permit::Permissions;
 
 use super::book::Book;
 
@@ -122,18 +122,12 @@ fn one(permissions: &Permissions) -> String {
             subjects.iter().map(|subject| format!("          {}\n", quoted(subject))).collect();
         format!("[\n{}        ]", all.concat())
     };
-    let Permissions { publish, publish_deny, subscribe, responses } = permissions;
+    let Permissions { publish, publish_deny, subscribe } = permissions;
     let mut text = format!("      publish: {{\n        allow: {}\n", list(publish));
     if !publish_deny.is_empty() {
         let _ = writeln!(text, "        deny: {}", list(publish_deny));
     }
     let heard = list(subscribe);
     let _ = write!(text, "      }}\n      subscribe: {{\n        allow: {heard}\n      }}\n");
-    if *responses {
-        let _ = writeln!(
-            text,
-            "      allow_responses: {{ max: {RESPONSES_MAX}, expires: \"{RESPONSES_SECONDS}s\" }}"
-        );
-    }
     text
 }

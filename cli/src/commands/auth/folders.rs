@@ -50,8 +50,8 @@ pub(super) const MONITOR: &str = "monitor.password";
 const SIGNERS_FILE: &str = "signers_file = \"signers\"";
 
 const GRANTS: &str = "\
-# Who may do what to which programs: dsbus scheduler --grants grants.toml. Whoever is not here may do
-# all that the bus lets through.
+# Who may do what to which programs: a scheduler that is started in this directory reads it, also when
+# it changes. Whoever is not here may do all that the bus lets through.
 #
 #[user.ann]
 #programs = [\"web*\"]
@@ -63,7 +63,7 @@ pub(super) fn signers(book: &Book) -> String {
     let lines: Vec<String> =
         book.signers().map(|(name, key)| format!("# {name}\n{key}\n")).collect();
     format!(
-        "# Public keys of the schedulers. Written anew by dsbus auth; copy it to the worker.\n{}",
+        "# Public keys of the schedulers. Written anew by dsbus auth; copy it to the machine.\n{}",
         lines.concat()
     )
 }

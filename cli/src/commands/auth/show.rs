@@ -3,9 +3,7 @@
 use std::fmt::Write;
 
 use dsbus_schema::ids::FleetName;
-use dsbus_schema::permit::{
-    Permissions, RESPONSES_MAX, RESPONSES_SECONDS, inbox, permissions as of,
-};
+use dsbus_schema::permit::{Permissions, inbox, permissions as of};
 use serde_json::{Value, json};
 
 use super::book::{Book, User};
@@ -78,20 +76,17 @@ pub(super) fn permissions(
 ) -> Result<Code, Failure> {
     let (name, role) = args.role.role().map_err(Failure::usage)?;
     let fleet = fleet.cloned().unwrap_or_default();
-    let of = of(&fleet, &name, &role, &[]);
+    let durables: Vec<String> = args.durables.iter().map(ToString::to_string).collect();
+    let of = of(&fleet, &name, &role, &durables);
     if args.nsc {
         output::line(nsc(&name, &of))?;
         output::note(format_args!("and say inbox_prefix = \"{}\" to dsbus", inbox(&name, &role)));
         return Ok(Code::Done);
     }
-    let mut said = json!({
+    let said = json!({
         "publish": { "allow": of.publish, "deny": of.publish_deny },
         "subscribe": { "allow": of.subscribe },
     });
-    if of.responses {
-        let expires = format!("{RESPONSES_SECONDS}s");
-        said["allow_responses"] = json!({ "max": RESPONSES_MAX, "expires": expires });
-    }
     output::data(Data::Json, &said)?;
     Ok(Code::Done)
 }
@@ -108,11 +103,6 @@ fn nsc(name: &str, of: &Permissions) -> String {
             // Writing to a String cannot fail.
             let _ = write!(text, " \\\n  {option} '{subject}'");
         }
-    }
-    if of.responses {
-        let most =
-            format!("--allow-pub-response={RESPONSES_MAX} --response-ttl {RESPONSES_SECONDS}s");
-        let _ = write!(text, " \\\n  {most}");
     }
     text
 }

@@ -178,7 +178,7 @@ impl Following<'_> {
     fn hear(&mut self, item: &Item) {
         let Item::Entry(entry) = item else { return };
         // What cannot be read is of a newer version, and is asked for.
-        let Ok(Some(event)) = entry.json::<Event>() else { return };
+        let Ok(Some(event)) = entry.event() else { return };
         if let Some((name, stay)) = stay(event)
             && let Some(news) = self.news.get(&name)
         {

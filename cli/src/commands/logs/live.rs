@@ -127,5 +127,5 @@ pub(in crate::commands) async fn watch_one(bus: &Bus, name: &InstanceId) -> Watc
 /// The event of an item, if it is one that this version can read.
 pub(in crate::commands) fn event(item: &Item) -> Option<Event> {
     let Item::Entry(entry) = item else { return None };
-    entry.json::<Event>().ok().flatten()
+    entry.event().ok().flatten()
 }

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use dsbus_client::{Refusal, Request};
+use dsbus_schema::command::Verb;
 use dsbus_schema::event::{COMMAND_NAMES_MAX, CommandFact, Fact, Verdict};
 use serde_json::Value;
 use uuid::Uuid;
@@ -33,7 +34,7 @@ pub(crate) struct Heard {
 
 impl Heard {
     /// Reads what can be read.
-    pub(crate) fn of(body: &Bytes, new: Uuid) -> Heard {
+    pub(crate) fn of(verb: Verb, body: &Bytes, new: Uuid) -> Heard {
         let mut read: Value = serde_json::from_slice(body).unwrap_or_default();
         let given = read.get("id").filter(|id| !id.is_null()).cloned();
         let id = given.as_ref().and_then(|id| serde_json::from_value(id.clone()).ok());
@@ -44,8 +45,10 @@ impl Heard {
             object.insert("id".to_owned(), new.to_string().into());
             body = read.to_string().into();
         }
-        let names = names(&read);
-        let is_dry = read.get("dry_run") == Some(&Value::Bool(true));
+        let names = names(verb, &read);
+        // Others know no such word, and act.
+        let is_dry = matches!(verb, Verb::Apply | Verb::Rebalance)
+            && read.get("dry_run") == Some(&Value::Bool(true));
         let cut = |name: &String| name.chars().take(NAME_MAX).collect();
         Heard {
             id: id.unwrap_or(new),
@@ -93,54 +96,67 @@ impl Heard {
     }
 }
 
-/// The names in a request: `names`, `name`, or the keys of `programs`.
-fn names(read: &Value) -> Vec<String> {
+/// The names in a request, where those of its verb stand. Other fields are not looked at: they could
+/// say that it is about something else.
+fn names(verb: Verb, read: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match (read.get("names"), read.get("programs"), read.get("name")) {
-        (Some(Value::Array(names)), ..) => names.iter().map(text).collect(),
-        (_, Some(Value::Object(programs)), _) => programs.keys().cloned().collect(),
-        (.., Some(name)) => vec![text(name)],
-        _ => Vec::new(),
+    match verb {
+        Verb::Apply | Verb::Scale => {
+            let programs = read.get("programs").and_then(Value::as_object);
+            programs.map_or(Vec::new(), |programs| programs.keys().cloned().collect())
+        }
+        Verb::Create => read.get("name").map(text).into_iter().collect(),
+        _ => {
+            let names = read.get("names").and_then(Value::as_array);
+            names.map_or(Vec::new(), |names| names.iter().map(text).collect())
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dsbus_schema::command::{Verb, code};
+    use dsbus_schema::command::code;
     use dsbus_schema::ids::{FleetName, UserName};
 
     const NEW: Uuid = Uuid::from_u128(9);
 
-    fn heard(body: &str) -> Heard {
-        Heard::of(&Bytes::copy_from_slice(body.as_bytes()), NEW)
+    fn heard_by(verb: Verb, body: &str) -> Heard {
+        Heard::of(verb, &Bytes::copy_from_slice(body.as_bytes()), NEW)
     }
 
-    fn fact(body: &str, answer: &Result<(), Refusal>) -> Option<CommandFact> {
+    fn heard(body: &str) -> Heard {
+        heard_by(Verb::Start, body)
+    }
+
+    fn fact(verb: Verb, body: &str, answer: &Result<(), Refusal>) -> Option<CommandFact> {
         let user = UserName::parse("ann").unwrap();
-        let request = Request { user, verb: Verb::Start, body: Bytes::new() };
-        let told = heard(body).told(&FleetName::default(), &request, answer, ("s1", 0))?;
+        let request = Request { user, verb, body: Bytes::new() };
+        let told = heard_by(verb, body).told(&FleetName::default(), &request, answer, ("s1", 0))?;
         let Fact::Command(fact) = told.fact else { panic!("{told:?}") };
         Some(fact)
     }
 
     #[test]
     fn whom_it_is_about_is_read_off_any_command() {
-        for (body, names) in [
-            (r#"{"names": ["web", "api:1"]}"#, "web api:1"),
-            (r#"{"names": ["a.b", 7]}"#, "a.b 7"),
-            (r#"{"programs": {"a": {"command": "x"}, "b": 3}}"#, "a b"),
-            (r#"{"name": "web", "program": {}}"#, "web"),
-            (r#"{"names": "web"}"#, ""),
-            ("{}", ""),
-            ("no JSON", ""),
-            ("", ""),
+        for (verb, body, names) in [
+            (Verb::Stop, r#"{"names": ["web", "api:1"]}"#, "web api:1"),
+            (Verb::Stop, r#"{"names": ["a.b", 7]}"#, "a.b 7"),
+            (Verb::Apply, r#"{"programs": {"a": {"command": "x"}, "b": 3}}"#, "a b"),
+            (Verb::Apply, r#"{"names": ["web"], "programs": {"evil": {}}}"#, "evil"),
+            (Verb::Scale, r#"{"names": ["web"], "programs": {"evil": 1000}}"#, "evil"),
+            (Verb::Create, r#"{"name": "web", "names": ["api"], "program": {}}"#, "web"),
+            (Verb::Forget, r#"{"names": ["w1"], "programs": {"web": {}}}"#, "w1"),
+            (Verb::Stop, r#"{"names": "web"}"#, ""),
+            (Verb::Stop, "{}", ""),
+            (Verb::Stop, "no JSON", ""),
+            (Verb::Apply, "", ""),
         ] {
-            assert_eq!(heard(body).names.join(" "), names, "{body}");
+            assert_eq!(heard_by(verb, body).names.join(" "), names, "{body}");
         }
         let many = format!(r#"{{"names": ["{}"]}}"#, vec!["x"; 60].join(r#"",""#));
         assert_eq!((heard(&many).names.len(), heard(&many).count), (50, 60));
-        let long = heard(&format!(r#"{{"name": "{}"}}"#, "ü".repeat(200)));
+        let long = heard_by(Verb::Create, &format!(r#"{{"name": "{}"}}"#, "ü".repeat(200)));
         assert_eq!(long.names[0].chars().count(), NAME_MAX);
     }
 
@@ -161,15 +177,19 @@ mod tests {
 
     #[test]
     fn every_answer_to_a_command_that_changes_something_is_told() {
-        let accepted = fact(r#"{"names": ["web"]}"#, &Ok(())).unwrap();
+        let accepted = fact(Verb::Start, r#"{"names": ["web"]}"#, &Ok(())).unwrap();
         assert_eq!((accepted.verdict, accepted.command), (Verdict::Accepted, Some(NEW)));
         assert_eq!((accepted.by.as_str(), accepted.verb.as_str()), ("ann", "start"));
         let refusal = Refusal::new(code::NOT_FOUND, "x".repeat(2_000));
-        let refused = fact("no JSON", &Err(refusal)).unwrap();
+        let refused = fact(Verb::Start, "no JSON", &Err(refusal)).unwrap();
         assert_eq!((refused.verdict, refused.code), (Verdict::Refused, Some(404)));
         assert_eq!(refused.reason.unwrap().len(), REASON_MAX);
-        assert_eq!(fact("{}", &Err(Refusal::silent())), None, "it was not answered");
-        assert_eq!(fact(r#"{"dry_run": true}"#, &Ok(())), None, "it was only asked");
-        assert!(fact(r#"{"dry_run": false}"#, &Ok(())).is_some());
+        assert_eq!(fact(Verb::Start, "{}", &Err(Refusal::silent())), None, "it was not answered");
+        for verb in Verb::ALL {
+            let only_asks = matches!(verb, Verb::Apply | Verb::Rebalance);
+            let told = fact(verb, r#"{"dry_run": true}"#, &Ok(())).is_some();
+            assert_eq!(told, !only_asks, "{verb:?}");
+            assert!(fact(verb, r#"{"dry_run": false}"#, &Ok(())).is_some());
+        }
     }
 }

@@ -5,9 +5,7 @@
 use std::time::Duration;
 
 use dsbus_client::{Bus, Entry, Error, From, Item};
-use dsbus_schema::event::{
-    Event, Fact, PlacementChange, PlacementFact, SchedulerChange, WorkerChange,
-};
+use dsbus_schema::event::{Fact, PlacementChange, PlacementFact, SchedulerChange, WorkerChange};
 use dsbus_schema::ids::{FleetName, ProgramName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::Program;
@@ -82,7 +80,7 @@ fn is_later(event: &Fact, fact: &PlacementFact) -> bool {
 
 /// Whether an event is this one, or as good as this one.
 fn tells(entry: &Entry, told: &Told) -> bool {
-    let Ok(Some(event)) = entry.json::<Event>() else { return false };
+    let Ok(Some(event)) = entry.event() else { return false };
     if event.id == told.id || !matches!(told.check, Check::LikeSince(_)) {
         return event.id == told.id;
     }
@@ -154,6 +152,7 @@ fn steps(fleet: &FleetName, entries: &[Entry], since: Timestamp) -> Vec<(String,
 mod tests {
     use super::*;
     use dsbus_client::Value;
+    use dsbus_schema::event::Event;
     use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, UserName, WorkerName};
     use dsbus_schema::program::ProgramSpec;
     use uuid::Uuid;

@@ -15,7 +15,7 @@ use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
 
 use super::host::Reserved;
-use super::{Entry, Forged, Host, Instance, Lease, Life, Placed, Seen, Slot, View, Well};
+use super::{Entry, Forged, Host, Instance, Lease, Life, Part, Placed, Seen, Slot, View, Well};
 
 /// Forged keys of one instance that are known at once; the rest is found when a scheduler begins.
 const FORGED_MAX: usize = 64;
@@ -23,6 +23,11 @@ const FORGED_MAX: usize = 64;
 impl View {
     /// A program was written, or deleted.
     pub fn set_program(&mut self, name: &ProgramName, program: Option<Seen<Program>>) {
+        self.read(name, Part::Program, program.is_none());
+        self.put_program(name, program);
+    }
+
+    pub(super) fn put_program(&mut self, name: &ProgramName, program: Option<Seen<Program>>) {
         let entry = self.programs.entry(name.clone()).or_default();
         if let Some(seen) = &program {
             if *entry.spec != seen.value.spec {
@@ -44,6 +49,7 @@ impl View {
 
     /// A goal of a program (`None`) or of one of its instances was written, or deleted.
     pub fn set_goal(&mut self, program: &ProgramName, index: Option<u32>, goal: Option<Goal>) {
+        self.read(program, Part::Goal(index), false);
         let goals = &mut self.programs.entry(program.clone()).or_default().goals;
         match (index, goal) {
             (None, goal) => goals.all = goal,

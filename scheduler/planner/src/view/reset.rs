@@ -3,7 +3,7 @@
 use dsbus_schema::ids::{ProgramName, WorkerName};
 use dsbus_schema::storage::Bucket;
 
-use super::{Goals, Lease, Life, View};
+use super::{Goals, Lease, Life, Part, View};
 
 impl View {
     /// A bucket is delivered anew: forget what it told.
@@ -11,8 +11,14 @@ impl View {
         let programs: Vec<ProgramName> = self.programs.keys().cloned().collect();
         let workers: Vec<WorkerName> = self.hosts.keys().cloned().collect();
         match bucket {
-            Bucket::Programs => programs.iter().for_each(|name| self.set_program(name, None)),
+            Bucket::Programs => {
+                self.unread_reset(Part::Program);
+                for name in &programs {
+                    self.put_program(name, None);
+                }
+            }
             Bucket::Goals => {
+                self.unread_reset(Part::Goal(None));
                 for name in &programs {
                     if let Some(entry) = self.programs.get_mut(name) {
                         entry.goals = Goals::default();

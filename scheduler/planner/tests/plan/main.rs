@@ -13,6 +13,7 @@ mod refused;
 mod repair;
 mod rollout;
 mod system;
+mod unread;
 mod world;
 
 use dsbus_planner::rows;
