@@ -35,8 +35,8 @@ pub(crate) enum Daemon {
     },
     /// Whether GET of this address is answered with 200; prints what it answers
     Http {
-        /// Such as http://127.0.0.1:9001/readyz of a gateway, and
-        /// http://127.0.0.1:8222/healthz of a nats-server
+        /// Such as `http://127.0.0.1:9001/readyz` of a gateway, and `http://127.0.0.1:8222/healthz` of a
+        /// nats-server
         url: String,
     },
 }

@@ -90,8 +90,8 @@ fn copy_all(from: &Path, place: &Path) -> Result<(), Failure> {
         return Err(Failure::failed(format!("{} has more than {FILES_MAX} files", from.display())));
     }
     // The authority's key goes to no machine; and what servers store beside their configuration stays.
-    let handed = all.iter().filter(|path| path.is_file() && !path.ends_with("tls/ca.key"));
-    handed.map(|path| copy(path, place)).collect()
+    let mut handed = all.iter().filter(|path| path.is_file() && !path.ends_with("tls/ca.key"));
+    handed.try_for_each(|path| copy(path, place))
 }
 
 fn copy(from: &Path, place: &Path) -> Result<(), Failure> {
