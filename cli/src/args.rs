@@ -13,6 +13,7 @@ mod gateway;
 mod globals;
 mod habits;
 mod hands;
+mod healthy;
 mod keys;
 mod listen;
 mod live;
@@ -52,6 +53,7 @@ pub(crate) use gateway::Gateway;
 pub(crate) use globals::Globals;
 pub(crate) use habits::without_misleading_tips;
 pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
+pub(crate) use healthy::{Daemon, Healthy};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::{complete_for, completed};
 pub(crate) use look::{Clear, Logs, Status, Workers};
@@ -185,6 +187,9 @@ pub(crate) enum Verb {
     /// Look for what is wrong with the bus, the fleet and this machine, and say what to do about it
     #[command(after_help = tools::DOCTOR)]
     Doctor(Doctor),
+    /// Say whether one daemon is well: for health checks of containers
+    #[command(after_help = healthy::HEALTHY)]
+    Healthy(Healthy),
     /// Make users of the bus, each with the least that it needs, and the configuration of its servers
     Auth(Auth),
     /// Run a whole private fleet in this terminal

@@ -25,6 +25,7 @@ mod gateway;
 mod groups;
 mod gzip;
 mod hands;
+mod healthy;
 mod history;
 mod import;
 mod init;
@@ -147,6 +148,7 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Config(args) => config::run(config, &args),
         Verb::Version(args) => connection::run(version::run(config, &args)),
         Verb::Doctor(args) => connection::run(doctor::run(config, &args)),
+        Verb::Healthy(args) => connection::run(healthy::run(config, &args)),
         Verb::Dev(args) => dev::run(config, args),
         Verb::Scheduler(args) => scheduler::run(config, args),
         Verb::Worker(args) => worker::run(config, args),

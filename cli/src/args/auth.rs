@@ -85,6 +85,14 @@ pub(crate) struct AuthInit {
     /// Where the servers store; nats/data in the directory unless set
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
+    /// Where the directory is there already, change nothing in it, and succeed
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Then copy what each machine needs into what is there in DIR, such as the volumes of
+    /// containers: users/NAME into DIR/NAME, what the servers need into DIR/nats, and the gateway's
+    /// password of a monitor into DIR/monitor
+    #[arg(long, value_name = "DIR")]
+    pub(crate) hand_out: Option<PathBuf>,
 }
 
 /// Which directory.

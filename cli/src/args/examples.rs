@@ -78,6 +78,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("config", "dsbus config\ndsbus config --context prod -o json"),
     ("version", "dsbus version\ndsbus version -o json"),
+    ("healthy", "dsbus healthy worker w1\ndsbus healthy http http://127.0.0.1:9001/readyz"),
     ("doctor", "dsbus doctor\ndsbus doctor --nats nats://n1 -o json"),
     (
         "dev",

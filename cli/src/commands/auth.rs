@@ -5,6 +5,7 @@ mod certificates;
 mod conf;
 mod files;
 mod folders;
+mod hand_out;
 mod init;
 mod show;
 
@@ -77,7 +78,7 @@ fn write_folder(
     let ca = book.ca.then(|| files::read(&ca)).transpose().map_err(|e| {
         Failure::failed(format!("cannot read {}: {e}", at.join("tls/ca.pem").display()))
     })?;
-    let mut all = folders::files(book, user, role, ca.as_deref(), &password()?);
+    let mut all = folders::files(book, user, role, ca.as_deref(), &[password()?, password()?]);
     all.push(("seed.nk", seed_file(&user.name, seed), files::SECRET));
     if matches!(role, Role::Worker { .. } | Role::Scheduler) {
         all.push(("signers", folders::signers(book), files::OPEN));

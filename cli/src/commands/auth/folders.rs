@@ -11,7 +11,7 @@ pub(super) fn files(
     user: &User,
     role: &Role,
     ca: Option<&str>,
-    password: &str,
+    [password, monitor]: &[String; 2],
 ) -> Vec<(&'static str, String, u32)> {
     let mut files = vec![("dsbus.toml", settings(book, user, role), OPEN)];
     files.extend(ca.map(|ca| ("ca.pem", ca.to_owned(), OPEN)));
@@ -28,19 +28,24 @@ pub(super) fn files(
             OPEN,
         )),
         Role::Scheduler => files.push(("grants.toml", GRANTS.to_owned(), OPEN)),
-        Role::Gateway => files.push((
+        Role::Gateway => files.extend([(MONITOR, format!("{monitor}\n"), SECRET), (
             "gateway.toml",
             format!(
                 "# Who may use the gateway: dsbus gateway gateway.toml, in this directory.\n\
                  listen = [\"127.0.0.1:9001\"]\n\n\
-                 [user.admin]\npassword = \"{password}\"\nrole = \"operator\"\n"
+                 [user.admin]\npassword = \"{password}\"\nrole = \"operator\"\n\n\
+                 # Who scrapes /metrics, such as Prometheus.\n\
+                 [user.monitor]\npassword_file = \"{MONITOR}\"\nrole = \"viewer\"\n"
             ),
             SECRET,
-        )),
+        )]),
         Role::Viewer | Role::Operator(_) | Role::Listener(_) | Role::Alert(_) => {}
     }
     files
 }
+
+/// The file of the password by which a monitor looks at the gateway.
+pub(super) const MONITOR: &str = "monitor.password";
 
 const SIGNERS_FILE: &str = "signers_file = \"signers\"";
 

@@ -7,7 +7,7 @@ use dsbus_schema::ids::{FleetName, ProgramName, WorkerName};
 use dsbus_schema::permit::{Deed, Role};
 
 use super::book::{self, Book, User};
-use super::{cannot, certificates, conf, files, key, password, user_name, write_folder};
+use super::{cannot, certificates, conf, files, hand_out, key, password, user_name, write_folder};
 use crate::args;
 use crate::clock;
 use crate::exit_code::Code;
@@ -21,8 +21,21 @@ const SERVERS_MAX: usize = 64;
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 const URL: &str = "tls://127.0.0.1:4222";
 
-/// Makes the directory, whole or not at all.
+/// Makes the directory, unless it is there and may be, and hands out what is in it.
 pub(super) fn run(args: &args::AuthInit, fleet: Option<&FleetName>) -> Result<Code, Failure> {
+    if args.once && args.directory.join(book::FILE).exists() {
+        output::success(format_args!("{} is there already", args.directory.display()))?;
+    } else {
+        make(args, fleet)?;
+    }
+    if let Some(into) = &args.hand_out {
+        hand_out::run(&args.directory, into)?;
+    }
+    Ok(Code::Done)
+}
+
+/// Makes the directory, whole or not at all.
+fn make(args: &args::AuthInit, fleet: Option<&FleetName>) -> Result<(), Failure> {
     let fleet = fleet.cloned().unwrap_or_default();
     let servers = servers(args)?;
     let whole = std::path::absolute(&args.directory).map_err(cannot(&args.directory))?;
@@ -59,8 +72,7 @@ pub(super) fn run(args: &args::AuthInit, fleet: Option<&FleetName>) -> Result<Co
     files::new(&path, &book.text()?, files::OPEN).map_err(cannot(&path))?;
     // An empty directory of that name is replaced, and any other one is an error.
     std::fs::rename(at, &whole).map_err(cannot(&whole))?;
-    tell(&args.directory, &book)?;
-    Ok(Code::Done)
+    tell(&args.directory, &book)
 }
 
 fn refuse_what_is_there(directory: &Path) -> Result<(), Failure> {

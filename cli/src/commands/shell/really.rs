@@ -68,6 +68,7 @@ pub(super) fn destroys(verb: &Verb) -> Option<String> {
         | Verb::Config(_)
         | Verb::Version(_)
         | Verb::Doctor(_)
+        | Verb::Healthy(_)
         | Verb::Completion(_)
         | Verb::Man(_)
         | Verb::Agent(_)

@@ -1,0 +1,63 @@
+//! `dsbus healthy`: a line and an exit code, for the health checks of containers.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use dsbus_harness::wait_until;
+
+use crate::fleet::{DEADLINE, Fleet, said};
+
+#[test]
+fn a_daemon_is_well_as_long_as_it_holds_its_lease() {
+    let mut fleet = Fleet::start(1, 1);
+    let is = |fleet: &Fleet, args: &[&str], text: &str| {
+        wait_until(text, DEADLINE, || {
+            let output = fleet.run(&[&["healthy"], args].concat());
+            let well = text.ends_with("holds its lease");
+            let told = said(&output);
+            if output.status.success() == well && told.contains(text) { Ok(()) } else { Err(told) }
+        });
+    };
+    is(&fleet, &["worker", "w1"], "worker w1 holds its lease");
+    is(&fleet, &["scheduler", "s1"], "scheduler s1 holds its lease");
+    is(&fleet, &["worker", "w9"], "the bus holds no lease of worker w9");
+    is(&fleet, &["scheduler", "s9"], "the bus holds no lease of scheduler s9");
+    fleet.kill_worker("w1");
+    is(&fleet, &["worker", "w1"], "the bus holds no lease of worker w1");
+}
+
+/// Serves one answer, and gives back what was asked.
+fn answering(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/readyz?x=1", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = [0; 512];
+        let read = stream.read(&mut asked).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8_lossy(&asked[..read]).into_owned()
+    });
+    (url, server)
+}
+
+#[test]
+fn http_is_well_when_it_answers_200() {
+    let fleet = Fleet::bare();
+    let (url, server) = answering("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok\n");
+    let output = fleet.run(&["healthy", "http", &url]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n");
+    assert!(server.join().unwrap().starts_with("GET /readyz?x=1 HTTP/1.0\r\n"));
+
+    let (url, server) = answering("HTTP/1.1 503 Service Unavailable\r\n\r\nno bus\n");
+    let output = fleet.run(&["healthy", "http", &url]);
+    server.join().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("503") && said(&output).contains("no bus"), "{}", said(&output));
+
+    // Nobody listens there any more.
+    let output = fleet.run(&["healthy", "http", &url]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let output = fleet.run(&["healthy", "http", "https://127.0.0.1/"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
