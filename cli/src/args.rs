@@ -42,7 +42,7 @@ pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use dev::{Dev, DevVerb};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
-    About, Describe, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames,
+    About, Describe, Drain, Export, Groups, Rebalance, Recover, Restart, Rollout, RolloutNames,
     RolloutStatus, RolloutStep, Scale, Start, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
@@ -144,6 +144,8 @@ pub(crate) enum Verb {
     Forget(WorkerAct),
     /// Move instances so that the workers are loaded evenly
     Rebalance(Rebalance),
+    /// Rebuild what the bus has lost, from what workers still have; nothing is restarted
+    Recover(Recover),
     /// Give workers secrets, for programs that name them in their environment
     Secret(Secret),
     /// Show what instances print

@@ -38,6 +38,7 @@ mod policy;
 mod process;
 mod proxy;
 mod raw;
+mod recover;
 mod rollouts;
 mod said;
 mod screens;

@@ -2,6 +2,7 @@
 //! caused. The verb is the last token of the subject.
 
 mod fleet;
+mod recover;
 mod rollout;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,9 @@ use crate::program::{Problem, ProgramSpec};
 pub use fleet::{
     Explanation, GroupRow, GroupState, PlannedMove, Rebalance, WorkerAct, WorkerActed,
     WorkerVerdict,
+};
+pub use recover::{
+    RECOVER_INSTANCES_MAX, Recover, Recovered, RecoveredInstance, RecoveredProgram, Recovery,
 };
 pub use rollout::{RevisionRow, RolloutAct, RolloutRow, RolloutStep, Scale};
 
@@ -91,11 +95,13 @@ pub enum Verb {
     Forget,
     /// [`Rebalance`] -> list of [`PlannedMove`].
     Rebalance,
+    /// [`Recover`] -> [`Recovered`].
+    Recover,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Verb; 23] = [
+    pub const ALL: [Verb; 24] = [
         Verb::Apply,
         Verb::Create,
         Verb::Start,
@@ -119,6 +125,7 @@ impl Verb {
         Verb::Undrain,
         Verb::Forget,
         Verb::Rebalance,
+        Verb::Recover,
     ];
 
     /// The token in a subject.
@@ -147,6 +154,7 @@ impl Verb {
             Verb::Undrain => "undrain",
             Verb::Forget => "forget",
             Verb::Rebalance => "rebalance",
+            Verb::Recover => "recover",
         }
     }
 

@@ -14,7 +14,7 @@ use crate::ids::FleetName;
 use crate::storage::{self, Bucket, events_stream};
 use crate::subject;
 
-pub use deed::{CALLS_TO_LOOK, Deed, VERBS_TO_LOOK};
+pub use deed::{CALLS_OF_SCHEDULERS, CALLS_TO_LOOK, Deed, VERBS_TO_LOOK};
 pub use role::{Role, RoleError, inbox, listener_subject};
 
 /// What begins the subjects of all answers. Who answers may publish to all of them: only who asked

@@ -68,7 +68,7 @@ fn resting(rows: &[InstanceRow], programs: &BTreeMap<ProgramName, ProgramSpec>) 
         let verbs: BTreeSet<_> = rows.iter().map(|row| verb(row)).collect();
         match verbs.first() {
             Some(Some(verb)) if verbs.len() == 1 => {
-                commands.push(format!("dsbus {verb} {program}"))
+                commands.push(format!("dsbus {verb} {program}"));
             }
             _ => {
                 let each = rows.iter().filter_map(|row| Some((verb(row)?, &row.name)));

@@ -3,6 +3,7 @@
 //! audit log, unless that stores nothing.
 
 pub(crate) mod act;
+mod adrift;
 mod ask;
 mod capable;
 mod declare;
@@ -10,6 +11,7 @@ mod floods;
 mod history;
 mod order;
 mod rebalance;
+mod recover;
 mod resolve;
 pub(crate) mod revise;
 mod rollout;
@@ -163,6 +165,7 @@ impl Commander {
             }
             Verb::Forget => json(&self.forget(by, read(body)?).await?),
             Verb::Rebalance => json(&self.rebalance(by, &read(body)?).await?),
+            Verb::Recover => json(&self.recover(by, read(body)?).await?),
             Verb::Status => self.status(read(body)?).await?.answer(),
             Verb::Workers => json(&self.workers(&read(body)?).await?),
             Verb::Rollouts => json(&self.rollouts(&read(body)?).await?),
@@ -269,7 +272,8 @@ fn changes(verb: Verb) -> bool {
         | Verb::Drain
         | Verb::Undrain
         | Verb::Forget
-        | Verb::Rebalance => true,
+        | Verb::Rebalance
+        | Verb::Recover => true,
     }
 }
 

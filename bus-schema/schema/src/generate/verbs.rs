@@ -27,6 +27,7 @@ pub fn messages(verb: Verb) -> (&'static str, &'static str) {
             ("worker-act", "workers-acted")
         }
         Verb::Rebalance => ("rebalance", "planned-moves"),
+        Verb::Recover => ("recover", "recovered"),
     }
 }
 
@@ -62,6 +63,9 @@ pub(super) fn about(verb: Verb) -> &'static str {
         Verb::Undrain => "Workers take instances again, also after `cordon`.",
         Verb::Forget => "Lost workers are forgotten, with what waits for them.",
         Verb::Rebalance => "Spreads the load anew; `dry_run` only says what would be moved.",
+        Verb::Recover => {
+            "Rebuilds what the bus has lost from what workers have; `dry_run` only says what would be rebuilt."
+        }
     }
 }
 
@@ -73,6 +77,7 @@ pub fn call_messages(verb: WorkerVerb) -> (Option<&'static str>, &'static str) {
         WorkerVerb::LogWindow => (Some("window-ask"), "log-window"),
         WorkerVerb::Clear => (Some("clear"), "cleared"),
         WorkerVerb::Usage => (Some("usage-ask"), "using"),
+        WorkerVerb::Inventory => (Some("inventory-ask"), "inventory"),
         WorkerVerb::Signal => (Some("signal-ask"), "signal-sent"),
         WorkerVerb::Stdin => (Some("stdin-ask"), "stdin-taken"),
     }
@@ -96,6 +101,9 @@ pub(super) fn call_about(verb: WorkerVerb) -> &'static str {
         WorkerVerb::Clear => "Empties the log files of an instance, and removes the rotated ones.",
         WorkerVerb::Usage => {
             "What instances use now: processor time and memory, measured when it is asked for."
+        }
+        WorkerVerb::Inventory => {
+            "What the worker has, with the placements as they were told to it last: environments included, so only schedulers may ask."
         }
         WorkerVerb::Signal => {
             "Sends a signal to the main process of an instance, once, if the child that is meant still lives; told as `notice.SIGNALLED`."

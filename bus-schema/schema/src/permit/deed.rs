@@ -17,6 +17,9 @@ pub const CALLS_TO_LOOK: [WorkerVerb; 5] = [
     WorkerVerb::Usage,
 ];
 
+/// Calls to workers that are the schedulers' alone: their answers hold environments.
+pub const CALLS_OF_SCHEDULERS: [WorkerVerb; 1] = [WorkerVerb::Inventory];
+
 /// What an operator may do beside looking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deed {
@@ -36,7 +39,9 @@ impl Deed {
     /// All of them.
     pub fn all() -> Vec<Deed> {
         let commands = Verb::ALL.into_iter().filter(|verb| !VERBS_TO_LOOK.contains(verb));
-        let calls = WorkerVerb::ALL.into_iter().filter(|verb| !CALLS_TO_LOOK.contains(verb));
+        let calls = WorkerVerb::ALL
+            .into_iter()
+            .filter(|verb| !CALLS_TO_LOOK.contains(verb) && !CALLS_OF_SCHEDULERS.contains(verb));
         let more = [Deed::Emit, Deed::Listeners, Deed::Secret];
         commands.map(Deed::Command).chain(calls.map(Deed::Call)).chain(more).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{CALLS_TO_LOOK, Deed, INBOXES, List, VERBS_TO_LOOK};
+use super::{CALLS_OF_SCHEDULERS, CALLS_TO_LOOK, Deed, INBOXES, List, VERBS_TO_LOOK};
 use crate::alert::AlertName;
 use crate::call::WorkerVerb;
 use crate::command::Verb;
@@ -107,7 +107,8 @@ impl List<'_> {
         // Listeners that are programs are forgotten with them.
         self.api(format!("CONSUMER.DELETE.{events}.*"));
         self.event(&Source::Fleet, None, "*", "*");
-        self.say(subject::worker_any(self.fleet, WorkerVerb::Ping));
+        self.calls([WorkerVerb::Ping]);
+        self.calls(CALLS_OF_SCHEDULERS);
         self.hear(subject::command_all_any_user(self.fleet));
         for verb in Verb::ALL {
             self.hear(subject::command_any_user(self.fleet, verb));
@@ -122,9 +123,8 @@ impl List<'_> {
             self.say(subject::command_any_user(self.fleet, verb));
             self.say(subject::command_all_of_any_user(self.fleet, verb));
         }
-        for verb in WorkerVerb::ALL {
-            self.say(subject::worker_any(self.fleet, verb));
-        }
+        let calls = WorkerVerb::ALL.into_iter();
+        self.calls(calls.filter(|verb| !CALLS_OF_SCHEDULERS.contains(verb)));
         self.event(&Source::User, Some(Kind::User), "_", "*");
     }
 
