@@ -45,7 +45,7 @@ pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use dev::{Dev, DevVerb};
 pub(crate) use events::{Emit, Events, Named, Shape};
 pub(crate) use fleet::{
-    About, Describe, Drain, Export, Groups, Rebalance, Restart, Rollout, RolloutNames,
+    About, Describe, Drain, Export, Groups, Rebalance, Recover, Restart, Rollout, RolloutNames,
     RolloutStatus, RolloutStep, Scale, Start, WaitFor, WaitUntil, WorkerAct,
 };
 pub(crate) use format::{Data, Format, Width};
@@ -53,7 +53,7 @@ pub(crate) use gateway::Gateway;
 pub(crate) use globals::Globals;
 pub(crate) use habits::without_misleading_tips;
 pub(crate) use hands::{Attach, RUN_DEFAULTS, Run, SendSignal, Stdin};
-pub(crate) use healthy::{Daemon, Healthy};
+pub(crate) use healthy::{Healthy, Probe};
 pub(crate) use listen::{Len, Listen};
 pub(crate) use live::{complete_for, completed};
 pub(crate) use look::{Clear, Logs, Status, Workers};
@@ -148,6 +148,8 @@ pub(crate) enum Verb {
     Forget(WorkerAct),
     /// Move instances so that the workers are loaded evenly
     Rebalance(Rebalance),
+    /// Rebuild what the bus has lost, from what workers still have; nothing is restarted
+    Recover(Recover),
     /// Give workers secrets, for programs that name them in their environment
     Secret(Secret),
     /// Show what instances print

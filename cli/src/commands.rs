@@ -36,6 +36,7 @@ mod other;
 mod pid;
 mod pidfile;
 mod rebalance;
+mod recover;
 mod reload;
 mod remove;
 mod restart;
@@ -128,6 +129,7 @@ pub(crate) fn run(config: &Config, verb: Verb) -> Result<Code, Failure> {
         Verb::Uncordon(args) => connection::run(steer::run(config, Said::Uncordon, &args)),
         Verb::Forget(args) => connection::run(steer::run(config, Said::Forget, &args)),
         Verb::Rebalance(args) => connection::run(rebalance::run(config, &args)),
+        Verb::Recover(args) => connection::run(recover::run(config, &args)),
         Verb::Status(args) => connection::run(status::run(config, &args)),
         Verb::Workers(args) => connection::run(workers::run(config, &args)),
         Verb::Secret(args) => secret::run(config, args),

@@ -52,6 +52,7 @@ fn hello(child: Child) -> ToAgent {
         capacity: Capacity::default(),
         seal_key: None,
         leases: vec![(5, BootTime(1))],
+        held: 0,
     })
 }
 

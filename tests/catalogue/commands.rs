@@ -71,6 +71,7 @@ async fn requests_and_answers() {
     wait(&fleet, &["worker.DRAINED"]);
     command(Verb::Undrain, json!({ "names": ["w2"] })).await;
     command(Verb::Rebalance, json!({ "dry_run": true })).await;
+    command(Verb::Recover, json!({ "dry_run": true })).await;
 
     keys(&fleet, &bus).await;
     calls(&fleet, &bus).await;
@@ -104,6 +105,7 @@ async fn calls(fleet: &Fleet, bus: &Bus) {
     for verb in WorkerVerb::ALL {
         let request = match verb {
             WorkerVerb::Ping => Value::Null,
+            WorkerVerb::Inventory => json!({}),
             WorkerVerb::Log => json!({ "name": "web:0", "from": place, "wait_ms": 100 }),
             WorkerVerb::LogBulk => {
                 json!({ "name": "web:0", "from": { "place": place }, "wait_ms": 100 })

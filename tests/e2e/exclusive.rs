@@ -29,7 +29,7 @@ fn lives(directory: &Path) -> Vec<(u64, u64, u64)> {
 }
 
 /// Asserts that no two lives overlap, once there are so many.
-fn assert_never_two(directory: &Path, at_least: usize) {
+pub(crate) fn assert_never_two(directory: &Path, at_least: usize) {
     let lives = wait_until("the witness to write", DEADLINE, || {
         let lives = lives(directory);
         if lives.len() >= at_least { Ok(lives) } else { Err(lives) }

@@ -42,6 +42,7 @@ mod policy;
 mod process;
 mod proxy;
 mod raw;
+mod recover;
 mod rollouts;
 mod said;
 mod screens;
@@ -56,7 +57,7 @@ mod supervisorctl;
 #[expect(dead_code, reason = "another suite uses all of it")]
 mod supervisord;
 mod told;
-mod upgrade;
 mod units;
+mod upgrade;
 mod verbs;
 mod wheel;

@@ -20,6 +20,9 @@ const SILENCE_MAX: Duration = Duration::from_millis(2500);
 /// 10 s. A stream whose end is before what was read for longer than this did go back in time.
 const STALE_MAX: Duration = Duration::from_secs(15);
 
+/// Header of a write that replaces others; `all` of the stream.
+const ROLLUP: &str = "Nats-Rollup";
+
 /// Where a watch begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Start {
@@ -45,6 +48,8 @@ pub(crate) struct Tail {
     /// Since when the stream ends before what was read.
     behind: Option<Instant>,
     caught_up: bool,
+    /// The write that emptied the bucket, and was told of.
+    emptied: Option<u64>,
     /// The last complaint, which is made once only.
     complaint: Option<Error>,
 }
@@ -99,6 +104,7 @@ impl Tail {
             created: None,
             behind: None,
             caught_up: false,
+            emptied: None,
             complaint: None,
         }
     }
@@ -252,6 +258,9 @@ impl Tail {
             if self.tell(message, &delivery, items).await.is_err() {
                 return End::Dropped;
             }
+            if self.next.is_none() {
+                return if self.reset(items).await.is_ok() { End::Changed } else { End::Dropped };
+            }
             let all_told = delivery.pending == 0 || delivery.seq >= barrier;
             if all_told && self.catch_up(items).await.is_err() {
                 return End::Dropped;
@@ -301,7 +310,17 @@ impl Tail {
                 return Ok(());
             }
         }
-        items.send(Item::Entry(entry)).await.map_err(|_| Dropped)
+        // Whoever may write one key of a bucket with markers can empty it by a header.
+        let emptied = headers
+            .and_then(|headers| headers.get(ROLLUP))
+            .is_some_and(|what| what.as_str() == "all");
+        items.send(Item::Entry(entry)).await.map_err(|_| Dropped)?;
+        if emptied && matches!(self.start, Start::LastPerKey) && self.emptied != Some(seq) {
+            tracing::warn!(stream = self.stream, seq, "somebody has emptied the bucket");
+            self.emptied = Some(seq);
+            self.next = None;
+        }
+        Ok(())
     }
 
     async fn catch_up(&mut self, items: &mpsc::Sender<Item>) -> Result<(), Dropped> {

@@ -1,6 +1,7 @@
 //! Calls to a worker: `dsbus.NS.worker.<worker>.<verb>`.
 
 mod hands;
+mod inventory;
 mod log;
 mod usage;
 mod window;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Incarnation, InstanceId};
 
 pub use hands::{STDIN_BYTES_MAX, STDIN_PAUSE_MAX, SignalAsk, SignalSent, StdinAsk, StdinTaken};
+pub use inventory::{Hold, Holding, INVENTORY_BYTES_MAX, Inventory, InventoryAsk};
 pub use log::{
     Channel, LOG_BULK_BYTES_MAX, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_WAIT_MAX, LogAsk, LogFrom,
     LogPart, LogPlace, output_bytes_max,
@@ -40,11 +42,13 @@ pub enum WorkerVerb {
     Signal,
     /// [`StdinAsk`] -> [`StdinTaken`], at once.
     Stdin,
+    /// [`InventoryAsk`] -> [`Inventory`], at once. It holds environments: only schedulers may ask.
+    Inventory,
 }
 
 impl WorkerVerb {
     /// All of them.
-    pub const ALL: [WorkerVerb; 8] = [
+    pub const ALL: [WorkerVerb; 9] = [
         WorkerVerb::Ping,
         WorkerVerb::Log,
         WorkerVerb::LogBulk,
@@ -53,10 +57,11 @@ impl WorkerVerb {
         WorkerVerb::Usage,
         WorkerVerb::Signal,
         WorkerVerb::Stdin,
+        WorkerVerb::Inventory,
     ];
 
     /// Those that are answered whenever the worker is on the bus.
-    pub const ALWAYS: [WorkerVerb; 7] = [
+    pub const ALWAYS: [WorkerVerb; 8] = [
         WorkerVerb::Ping,
         WorkerVerb::Log,
         WorkerVerb::LogWindow,
@@ -64,6 +69,7 @@ impl WorkerVerb {
         WorkerVerb::Usage,
         WorkerVerb::Signal,
         WorkerVerb::Stdin,
+        WorkerVerb::Inventory,
     ];
 
     /// The token in a subject.
@@ -77,6 +83,7 @@ impl WorkerVerb {
             WorkerVerb::Usage => "usage",
             WorkerVerb::Signal => "signal",
             WorkerVerb::Stdin => "stdin",
+            WorkerVerb::Inventory => "inventory",
         }
     }
 }

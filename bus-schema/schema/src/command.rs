@@ -2,6 +2,7 @@
 //! caused. The verb is the last token of the subject.
 
 mod fleet;
+mod recover;
 mod rollout;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,9 @@ use crate::program::{Problem, ProgramSpec};
 pub use fleet::{
     Explanation, GroupRow, GroupState, PlannedMove, Rebalance, WorkerAct, WorkerActed,
     WorkerVerdict,
+};
+pub use recover::{
+    RECOVER_INSTANCES_MAX, Recover, Recovered, RecoveredInstance, RecoveredProgram, Recovery,
 };
 pub use rollout::{RevisionRow, RolloutAct, RolloutRow, RolloutStep, Scale};
 
@@ -97,11 +101,13 @@ pub enum Verb {
     Stdin,
     /// [`Hand`] of a [`Clear`](crate::call::Clear) -> [`Cleared`](crate::call::Cleared).
     Clear,
+    /// [`Recover`] -> [`Recovered`].
+    Recover,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Verb; 26] = [
+    pub const ALL: [Verb; 27] = [
         Verb::Apply,
         Verb::Create,
         Verb::Start,
@@ -128,6 +134,7 @@ impl Verb {
         Verb::Signal,
         Verb::Stdin,
         Verb::Clear,
+        Verb::Recover,
     ];
 
     /// The token in a subject.
@@ -159,6 +166,7 @@ impl Verb {
             Verb::Signal => "signal",
             Verb::Stdin => "stdin",
             Verb::Clear => "clear",
+            Verb::Recover => "recover",
         }
     }
 

@@ -8,12 +8,13 @@ use std::path::PathBuf;
 
 use dsbus_schema::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use dsbus_schema::call::{
-    Clear, Cleared, LogAsk, LogPart, LogWindow, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
-    UsageAsk, Using, WindowAsk,
+    Clear, Cleared, Inventory, InventoryAsk, LogAsk, LogPart, LogWindow, Pong, SignalAsk,
+    SignalSent, StdinAsk, StdinTaken, UsageAsk, Using, WindowAsk,
 };
 use dsbus_schema::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
-    Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
+    Recover, Recovered, Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct,
+    WorkerActed,
 };
 use dsbus_schema::event::{Event, GroupFact};
 use dsbus_schema::goal::Goal;
@@ -132,6 +133,10 @@ const KINDS: &[(&str, Again)] = &[
     ("planned-moves", again::<Vec<PlannedMove>>),
     ("program-rollout", again::<Program>),
     ("rebalance", again::<Rebalance>),
+    ("inventory-ask", again::<InventoryAsk>),
+    ("inventory", again::<Inventory>),
+    ("recover", again::<Recover>),
+    ("recovered", again::<Recovered>),
     ("revision-rows", again::<Vec<RevisionRow>>),
     ("rollout-act", again::<RolloutAct>),
     ("rollout-rows", again::<Vec<RolloutRow>>),

@@ -43,6 +43,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("uncordon", "dsbus uncordon w1"),
     ("forget", "dsbus forget w9"),
     ("rebalance", "dsbus rebalance --dry-run\ndsbus rebalance"),
+    ("recover", "dsbus recover --dry-run\ndsbus recover\ndsbus recover --from backup.toml"),
     (
         "auth",
         "dsbus auth init /etc/dsbus/auth --servers tls://nats.example.org:4222 --workers w1,w2\ndsbus auth add operator ann --verbs start,stop,restart\ndsbus auth add listener audit --events 'process.*'\ndsbus auth rotate w1\ndsbus auth revoke ann --old",

@@ -186,6 +186,23 @@ pub(crate) struct Rebalance {
     pub(crate) output: Format,
 }
 
+/// `dsbus recover`.
+#[derive(Debug, Group)]
+pub(crate) struct Recover {
+    /// Only show what would be rebuilt
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Also where workers contradict each other: the copy placed last counts, and the others are stopped
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Files whose declarations are taken instead of those that workers have, as of dsbus export
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) from: Vec<std::path::PathBuf>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
 /// `web=5`.
 fn copies(text: &str) -> Result<(ProgramName, u32), String> {
     let (name, number) =

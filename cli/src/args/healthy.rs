@@ -17,12 +17,12 @@ anything restart it for that.";
 #[derive(Debug, Group)]
 pub(crate) struct Healthy {
     #[command(subcommand)]
-    pub(crate) who: Daemon,
+    pub(crate) who: Probe,
 }
 
 /// Who is asked about.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Daemon {
+pub(crate) enum Probe {
     /// Whether the bus holds a live lease of this worker
     Worker {
         /// Its name

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dsbus_client::Entry;
 use dsbus_schema::ids::ProgramName;
-use dsbus_schema::program::Program;
+use dsbus_schema::program::{Program, ProgramSpec};
+use dsbus_schema::status::{DISABLED, InstanceRow};
 use dsbus_schema::storage::Bucket;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -26,15 +27,56 @@ const ASKED_AT_ONCE: usize = 32;
 pub(super) async fn run(config: &Config, args: &args::Export) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
     let rows = connection.status(&args.names).await?;
-    let names: BTreeSet<ProgramName> = rows.into_iter().map(|row| row.program).collect();
+    let names: BTreeSet<ProgramName> = rows.iter().map(|row| row.program.clone()).collect();
     let declared = declared(&connection, names).await?.into_iter();
     let programs: BTreeMap<_, _> = declared.map(|program| (program.name, program.spec)).collect();
+    let resting = resting(&rows, &programs);
     if programs.is_empty() {
         output::note("no programs");
         return Ok(Code::Done);
     }
     output::line(file::as_toml(&programs).trim_end())?;
+    if !resting.is_empty() {
+        output::line(
+            "\n# What was stopped or disabled is started when this is applied. To stop it again:",
+        )?;
+    }
+    for command in &resting {
+        output::line(format_args!("# {command}"))?;
+    }
     Ok(Code::Done)
+}
+
+/// The commands that stop what is stopped, and would be started: of a program where all of it is, else of
+/// instances.
+fn resting(rows: &[InstanceRow], programs: &BTreeMap<ProgramName, ProgramSpec>) -> Vec<String> {
+    let mut by_program: BTreeMap<&ProgramName, Vec<&InstanceRow>> = BTreeMap::new();
+    for row in rows {
+        by_program.entry(&row.program).or_default().push(row);
+    }
+    let starts = |row: &InstanceRow| {
+        let spec = programs.get(&row.program);
+        spec.is_some_and(|spec| spec.autostart && spec.schedule.is_none())
+    };
+    let verb = |row: &InstanceRow| match (row.wanted.run, row.reason.as_deref()) {
+        (true, _) => None,
+        (false, Some(DISABLED)) => Some("disable"),
+        (false, _) => starts(row).then_some("stop"),
+    };
+    let mut commands = Vec::new();
+    for (program, rows) in by_program {
+        let verbs: BTreeSet<_> = rows.iter().map(|row| verb(row)).collect();
+        match verbs.first() {
+            Some(Some(verb)) if verbs.len() == 1 => {
+                commands.push(format!("dsbus {verb} {program}"));
+            }
+            _ => {
+                let each = rows.iter().filter_map(|row| Some((verb(row)?, &row.name)));
+                commands.extend(each.map(|(verb, name)| format!("dsbus {verb} {name}")));
+            }
+        }
+    }
+    commands
 }
 
 /// The records of programs; of one that is being removed there is none.

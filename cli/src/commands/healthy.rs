@@ -7,7 +7,7 @@ use dsbus_schema::storage::{Bucket, scheduler_key};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::args::{self, Daemon};
+use crate::args::{self, Probe};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit_code::Code;
@@ -26,13 +26,13 @@ const BYTES_MAX: u64 = 4 << 20;
 pub(super) async fn run(config: &Config, args: &args::Healthy) -> Result<Code, Failure> {
     let looking = async {
         match &args.who {
-            Daemon::Worker { name } => {
+            Probe::Worker { name } => {
                 lease(config, &format!("{name}._touch.*"), &format!("worker {name}")).await
             }
-            Daemon::Scheduler { id } => {
+            Probe::Scheduler { id } => {
                 lease(config, &scheduler_key(id.as_str()), &format!("scheduler {id}")).await
             }
-            Daemon::Http { url } => http(url).await,
+            Probe::Http { url } => http(url).await,
         }
     };
     let text = tokio::time::timeout(ANSWER_MAX, looking).await.unwrap_or_else(|_| {

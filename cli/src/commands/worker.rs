@@ -36,7 +36,6 @@ use crate::{logging, output};
 use background::Side;
 use choice::Choice;
 use owner::{Fixed, Standing};
-use pidfile::PidFile;
 
 /// What a worker keeps of its own log where no file is named: some days of an ordinary one.
 const OWN_LOG: Rotation =

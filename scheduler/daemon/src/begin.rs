@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dsbus_client::{Bus, Entry, Item};
+use dsbus_client::{Bus, Entry};
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::{Bucket, scheduler_key};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::core::{Core, LeaseKey};
 use crate::counts::Counts;
 use crate::grants::GrantsFile;
-use crate::observe;
+use crate::observe::{self, Heard};
 use crate::own_touch::{self, OwnTouch, Presence};
 use crate::pulse::Pulse;
 use crate::restore;
@@ -31,7 +31,7 @@ const SMALL_QUEUE: usize = 256;
 /// The ways by which a scheduler learns something, and those who work beside its loop.
 pub(crate) struct Ways {
     pub(crate) helpers: JoinSet<()>,
-    pub(crate) heard: mpsc::Receiver<(Bucket, Item)>,
+    pub(crate) heard: mpsc::Receiver<(Bucket, Heard)>,
     pub(crate) answered: mpsc::Receiver<WorkerName>,
     pub(crate) looked: mpsc::Receiver<(LeaseKey, Option<Entry>)>,
     pub(crate) own_touches: mpsc::Receiver<OwnTouch>,

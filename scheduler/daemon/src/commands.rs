@@ -3,6 +3,7 @@
 //! audit log, unless that stores nothing.
 
 pub(crate) mod act;
+mod adrift;
 mod ask;
 mod capable;
 mod declare;
@@ -11,6 +12,7 @@ mod hands;
 mod history;
 mod order;
 mod rebalance;
+mod recover;
 mod resolve;
 pub(crate) mod revise;
 mod rollout;
@@ -167,6 +169,7 @@ impl Commander {
             Verb::Signal => json(&self.signal(by, read(body)?).await?),
             Verb::Stdin => json(&self.stdin(by, read(body)?).await?),
             Verb::Clear => json(&self.clear(by, read(body)?).await?),
+            Verb::Recover => json(&self.recover(by, read(body)?).await?),
             Verb::Status => self.status(read(body)?).await?.answer(),
             Verb::Workers => json(&self.workers(&read(body)?).await?),
             Verb::Rollouts => json(&self.rollouts(&read(body)?).await?),
@@ -276,7 +279,8 @@ fn changes(verb: Verb) -> bool {
         | Verb::Rebalance
         | Verb::Signal
         | Verb::Stdin
-        | Verb::Clear => true,
+        | Verb::Clear
+        | Verb::Recover => true,
     }
 }
 

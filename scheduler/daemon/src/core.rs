@@ -2,6 +2,7 @@
 //! the simulation (`tests/simulation`) runs it, too.
 
 pub mod displaced;
+mod status;
 mod telling;
 mod trust;
 
@@ -14,10 +15,7 @@ use dsbus_planner::judge::{Judge, Verdict};
 use dsbus_planner::view::{Life, Seen, View};
 use dsbus_schema::ids::{FleetName, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
-use dsbus_schema::storage::{
-    Bucket, FleetKey, parse_fleet_status_key, parse_goal_key, parse_group_key, parse_instance_key,
-    parse_worker_goal_key,
-};
+use dsbus_schema::storage::{Bucket, FleetKey, parse_goal_key, parse_worker_goal_key};
 use dsbus_schema::touch::{PRESENCE_SECONDS, SchedulerTouch, Touch};
 use dsbus_schema::worker::Worker;
 
@@ -127,6 +125,11 @@ impl Core {
         }
     }
 
+    /// A bucket began anew: the others are heard anew, too, and until then nothing is known.
+    pub fn doubt_others(&mut self, bucket: Bucket) {
+        self.caught_up.retain(|other| *other == bucket);
+    }
+
     /// The watch has delivered everything up to this sequence.
     pub fn heard(&mut self, bucket: Bucket, seq: u64) {
         self.heard.insert(bucket, seq);
@@ -205,22 +208,6 @@ impl Core {
             let goal = entry.json()?;
             self.tell_goal(entry, (&program, index), goal.as_ref(), now);
             self.view.set_goal(&program, index, goal);
-        }
-        Ok(())
-    }
-
-    fn fold_status(&mut self, entry: &Entry, now: BootTime) -> Result<(), Error> {
-        if let Some(name) = parse_fleet_status_key(&entry.key) {
-            let status = entry.json()?;
-            self.tell_said(entry, &name, status.as_ref(), now);
-            self.view.set_said(&name, entry.seq, status);
-        } else if let Some(name) = parse_group_key(&entry.key) {
-            let told = entry.json()?;
-            self.tell_group(entry, &name, told.as_ref(), now);
-            self.view.set_group(&name, entry.seq, told);
-        } else if let Some((worker, name)) = parse_instance_key(&entry.key) {
-            let status = entry.json()?.map(|value| Seen { seq: entry.seq, value });
-            self.view.set_status(&worker, &name, status, now);
         }
         Ok(())
     }

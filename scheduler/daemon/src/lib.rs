@@ -21,6 +21,7 @@ mod losses;
 mod observe;
 mod own_touch;
 pub mod pulse;
+mod restock;
 mod restore;
 mod run;
 mod signers;

@@ -39,6 +39,8 @@ pub(crate) struct Presence {
     outbox: Outbox,
     pub(crate) counts: Arc<Counts>,
     ready: Arc<AtomicBool>,
+    /// The last own touch failed.
+    troubled: Arc<AtomicBool>,
     changed: Arc<Notify>,
 }
 
@@ -46,14 +48,19 @@ impl Presence {
     pub(crate) fn new(id: String, run: Uuid, outbox: Outbox, counts: Arc<Counts>) -> Presence {
         let host = nix::unistd::gethostname()
             .map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
-        let (ready, changed) = (Arc::default(), Arc::default());
-        Presence { id, run, host, outbox, counts, ready, changed }
+        let (ready, troubled, changed) = (Arc::default(), Arc::default(), Arc::default());
+        Presence { id, run, host, outbox, counts, ready, troubled, changed }
     }
 
     /// From now on it answers, and says so at once.
     pub(crate) fn set_ready(&self) {
         self.ready.store(true, Ordering::SeqCst);
         self.changed.notify_one();
+    }
+
+    /// Whether the last own touch failed.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
     }
 
     /// What a touch says.
@@ -103,6 +110,7 @@ pub(crate) async fn run(
             }
             Err(e) => Err(e),
         };
+        presence.troubled.store(done.is_err(), Ordering::Relaxed);
         let pause = match done {
             Ok(_) => {
                 silent = 0;

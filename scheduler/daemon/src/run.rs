@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::core::{Core, LeaseKey, News};
 use crate::grants::GrantsFile;
 use crate::held::Held;
+use crate::observe::Heard;
 use crate::own_touch::{OwnTouch, Presence};
 use crate::pulse::Pulse;
 use crate::signers::SignersFile;
@@ -27,7 +28,7 @@ use crate::tell::outbox::Outbox;
 use crate::tell::{Told, past, ticks};
 use crate::turn::Turns;
 use crate::writes::hold_key;
-use crate::{begin, clock, leave};
+use crate::{begin, clock, leave, restock};
 
 /// How often leases are looked at that are overdue, and of whose end nothing was heard (DESIGN.md
 /// section 5, "Declaring a loss").
@@ -65,7 +66,7 @@ impl Shared {
 }
 
 enum Wake {
-    Heard(Bucket, Item),
+    Heard(Bucket, Heard),
     Answered(WorkerName),
     /// What stands under the key of a lease that is overdue; nothing, when it is gone.
     Looked(LeaseKey, Option<Box<Entry>>),
@@ -101,6 +102,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let signers = SignersFile::open(&bus, config.signers)?;
     let grants = GrantsFile::open(config.grants)?;
     let (mut scheduler, mut ways) = begin::run(&bus, &config.id, (signers, grants)).await;
+    let restock = restock::run(bus.clone(), scheduler.presence.clone(), config.replicas);
+    ways.helpers.spawn(restock);
     let mut served = None;
     let (mut looks, mut ticks) = (every(LOOK_EVERY), every(JUDGE_EVERY));
     loop {
@@ -162,7 +165,7 @@ fn every(period: Duration) -> Interval {
     interval
 }
 
-async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), Error> {
+pub(crate) async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), Error> {
     loop {
         match bus.provision(replicas).await {
             Err(Error::Timeout | Error::Disconnected | Error::NoResponders) => {
@@ -240,7 +243,7 @@ impl Scheduler {
         let now = clock::now();
         self.news |= matches!(wake, Wake::Heard(..) | Wake::Answered(_));
         match wake {
-            Wake::Heard(bucket, Item::Entry(entry)) => {
+            Wake::Heard(bucket, Heard::Item(Item::Entry(entry))) => {
                 self.meet(bucket, &entry);
                 self.expired |= bucket == Bucket::Fleet && entry.value == Value::Expired;
                 let folded = {
@@ -260,9 +263,17 @@ impl Scheduler {
                     Err(e) => tracing::error!("left out {bucket:?} {}: {e}", entry.key),
                 }
             }
-            Wake::Heard(bucket, Item::CaughtUp) => self.shared.lock().caught_up(bucket),
-            Wake::Heard(bucket, Item::Reset) => {
-                tracing::warn!("the {bucket:?} bucket begins anew");
+            Wake::Heard(bucket, Heard::Item(Item::CaughtUp)) => {
+                self.shared.lock().caught_up(bucket);
+            }
+            Wake::Heard(bucket, Heard::Item(Item::Reset)) => {
+                tracing::warn!("the {bucket:?} bucket begins anew; everything is heard anew");
+                let mut core = self.shared.lock();
+                core.reset(bucket);
+                core.doubt_others(bucket);
+                self.fleet_awaited = None;
+            }
+            Wake::Heard(bucket, Heard::Again) => {
                 self.shared.lock().reset(bucket);
                 self.fleet_awaited = None;
             }

@@ -172,9 +172,11 @@ fn forgeries(view: &View, name: &ProgramName, entry: &Entry, draft: &mut Draft) 
 }
 
 /// The epoch of an instance that is placed anew: greater than every epoch it ever had, because the
-/// sequence guarded on is, too (DESIGN.md section 5, rule 10).
+/// sequence guarded on is, too (DESIGN.md section 5, rule 10). On a bus that was made anew sequences begin
+/// anew; there it is greater than what placements, tombstones and workers tell of.
 pub(crate) fn next_epoch(entry: &Entry, index: u32) -> Epoch {
-    let instance = entry.instance(index);
-    let last = instance.and_then(|i| i.placed()).map_or(0, |placed| placed.epoch.0);
-    Epoch(1 + instance.map_or(0, |i| i.guard).max(last))
+    let Some(instance) = entry.instance(index) else { return Epoch(1) };
+    let told = instance.statuses.iter().map(|(_, status)| status.value.epoch);
+    let last = told.fold(instance.floor, Epoch::max);
+    Epoch(1 + instance.guard.max(last.0))
 }

@@ -1,6 +1,8 @@
 //! Programs that run on each worker that may take them.
 
-use dsbus_schema::ids::InstanceId;
+use std::collections::BTreeMap;
+
+use dsbus_schema::ids::{InstanceId, WorkerName};
 
 use crate::action::Action;
 use crate::fit::Ask;
@@ -22,7 +24,17 @@ pub(crate) fn plan(scene: &Scene<'_>, rolling: &Rolling<'_>, draft: &mut Draft) 
     if !view.wanted(program, u32::MAX).run {
         return;
     }
-    let taken = |index: u32| entry.instance(index).is_some_and(|i| !i.placements.is_empty());
+    // Copies of which the bus has lost the placements are where they are.
+    let adrift: BTreeMap<u32, &WorkerName> = entry
+        .instances
+        .iter()
+        .filter(|(_, instance)| instance.placements.is_empty())
+        .filter_map(|(index, instance)| Some((*index, place::adrift(view, instance, false)?.0)))
+        .collect();
+    let taken = |index: u32| {
+        adrift.contains_key(&index)
+            || entry.instance(index).is_some_and(|i| !i.placements.is_empty())
+    };
     let wanted = |index: u32| view.wanted(program, index).run;
     let mut free = (0..u32::MAX).filter(|index| !taken(*index) && wanted(*index)).peekable();
     let any = InstanceId::new(program.name.clone(), 0);
@@ -34,7 +46,8 @@ pub(crate) fn plan(scene: &Scene<'_>, rolling: &Rolling<'_>, draft: &mut Draft) 
         let Some(index) = free.peek().copied() else { return };
         let (revision, spec) = rolling.fresh(index);
         let ask = if revision == specs[0].0 { &asks[0] } else { &asks[1] };
-        if ask.refusal(host, &draft.deltas).is_some() {
+        let has = adrift.values().any(|at| *at == worker);
+        if has || ask.refusal(host, &draft.deltas).is_some() {
             continue;
         }
         free.next();

@@ -287,6 +287,18 @@ impl View {
         })
     }
 
+    /// An instance of a program that nobody has declared, as far as the bus remembers, and a worker that
+    /// has a child of it.
+    pub fn undeclared(&self, name: &ProgramName) -> Option<(InstanceId, &WorkerName)> {
+        let entry = self.programs.get(name).filter(|entry| entry.program.is_none())?;
+        entry.instances.iter().find_map(|(index, instance)| {
+            let living = instance.statuses.iter().find(|(worker, status)| {
+                !self.is_gone(worker) && status.value.state.may_have_child()
+            });
+            living.map(|(worker, _)| (InstanceId::new(name.clone(), *index), worker))
+        })
+    }
+
     /// What schedulers last told of an instance, and its guard.
     pub fn said(&self, name: &InstanceId) -> (Option<&Status>, u64) {
         self.instance(name).map_or((None, 0), |instance| {

@@ -42,6 +42,11 @@ const CHANGES: [(&str, &str); 37] = [
         r"(?m)^NAME +STATE +WORKER +PID +EPOCH +SINCE +RESTARTS",
         "NAME STATE WORKER PID EPOCH SINCE RESTARTS",
     ),
+    // Columns of `recover`: name, worker, pid, epoch, what.
+    (r"(?m)^NAME +WORKER +PID +EPOCH +WHAT", "NAME WORKER PID EPOCH WHAT"),
+    (r"(?m)^(\S+ +w\d) +\d+ +(\d+) +known$", "${1} PID ${2} known"),
+    (r"(?m)^(\S+ +w\d) +- +(\d+) +known$", "${1} - ${2} known"),
+    (r"(?m)^(\w+) {9,}known$", "${1} known"),
     (r#""sequence": "\d+""#, r#""sequence": "SEQ""#),
     (r"as sequence \d+", "as sequence SEQ"),
     (r#""(cpu_ms|memory_peak|since)": (\d+|"[^"]*")"#, r#""${1}": ..."#),

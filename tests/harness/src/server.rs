@@ -129,6 +129,20 @@ impl NatsServer {
         self.end(Signal::SIGTERM);
     }
 
+    /// Stops it, and takes away all that it has stored.
+    ///
+    /// # Panics
+    /// When that cannot be removed.
+    pub fn lose(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.store()).expect("the store to be removed");
+    }
+
+    /// Where it stores streams.
+    pub fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
     /// Kills it with SIGKILL. Nothing happens when it does not run.
     pub fn kill(&mut self) {
         self.end(Signal::SIGKILL);

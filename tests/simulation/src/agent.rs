@@ -191,6 +191,7 @@ impl World {
                 }
             }
             ToAgent::Ping { number } => self.agent_says(n, ToSupervisor::Pong { number }),
+            ToAgent::Held { name, placement } => a.side.held(name, *placement),
             ToAgent::Stopping { reason } => a.side.stopping(&reason),
             ToAgent::Bye => a.leaving = true,
             ToAgent::Described { labels, capacity, policy } => {
@@ -341,6 +342,7 @@ impl World {
                 self.begin_errand(n, run, number, Errand::Tell(Box::new(event)));
             }
             Deed::Reconnect => self.force_reconnect(run),
+            Deed::WriteAgain => self.agents[n].iter_mut().for_each(|a| a.publisher.write_again()),
             Deed::StopStatuses => {
                 if let Some(a) = &mut self.agents[n] {
                     a.publisher.stop_statuses();

@@ -72,6 +72,11 @@ impl World {
         };
         let children: Vec<Child> = kids.map(child).collect();
         let leases = s.table.leases();
+        let held: Vec<_> = s
+            .table
+            .iter()
+            .filter_map(|(name, instance)| Some((name.clone(), instance.placement()?)))
+            .collect();
         let worker = self.worker(n);
         let boot = self.agenda.now() + self.dice.ms(5, 80);
         let Some(s) = &mut self.supervisors[n] else { return };
@@ -100,10 +105,14 @@ impl World {
             children,
             facilities: Vec::new(),
             leases,
+            held: held.len(),
         };
         let waiting: Vec<Report> = s.reports.iter().cloned().collect();
         let leaving = matches!(s.ending, Ending::Bye(_));
         self.supervisor_says(n, ToAgent::Hello(hello));
+        for (name, placement) in held {
+            self.supervisor_says(n, ToAgent::Held { name, placement: Box::new(placement) });
+        }
         for report in waiting {
             self.supervisor_says(n, ToAgent::Report(report));
         }

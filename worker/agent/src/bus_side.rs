@@ -9,13 +9,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use dsbus_client::{Item, Signers};
+use dsbus_schema::call::Inventory;
 use dsbus_schema::event::WorkerFact;
 use dsbus_schema::ids::{FleetName, InstanceId, WorkerName};
 use dsbus_schema::moment::BootTime;
+use dsbus_schema::placement::Placement;
 use dsbus_schema::touch::Touch;
 use dsbus_schema::worker::{Facts, Worker};
 use dsbus_supervisor::protocol::{Hello, LastEvent, ToSupervisor};
 
+use crate::early::Early;
 use crate::identity::Identity;
 use crate::leases::Leases;
 use crate::placements::Placements;
@@ -81,6 +84,9 @@ pub enum Deed {
     Reconnect,
     /// Another worker holds the name: statuses are no longer ours to write.
     StopStatuses,
+    /// What was told of instances may be lost: write it again, after the record, without which it is
+    /// taken for that of an earlier run.
+    WriteAgain,
     /// Watch, answer and write no more, and tell the supervisor this, as soon as it reads.
     Bar(ToSupervisor),
 }
@@ -96,6 +102,14 @@ pub struct BusSide {
     pub(crate) leases: Leases,
     /// Instances that this supervisor knows; it counts their events by itself.
     pub(crate) handed: BTreeSet<InstanceId>,
+    /// So many instances that the supervisor has are still to be told.
+    pub(crate) untold: usize,
+    /// The buckets are there, and what is in them is to be learned once these are told.
+    pub(crate) learns: bool,
+    /// What is placed here, and is not to be started yet.
+    pub(crate) early: Early,
+    /// The bus has lost what it knew, and this worker has not told it all again.
+    pub(crate) lost: bool,
     /// The last events of an earlier incarnation; `None` while they are looked up.
     pub(crate) last: Option<LastEvents>,
     pub(crate) watching: bool,
@@ -123,6 +137,10 @@ impl BusSide {
             placements: Placements::new(hello.worker.clone()),
             leases: Leases::new(me.clone(), hello.generation, now),
             handed: hello.children.iter().map(|child| child.name.clone()).collect(),
+            untold: hello.held,
+            learns: false,
+            early: Early::default(),
+            lost: false,
             last: None,
             watching: false,
             serves: false,
@@ -188,6 +206,30 @@ impl BusSide {
         self.hello.generation
     }
 
+    /// The supervisor has this instance, as an earlier agent told it.
+    pub fn held(&mut self, name: InstanceId, placement: Placement) {
+        self.placements.held(name.clone(), placement);
+        self.handed(name);
+        self.untold = self.untold.saturating_sub(1);
+        if self.learns {
+            self.learn();
+        }
+    }
+
+    /// What the worker has: see [`Placements::inventory`].
+    pub fn inventory(
+        &self,
+        after: Option<&InstanceId>,
+        pid: impl Fn(&InstanceId) -> Option<i32>,
+    ) -> Inventory {
+        self.placements.inventory(after, pid)
+    }
+
+    /// Instances that run here although the bus has lost their placements.
+    pub fn adrift(&self) -> &BTreeMap<InstanceId, Placement> {
+        self.placements.adrift()
+    }
+
     /// The supervisor knows this instance.
     pub fn handed(&mut self, name: InstanceId) {
         self.handed.insert(name);
@@ -202,7 +244,9 @@ impl BusSide {
     pub fn deadline(&self, now: BootTime) -> Option<BootTime> {
         match &self.phase {
             Phase::Claiming(takeover) => takeover.deadline(),
-            Phase::Touching | Phase::Live => self.leases.deadline(now),
+            Phase::Touching | Phase::Live => {
+                self.leases.deadline(now).into_iter().chain(self.early.deadline()).min()
+            }
             Phase::Offline | Phase::Learning | Phase::Barred => None,
         }
     }

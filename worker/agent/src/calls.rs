@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dsbus_client::{Bus, Error, Refusal, Served, WorkerRequest};
 use dsbus_schema::call::{
-    Clear, Cleared, LOG_BYTES_MAX, LogAsk, Pong, SignalAsk, StdinAsk, USAGE_INSTANCES_MAX,
-    UsageAsk, WindowAsk, WorkerVerb, output_bytes_max,
+    Clear, Cleared, InventoryAsk, LOG_BYTES_MAX, LogAsk, Pong, SignalAsk, StdinAsk,
+    USAGE_INSTANCES_MAX, UsageAsk, WindowAsk, WorkerVerb, output_bytes_max,
 };
 use dsbus_schema::command::code;
 use dsbus_schema::ids::WorkerName;
@@ -161,6 +161,10 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
             });
             shown(&read.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?)
         }
+        WorkerVerb::Inventory => {
+            let ask: InventoryAsk = read(&request)?;
+            granted(&desk, Wish::Inventory(ask)).await
+        }
         WorkerVerb::Clear => {
             let ask: Clear = read(&request)?;
             let name = ask.name.clone();
@@ -187,6 +191,7 @@ async fn answer(desk: Arc<Desk>, request: WorkerRequest, most: usize) -> Result<
 async fn granted(desk: &Desk, wish: Wish) -> Result<Value, Refusal> {
     match wishes::wish(&desk.calls, wish).await {
         Ok(Granted::Cleared) => Ok(Value::Null),
+        Ok(Granted::Has(inventory)) => shown(&inventory),
         Ok(Granted::Handed(Handed::Sent(sent))) => shown(&sent),
         Ok(Granted::Handed(Handed::Taken(taken))) => shown(&taken),
         Err(Denied::Gone(why)) => Err(Refusal::new(code::NOT_FOUND, why)),

@@ -13,8 +13,12 @@ use crate::takeover::{Takeover, Verdict};
 use crate::touch::Input;
 
 impl BusSide {
-    /// The buckets are there: learns what is in them.
+    /// The buckets are there: learns what is in them, once it knows what the supervisor has.
     pub fn learn(&mut self) {
+        self.learns = true;
+        if self.untold > 0 {
+            return;
+        }
         if !self.watching && matches!(self.phase, Phase::Offline) {
             self.watching = true;
             self.deeds.push_back(Deed::Watch);
@@ -107,7 +111,11 @@ impl BusSide {
             }
             Some(Change::CaughtUp) => self.caught_up(now),
             Some(Change::Reset) => {
-                tracing::warn!("the bus began anew; learning what is there");
+                tracing::warn!(
+                    "the bus has lost what it knew, or began anew; learning what is there"
+                );
+                self.lost = true;
+                self.early.reset(self.placements.unnamed(), now);
                 self.phase = Phase::Learning;
                 let outputs = self.leases.tell_all(&Input::Reset, now);
                 self.act(outputs, now);

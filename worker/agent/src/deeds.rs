@@ -13,6 +13,7 @@ use crate::bus_side::Deed;
 use crate::clock;
 use crate::errands::{self, Done};
 use crate::run::Agent;
+use crate::stale;
 
 /// The connection, once there is one.
 pub(crate) struct Online {
@@ -48,6 +49,10 @@ impl Agent {
                 // What has ended may be an older one than the one that is being written now.
                 if self.recording.take_if(|writing| writing.is_finished()).is_some() {
                     self.recorded();
+                    if std::mem::take(&mut self.statuses_lost) {
+                        self.publisher.write_again();
+                        self.forget_stale();
+                    }
                 }
             }
             Done::Looked(slow) => self.watched.seen_slowly(slow, now),
@@ -59,6 +64,15 @@ impl Agent {
             Done::Nothing => {}
         }
         self.carry_out();
+    }
+
+    fn forget_stale(&mut self) {
+        let Some(online) = &self.online else { return };
+        let placements = &self.side.placements;
+        let here = placements.placed().keys().chain(placements.adrift().keys());
+        let known = here.chain(self.publisher.known()).cloned().collect();
+        let (bus, worker) = (online.bus.clone(), self.side.worker().clone());
+        self.errands.spawn(stale::forget(bus, worker, known));
     }
 
     fn connected(&mut self, bus: Bus) {
@@ -147,6 +161,7 @@ impl Agent {
             }
             Deed::Reconnect => drop(self.errands.spawn(errands::reconnect(bus))),
             Deed::StopStatuses => self.publisher.stop_statuses(),
+            Deed::WriteAgain => self.statuses_lost = true,
             Deed::Bar(word) => self.bar(word),
         }
     }

@@ -52,6 +52,11 @@ impl Guards {
         self.children.insert(pid, Guard { child, pidfd, cgroup });
     }
 
+    /// Process ids of the children, by instance.
+    pub(crate) fn pids(&self) -> HashMap<&InstanceId, i32> {
+        self.children.values().map(|guard| (&guard.child.name, guard.child.pid)).collect()
+    }
+
     /// Opens `cgroup.kill` of the cgroup that is there now. It is that of the child only if the
     /// supervisor still lives after that: until it is dead no other worker makes any.
     fn open_cgroup(&self, path: &str) -> Option<File> {

@@ -62,6 +62,7 @@ impl BusSide {
     pub(crate) fn placed(&mut self, name: &InstanceId, now: BootTime) {
         if self.live()
             && let Some(placement) = self.placements.placed().get(name)
+            && !self.early.waits(name, placement, now)
         {
             let order = self.order(name, placement);
             self.say(ToSupervisor::Place { order: Box::new(order) });
@@ -72,6 +73,7 @@ impl BusSide {
 
     /// A placement was taken away.
     pub(crate) fn unplaced(&mut self, name: InstanceId, now: BootTime) {
+        self.early.gone(&name);
         // Should it come back, its last events are of this incarnation.
         if let Some(last) = &mut self.last {
             last.remove(&name);
@@ -100,12 +102,23 @@ impl BusSide {
         self.owed
     }
 
-    fn sync(&mut self) {
+    fn sync(&mut self, now: BootTime) {
         let placed = self.placements.placed();
-        let orders = placed.iter().map(|(name, placement)| self.order(name, placement)).collect();
+        let early = &mut self.early;
+        let now_due = placed.iter().filter(|(name, placement)| !early.waits(name, placement, now));
+        let now_due: Vec<_> = now_due.collect();
+        let orders = now_due.iter().map(|(name, placement)| self.order(name, placement)).collect();
         self.handed.extend(placed.keys().cloned());
         self.owed = false;
         self.phase = Phase::Live;
+        let adrift = self.placements.adrift().len();
+        if adrift > 0 {
+            tracing::warn!(
+                adrift,
+                "the bus has lost the placements of instances that run here; they go on; dsbus recover \
+                 tells it of them"
+            );
+        }
         self.say(ToSupervisor::Sync { orders, keep: self.placements.unknown() });
         self.extend_all();
     }
@@ -159,12 +172,20 @@ impl BusSide {
                 self.judged(verdict, now);
             }
             Phase::Touching if self.last.is_some() && self.leases.passed() => {
-                self.sync();
+                self.sync(now);
                 self.deeds.push_back(Deed::Record);
+                if std::mem::take(&mut self.lost) {
+                    self.deeds.push_back(Deed::WriteAgain);
+                }
                 self.tell_start();
             }
-            Phase::Live if self.owed && idle => self.sync(),
+            Phase::Live if self.owed && idle => self.sync(now),
             _ => {}
+        }
+        if self.live() {
+            for name in self.early.due(now) {
+                self.placed(&name, now);
+            }
         }
     }
 

@@ -1,14 +1,21 @@
 //! What the watch on `<worker>.>` says, folded: which instances are placed here, and what stands
 //! under the touch keys. Pure.
+//!
+//! Invariant: a placement ends by a word, and never by silence. NATS keeps the tombstone of each
+//! placement that was taken away; so where nothing stands under a key, or only what is older than the
+//! instance that runs here, the bus has lost what it knew. Such an instance is adrift: it goes on, until
+//! the bus names it again. One that is exclusive does not: it may be placed elsewhere by now.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use dsbus_client::{Distrust, Entry, Item, Signers, Value};
+use dsbus_schema::call::{Hold, Holding, INVENTORY_BYTES_MAX, Inventory};
 use dsbus_schema::ids::{Epoch, FleetName, InstanceId, WorkerName};
-use dsbus_schema::placement::Placement;
+use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::program::TOUCH_TIMEOUT_MAX;
 use dsbus_schema::storage::FleetKey;
 use dsbus_schema::touch::{PRESENCE_SECONDS, Touch};
@@ -66,6 +73,14 @@ const DOUBTS_MAX: usize = 4096;
 pub struct Placements {
     worker: WorkerName,
     placed: BTreeMap<InstanceId, Placement>,
+    /// What the supervisor has, and the bus has not named since it began anew.
+    adrift: BTreeMap<InstanceId, Placement>,
+    /// Exclusive instances that were stopped because they were adrift.
+    let_go: BTreeMap<InstanceId, Placement>,
+    /// What the bus places here under an epoch that is lower than is known here.
+    refused: BTreeMap<InstanceId, Placement>,
+    /// All that there was has been delivered: what comes now is new.
+    caught_up: bool,
     highest: BTreeMap<InstanceId, Epoch>,
     touches: BTreeMap<u64, Seen>,
     fleet: FleetName,
@@ -85,6 +100,10 @@ impl Placements {
         Placements {
             worker,
             placed: BTreeMap::new(),
+            adrift: BTreeMap::new(),
+            let_go: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            caught_up: false,
             highest: BTreeMap::new(),
             touches: BTreeMap::new(),
             fleet: FleetName::default(),
@@ -126,10 +145,66 @@ impl Placements {
         self.doubts.values().any(Option::is_some)
     }
 
-    /// Instances that may be placed here or not, since what stands under their keys does not count.
+    /// What a worker has after this instance, as much as fits into an answer; `pid` tells its child.
+    pub fn inventory(
+        &self,
+        after: Option<&InstanceId>,
+        pid: impl Fn(&InstanceId) -> Option<i32>,
+    ) -> Inventory {
+        let all = [
+            (&self.placed, Hold::Placed),
+            (self.adrift(), Hold::Adrift),
+            (&self.let_go, Hold::LetGo),
+            (&self.refused, Hold::Refused),
+        ];
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = BTreeMap::new();
+        for (held, hold) in all {
+            let range = held.range::<InstanceId, _>((from, Bound::Unbounded));
+            for (name, placement) in range {
+                rest.entry(name).or_insert((hold, placement));
+            }
+        }
+        let (mut instances, mut bytes) = (Vec::new(), 0);
+        for (name, (hold, placement)) in rest {
+            let epoch = self.highest.get(name).copied().unwrap_or_default().max(placement.epoch);
+            let (name, pid, placement) = (name.clone(), pid(name), placement.clone());
+            let holding = Holding { name, hold, epoch, pid, placement };
+            bytes += serde_json::to_vec(&holding).map_or(0, |body| body.len());
+            if bytes > INVENTORY_BYTES_MAX && !instances.is_empty() {
+                return Inventory { instances, more: true };
+            }
+            instances.push(holding);
+        }
+        Inventory { instances, more: false }
+    }
+
+    /// Instances that may be placed here or not: what stands under their keys does not count, or they
+    /// are adrift.
     pub fn unknown(&self) -> BTreeSet<InstanceId> {
         let unknown = self.doubts.keys().filter(|name| !self.placed.contains_key(*name));
-        unknown.cloned().collect()
+        unknown.chain(self.adrift().keys()).cloned().collect()
+    }
+
+    /// The supervisor has this instance, as an earlier agent told it.
+    pub fn held(&mut self, name: InstanceId, placement: Placement) {
+        let highest = self.highest.entry(name.clone()).or_default();
+        *highest = placement.epoch.max(*highest);
+        if !self.placed.contains_key(&name) {
+            self.adrift.insert(name, placement);
+        }
+    }
+
+    /// What ran here before the bus began anew, and was not named since.
+    pub fn unnamed(&self) -> impl Iterator<Item = &InstanceId> {
+        self.adrift.keys()
+    }
+
+    /// Instances that run here although the bus has lost their placements; none, before all that there
+    /// is was delivered.
+    pub fn adrift(&self) -> &BTreeMap<InstanceId, Placement> {
+        const NONE: &BTreeMap<InstanceId, Placement> = &BTreeMap::new();
+        if self.caught_up { &self.adrift } else { NONE }
     }
 
     /// Whether it is doubtful that an exclusive instance which lives by this lease is still placed here:
@@ -161,12 +236,21 @@ impl Placements {
     /// Takes an item in; says what it changed, if anything.
     pub fn take(&mut self, item: Item) -> Option<Change> {
         match item {
-            Item::CaughtUp => Some(Change::CaughtUp),
+            Item::CaughtUp => {
+                self.caught_up = true;
+                // Silence may mean that they were moved.
+                let (exclusive, adrift) = std::mem::take(&mut self.adrift)
+                    .into_iter()
+                    .partition(|(_, placement)| placement.spec.exclusive);
+                self.adrift = adrift;
+                self.let_go.extend::<BTreeMap<_, _>>(exclusive);
+                Some(Change::CaughtUp)
+            }
             Item::Reset => {
-                self.placed.clear();
+                self.caught_up = false;
+                self.adrift.append(&mut self.placed);
                 self.touches.clear();
-                // The stream began anew, and so may the epochs.
-                self.highest.clear();
+                self.refused.clear();
                 self.written.clear();
                 self.doubts.clear();
                 Some(Change::Reset)
@@ -195,21 +279,46 @@ impl Placements {
         self.doubts.remove(&name);
         let placement: Placement = match entry.json() {
             Ok(Some(placement)) => placement,
-            Ok(None) => return self.placed.remove(&name).map(|_| Change::Unplaced(name)),
+            Ok(None) => return self.removed(name, entry),
             // What was placed stays: a newer version wrote this, and it is still our instance.
             Err(e) => return Some(odd(entry, &e)),
         };
         let highest = self.highest.entry(name.clone()).or_default();
         if placement.epoch < *highest {
             let why = format!("has epoch {}, after epoch {highest}", placement.epoch);
+            self.refused.insert(name, placement);
             return Some(odd(entry, &why));
         }
         *highest = placement.epoch;
+        self.refused.remove(&name);
+        self.adrift.remove(&name);
+        self.let_go.remove(&name);
         if self.placed.get(&name) == Some(&placement) {
             return None;
         }
         self.placed.insert(name.clone(), placement);
         Some(Change::Placed(name))
+    }
+
+    /// A tombstone. One that was there before this agent, or before the bus began anew, is about an
+    /// earlier placement when it is older than the epoch that runs here: the bus went back in time.
+    fn removed(&mut self, name: InstanceId, entry: &Entry) -> Option<Change> {
+        if let Some(adrift) = self.adrift.get(&name) {
+            let said = entry.said::<Removal>().ok().flatten().map(|removal| removal.epoch);
+            let signed = entry.seal.as_ref().map(|seal| seal.stamp().epoch);
+            let latest = said.max(signed).unwrap_or_default().max(Epoch(entry.seq));
+            if latest < adrift.epoch && !self.caught_up {
+                let why = format!("was taken away before epoch {}, which runs here", adrift.epoch);
+                return Some(odd(entry, &why));
+            }
+        }
+        self.let_go.remove(&name);
+        self.refused.remove(&name);
+        let was_here = self.placed.remove(&name).or(self.adrift.remove(&name))?;
+        // Whatever comes next has a greater epoch. A bus that goes back in time to before this has not.
+        let highest = self.highest.entry(name.clone()).or_default();
+        *highest = Epoch(was_here.epoch.0 + 1).max(*highest);
+        Some(Change::Unplaced(name))
     }
 
     /// Says whether an entry counts, and remembers that it does.

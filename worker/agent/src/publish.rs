@@ -145,6 +145,11 @@ impl Publisher {
         self.again = self.known.keys().cloned().collect();
     }
 
+    /// Whose states it has told.
+    pub fn known(&self) -> impl Iterator<Item = &InstanceId> {
+        self.known.keys()
+    }
+
     /// Another worker holds the name: events still go out, statuses are no longer ours to write.
     pub fn stop_statuses(&mut self) {
         self.statuses = false;

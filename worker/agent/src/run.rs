@@ -81,6 +81,8 @@ pub(crate) struct Agent {
     pub(crate) served: Option<Served>,
     pub(crate) serving: Option<AbortHandle>,
     pub(crate) recording: Option<AbortHandle>,
+    /// Statuses are to be written again, once the record is.
+    pub(crate) statuses_lost: bool,
     pub(crate) drain: Drain,
     /// What has to leave before that is done.
     pub(crate) left_to_drain: BTreeSet<InstanceId>,
@@ -137,6 +139,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         online: None,
         childless: hello.children.is_empty(),
         left_to_drain: BTreeSet::new(),
+        statuses_lost: false,
         drain: if hello.draining { Drain::Wanted } else { Drain::Not },
         watched: Watched::new(Fixed::look()),
         secrets: Secrets::new(hello.worker.clone()),
@@ -231,7 +234,12 @@ impl Agent {
             Wake::Secret(item) => self.secrets.heard(item),
             Wake::Asked => self.hurry(now),
             Wake::Wish(call) => {
-                if let Some(order) = self.wishes.begin(call) {
+                let pids = self.guards.pids();
+                let pid = |name: &InstanceId| pids.get(name).copied();
+                let left = call.answered(|ask| self.side.inventory(ask.after.as_ref(), pid));
+                if let Some(call) = left
+                    && let Some(order) = self.wishes.begin(call)
+                {
                     // One that is dropped is not answered, which the caller is told.
                     self.link.say(order);
                 }
@@ -243,6 +251,10 @@ impl Agent {
     fn said(&mut self, message: ToAgent, now: BootTime) {
         match message {
             ToAgent::Hello(_) => tracing::warn!("the supervisor introduced itself twice"),
+            ToAgent::Held { name, placement } => {
+                self.side.held(name, *placement);
+                self.carry_out();
+            }
             ToAgent::Child(child) => {
                 self.side.handed(child.name.clone());
                 self.guards.add(child);

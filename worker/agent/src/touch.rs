@@ -371,9 +371,11 @@ impl Lease {
             Some(_) => {
                 // The watch knows of nothing newer. A wrong guess is refused again.
                 self.refused = None;
-                if let Stored::Nothing { aged, .. } = &mut self.stored {
-                    *aged = !*aged;
-                }
+                self.stored = match self.stored {
+                    Stored::Nothing { seq, aged } => Stored::Nothing { seq, aged: !aged },
+                    // Somebody has emptied the bucket, of which nobody is told.
+                    Stored::Live { seq, .. } => Stored::Nothing { seq, aged: true },
+                };
             }
             None if now < self.due => return None,
             None => {}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dsbus_schema::call::{Clear, SignalAsk, StdinAsk};
+use dsbus_schema::call::{Clear, Inventory, InventoryAsk, SignalAsk, StdinAsk};
 use dsbus_supervisor::protocol::{Handed, NotHanded, ToSupervisor};
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,15 +23,19 @@ pub(crate) enum Wish {
     Signal(SignalAsk),
     /// Write to a standard input.
     Stdin(StdinAsk),
+    /// Say what is here: the agent knows.
+    Inventory(InventoryAsk),
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Granted {
     /// The logs are empty.
     Cleared,
     /// It was done to the child.
     Handed(Handed),
+    /// What is here.
+    Has(Box<Inventory>),
 }
 
 /// Why it was not done, in a sentence.
@@ -52,6 +56,16 @@ type Answer = Result<Granted, Denied>;
 pub(crate) struct Call {
     wish: Wish,
     answer: oneshot::Sender<Answer>,
+}
+
+impl Call {
+    /// Answers what the agent knows by itself; gives any other call back.
+    pub(crate) fn answered(self, has: impl FnOnce(&InventoryAsk) -> Inventory) -> Option<Call> {
+        let Wish::Inventory(ask) = &self.wish else { return Some(self) };
+        // Whoever asked may have stopped to wait at this very moment.
+        let _ = self.answer.send(Ok(Granted::Has(Box::new(has(ask)))));
+        None
+    }
 }
 
 /// Asks for it, and waits until it is done.
@@ -86,14 +100,17 @@ impl Wishes {
         if self.waiting.len() >= WISHES_MAX {
             return None;
         }
-        self.last += 1;
-        let number = self.last;
-        self.waiting.insert(number, call.answer);
-        Some(match call.wish {
+        let number = self.last + 1;
+        let said = match call.wish {
             Wish::Clear(Clear { name, forget }) => ToSupervisor::ClearLogs { number, name, forget },
             Wish::Signal(ask) => ToSupervisor::Signal { number, ask },
             Wish::Stdin(ask) => ToSupervisor::Stdin { number, ask },
-        })
+            // The agent has answered it.
+            Wish::Inventory(_) => return None,
+        };
+        self.last = number;
+        self.waiting.insert(number, call.answer);
+        Some(said)
     }
 
     /// The supervisor answered a call that empties logs.

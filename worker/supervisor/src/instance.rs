@@ -161,6 +161,11 @@ impl Instance {
         self.placed.epoch
     }
 
+    /// Its placement; `None` when that was taken away.
+    pub fn placement(&self) -> Option<dsbus_schema::placement::Placement> {
+        (!self.taken_away).then(|| self.placed.placement())
+    }
+
     /// What it was declared as last.
     pub fn spec(&self) -> &Arc<ProgramSpec> {
         &self.placed.spec

@@ -17,6 +17,7 @@ use dsbus_schema::call::{SignalAsk, StdinAsk};
 use dsbus_schema::event::{Fact, ProcessFact, WorkerFact};
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, SecretName, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
+use dsbus_schema::placement::Placement;
 use dsbus_schema::program::Facility;
 use dsbus_schema::secret::SealedSecret;
 use dsbus_schema::status::Status;
@@ -81,6 +82,13 @@ pub enum ToAgent {
     Secret {
         /// Its name.
         name: SecretName,
+    },
+    /// An instance that it has, as it was placed: said of each after [`ToAgent::Hello`].
+    Held {
+        /// The instance.
+        name: InstanceId,
+        /// Its placement, as far as the supervisor needs it.
+        placement: Box<Placement>,
     },
     /// Answer to [`ToSupervisor::ClearLogs`].
     Cleared {
@@ -171,6 +179,9 @@ pub struct Hello {
     pub seal_key: Option<String>,
     /// Leases as the last agent gave them: seconds, and until when.
     pub leases: Vec<(u64, BootTime)>,
+    /// So many [`ToAgent::Held`] follow.
+    #[serde(default)]
+    pub held: usize,
 }
 
 /// A question that needs the network.

@@ -7,12 +7,13 @@ use serde_json::{Map, Value};
 use super::{INPUT_BYTES_MAX, refused};
 use crate::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use crate::call::{
-    Clear, Cleared, LogAsk, LogPart, LogWindow, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
-    UsageAsk, Using, WindowAsk,
+    Clear, Cleared, Inventory, InventoryAsk, LogAsk, LogPart, LogWindow, Pong, SignalAsk,
+    SignalSent, StdinAsk, StdinTaken, UsageAsk, Using, WindowAsk,
 };
 use crate::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, PlannedMove, Rebalance,
-    Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
+    Recover, Recovered, Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct,
+    WorkerActed,
 };
 use crate::event::{Event, GroupFact};
 use crate::goal::Goal;
@@ -65,6 +66,10 @@ pub fn message(data: &[u8]) {
         again::<Pong>,
         again::<Program>,
         again::<Rebalance>,
+        again::<InventoryAsk>,
+        again::<Inventory>,
+        again::<Recover>,
+        again::<Recovered>,
         again::<Refused>,
         again::<Removal>,
         again::<Vec<RevisionRow>>,

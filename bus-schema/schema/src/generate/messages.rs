@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use crate::alert::{AlertGroup, AlertLease, AlertRate, DeadLetter, Letter, LostLetters};
 use crate::call::{
-    Clear, Cleared, LogAsk, LogPart, LogWindow, Pong, SignalAsk, SignalSent, StdinAsk, StdinTaken,
-    UsageAsk, Using, WindowAsk,
+    Clear, Cleared, Inventory, InventoryAsk, LogAsk, LogPart, LogWindow, Pong, SignalAsk,
+    SignalSent, StdinAsk, StdinTaken, UsageAsk, Using, WindowAsk,
 };
 use crate::command::{
     Act, Acted, Applied, Apply, Ask, Create, Explanation, GroupRow, Hand, PlannedMove, Rebalance,
-    Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct, WorkerActed,
+    Recover, Recovered, Refused, RevisionRow, RolloutAct, RolloutRow, Scale, WorkerAct,
+    WorkerActed,
 };
 use crate::event::{Event, GroupFact};
 use crate::goal::Goal;
@@ -54,6 +55,8 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<GroupFact>("group"),
     message::<Vec<GroupRow>>("group-rows"),
     message::<Vec<InstanceRow>>("instance-rows"),
+    message::<Inventory>("inventory"),
+    message::<InventoryAsk>("inventory-ask"),
     message::<Letter>("letter"),
     message::<LogAsk>("log-ask"),
     message::<LogPart>("log-part"),
@@ -64,6 +67,8 @@ pub(super) const MESSAGES: &[Message] = &[
     message::<Pong>("pong"),
     message::<Program>("program"),
     message::<Rebalance>("rebalance"),
+    message::<Recover>("recover"),
+    message::<Recovered>("recovered"),
     message::<Refused>("refused"),
     message::<Vec<RevisionRow>>("revision-rows"),
     message::<Removal>("removal"),

@@ -30,6 +30,7 @@ pub fn messages(verb: Verb) -> (&'static str, &'static str) {
         Verb::Signal => ("hand-signal", "signal-sent"),
         Verb::Stdin => ("hand-stdin", "stdin-taken"),
         Verb::Clear => ("hand-clear", "cleared"),
+        Verb::Recover => ("recover", "recovered"),
     }
 }
 
@@ -68,6 +69,9 @@ pub(super) fn about(verb: Verb) -> &'static str {
         Verb::Signal => "Has a worker send a signal to the main process of an instance, once.",
         Verb::Stdin => "Has a worker write to the standard input of an instance.",
         Verb::Clear => "Has a worker empty the log files of an instance.",
+        Verb::Recover => {
+            "Rebuilds what the bus has lost from what workers have; `dry_run` only says what would be rebuilt."
+        }
     }
 }
 
@@ -79,6 +83,7 @@ pub fn call_messages(verb: WorkerVerb) -> (Option<&'static str>, &'static str) {
         WorkerVerb::LogWindow => (Some("window-ask"), "log-window"),
         WorkerVerb::Clear => (Some("clear"), "cleared"),
         WorkerVerb::Usage => (Some("usage-ask"), "using"),
+        WorkerVerb::Inventory => (Some("inventory-ask"), "inventory"),
         WorkerVerb::Signal => (Some("signal-ask"), "signal-sent"),
         WorkerVerb::Stdin => (Some("stdin-ask"), "stdin-taken"),
     }
@@ -102,6 +107,9 @@ pub(super) fn call_about(verb: WorkerVerb) -> &'static str {
         WorkerVerb::Clear => "Empties the log files of an instance, and removes the rotated ones.",
         WorkerVerb::Usage => {
             "What instances use now: processor time and memory, measured when it is asked for."
+        }
+        WorkerVerb::Inventory => {
+            "What the worker has, with the placements as they were told to it last: environments included, so only schedulers may ask."
         }
         WorkerVerb::Signal => {
             "Sends a signal to the main process of an instance, once, if the child that is meant still lives; told as `notice.SIGNALLED`."

@@ -17,9 +17,10 @@ pub const CALLS_TO_LOOK: [WorkerVerb; 5] = [
     WorkerVerb::Usage,
 ];
 
-/// Calls to workers that only schedulers send, when somebody who may do so has commanded it.
-pub const CALLS_OF_SCHEDULERS: [WorkerVerb; 3] =
-    [WorkerVerb::Signal, WorkerVerb::Stdin, WorkerVerb::Clear];
+/// Calls to workers that only schedulers send: when somebody who may do so has commanded it, and one
+/// whose answers hold environments.
+pub const CALLS_OF_SCHEDULERS: [WorkerVerb; 4] =
+    [WorkerVerb::Signal, WorkerVerb::Stdin, WorkerVerb::Clear, WorkerVerb::Inventory];
 
 /// What an operator may do beside looking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

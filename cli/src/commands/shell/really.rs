@@ -51,6 +51,7 @@ pub(super) fn destroys(verb: &Verb) -> Option<String> {
         | Verb::Cordon(_)
         | Verb::Uncordon(_)
         | Verb::Rebalance(_)
+        | Verb::Recover(_)
         | Verb::Logs(_)
         | Verb::Attach(_)
         | Verb::Stdin(_)

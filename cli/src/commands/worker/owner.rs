@@ -12,7 +12,7 @@ use nix::unistd::User;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::pidfile::PidFileLeft;
+use crate::commands::pidfile::PidFileLeft;
 use super::{choice, rotation};
 use crate::args;
 use crate::config::Surroundings;
@@ -253,7 +253,7 @@ mod tests {
         let path = directory.path().join("worker.toml");
         let words = ["dsbus", "worker", "--dir", "."];
         let args = match args::parse(words).unwrap().verb {
-            args::Verb::Worker(args) => args,
+            args::Verb::Worker(args) => args.options,
             other => panic!("{other:?}"),
         };
         let around = Surroundings { directory: directory.path().into(), ..Surroundings::default() };

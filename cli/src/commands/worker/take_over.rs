@@ -6,7 +6,7 @@ use nix::unistd::User;
 
 use super::choice::{Choice, Wrong};
 use super::owner::{self, Left};
-use super::pidfile::PidFile;
+use crate::commands::pidfile::PidFile;
 use super::{Ground, enter, open_log, secure, serve};
 use crate::args;
 use crate::config::Config;

@@ -90,6 +90,9 @@ impl Commander {
                     all.push(self.answered(program, author.command).await?);
                     continue;
                 }
+                if stored.is_none() && author.verb != Verb::Recover.name() {
+                    self.refuse_adrift(name)?;
+                }
                 let (spec, reason) = self.wished(name, wish, stored.as_ref()).await?;
                 let revised = revised(name, stored, &spec, author, reason);
                 if revised.change != Change::Unchanged {
@@ -361,7 +364,7 @@ fn strange(keys: &Map<String, Value>) -> Vec<Problem> {
     found
 }
 
-fn read_all(apply: &Apply) -> Result<BTreeMap<ProgramName, ProgramSpec>, Refusal> {
+pub(super) fn read_all(apply: &Apply) -> Result<BTreeMap<ProgramName, ProgramSpec>, Refusal> {
     let mut specs = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, keys) in &apply.programs {

@@ -106,7 +106,7 @@ pub(crate) fn rolls(before: &ProgramSpec, after: &ProgramSpec) -> bool {
     after.kind == Kind::Service && !before.same_child(after)
 }
 
-fn signed(program: &mut Program, author: &Author<'_>, reason: Option<String>) {
+pub(crate) fn signed(program: &mut Program, author: &Author<'_>, reason: Option<String>) {
     program.changed = Some(author.at);
     program.by = Some(author.sender.by.clone());
     program.reason = reason;

@@ -6,7 +6,7 @@ use dsbus_client::{Distrust, Entry, Error, Seal, Signers, Value};
 use dsbus_planner::view::Life;
 use dsbus_schema::ids::{InstanceId, WorkerName};
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::placement::Placement;
+use dsbus_schema::placement::{Placement, Removal};
 
 use super::Core;
 
@@ -22,6 +22,11 @@ enum Doubt {
 }
 
 impl Core {
+    /// Whether placements must be signed.
+    pub fn checks_signatures(&self) -> bool {
+        self.signers != Signers::Off
+    }
+
     /// From now on these count. What was signed by others is written again.
     pub fn set_signers(&mut self, signers: Signers) {
         if signers == self.signers {
@@ -101,6 +106,9 @@ impl Core {
         // a placement that somebody else may understand.
         let placement: Option<Placement> = entry.json()?;
         self.tell_placement(entry, (worker, name), placement.as_ref(), now)?;
+        if let (None, Ok(Some(Removal { epoch, .. }))) = (&placement, entry.said()) {
+            self.view.raise_floor(name, epoch);
+        }
         let lease = placement.as_ref().map(|p| (worker.clone(), p.spec.touch_seconds()));
         let was_here = self.view.set_placement(worker, name, entry.seq, placement);
         // Its lease may not be taken yet, or be a lost one of long ago: it is judged from now on

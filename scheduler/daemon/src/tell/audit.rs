@@ -47,7 +47,7 @@ impl Heard {
         }
         let names = names(verb, &read);
         // Others know no such word, and act.
-        let is_dry = matches!(verb, Verb::Apply | Verb::Rebalance)
+        let is_dry = matches!(verb, Verb::Apply | Verb::Rebalance | Verb::Recover)
             && read.get("dry_run") == Some(&Value::Bool(true));
         let cut = |name: &String| name.chars().take(NAME_MAX).collect();
         Heard {
@@ -102,7 +102,7 @@ impl Heard {
 fn names(verb: Verb, read: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match verb {
-        Verb::Apply | Verb::Scale => {
+        Verb::Apply | Verb::Scale | Verb::Recover => {
             let programs = read.get("programs").and_then(Value::as_object);
             programs.map_or(Vec::new(), |programs| programs.keys().cloned().collect())
         }
@@ -195,7 +195,8 @@ mod tests {
         assert_eq!(refused.reason.unwrap().len(), REASON_MAX);
         assert_eq!(fact(Verb::Start, "{}", &Err(Refusal::silent())), None, "it was not answered");
         for verb in Verb::ALL {
-            let only_asks = matches!(verb, Verb::Apply | Verb::Rebalance | Verb::Stdin);
+            let only_asks =
+                matches!(verb, Verb::Apply | Verb::Rebalance | Verb::Recover | Verb::Stdin);
             let told = fact(verb, r#"{"dry_run": true}"#, &Ok(())).is_some();
             assert_eq!(told, !only_asks, "{verb:?}");
             let told = fact(verb, r#"{"dry_run": false}"#, &Ok(())).is_some();

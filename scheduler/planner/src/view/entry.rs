@@ -23,6 +23,9 @@ pub(crate) struct Instance {
     pub(crate) placements: SmallVec<[Placed; 1]>,
     /// Last sequence over all its placement keys, tombstones included.
     pub(crate) guard: u64,
+    /// The greatest epoch that any entry was about: what is placed anew gets a greater one. It stays when
+    /// the bus is heard anew, which may have gone back in time.
+    pub(crate) floor: Epoch,
     /// Last known states, by the worker that told them.
     pub(crate) statuses: SmallVec<[(WorkerName, Seen<Box<Status>>); 1]>,
     /// What schedulers told.

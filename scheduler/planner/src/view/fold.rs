@@ -1,7 +1,6 @@
 //! How facts get into the view: each says which programs it concerns.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use dsbus_schema::event::GroupFact;
 use dsbus_schema::goal::Goal;
@@ -240,6 +239,7 @@ impl View {
         });
         let instance = entry.instances.entry(name.index).or_default();
         instance.guard = seq.max(instance.guard);
+        instance.floor = instance.floor.max(new.as_ref().map_or(instance.floor, |new| new.epoch));
         let at = instance.placements.iter().position(|placed| placed.worker == *worker);
         let old = at.map(|at| instance.placements.swap_remove(at));
         instance.placements.extend(new.clone());

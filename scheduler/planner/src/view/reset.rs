@@ -1,6 +1,6 @@
 //! A bucket is delivered anew.
 
-use dsbus_schema::ids::{ProgramName, WorkerName};
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::storage::Bucket;
 
 use super::{Goals, Lease, Life, Part, View};
@@ -42,6 +42,13 @@ impl View {
             Bucket::Alerts | Bucket::Secrets => {}
         }
         self.note_all();
+    }
+
+    /// A tombstone says that an instance had this epoch.
+    pub fn raise_floor(&mut self, name: &InstanceId, epoch: Epoch) {
+        let entry = self.programs.entry(name.program.clone()).or_default();
+        let instance = entry.instances.entry(name.index).or_default();
+        instance.floor = epoch.max(instance.floor);
     }
 
     fn reset_fleet(&mut self, workers: &[WorkerName]) {

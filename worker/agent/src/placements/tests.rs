@@ -194,9 +194,53 @@ fn an_outdated_epoch_is_refused() {
     assert_eq!(p.placed()[&name(0)].epoch, Epoch(7));
     assert!(p.take(item("w1.web.0", 3, Value::Deleted)).is_some());
     assert!(matches!(p.take(put("w1.web.0", 4, &placement(6, 5))), Some(Change::Odd { .. })));
-    // A stream that began anew may begin its epochs anew.
+    // A stream that began anew may have gone back in time.
     assert_eq!(p.take(Item::Reset), Some(Change::Reset));
-    assert_eq!(p.take(put("w1.web.0", 1, &placement(1, 5))), Some(Change::Placed(name(0))));
+    assert!(matches!(p.take(put("w1.web.0", 1, &placement(6, 5))), Some(Change::Odd { .. })));
+    assert_eq!(p.take(put("w1.web.0", 2, &placement(8, 5))), Some(Change::Placed(name(0))));
+}
+
+#[test]
+fn silence_ends_no_placement_but_an_exclusive_one() {
+    let mut p = Placements::new(worker());
+    let mut exclusive = placement(9, 5);
+    exclusive.spec.exclusive = true;
+    for (key, seq, placement) in [
+        ("w1.web.0", 1, placement(7, 5)),
+        ("w1.web.1", 2, exclusive),
+        ("w1.web.2", 3, placement(8, 5)),
+    ] {
+        assert!(p.take(put(key, seq, &placement)).is_some());
+    }
+    assert_eq!(p.take(Item::CaughtUp), Some(Change::CaughtUp));
+    assert_eq!(p.take(Item::Reset), Some(Change::Reset));
+    // A tombstone of before what runs here is no word about it; one that names its epoch is.
+    assert!(matches!(p.take(item("w1.web.0", 5, Value::Deleted)), Some(Change::Odd { .. })));
+    assert_eq!(p.take(item("w1.web.2", 8, Value::Deleted)), Some(Change::Unplaced(name(2))));
+    assert!(p.adrift().is_empty(), "all of it may still be named");
+    assert_eq!(p.take(Item::CaughtUp), Some(Change::CaughtUp));
+    let adrift: Vec<_> = p.adrift().keys().cloned().collect();
+    assert_eq!((adrift, p.unknown().len()), (vec![name(0)], 1));
+    let inventory = p.inventory(None, |_| Some(5));
+    let holds: Vec<_> = inventory.instances.iter().map(|held| (held.hold, held.epoch)).collect();
+    assert_eq!(holds, [(Hold::Adrift, Epoch(7)), (Hold::LetGo, Epoch(9))]);
+    assert_eq!(p.inventory(Some(&name(0)), |_| None).instances.len(), 1);
+    // What comes now is new, and counts.
+    assert_eq!(p.take(item("w1.web.0", 6, Value::Deleted)), Some(Change::Unplaced(name(0))));
+    assert!(p.adrift().is_empty());
+}
+
+#[test]
+fn what_the_supervisor_has_is_adrift_until_it_is_named() {
+    let mut p = Placements::new(worker());
+    for index in 0..3 {
+        p.held(name(index), placement(7, 5));
+    }
+    assert_eq!(p.take(put("w1.web.0", 9, &placement(7, 5))), Some(Change::Placed(name(0))));
+    assert_eq!(p.take(item("w1.web.1", 10, Value::Deleted)), Some(Change::Unplaced(name(1))));
+    assert!(matches!(p.take(put("w1.web.2", 3, &placement(2, 5))), Some(Change::Odd { .. })));
+    assert_eq!(p.take(Item::CaughtUp), Some(Change::CaughtUp));
+    assert_eq!(p.adrift().keys().collect::<Vec<_>>(), [&name(2)]);
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub(crate) fn hello(directory: &Path, incarnation: u128) -> Hello {
         capacity: Capacity::default(),
         seal_key: None,
         leases: Vec::new(),
+        held: 0,
     }
 }
 

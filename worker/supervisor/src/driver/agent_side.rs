@@ -44,6 +44,11 @@ impl Driver {
             tracing::error!("cannot listen to the agent: {e}");
         }
         self.hear_words();
+        let held: Vec<_> = self
+            .table
+            .iter()
+            .filter_map(|(name, instance)| Some((name.clone(), instance.placement()?)))
+            .collect();
         let hello = Hello {
             worker: self.config.worker.clone(),
             incarnation: self.incarnation,
@@ -60,8 +65,12 @@ impl Driver {
             policy: self.machine.policy_facts(&self.config.settings.policy),
             seal_key: Some(self.secrets.public_key()),
             leases: self.table.leases(),
+            held: held.len(),
         };
         self.agent.send(&ToAgent::Hello(hello));
+        for (name, placement) in held {
+            self.agent.send(&ToAgent::Held { name, placement: Box::new(placement) });
+        }
         // It is given them when all this is said.
         self.reports.take_back();
         self.bye_said = false;

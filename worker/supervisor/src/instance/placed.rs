@@ -37,3 +37,15 @@ impl From<Placement> for Placed {
         Placed { id, revision, epoch, wanted, rest, refusal: None, arguments, spec: Arc::new(spec) }
     }
 }
+
+impl Placed {
+    /// The placement that it was made of, as far as it is known here.
+    pub fn placement(&self) -> Placement {
+        let spec = ProgramSpec::clone(&self.spec);
+        Placement {
+            rest: self.rest.clone(),
+            arguments: self.arguments.clone(),
+            ..Placement::new(self.id, self.revision, self.epoch, self.wanted, spec)
+        }
+    }
+}

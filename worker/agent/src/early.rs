@@ -1,0 +1,110 @@
+//! A bus that begins anew may have gone back in time, and name an exclusive instance here that another
+//! worker has by now. That one finds it out, too, and stops its child; or it is cut off, and its child dies
+//! with its lease. So what did not run here before waits for both. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use dsbus_schema::ids::InstanceId;
+use dsbus_schema::moment::BootTime;
+use dsbus_schema::placement::Placement;
+
+/// Beyond a lease and the time to stop: others may find it out a moment later.
+const MORE: Duration = Duration::from_secs(1);
+
+/// What waits.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    /// When the bus began anew.
+    since: Option<BootTime>,
+    /// What ran here before.
+    ran: BTreeSet<InstanceId>,
+    waiting: BTreeMap<InstanceId, BootTime>,
+}
+
+impl Early {
+    /// The bus began anew; these were placed here before.
+    pub(crate) fn reset<'a>(
+        &mut self,
+        placed: impl Iterator<Item = &'a InstanceId>,
+        now: BootTime,
+    ) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.ran = placed.filter(|name| !waiting.contains_key(*name)).cloned().collect();
+        self.since = Some(now);
+    }
+
+    /// Whether a placement has to wait; it is remembered.
+    pub(crate) fn waits(
+        &mut self,
+        name: &InstanceId,
+        placement: &Placement,
+        now: BootTime,
+    ) -> bool {
+        let Some(since) = self.since.filter(|_| placement.spec.exclusive) else { return false };
+        let lease = Duration::from_secs(placement.spec.touch_seconds());
+        let until = since + placement.spec.stopwaitsecs.0.max(lease) + MORE;
+        let waits = now < until && !self.ran.contains(name);
+        if waits {
+            self.waiting.insert(name.clone(), until);
+        }
+        waits
+    }
+
+    /// It is not placed here any more.
+    pub(crate) fn gone(&mut self, name: &InstanceId) {
+        self.waiting.remove(name);
+    }
+
+    /// What need not wait any longer.
+    pub(crate) fn due(&mut self, now: BootTime) -> Vec<InstanceId> {
+        let due: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(n, _)| n.clone())
+            .collect();
+        self.waiting.retain(|name, _| !due.contains(name));
+        due
+    }
+
+    /// When the first of them need not.
+    pub(crate) fn deadline(&self) -> Option<BootTime> {
+        self.waiting.values().min().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsbus_schema::goal::Wanted;
+    use dsbus_schema::ids::{Epoch, ProgramId};
+    use serde_json::json;
+
+    fn placement(exclusive: bool) -> Placement {
+        let spec = json!({ "command": "x", "exclusive": exclusive, "touch_timeout": 3, "stopwaitsecs": 5 });
+        let spec = serde_json::from_value(spec).unwrap();
+        Placement::new(ProgramId(uuid::Uuid::nil()), 1, Epoch(1), Wanted::default(), spec)
+    }
+
+    #[test]
+    fn what_is_exclusive_and_did_not_run_here_waits_once_the_bus_began_anew() {
+        let (web, db): (InstanceId, InstanceId) =
+            ("web:0".parse().unwrap(), "db:0".parse().unwrap());
+        let at = |seconds| BootTime(0) + Duration::from_secs(seconds);
+        let mut early = Early::default();
+        assert!(!early.waits(&web, &placement(true), at(1)), "nothing has happened");
+        early.reset([&db].into_iter(), at(10));
+        assert!(!early.waits(&db, &placement(true), at(11)));
+        assert!(!early.waits(&web, &placement(false), at(11)));
+        assert!(early.waits(&web, &placement(true), at(11)));
+        assert_eq!(early.deadline(), Some(at(16)));
+        assert!(early.due(at(15)).is_empty());
+        // A second reset finds it still waiting, and begins anew.
+        early.reset([&web, &db].into_iter(), at(15));
+        assert!(early.waits(&web, &placement(true), at(16)));
+        assert_eq!(early.due(at(21)), [web.clone()]);
+        assert!(!early.waits(&web, &placement(true), at(21)));
+        assert_eq!(early.deadline(), None);
+    }
+}
