@@ -114,6 +114,8 @@ struct Driver {
     /// The program that the worker is for has ended.
     end_asked: Option<(u8, String)>,
     exit_code: u8,
+    /// Another worker has the name: what is told under it from now on would be told of that one.
+    nameless: bool,
 }
 
 /// Runs a worker until it is told to stop. Returns its exit code.
@@ -169,6 +171,7 @@ pub fn run(mut config: Config) -> Result<u8, Fatal> {
         ending: Ending::Not,
         end_asked: None,
         exit_code: 0,
+        nameless: false,
     };
     driver.run();
     Ok(driver.exit_code)
@@ -241,7 +244,9 @@ impl Driver {
         }
         if self.ending == Ending::Stopping && self.table.childless() && self.children.is_empty() {
             tracing::info!("no child is left");
-            self.worker_event(WorkerChange::Stopped, None);
+            if !self.nameless {
+                self.worker_event(WorkerChange::Stopped, None);
+            }
             self.ending = Ending::Bye(now.boot + LAST_WORDS_MAX);
         }
         if let Ending::Bye(until) = self.ending

@@ -143,9 +143,14 @@ fn whoever_loses_its_name_kills_exclusive_children_and_stops_the_others() {
     stage.say(&ToSupervisor::NameTaken { by: "another machine".into() });
     let taken = stage.worker_fact(WorkerChange::NameTaken);
     assert!(taken.reason.unwrap().contains("another machine"));
-    stage.worker_fact(WorkerChange::Stopped);
     assert_eq!(stage.ended().0, Some(1));
     assert!(!alive(free));
+    let of_the_worker = |what: &Reported| matches!(what, Reported::Worker { fact, .. } if fact.change == WorkerChange::Stopped || fact.change == WorkerChange::Stopping);
+    let told = stage
+        .heard()
+        .iter()
+        .any(|message| matches!(message, ToAgent::Report(report) if of_the_worker(&report.what)));
+    assert!(!told, "the worker that has the name has not stopped");
     let changes: Vec<_> = stage.heard().iter().filter_map(crate::stage::change).collect();
     let exit = |name: &str| {
         let mut facts = changes.iter().map(|(fact, _)| fact);
