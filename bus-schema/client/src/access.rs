@@ -3,6 +3,7 @@
 //! the next one on.
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use async_nats::{Auth, AuthError, ServerAddr};
@@ -106,6 +107,18 @@ impl Access {
         };
         let own = self.tls.own.iter().flat_map(|(cert, key)| [cert.as_path(), key.as_path()]);
         credentials.into_iter().chain(self.tls.ca.as_deref()).chain(own).collect()
+    }
+
+    /// Files of secrets that everybody on this machine can read.
+    pub fn exposed(&self) -> Vec<&Path> {
+        let public = |path: &&Path| {
+            Some(*path) == self.tls.ca.as_deref()
+                || self.tls.own.as_ref().is_some_and(|(cert, _)| cert == path)
+        };
+        let open = |path: &&Path| {
+            std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
+        };
+        self.files().into_iter().filter(|path| !public(path)).filter(open).collect()
     }
 
     /// Looks whether its files can be used.
@@ -313,6 +326,20 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         assert!(access.check().unwrap_err().to_string().contains("No such file"));
+    }
+
+    #[test]
+    fn what_everybody_can_read_is_told_but_certificates() {
+        let directory = tempfile::tempdir().unwrap();
+        let (seed, ca) = (at_file(&directory, "a.nk", ""), at_file(&directory, "ca.pem", ""));
+        let tls = Tls { ca: Some(ca), ..Tls::default() };
+        let access =
+            Access { credentials: Credentials::Nkey(seed.clone()), tls, inbox_prefix: None };
+        let set = |mode| std::fs::set_permissions(&seed, std::fs::Permissions::from_mode(mode));
+        set(0o644).unwrap();
+        assert_eq!(access.exposed(), [seed.as_path()]);
+        set(0o640).unwrap();
+        assert_eq!(access.exposed(), Vec::<&Path>::new());
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod stats;
 mod storage;
 mod stream;
 mod tail;
+mod trouble;
 mod usage;
 mod watch;
 mod wire;
