@@ -2,6 +2,7 @@
 //! lets nobody do more.
 
 mod matrix;
+mod told;
 mod wire;
 
 use std::fs::{self, File};

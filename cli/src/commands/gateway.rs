@@ -10,6 +10,7 @@ use crate::args::Gateway;
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
+use crate::role;
 
 /// Where it listens, when nobody says it: as Supervisor's `inet_http_server` in its sample.
 const LISTEN: &str = "127.0.0.1:9001";
@@ -19,6 +20,7 @@ const LISTEN: &str = "127.0.0.1:9001";
 /// # Errors
 /// When its file is wrong, or it cannot listen.
 pub(super) fn run(config: &Config, args: Gateway) -> Result<Code, Failure> {
+    role::must_be(config, &["gateway"], "gateway")?;
     let mut settings = match &args.file {
         None => Settings::default(),
         Some(path) => read(path)?,

@@ -9,6 +9,7 @@ use crate::args;
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
+use crate::role;
 use crate::settings::Origin;
 
 /// Runs a scheduler until it is told to stop.
@@ -16,6 +17,7 @@ use crate::settings::Origin;
 /// # Errors
 /// When it cannot go on: the server is too old, or what is stored is not dsbus's.
 pub(super) fn run(config: &Config, args: args::Scheduler) -> Result<Code, Failure> {
+    role::must_be(config, &["scheduler"], "scheduler")?;
     let id = args.id.map_or_else(made_up, |id| id.to_string());
     let config = dsbus_scheduler::Config {
         connect: config.connect(&format!("dsbus scheduler {id}"), true),

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::worker::Keys;
-use crate::{logging, output};
+use crate::{logging, output, role};
 use background::Side;
 use choice::Choice;
 use owner::{Fixed, Standing};
@@ -53,6 +53,7 @@ pub(super) fn run(config: &Config, args: args::Worker) -> Result<Code, Failure> 
     if args.check_config {
         return check::run(config, &args, &choice);
     }
+    role::must_be_worker(config, choice.worker.as_str())?;
     if !args.insecure {
         secure::check(config, choice.file.keys.signers_file.as_deref())?;
     }
