@@ -73,7 +73,8 @@ fn is_folder(config: &Config) -> bool {
     matches!(config.origin, Origin::File(..)) && config.says_who()
 }
 
-fn article(word: &str) -> &'static str {
+/// The article of a role.
+pub(crate) fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 

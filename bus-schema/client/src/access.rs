@@ -133,7 +133,12 @@ impl Access {
             return Ok(());
         };
         let signed = self.credentials.prove(b"nonce");
-        signed.map(drop).map_err(|why| Error::malformed(path.display().to_string(), why))
+        // It begins with the path.
+        let what = || path.display().to_string();
+        signed.map(drop).map_err(|why| {
+            let why = why.strip_prefix(&format!("{}: ", what())).unwrap_or(&why);
+            Error::malformed(what(), why)
+        })
     }
 
     /// Options of a connection to these servers.
@@ -322,7 +327,8 @@ mod tests {
         for (bad, why) in [("", "NATS USER JWT"), (&text[..60], "USER NKEY SEED")] {
             std::fs::write(&path, bad).unwrap();
             let said = access.check().unwrap_err().to_string();
-            assert!(said.contains("ann.creds") && said.contains(why), "{said}");
+            assert!(said.contains(why), "{said}");
+            assert_eq!(said.matches("ann.creds").count(), 1, "{said}");
         }
         std::fs::remove_file(&path).unwrap();
         assert!(access.check().unwrap_err().to_string().contains("No such file"));
