@@ -7,7 +7,7 @@ use async_nats::connection::State;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::connect::{ConnectOptions, Inner, shown, why_not};
+use crate::connect::{ConnectOptions, Inner, why_not};
 
 /// A server that was started anew is back before this; whoever waits for longer wants to know why.
 const FIRST_AFTER: Duration = Duration::from_secs(1);
@@ -91,9 +91,27 @@ pub(crate) async fn watch(bus: Weak<Inner>, o: ConnectOptions, mut changes: watc
     }
 }
 
+/// URLs without what stands before an `@`.
+pub(crate) fn shown(urls: &[String]) -> String {
+    let bare = |url: &String| match url.rsplit_once('@') {
+        None => url.clone(),
+        Some((before, host)) => match before.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://{host}"),
+            None => host.to_owned(),
+        },
+    };
+    urls.iter().map(bare).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let urls = ["nats://ann:secret@h:4222".to_owned(), "h2:4222".to_owned()];
+        assert_eq!(shown(&urls), "nats://h:4222,h2:4222");
+    }
 
     #[test]
     fn credentials_that_are_refused_are_tried_less_and_less() {

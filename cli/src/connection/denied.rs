@@ -1,7 +1,10 @@
 //! What the server's permissions forbid, in words. Pure.
 
+use dsbus_schema::call::WorkerVerb;
+use dsbus_schema::command::Verb;
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::storage::{Bucket, events_stream};
+use dsbus_schema::subject;
 
 /// What to do about it.
 pub(super) const HINT: &str = "dsbus doctor shows what these credentials may do; whoever keeps the users gives more \
@@ -9,34 +12,45 @@ pub(super) const HINT: &str = "dsbus doctor shows what these credentials may do;
 
 /// What `user` may not do, of what the client says of it: `publish to SUBJECT`.
 pub(super) fn words(user: &str, fleet: &FleetName, what: &str) -> String {
-    let deed = what.strip_prefix("publish to ").and_then(|subject| deed(fleet, subject));
+    let deed = what.strip_prefix("publish to ").and_then(|denied| deed(fleet, denied));
     match deed {
         Some(deed) => format!("{user} may not {deed} here (NATS permissions)"),
         None => format!("denied by the permissions on NATS: {what}"),
     }
 }
 
-fn deed(fleet: &FleetName, subject: &str) -> Option<String> {
-    let own = format!("dsbus.{fleet}.");
-    if let Some(rest) = subject.strip_prefix(&own) {
-        let tokens: Vec<&str> = rest.split('.').collect();
-        return match tokens.as_slice() {
-            ["cmd" | "cmdall", _, verb] => Some((*verb).to_owned()),
-            ["worker", worker, verb] => Some(format!("call {verb} of the worker {worker}")),
-            ["event", ..] => Some("publish such events".to_owned()),
-            _ => None,
-        };
+fn deed(fleet: &FleetName, denied: &str) -> Option<String> {
+    for verb in Verb::ALL {
+        let all =
+            [subject::command_any_user(fleet, verb), subject::command_all_of_any_user(fleet, verb)];
+        if all.iter().any(|pattern| star(pattern, denied).is_some()) {
+            return Some(verb.name().to_owned());
+        }
+    }
+    for verb in WorkerVerb::ALL {
+        if let Some(worker) = star(&subject::worker_any(fleet, verb), denied) {
+            return Some(format!("call {} of the worker {worker}", verb.name()));
+        }
+    }
+    if denied.starts_with(subject::events(fleet).trim_end_matches('>')) {
+        return Some("publish such events".to_owned());
     }
     for bucket in Bucket::ALL {
         let (stream, name) = (bucket.stream(fleet), bucket.name(fleet));
-        if reads(subject, &stream) {
+        if reads(denied, &stream) {
             return Some(format!("read {name}"));
         }
-        if subject.starts_with(&format!("$KV.{name}.")) {
+        if denied.starts_with(&bucket.subject(fleet, "")) {
             return Some(format!("write {name}"));
         }
     }
-    reads(subject, &events_stream(fleet)).then(|| "read these events".to_owned())
+    reads(denied, &events_stream(fleet)).then(|| "read these events".to_owned())
+}
+
+/// What stands in a subject where a pattern has its one star.
+fn star<'a>(pattern: &str, subject: &'a str) -> Option<&'a str> {
+    let (before, after) = pattern.split_once('*')?;
+    subject.strip_prefix(before)?.strip_suffix(after).filter(|token| !token.contains('.'))
 }
 
 /// Whether it is a call that reads a stream.

@@ -145,11 +145,11 @@ fn whoever_loses_its_name_kills_exclusive_children_and_stops_the_others() {
     assert!(taken.reason.unwrap().contains("another machine"));
     assert_eq!(stage.ended().0, Some(1));
     assert!(!alive(free));
-    let of_the_worker = |what: &Reported| matches!(what, Reported::Worker { fact, .. } if fact.change == WorkerChange::Stopped || fact.change == WorkerChange::Stopping);
-    let told = stage
-        .heard()
-        .iter()
-        .any(|message| matches!(message, ToAgent::Report(report) if of_the_worker(&report.what)));
+    let told = stage.heard().iter().any(|message| {
+        let ToAgent::Report(report) = message else { return false };
+        let Reported::Worker { fact, .. } = &report.what else { return false };
+        matches!(fact.change, WorkerChange::Stopping | WorkerChange::Stopped)
+    });
     assert!(!told, "the worker that has the name has not stopped");
     let changes: Vec<_> = stage.heard().iter().filter_map(crate::stage::change).collect();
     let exit = |name: &str| {
