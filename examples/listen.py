@@ -1,12 +1,28 @@
 """A listener: prints what went wrong, and never misses any of it. Started again, it goes on where it ended.
-Run beside `dsbus dev`:  pip install nats-py && python3 examples/listen.py"""
-import asyncio, collections, json, os, pathlib, signal, sys
+Run beside `dsbus dev`:  pip install nats-py && python3 examples/listen.py
+In a fleet with users (docs/security.md) it is told who it is by the environment: NATS_URL, NATS_NKEY (file
+of the seed; pip install 'nats-py[nkeys]'), NATS_CA, NATS_INBOX_PREFIX, LISTENER (its name), LISTENER_SUBJECT."""
+import asyncio, collections, json, os, pathlib, signal, ssl, sys
 import nats
 from nats.errors import Error, TimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-STREAM, NAME = "DSBUS_EVENTS", "listen-py"
+STREAM, NAME = "DSBUS_EVENTS", os.environ.get("LISTENER", "listen-py")
 WRONG = ["process.*.*.BACKOFF", "process.*.*.FATAL", "process.*.*.EXITED", "worker.*.*.LOST"]
+# A user that is a listener may read one subject only: dsbus auth add listener tells which.
+SUBJECT = os.environ.get("LISTENER_SUBJECT")
+WHICH = {"filter_subject": SUBJECT} if SUBJECT else {"filter_subjects": [f"dsbus.default.event.*.{w}" for w in WRONG]}
+
+def access():
+    """Who one is, and who the server is, as far as the environment says it."""
+    options, env = {}, os.environ
+    if "NATS_NKEY" in env:
+        options["nkeys_seed"] = env["NATS_NKEY"]
+    if "NATS_CA" in env:
+        options["tls"] = ssl.create_default_context(cafile=env["NATS_CA"])
+    if "NATS_INBOX_PREFIX" in env:
+        options["inbox_prefix"] = env["NATS_INBOX_PREFIX"]
+    return options
 
 def read(message):
     """What an event says. Raises for what is none: anybody may publish anything."""
@@ -21,12 +37,12 @@ async def heard(when, about, what, why):
 async def listen(bus, stop):
     js = bus.jetstream()
     config = ConsumerConfig(
-        durable_name=NAME,  # NATS remembers under this name how far it got
-        filter_subjects=[f"dsbus.default.event.*.{subject}" for subject in WRONG],
+        name=NAME, durable_name=NAME,  # NATS remembers under this name how far it got
         deliver_policy=DeliverPolicy.ALL,  # when it is made: from the first event that is kept
         ack_policy=AckPolicy.EXPLICIT,
         max_ack_pending=1,  # one at a time, so that nothing overtakes an event that comes again
         ack_wait=10,  # seconds; an event that this process died with comes again after them
+        **WHICH,
     )
     await js.add_consumer(STREAM, config)  # made if it is not there, and left as it is if it is
     events = await js.pull_subscribe_bind(NAME, stream=STREAM)
@@ -59,7 +75,12 @@ async def main():
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     url = os.environ.get("NATS_URL") or pathlib.Path(".dsbus/url").read_text().strip()
-    bus = await nats.connect(url, name=NAME, max_reconnect_attempts=-1, error_cb=trouble)
+    connecting = asyncio.create_task(nats.connect(url, name=NAME, max_reconnect_attempts=-1, error_cb=trouble, **access()))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([connecting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if not connecting.done():  # told to stop before there was a bus
+        return connecting.cancel()
+    bus = connecting.result()
     while not stop.is_set():
         try:
             await listen(bus, stop)

@@ -1,5 +1,7 @@
 //! A verb's connection: the bus, and how its errors are told.
 
+mod denied;
+
 use std::future::Future;
 
 use dsbus_client::{Bus, Error};
@@ -13,7 +15,7 @@ use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::settings::Origin;
-use crate::who;
+use crate::{role, who};
 
 /// What to do where a server asks who one is.
 const WHO: &str = "say who you are: --creds, --nkey, --context, or NATS_USER and NATS_PASSWORD \
@@ -129,6 +131,11 @@ impl Connection {
                 Code::Unreachable,
                 format!("the connection to {} was lost", self.config.shown()),
             ),
+            Error::Denied { what } => {
+                let (user, fleet) = (&self.config.user, &self.config.fleet);
+                let said = denied::words(user.as_str(), fleet, &what);
+                Failure::failed(said).hint(denied::HINT)
+            }
             other => Failure::failed(other.to_string()),
         }
     }
@@ -151,9 +158,8 @@ impl Connection {
         }
         let said = format!("no scheduler of the {fleet} answers at {}", self.config.shown());
         Failure::new(Code::Unreachable, said).hint(format!(
-            "start one, on any machine that reaches the bus: dsbus scheduler --nats {}{}",
-            self.config.shown(),
-            self.config.fleet_option()
+            "start one, on any machine that reaches the bus: {}",
+            role::start(&self.config, "scheduler")
         ))
     }
 
@@ -167,8 +173,9 @@ impl Connection {
         let (url, origin) = (self.config.shown(), &self.config.origin);
         let said = format!("there is no {} on the bus at {url} ({origin})", self.fleet());
         let start = format!(
-            "start one: dsbus scheduler --nats {url}{0}, and dsbus worker --nats {url}{0}",
-            self.config.fleet_option()
+            "start one: {}, and {}",
+            role::start(&self.config, "scheduler"),
+            role::start(&self.config, "worker")
         );
         Failure::new(Code::Unreachable, said).hint(start)
     }

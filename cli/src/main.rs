@@ -11,6 +11,7 @@ mod failure;
 mod file;
 mod logging;
 mod output;
+mod role;
 mod settings;
 mod table;
 mod wait;
@@ -23,7 +24,7 @@ use args::{Alert, Args, Daemon, Listen, Verb};
 use config::{Config, Surroundings};
 use exit_code::Code;
 use failure::Failure;
-use settings::Wrong;
+use settings::{Origin, Wrong};
 
 fn main() -> ExitCode {
     // A shell that completes is answered here, and nothing else happens.
@@ -93,6 +94,15 @@ fn run_with(mut args: Args, around: Surroundings) -> Result<Code, Failure> {
     };
     output::speak(config.color, config.quiet);
     settings::slips(&config.around).into_iter().for_each(output::warning);
+    // The doctor tells it among the rest, and what others start was told by them.
+    if config.origin != Origin::Parent && !matches!(args.verb, Verb::Doctor(_)) {
+        for path in config.access.exposed() {
+            let path = path.display();
+            output::warning(format_args!(
+                "everybody on this machine can read {path}: chmod 600 {path}"
+            ));
+        }
+    }
     let verb = match (&config.output, &config.timeout) {
         (None, None) => args.verb,
         // They are the defaults of options.

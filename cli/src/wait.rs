@@ -3,9 +3,10 @@
 mod judge;
 mod live;
 mod progress;
+mod refusal;
 pub(crate) mod rollout;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dsbus_client::Error;
@@ -76,7 +77,7 @@ pub(crate) async fn wait(
     let mut standing = BTreeMap::new();
     let mut outcomes = Vec::new();
     let mut rows = BTreeMap::new();
-    let mut told_of_silence = false;
+    let (mut told_of_silence, mut refused) = (false, BTreeSet::new());
     loop {
         match ask(connection, &left).await {
             Ok(known) => rows = known,
@@ -90,7 +91,14 @@ pub(crate) async fn wait(
         let over = Instant::now() >= deadline;
         for want in left {
             let row = rows.get(&want.name);
-            let verdict = judge(&want.goal, row, settled(&mut standing, &want.name, row));
+            let stays = settled(&mut standing, &want.name, row);
+            let verdict = judge(&want.goal, row, stays);
+            if stays
+                && row.is_some_and(|row| row.state == State::Pending)
+                && refused.insert(want.name.program.clone())
+            {
+                refusal::tell(connection, &want.name).await;
+            }
             if matches!(verdict, Verdict::Waiting(_)) && !over {
                 if terminal && let Some(news) = row.and_then(|r| progress.news(r, began.elapsed()))
                 {

@@ -2,6 +2,7 @@
 //! lets nobody do more.
 
 mod matrix;
+mod told;
 mod wire;
 
 use std::fs::{self, File};
@@ -196,8 +197,7 @@ fn a_whole_fleet_works_by_what_its_users_may_do() {
     place.worker("w1");
     place.worker("w2");
     let rows = |place: &Place, state: &str| {
-        let rows = place.json("admin", &["workers"]);
-        let rows = rows.as_array().cloned().unwrap_or_default();
+        let rows = place.json("admin", &["workers"]).as_array().cloned().unwrap_or_default();
         rows.iter().filter(|row| row["state"] == state).count()
     };
     place.wait("both workers", |place| rows(place, "ready") == 2);

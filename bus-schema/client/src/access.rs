@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use async_nats::{Auth, AuthError, ServerAddr};
@@ -110,6 +111,18 @@ impl Access {
         credentials.into_iter().chain(self.tls.ca.as_deref()).chain(own).collect()
     }
 
+    /// Files of secrets that everybody on this machine can read.
+    pub fn exposed(&self) -> Vec<&Path> {
+        let public = |path: &&Path| {
+            Some(*path) == self.tls.ca.as_deref()
+                || self.tls.own.as_ref().is_some_and(|(cert, _)| cert == path)
+        };
+        let open = |path: &&Path| {
+            std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
+        };
+        self.files().into_iter().filter(|path| !public(path)).filter(open).collect()
+    }
+
     /// Looks whether its files can be used.
     ///
     /// # Errors
@@ -122,7 +135,12 @@ impl Access {
             return Ok(());
         };
         let signed = self.credentials.prove(b"nonce");
-        signed.map(drop).map_err(|why| Error::malformed(path.display().to_string(), why))
+        // It begins with the path.
+        let what = || path.display().to_string();
+        signed.map(drop).map_err(|why| {
+            let why = why.strip_prefix(&format!("{}: ", what())).unwrap_or(&why);
+            Error::malformed(what(), why)
+        })
     }
 
     /// Options of a connection to these servers.
@@ -310,10 +328,25 @@ mod tests {
         for (bad, why) in [("", "NATS USER JWT"), (&text[..60], "USER NKEY SEED")] {
             std::fs::write(&path, bad).unwrap();
             let said = access.check().unwrap_err().to_string();
-            assert!(said.contains("ann.creds") && said.contains(why), "{said}");
+            assert!(said.contains(why), "{said}");
+            assert_eq!(said.matches("ann.creds").count(), 1, "{said}");
         }
         std::fs::remove_file(&path).unwrap();
         assert!(access.check().unwrap_err().to_string().contains("No such file"));
+    }
+
+    #[test]
+    fn what_everybody_can_read_is_told_but_certificates() {
+        let directory = tempfile::tempdir().unwrap();
+        let (seed, ca) = (at_file(&directory, "a.nk", ""), at_file(&directory, "ca.pem", ""));
+        let tls = Tls { ca: Some(ca), ..Tls::default() };
+        let access =
+            Access { credentials: Credentials::Nkey(seed.clone()), tls, inbox_prefix: None };
+        let set = |mode| std::fs::set_permissions(&seed, std::fs::Permissions::from_mode(mode));
+        set(0o644).unwrap();
+        assert_eq!(access.exposed(), [seed.as_path()]);
+        set(0o640).unwrap();
+        assert_eq!(access.exposed(), Vec::<&Path>::new());
     }
 
     #[test]

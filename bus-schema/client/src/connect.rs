@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::ready;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::server::{PAYLOAD_MAX, new_enough, too_narrow};
 use crate::signing::Signer;
+use crate::trouble::{self, Trouble, is_refusal, refused_delay, shown};
 use crate::{Access, Error};
 
 /// A verb that gets no answer of any server within this time says so.
@@ -31,8 +33,6 @@ const DAEMON_CONNECT_MAX: Duration = Duration::from_secs(2);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
 /// How often the server is asked whether it is there; async-nats gives up after three.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a daemon that finds no server says so.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Denials that a slow call may be behind; one that is further behind times out instead.
 const DENIALS_KEPT: usize = 64;
 
@@ -66,8 +66,8 @@ pub struct Bus {
     pub(crate) signer: Option<Signer>,
 }
 
-struct Inner {
-    client: Client,
+pub(crate) struct Inner {
+    pub(crate) client: Client,
     fleet: FleetName,
     signals: Signals,
 }
@@ -77,8 +77,8 @@ struct Inner {
 struct Signals {
     /// Grows with every connect and disconnect.
     changes: Arc<watch::Sender<u64>>,
-    /// Why the last attempt to connect failed.
-    failure: Arc<watch::Sender<String>>,
+    /// How often in a row the credentials were refused.
+    refused: Arc<AtomicU32>,
     /// Subjects that the server just refused a publish to.
     denied: broadcast::Sender<String>,
     /// Set when there is another server to go to once this one says that it will stop. Weak: else
@@ -103,7 +103,7 @@ impl Bus {
         o.access.check()?;
         let signals = Signals {
             changes: Arc::new(watch::Sender::new(0)),
-            failure: Arc::new(watch::Sender::default()),
+            refused: Arc::default(),
             denied: broadcast::Sender::new(DENIALS_KEPT),
             leave: Arc::new(OnceLock::new()),
         };
@@ -117,11 +117,16 @@ impl Bus {
         }
         let others = o.urls.len() > 1 || client.server_info().connect_urls.len() > 1;
         let leave = Arc::clone(&signals.leave);
-        let inner = Arc::new(Inner { client, fleet: o.fleet, signals });
+        let (fleet, user) = (o.fleet.clone(), o.user.clone());
+        let inner = Arc::new(Inner { client, fleet, signals });
+        if o.wait {
+            let changes = inner.signals.changes.subscribe();
+            tokio::spawn(trouble::watch(Arc::downgrade(&inner), o, changes));
+        }
         if others {
             leave.get_or_init(|| Arc::downgrade(&inner));
         }
-        Ok(Bus { inner, user: o.user, scheduler: None, signer: None })
+        Ok(Bus { inner, user, scheduler: None, signer: None })
     }
 
     /// The same connection, whose writes into buckets are marked as those of this scheduler.
@@ -201,13 +206,15 @@ async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
         });
     if o.wait {
         let last = Arc::new(Mutex::new(None));
+        let refused = Arc::clone(&signals.refused);
         options =
             options.retry_on_initial_connect().reconnect_to_server_callback(move |servers, _| {
                 let pool: Vec<ServerAddr> = servers.into_iter().map(|s| s.addr).collect();
                 let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
                 let next = next_server(&pool, last.as_ref(), any());
                 last.clone_from(&next);
-                ready(next.map(|addr| ReconnectToServer { addr, delay: None }))
+                let delay = refused_delay(refused.load(Ordering::Relaxed));
+                ready(next.map(|addr| ReconnectToServer { addr, delay }))
             });
     }
     if !o.wait {
@@ -216,14 +223,20 @@ async fn open(o: &ConnectOptions, signals: &Signals) -> Result<Client, Error> {
     }
     let connecting = options.connect(o.urls.as_slice());
     let client = connecting.await.map_err(|e| no_bus(e.to_string()))?;
-    let mut changes = signals.changes.subscribe();
+    let (mut changes, mut trouble) = (signals.changes.subscribe(), Trouble::new());
     while client.connection_state() != State::Connected || client.try_server_info().is_none() {
-        if timeout(COMPLAINT_INTERVAL, changes.changed()).await.is_err() {
-            let why = signals.failure.borrow().clone();
-            tracing::warn!(url = shown(&o.urls), why, "no NATS server yet; still trying");
+        if timeout(trouble.rest(), changes.changed()).await.is_err() {
+            trouble.tell(o).await;
         }
     }
     Ok(client)
+}
+
+/// Why none of the servers can be used now, as a verb would say it; `None` where one can.
+pub(crate) async fn why_not(o: &ConnectOptions) -> Option<String> {
+    let options = o.access.options(&o.urls).name(&o.label).connection_timeout(VERB_CONNECT_MAX);
+    let options = options.reconnect_to_server_callback(|servers, _| ready(only_server(&servers)));
+    first_to_answer(options, &o.urls).await.err()
 }
 
 /// Tries the servers side by side, each a little after the one before, from any of them on. Each try
@@ -289,6 +302,9 @@ impl Signals {
     async fn hear(&self, event: Event) {
         match event {
             Event::Connected | Event::Disconnected => {
+                if event == Event::Connected {
+                    self.refused.store(0, Ordering::Relaxed);
+                }
                 tracing::info!("NATS: {event}");
                 self.changes.send_modify(|n| *n += 1);
             }
@@ -309,7 +325,9 @@ impl Signals {
             }
             Event::ClientError(error) => {
                 tracing::debug!("{error}");
-                self.failure.send_replace(error.to_string());
+                if is_refusal(&error.to_string()) {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                }
             }
             other => tracing::warn!("NATS: {other}"),
         }
@@ -335,18 +353,6 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay + Duration::from_millis(jitter)
 }
 
-/// URLs without what stands before an `@`.
-fn shown(urls: &[String]) -> String {
-    let bare = |url: &String| match url.rsplit_once('@') {
-        None => url.clone(),
-        Some((before, host)) => match before.split_once("://") {
-            Some((scheme, _)) => format!("{scheme}://{host}"),
-            None => host.to_owned(),
-        },
-    };
-    urls.iter().map(bare).collect::<Vec<_>>().join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,12 +362,6 @@ mod tests {
         let text = "Permissions Violation for Publish to \"$KV.dsbus_goals.web\"";
         assert_eq!(denied_publish(text), Some("$KV.dsbus_goals.web"));
         assert_eq!(denied_publish("Permissions Violation for Subscription to \"x\""), None);
-    }
-
-    #[test]
-    fn passwords_are_not_shown() {
-        let urls = ["nats://ann:secret@h:4222".to_owned(), "h2:4222".to_owned()];
-        assert_eq!(shown(&urls), "nats://h:4222,h2:4222");
     }
 
     #[test]

@@ -283,7 +283,7 @@ impl Bus {
         tokio::pin!(end);
         loop {
             let item = tokio::select! {
-                item = watch.next() => item,
+                item = watch.next_or_denied() => item?,
                 () = &mut end => return Err(Error::Timeout),
             };
             match item {

@@ -30,6 +30,7 @@ mod stats;
 mod storage;
 mod stream;
 mod tail;
+mod trouble;
 mod usage;
 mod watch;
 mod wire;

@@ -17,6 +17,10 @@ const REPLICAS: usize = 3;
 
 /// How long the first daemon waits for the third node of a cluster that is just starting.
 const NODES_MAX: Duration = Duration::from_secs(10);
+/// Between two looks whether somebody has made what one may not make oneself.
+const MADE_POLL: Duration = Duration::from_secs(2);
+/// The same where what every fleet has is there, and something else is not.
+const DENIED_POLL: Duration = Duration::from_secs(10);
 /// Between two looks at how many nodes there are.
 const NODES_POLL: Duration = Duration::from_secs(1);
 
@@ -49,6 +53,35 @@ impl Bus {
             }
         }
         Ok(())
+    }
+
+    /// The same for daemons that may not make them, as `dsbus auth` lets schedulers only: waits until
+    /// somebody has.
+    ///
+    /// # Errors
+    /// As [`Bus::provision`], but for [`Error::Denied`].
+    pub async fn provision_or_wait(&self) -> Result<(), Error> {
+        let mut told = false;
+        loop {
+            match self.provision(None).await {
+                Err(Error::Denied { what }) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::info!(
+                            "waits for a scheduler to make the buckets: these credentials may not \
+                             ({what})"
+                        );
+                    }
+                }
+                done => return done,
+            }
+            // Only looks, which is permitted: what is denied is in the server's log each time.
+            if self.provisioned().await == Ok(true) {
+                sleep(DENIED_POLL).await;
+            }
+            while self.provisioned().await != Ok(true) {
+                sleep(MADE_POLL).await;
+            }
+        }
     }
 
     /// Whether everything is there that a fleet cannot be without.

@@ -8,10 +8,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::consumer::{API_MAX, Deliver, Delivery, Opened};
-use crate::{Bus, Error, From, Item, Value, WATCH_QUEUE_MAX, entry};
+use crate::{Bus, Error, From, Item, Value, WATCH_QUEUE_MAX, Watch, entry};
 
 /// Between two attempts to make a consumer.
 const RETRY: Duration = Duration::from_millis(200);
+/// The same where permissions forbid it: a server that is told others ends the connections of those
+/// whom it concerns, so that looking again is for what nobody thought of.
+const DENIED_RETRY: Duration = Duration::from_secs(10);
 /// Heartbeats come every second; when none came for this long, the consumer is gone.
 const SILENCE_MAX: Duration = Duration::from_millis(2500);
 
@@ -52,6 +55,8 @@ pub(crate) struct Tail {
     emptied: Option<u64>,
     /// The last complaint, which is made once only.
     complaint: Option<Error>,
+    /// That permissions forbid it, for whoever waits.
+    denied: watch::Sender<Option<Error>>,
 }
 
 /// Why reading ended.
@@ -60,6 +65,8 @@ enum End {
     Dropped,
     /// The consumer is gone, or missed something.
     Lost,
+    /// Permissions forbid it.
+    Denied,
     /// The connection changed.
     Changed,
 }
@@ -106,6 +113,7 @@ impl Tail {
             caught_up: false,
             emptied: None,
             complaint: None,
+            denied: watch::Sender::new(None),
         }
     }
 
@@ -116,10 +124,11 @@ impl Tail {
     }
 
     /// Begins, on a task of its own that ends when the receiver is dropped.
-    pub(crate) fn begin(self) -> mpsc::Receiver<Item> {
+    pub(crate) fn begin(self) -> Watch {
         let (sender, items) = mpsc::channel(WATCH_QUEUE_MAX);
+        let denied = self.denied.subscribe();
         tokio::spawn(self.run(sender));
-        items
+        Watch { items, denied }
     }
 
     async fn run(mut self, items: mpsc::Sender<Item>) {
@@ -135,6 +144,11 @@ impl Tail {
                         Ok(()) => continue,
                         Err(Dropped) => End::Dropped,
                     },
+                    Err(error @ Error::Denied { .. }) => {
+                        self.denied.send_replace(Some(error.clone()));
+                        self.complain(error);
+                        End::Denied
+                    }
                     Err(error) => {
                         self.complain(error);
                         End::Lost
@@ -143,14 +157,16 @@ impl Tail {
             } else {
                 End::Lost
             };
-            match end {
+            let rest = match end {
                 End::Dropped => return,
-                End::Changed => {}
-                End::Lost => tokio::select! {
-                    () = sleep(RETRY) => {}
-                    _ = changes.changed() => {}
-                    () = items.closed() => return,
-                },
+                End::Changed => continue,
+                End::Lost => RETRY,
+                End::Denied => DENIED_RETRY,
+            };
+            tokio::select! {
+                () = sleep(rest) => {}
+                _ = changes.changed() => {}
+                () = items.closed() => return,
             }
         }
     }
@@ -184,6 +200,7 @@ impl Tail {
         }
         self.created = Some(opened.stream.created.clone());
         self.complaint = None;
+        self.denied.send_replace(None);
         Ok(Some((subscriber, opened)))
     }
 

@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::storage::{Bucket, events_stream};
 use futures::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::tail::{Start, Tail};
-use crate::{Bus, Entry};
+use crate::{Bus, Entry, Error};
 
 /// Items that a slow reader may be behind; then the server waits, too (flow control).
 pub const WATCH_QUEUE_MAX: usize = 1024;
@@ -51,7 +51,9 @@ pub enum From {
 /// not go away by itself.
 #[derive(Debug)]
 pub struct Watch {
-    items: mpsc::Receiver<Item>,
+    pub(crate) items: mpsc::Receiver<Item>,
+    /// Why it cannot be read, while permissions forbid it.
+    pub(crate) denied: watch::Receiver<Option<Error>>,
 }
 
 impl Watch {
@@ -62,6 +64,31 @@ impl Watch {
             // The runtime is shutting down.
             None => std::future::pending().await,
         }
+    }
+
+    /// The same for whoever waits for an answer, and not for ever.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] while the connection's permissions forbid to read it.
+    pub async fn next_or_denied(&mut self) -> Result<Item, Error> {
+        tokio::select! {
+            biased;
+            item = self.items.recv() => match item {
+                Some(item) => Ok(item),
+                // The runtime is shutting down.
+                None => std::future::pending().await,
+            },
+            error = denial(&mut self.denied) => Err(error),
+        }
+    }
+}
+
+/// Waits until reading is forbidden.
+async fn denial(denied: &mut watch::Receiver<Option<Error>>) -> Error {
+    match denied.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(error)) => error.clone(),
+        // The watch has ended: that is told otherwise.
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }
 
@@ -81,7 +108,7 @@ impl Bus {
         let prefix = b.subject(self.fleet(), "").len();
         let (stream, filter) = (b.stream(self.fleet()), b.subject(self.fleet(), filter));
         let tail = Tail::new(self.clone(), stream, filter, name, Start::LastPerKey);
-        Watch { items: tail.cut(prefix).begin() }
+        tail.cut(prefix).begin()
     }
 
     /// Watches the events of `subject`; each entry's key is its whole subject.
@@ -89,6 +116,6 @@ impl Bus {
         let stream = events_stream(self.fleet());
         let filter = subject.to_owned();
         let tail = Tail::new(self.clone(), stream, filter, name, Start::Events(from));
-        Watch { items: tail.begin() }
+        tail.begin()
     }
 }

@@ -15,7 +15,7 @@ use crate::config::{Config, Surroundings};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::alert::{self, AlertFile};
-use crate::{connection, output};
+use crate::{connection, output, role};
 
 /// Runs alerts, or one of the verbs about them.
 ///
@@ -59,6 +59,7 @@ fn check(config: &Config, path: &Path) -> Result<Code, Failure> {
 }
 
 fn serve(config: &Config, path: PathBuf, name: AlertName) -> Result<Code, Failure> {
+    role::must_be(config, &["alert"], "alert")?;
     let file = read(&path, &config.around, "alerts were not started")?;
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -5,6 +5,7 @@ mod certificates;
 mod conf;
 mod files;
 mod folders;
+mod given;
 mod hand_out;
 mod init;
 mod show;
@@ -13,7 +14,7 @@ use std::io;
 use std::path::Path;
 
 use dsbus_schema::ids::{FleetName, UserName};
-use dsbus_schema::permit::Role;
+use dsbus_schema::permit::{Role, listener_subject};
 use nkeys::KeyPair;
 
 use crate::args;
@@ -60,8 +61,9 @@ fn password() -> Result<String, Failure> {
     Ok(seed.chars().skip(4).take(32).collect())
 }
 
-fn seed_file(user: &UserName, seed: &str) -> String {
-    format!("# The key of {user}. Whoever has it is {user} on the bus.\n{seed}\n")
+/// The seed and nothing else: clients in other languages read the whole file.
+fn seed_file(seed: &str) -> String {
+    format!("{seed}\n")
 }
 
 /// Writes a user's folder, which is not there.
@@ -79,7 +81,7 @@ fn write_folder(
         Failure::failed(format!("cannot read {}: {e}", at.join("tls/ca.pem").display()))
     })?;
     let mut all = folders::files(book, user, role, ca.as_deref(), &[password()?, password()?]);
-    all.push(("seed.nk", seed_file(&user.name, seed), files::SECRET));
+    all.push(("seed.nk", seed_file(seed), files::SECRET));
     if matches!(role, Role::Worker { .. } | Role::Scheduler) {
         all.push(("signers", folders::signers(book), files::OPEN));
     }
@@ -132,6 +134,17 @@ fn add(args: &args::AuthAdd) -> Result<Code, Failure> {
     save(at, &book)?;
     let path = folder(at, &name);
     output::success(format_args!("{name}: {}, in {}; {RELOAD}", role.name(), path.display()))?;
+    if let Role::Listener(filter) = &role {
+        let subject = listener_subject(&book.fleet, filter);
+        output::note(format_args!("it reads the subject {subject}"));
+        if filter.subjects(&book.fleet).len() > 1 {
+            output::warning(format_args!(
+                "the server can permit one subject only, and that is the narrowest one that holds all \
+                 of what was asked for: {name} may read more than it asked for. One listener for each \
+                 kind of event may not"
+            ));
+        }
+    }
     if role == Role::Scheduler {
         output::note(
             "copy users/NAME/signers to each worker, too: they believe the new scheduler then",
@@ -159,7 +172,7 @@ fn rotate(args: &args::AuthUser) -> Result<Code, Failure> {
     std::fs::create_dir_all(&path).map_err(cannot(&path))?;
     let path = path.join("seed.nk");
     // First what cannot be made again: a key that nobody knows would let nobody in.
-    files::replace(&path, &seed_file(name, &seed), files::SECRET).map_err(cannot(&path))?;
+    files::replace(&path, &seed_file(&seed), files::SECRET).map_err(cannot(&path))?;
     save(at, &book)?;
     output::success(format_args!("{name}: has another key, in {}; {RELOAD}", path.display()))?;
     if scheduler {

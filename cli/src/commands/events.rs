@@ -130,12 +130,16 @@ async fn follow(
     let subject = filter.subject(connection.bus.fleet());
     let mut watch = connection.bus.watch_events(&subject, From::Sequence(start), NAME);
     loop {
-        let item = match watch.next().now_or_never() {
+        let item = match watch.next_or_denied().now_or_never() {
             Some(item) => item,
             None => {
                 printer.flush()?;
-                watch.next().await
+                watch.next_or_denied().await
             }
+        };
+        let item = match item {
+            Ok(item) => item,
+            Err(e) => return Err(connection.explain(e).await),
         };
         match item {
             Item::Entry(entry) => {

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::{TEXT_BYTES_MAX, text_of};
+use crate::role;
 
 /// Where it listens, when nobody says it: as Supervisor's `inet_http_server` in its sample.
 const LISTEN: &str = "127.0.0.1:9001";
@@ -35,6 +36,7 @@ pub(super) fn run(config: &Config, args: Daemon<Gateway>) -> Result<Code, Failur
 }
 
 fn serve(config: &Config, args: Gateway) -> Result<Code, Failure> {
+    role::must_be(config, &["gateway"], "gateway")?;
     let _pidfile = begin(&args.own, "gateway")?;
     let mut settings = match &args.file {
         None => Settings::default(),

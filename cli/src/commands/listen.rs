@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::config::{self, Config};
 use crate::exit_code::Code;
 use crate::failure::Failure;
-use crate::{args, clock, connection};
+use crate::{args, clock, connection, role};
 
 /// Most events on their way where nobody says how many: enough that a listener that takes 20,000 a
 /// second never waits for the bus, and few enough that others of its name get their share.
@@ -49,6 +49,8 @@ pub(super) fn run(config: &Config, args: args::Listen) -> Result<Code, Failure> 
     if let Some(name) = &args.forget {
         return connection::run(places::forget(config, name));
     }
+    // A worker runs listeners that are programs by its own key.
+    role::must_be(config, &["listener", "worker"], "listener")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let supervised = args.supervised.is_some();
     let ended = runtime.block_on(listen(config, args));

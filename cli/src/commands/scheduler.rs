@@ -10,6 +10,7 @@ use crate::args;
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
+use crate::role;
 use crate::settings::Origin;
 
 /// Runs a scheduler until it is told to stop, or does something about one in the background.
@@ -28,6 +29,7 @@ pub(super) fn run(config: &Config, args: args::Daemon<args::Scheduler>) -> Resul
 }
 
 fn serve(config: &Config, args: args::Scheduler) -> Result<Code, Failure> {
+    role::must_be(config, &["scheduler"], "scheduler")?;
     let _pidfile = begin(&args.own, "scheduler")?;
     let id = args.id.map_or_else(made_up, |id| id.to_string());
     let config = dsbus_scheduler::Config {

@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::worker::Keys;
-use crate::{logging, output};
+use crate::{logging, output, role};
 use background::Side;
 use choice::Choice;
 use owner::{Fixed, Standing};
@@ -72,6 +72,9 @@ pub(super) fn run(config: &Config, args: args::Daemon<args::Worker>) -> Result<C
     })?;
     if args.check_config {
         return check::run(config, &args, &choice);
+    }
+    if act.is_none_or(Act::starts) {
+        role::must_be_worker(config, choice.worker.as_str())?;
     }
     if !args.insecure && act.is_none_or(Act::starts) {
         secure::check(config, choice.file.keys.signers_file.as_deref())?;

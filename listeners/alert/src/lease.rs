@@ -74,7 +74,7 @@ impl Lease {
                 Err(e @ Error::Denied { .. }) => return Err(e),
                 Err(Error::NotProvisioned) => {
                     // Whoever comes first makes it; the others find it.
-                    if let Err(e) = bus.provision(None).await {
+                    if let Err(e) = bus.provision_or_wait().await {
                         tracing::warn!("the buckets cannot be made: {e}");
                         sleep(COMPLAIN).await;
                     }

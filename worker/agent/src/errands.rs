@@ -93,7 +93,7 @@ pub(crate) async fn connect(options: ConnectOptions) -> Done {
 pub(crate) async fn provision(bus: Bus) -> Done {
     let mut retry = Retry::new(&bus, "look after the buckets");
     loop {
-        match bus.provision(None).await {
+        match bus.provision_or_wait().await {
             Ok(()) => return Done::Provisioned(Ok(())),
             Err(error @ Error::Malformed { .. }) => return Done::Provisioned(Err(error)),
             Err(error) => retry.after(&error).await,

@@ -6,6 +6,8 @@ use dsbus_client::{Bus, Error};
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(150);
+/// The same where permissions forbid it: each is a line in the server's log.
+const DENIED_PAUSE: Duration = Duration::from_secs(5);
 /// So many tries between two complaints: about ten seconds.
 const COMPLAIN_EVERY: u32 = 64;
 
@@ -24,11 +26,12 @@ impl Retry {
 
     /// Waits after a failure; while there is no connection, until there is one.
     pub(crate) async fn after(&mut self, error: &Error) {
-        if self.tries % COMPLAIN_EVERY == 1 {
+        let denied = matches!(error, Error::Denied { .. });
+        if self.tries % COMPLAIN_EVERY == u32::from(!denied) {
             tracing::warn!(%error, "failed to {}; trying again", self.what);
         }
         self.tries = self.tries.wrapping_add(1);
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(if denied { DENIED_PAUSE } else { PAUSE }).await;
         let mut connections = self.bus.connections();
         while !self.bus.connected() {
             if connections.changed().await.is_err() {

@@ -124,6 +124,8 @@ struct Driver {
     starter: Starter,
     /// The agent has told what is placed here.
     synced: bool,
+    /// Another worker has the name: what is told under it from now on would be told of that one.
+    nameless: bool,
 }
 
 /// Runs a worker until it is told to stop; one in whose place another version has come goes on as
@@ -200,7 +202,9 @@ impl Driver {
         }
         if self.ending == Ending::Stopping && self.table.childless() && self.children.is_empty() {
             tracing::info!("no child is left");
-            self.worker_event(WorkerChange::Stopped, None);
+            if !self.nameless {
+                self.worker_event(WorkerChange::Stopped, None);
+            }
             self.ending = Ending::Bye(now.boot + LAST_WORDS_MAX);
         }
         if let Ending::Bye(until) = self.ending

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files;
 use crate::failure::Failure;
+use crate::role::article;
 
 /// The file.
 pub(super) const FILE: &str = "auth.toml";
@@ -169,7 +170,8 @@ impl Book {
     /// When there is one of the name, or no room.
     pub(super) fn add(&mut self, user: User) -> Result<(), Failure> {
         if let Some(there) = self.users.iter().find(|there| there.name == user.name) {
-            let message = format!("there is a {} of the name {} already", there.role, there.name);
+            let (a, role, name) = (article(&there.role), &there.role, &there.name);
+            let message = format!("there is {a} {role} of the name {name} already");
             return Err(Failure::failed(message)
                 .hint("dsbus auth rotate gives it another key; dsbus auth revoke removes it"));
         }

@@ -23,7 +23,10 @@ pub(super) fn files(
                  one with every key.\n\
                  name = \"{worker}\"\n\
                  # It runs nothing that is not signed by one of these.\n\
-                 {SIGNERS_FILE}\n"
+                 {SIGNERS_FILE}\n\
+                 # Where it keeps its state; another worker on this machine needs another place.\n\
+                 #dir = \"/var/lib/dsbus/{worker}\"\n\
+                 \n{POLICY}"
             ),
             OPEN,
         )),
@@ -46,6 +49,15 @@ pub(super) fn files(
 
 /// The file of the password by which a monitor looks at the gateway.
 pub(super) const MONITOR: &str = "monitor.password";
+/// What the owner of a machine may want; docs/policy.md has all of it.
+const POLICY: &str = "\
+# What this machine lets programs do, whatever the fleet says (docs/policy.md). Without it: anything.
+#[policy]
+#root = false
+#users = [\"app\"]
+#directories = [\"/srv\", \"/var/log/app\"]
+#executables = [\"/usr/bin/python3\", \"/srv/app/**\"]
+";
 
 const SIGNERS_FILE: &str = "signers_file = \"signers\"";
 

@@ -7,7 +7,9 @@ use dsbus_schema::ids::{FleetName, ProgramName, WorkerName};
 use dsbus_schema::permit::{Deed, Role};
 
 use super::book::{self, Book, User};
-use super::{cannot, certificates, conf, files, hand_out, key, password, user_name, write_folder};
+use super::{
+    cannot, certificates, conf, files, given, hand_out, key, password, user_name, write_folder,
+};
 use crate::args;
 use crate::clock;
 use crate::exit_code::Code;
@@ -118,6 +120,12 @@ fn servers(args: &args::AuthInit) -> Result<Vec<String>, Failure> {
 
 fn users(args: &args::AuthInit) -> Result<Vec<(String, Role)>, Failure> {
     let alert = ProgramName::parse("alert").map_err(|e| Failure::failed(e.to_string()))?;
+    for (at, name) in args.workers.iter().enumerate() {
+        if args.workers[..at].contains(name) {
+            let failure = Failure::usage(format!("--workers names {name} twice"));
+            return Err(failure.hint("each worker has a name of its own, also two on one machine"));
+        }
+    }
     let mut users: Vec<(String, Role)> = vec![
         ("scheduler".to_owned(), Role::Scheduler),
         ("gateway".to_owned(), Role::Gateway),
@@ -138,15 +146,22 @@ fn certify(at: &Path, args: &args::AuthInit, book: &Book) -> Result<(), Failure>
         let path = at.join("tls").join(name);
         files::new(&path, text, mode).map_err(cannot(&path))
     };
-    let given = |path: &PathBuf| {
+    let read = |path: &PathBuf| {
         read_limited_text(path, files::BYTES_MAX)
             .map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display())))
     };
     if let (Some(cert), Some(key)) = (&args.server_cert, &args.server_key) {
-        write("server.pem", &given(cert)?, files::OPEN)?;
-        write("server.key", &given(key)?, files::SECRET)?;
+        let text = read(cert)?;
+        let hosts: Vec<&str> = book.servers.iter().map(|url| conf::host(url)).collect();
+        for trouble in given::check(&text, &hosts, clock::now())
+            .map_err(|why| Failure::failed(format!("{}: {why}", cert.display())))?
+        {
+            output::warning(format_args!("{}: {trouble}", cert.display()));
+        }
+        write("server.pem", &text, files::OPEN)?;
+        write("server.key", &read(key)?, files::SECRET)?;
         return match &args.server_ca {
-            Some(ca) => write("ca.pem", &given(ca)?, files::OPEN),
+            Some(ca) => write("ca.pem", &read(ca)?, files::OPEN),
             None => Ok(()),
         };
     }

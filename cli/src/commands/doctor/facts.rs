@@ -28,8 +28,22 @@ pub(super) struct Facts {
     pub(super) fleet: FleetName,
     /// Who asks.
     pub(super) user: UserName,
+    /// For what `dsbus auth` has made that user, and its name there.
+    pub(super) role: Option<(String, String)>,
+    /// How a scheduler and a worker of this fleet are started.
+    pub(super) start: [String; 2],
     /// What the bus says; why there is none, and what to do about it.
     pub(super) bus: Result<Bus, (String, String)>,
+}
+
+impl Facts {
+    /// Who asks, for people.
+    pub(super) fn who(&self) -> String {
+        match &self.role {
+            Some((role, name)) => format!("the {role} {name}"),
+            None => "this user".to_owned(),
+        }
+    }
 }
 
 /// What the bus says.

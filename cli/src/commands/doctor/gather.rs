@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 
-use dsbus_client::{Credentials, Entry};
+use dsbus_client::{Credentials, Entry, Error};
 use dsbus_schema::program::Program;
 use dsbus_schema::secret::SealedSecret;
 use dsbus_schema::storage::{Bucket, FleetKey, parse_instance_key, parse_secret_key};
@@ -16,6 +16,7 @@ use crate::clock;
 use crate::commands::version::OWN;
 use crate::config::Config;
 use crate::connection::Connection;
+use crate::role;
 
 /// Name of its watches, for the administrator of the server.
 const NAME: &str = "doctor";
@@ -40,6 +41,8 @@ pub(super) async fn gather(config: &Config) -> Facts {
         open_files_max: limit.map(|(soft, _)| soft),
         fleet: config.fleet.clone(),
         user: config.user.clone(),
+        role: role::of(config).map(|(role, name)| (role.to_owned(), name.to_owned())),
+        start: ["scheduler", "worker"].map(|daemon| role::start(config, daemon)),
         bus,
     }
 }
@@ -96,8 +99,15 @@ async fn of_bus(connection: &Connection) -> Bus {
     // placements, then their states.
     let buckets =
         [Bucket::Status, Bucket::Fleet, Bucket::Programs, Bucket::Secrets, Bucket::Workers];
+    let permissions = found.user.as_ref().ok().and_then(|user| user.permissions.clone());
     for bucket in buckets {
-        match bus.read_all(bucket, NAME).await {
+        let may = permissions.as_ref().is_none_or(|all| all.read(bus.fleet(), bucket));
+        let read = match may {
+            true => bus.read_all(bucket, NAME).await,
+            // Each try would be a line in the server's log.
+            false => Err(Error::Denied { what: format!("reading {}", bucket.name(bus.fleet())) }),
+        };
+        match read {
             Ok(entries) => found.take(bucket, &entries),
             Err(error) => found.unread.push((bucket, error)),
         }

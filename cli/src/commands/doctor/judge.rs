@@ -7,7 +7,7 @@ mod permissions;
 mod programs;
 mod secrets;
 
-use super::facts::{Bus, Facts};
+use super::facts::Facts;
 use super::finding::Finding;
 
 /// Fewer open files than this are few: each follower of a log, each listener and each server has one.
@@ -56,13 +56,6 @@ fn here(facts: &Facts) -> Vec<Finding> {
         ));
     }
     found
-}
-
-/// The options by which a daemon finds this fleet.
-fn reach(facts: &Facts, bus: &Bus) -> String {
-    let fleet = &facts.fleet;
-    let fleet = if fleet.is_default() { String::new() } else { format!(" --fleet {fleet}") };
-    format!("--nats {}{fleet}", bus.url)
 }
 
 /// `a b c and 4 more`.

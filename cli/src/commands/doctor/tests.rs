@@ -126,6 +126,8 @@ fn facts(bus: Result<Bus, (String, String)>) -> Facts {
         open_files_max: Some(65_536),
         fleet: FleetName::default(),
         user: UserName::default(),
+        role: None,
+        start: ["scheduler", "worker"].map(|daemon| format!("dsbus {daemon} --nats nats://h:1")),
         bus,
     }
 }
@@ -268,6 +270,22 @@ fn leftovers_are_placements_and_consumers_too() {
 }
 
 #[test]
+fn of_what_may_not_be_read_nothing_is_derived() {
+    let mut bus = healthy();
+    bus.touched.clear();
+    bus.user = Ok(restricted());
+    bus.account = Err(denied());
+    bus.unread = vec![(Bucket::Fleet, denied()), (Bucket::Programs, denied())];
+    let role = Some(("viewer".to_owned(), "ann".to_owned()));
+    let found = judge(&Facts { role, ..facts(Ok(bus)) });
+    let told = found.iter().filter(|f| f.verdict != Verdict::Good).map(|f| f.text.as_str());
+    let said = "not known: the viewer ann may not read dsbus_fleet dsbus_programs";
+    assert_eq!(told.collect::<Vec<_>>(), [said]);
+    let all = format!("{found:?}");
+    assert!(!all.contains("lost") && !all.contains("forget") && !all.contains("permit"), "{all}");
+}
+
+#[test]
 fn without_a_bus_that_is_said() {
     let found = judge(&facts(Err(("cannot reach".to_owned(), "start one".to_owned()))));
     let last = found.last().unwrap();
@@ -369,12 +387,12 @@ fn secrets_that_workers_lack_are_told() {
     for (worker, _) in &mut bus.workers {
         worker.seal_key = Some(format!("X-{}", worker.name));
     }
-    let text = "w1 lack db, and web cannot start there";
+    let text = "w1 lacks db, and web cannot start there";
     assert_eq!(of(bus.clone()), [(Verdict::Wrong, text.to_owned())]);
     let at = |name: &str| (WorkerName::parse(name).unwrap(), secret.clone());
     bus.secrets.insert(at("w1"), "X-w1".to_owned());
     bus.secrets.insert(at("w2"), "X-before".to_owned());
-    let text = "w2 lack db, which web name";
+    let text = "w2 lacks db, which web name";
     assert_eq!(of(bus.clone()), [(Verdict::Warning, text.to_owned())]);
     bus.secrets.insert(at("w2"), "X-w2".to_owned());
     let good = (Verdict::Good, "every worker has what programs name".to_owned());

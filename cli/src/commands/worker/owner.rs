@@ -12,9 +12,9 @@ use nix::unistd::User;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::commands::pidfile::PidFileLeft;
 use super::{choice, rotation};
 use crate::args;
+use crate::commands::pidfile::PidFileLeft;
 use crate::config::Surroundings;
 use crate::file::Diagnostic;
 use crate::file::worker::{Keys, WorkerFile};

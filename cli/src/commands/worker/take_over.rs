@@ -6,9 +6,9 @@ use nix::unistd::User;
 
 use super::choice::{Choice, Wrong};
 use super::owner::{self, Left};
-use crate::commands::pidfile::PidFile;
 use super::{Ground, enter, open_log, secure, serve};
 use crate::args;
+use crate::commands::pidfile::PidFile;
 use crate::config::Config;
 use crate::exit_code::Code;
 use crate::failure::Failure;

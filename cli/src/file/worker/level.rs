@@ -31,7 +31,7 @@ impl LogLevel {
         match self {
             LogLevel::Critical => "critical",
             LogLevel::Error => "error",
-            LogLevel::Warn => "warn",
+            LogLevel::Warn => "warn,async_nats::connector=off",
             LogLevel::Info => "info",
             LogLevel::Debug => "debug",
             LogLevel::Trace => "trace",
@@ -39,13 +39,14 @@ impl LogLevel {
         }
     }
 
-    /// As tracing's filter. The client of the bus talks much, and rarely of what matters here.
+    /// As tracing's filter. The client of the bus talks much, and rarely of what matters here; that it
+    /// cannot connect is told by dsbus, with what to do about it.
     pub(crate) const fn filter(self) -> &'static str {
         match self {
-            LogLevel::Critical | LogLevel::Error => "error",
+            LogLevel::Critical | LogLevel::Error => "error,async_nats::connector=off",
             LogLevel::Warn => "warn",
-            LogLevel::Info => "info,async_nats=warn",
-            LogLevel::Debug => "debug,async_nats=info",
+            LogLevel::Info => "info,async_nats=warn,async_nats::connector=off",
+            LogLevel::Debug => "debug,async_nats=info,async_nats::connector=off",
             LogLevel::Trace | LogLevel::Blather => "trace",
         }
     }

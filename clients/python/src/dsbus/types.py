@@ -167,6 +167,24 @@ Change = Literal["created", "changed", "unchanged"]
 # Which output.
 Channel = Literal["stdout", "stderr"]
 
+
+class Clear(TypedDict):
+    """Ask to truncate the log files of an instance, and to remove its rotated ones."""
+
+    # Nothing now: its directory on the worker, with the logs in it, is removed when it is taken
+    # away from there.
+    forget: NotRequired[bool]
+    # Whose.
+    name: InstanceId
+
+
+class Cleared(TypedDict):
+    """The log files are empty."""
+
+    # Whose.
+    name: InstanceId
+
+
 # The command as it was declared.
 Command = Union[str, List[str]]
 
@@ -457,6 +475,21 @@ class GroupRow(TypedDict):
 
 # State of a group.
 GroupState = Literal["STOPPED", "STARTING", "RUNNING", "STOPPING"]
+
+
+class Hand(TypedDict):
+    """What a scheduler has a worker do at once, in the name of who sent it: the worker alone
+    could not tell who may."""
+
+    # What it is asked; `by` in it is who sends the command, whatever it says.
+    ask: StdinAsk
+    # Id of the command: sent again with the same id, it acts once. Made up when missing.
+    id: NotRequired[Optional[str]]
+    # Major version of the message.
+    version: NotRequired[Optional[int]]
+    # Which worker.
+    worker: WorkerName
+
 
 # a command, or a table of command, shell and timeout
 Hook = Union["Command", "HookCommand"]
@@ -1063,6 +1096,75 @@ class Rebalance(TypedDict):
     version: NotRequired[Optional[int]]
 
 
+class Recover(TypedDict):
+    """Rebuild programs, goals and placements from what workers have: answered with
+    `Recovered`. What is on the bus stays as it is; sent again, it finds nothing to do."""
+
+    # Only instances after this one: see `Recovered.next`.
+    after: NotRequired[Optional[InstanceId]]
+    # Only say what would be rebuilt.
+    dry_run: NotRequired[bool]
+    # Also where workers contradict each other, are silent, or are all that vouches for a
+    # declaration: see `RecoveredInstance.reason`.
+    force: NotRequired[bool]
+    # Id of the command: sent again with the same id, it acts once. Made up when missing.
+    id: NotRequired[Optional[str]]
+    # Declarations by name, which are taken instead of those that workers have; each a table of
+    # the keys of `ProgramSpec`.
+    programs: NotRequired[Dict[str, ProgramSpec]]
+    # Major version of the message.
+    version: NotRequired[Optional[int]]
+
+
+class Recovered(TypedDict):
+    """Answer to `Recover`."""
+
+    # Instances, by name.
+    instances: List[RecoveredInstance]
+    # There are more: ask again after this one.
+    next: NotRequired[Optional[InstanceId]]
+    # Programs, by name.
+    programs: List[RecoveredProgram]
+    # Workers that did not answer, and are not lost.
+    silent: NotRequired[List[WorkerName]]
+
+
+class RecoveredInstance(TypedDict):
+    """An instance, on one worker."""
+
+    # The epoch that it has there.
+    epoch: Epoch
+    # Name.
+    name: InstanceId
+    # Process id of its child, if it has one.
+    pid: NotRequired[Optional[int]]
+    # Why, for people.
+    reason: NotRequired[Optional[str]]
+    # What became of it.
+    recovery: Recovery
+    # Where.
+    worker: WorkerName
+
+
+class RecoveredProgram(TypedDict):
+    """A program."""
+
+    # Identity.
+    id: ProgramId
+    # Name.
+    name: ProgramName
+    # Why, for people.
+    reason: NotRequired[Optional[str]]
+    # What became of it.
+    recovery: Recovery
+    # Revision.
+    revision: int
+
+
+# What became of a program, or of an instance.
+Recovery = Literal["known", "rebuilt", "left", "ended"]
+
+
 class Refused(TypedDict):
     """The body of an answer that is a refusal. Its headers `Nats-Service-Error-Code` and
     `Nats-Service-Error` say the same, as NATS micro services do (ADR-32)."""
@@ -1271,6 +1373,34 @@ Signal = Literal[
     "XFSZ",
 ]
 
+
+class SignalAsk(TypedDict):
+    """Send a signal to the main process of an instance, once. A child that was started after
+    the one that is meant never gets it."""
+
+    # Who wants it; the event tells it.
+    by: UserName
+    # Epoch of the child that is meant.
+    epoch: Epoch
+    # Whose.
+    name: InstanceId
+    # Its process id.
+    pid: int
+    # Which signal.
+    signal: Signal
+
+
+class SignalSent(TypedDict):
+    """The signal was sent."""
+
+    # To whom.
+    name: InstanceId
+    # Its process.
+    pid: int
+    # Which.
+    signal: Signal
+
+
 # bytes, or text with a unit of 1024 such as "50MB"
 Size = Union[str, int]
 
@@ -1293,6 +1423,42 @@ State = Literal[
     "FATAL",
     "UNKNOWN",
 ]
+
+
+class StdinAsk(TypedDict):
+    """Write to the standard input of a child, or close it. What does not fit into its pipe
+    now is not taken, and to be offered again. Without bytes and `eof` it only asks
+    whether it has an input."""
+
+    # The bytes as base64, at most `STDIN_BYTES_MAX` of them.
+    base64: NotRequired[str]
+    # Who wants it; the event of the closing tells it.
+    by: UserName
+    # Close it behind these bytes.
+    eof: NotRequired[bool]
+    # Epoch of the child that is meant.
+    epoch: Epoch
+    # Whose.
+    name: InstanceId
+    # How many bytes this writer has written before these.
+    offset: int
+    # Its process id.
+    pid: int
+    # Who writes: one id for all that belongs together. A request that comes twice is written
+    # once.
+    writer: str
+
+
+class StdinTaken(TypedDict):
+    """How far it was written."""
+
+    # It is closed.
+    closed: NotRequired[bool]
+    # To whom.
+    name: InstanceId
+    # How many bytes of this writer were taken in all; the next request begins there.
+    through: int
+
 
 # a signal, or several one after the other, each with its own wait
 StopSignals = Union[str, int, List[str]]
@@ -1425,6 +1591,8 @@ WorkerChange = Literal[
     "DRAINED",
     "UNCORDONED",
     "SECRET_CHANGED",
+    "UPGRADED",
+    "UPGRADE_FAILED",
 ]
 
 

@@ -214,6 +214,7 @@ impl Driver {
         if self.goes_on() {
             self.worker_event(WorkerChange::NameTaken, Some(format!("it is held by {by}")));
         }
+        self.nameless = true;
         self.give_up(&format!("the name {worker} is held by {by}"), true);
     }
 

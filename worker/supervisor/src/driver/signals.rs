@@ -74,7 +74,9 @@ impl Driver {
         }
         tracing::info!("stopping: {why}");
         self.ending = Ending::Stopping;
-        self.worker_event(WorkerChange::Stopping, Some(why.to_owned()));
+        if !self.nameless {
+            self.worker_event(WorkerChange::Stopping, Some(why.to_owned()));
+        }
         self.agent.send(&ToAgent::Stopping { reason: why.to_owned() });
         let effects = self.table.shutdown(fence, now);
         self.perform(effects, now);

@@ -203,6 +203,7 @@ impl Driver {
             exit_code: 0,
             starter: dsbus_starter::Starter::here(),
             synced: false,
+            nameless: false,
         }
     }
 }

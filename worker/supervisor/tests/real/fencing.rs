@@ -143,9 +143,14 @@ fn whoever_loses_its_name_kills_exclusive_children_and_stops_the_others() {
     stage.say(&ToSupervisor::NameTaken { by: "another machine".into() });
     let taken = stage.worker_fact(WorkerChange::NameTaken);
     assert!(taken.reason.unwrap().contains("another machine"));
-    stage.worker_fact(WorkerChange::Stopped);
     assert_eq!(stage.ended().0, Some(1));
     assert!(!alive(free));
+    let told = stage.heard().iter().any(|message| {
+        let ToAgent::Report(report) = message else { return false };
+        let Reported::Worker { fact, .. } = &report.what else { return false };
+        matches!(fact.change, WorkerChange::Stopping | WorkerChange::Stopped)
+    });
+    assert!(!told, "the worker that has the name has not stopped");
     let changes: Vec<_> = stage.heard().iter().filter_map(crate::stage::change).collect();
     let exit = |name: &str| {
         let mut facts = changes.iter().map(|(fact, _)| fact);

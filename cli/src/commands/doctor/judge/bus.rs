@@ -7,7 +7,7 @@ use dsbus_schema::moment::Timestamp;
 
 use super::super::facts::{Bus, Facts};
 use super::super::finding::Finding;
-use super::{names, reach};
+use super::names;
 use crate::describe::size::whole;
 
 /// A server that takes longer to answer is far away, or overloaded.
@@ -45,7 +45,7 @@ pub(super) fn server(bus: &Bus) -> Vec<Finding> {
 
 /// What is stored there.
 pub(super) fn storage(facts: &Facts, bus: &Bus) -> Vec<Finding> {
-    let mut found = vec![jetstream(bus)];
+    let mut found = vec![jetstream(facts, bus)];
     if bus.account.is_ok() || bus.streams.iter().any(|(_, stream)| stream.is_ok()) {
         found.extend(streams(facts, bus));
         found.extend(clock(bus));
@@ -53,7 +53,7 @@ pub(super) fn storage(facts: &Facts, bus: &Bus) -> Vec<Finding> {
     found
 }
 
-fn jetstream(bus: &Bus) -> Finding {
+fn jetstream(facts: &Facts, bus: &Bus) -> Finding {
     const CHECK: &str = "jetstream";
     match &bus.account {
         Ok(account) => limits(account),
@@ -68,6 +68,10 @@ fn jetstream(bus: &Bus) -> Finding {
             "enable it for this account: jetstream: enabled in its block of the server's \
              configuration, or nsc edit account --js-disk-storage -1",
         ),
+        Err(Error::Denied { .. }) if facts.role.is_some() => {
+            let text = format!("its limits are not known: {} may not ask", facts.who());
+            Finding::good(CHECK, text)
+        }
         Err(e @ Error::Denied { .. }) => Finding::warning(
             CHECK,
             format!("its limits are not known: {e}"),
@@ -114,8 +118,8 @@ fn streams(facts: &Facts, bus: &Bus) -> Vec<Finding> {
     let missing = bus.streams.iter().filter(|(_, s)| *s == Err(Error::NotProvisioned));
     let missing: Vec<&str> = missing.map(|(name, _)| name.as_str()).collect();
     if missing.len() == bus.streams.len() {
-        let reach = reach(facts, bus);
-        let start = format!("start one: dsbus scheduler {reach}, and dsbus worker {reach}");
+        let [scheduler, worker] = &facts.start;
+        let start = format!("start one: {scheduler}, and {worker}");
         return vec![Finding::wrong(CHECK, "there is no such fleet on this bus", start)];
     }
     let mut found = Vec::new();

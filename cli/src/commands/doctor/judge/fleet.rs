@@ -5,12 +5,13 @@ use std::time::Duration;
 use dsbus_client::{Error, ServiceInfo};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::program::CGROUP;
+use dsbus_schema::storage::Bucket;
 use dsbus_schema::subject::{SERVICE, SERVICE_WORKER};
 use dsbus_schema::worker::{Disk, Worker};
 
 use super::super::facts::{Bus, Facts};
 use super::super::finding::Finding;
-use super::{names, reach};
+use super::names;
 use crate::describe::size::part;
 
 /// Disks with less room than this are nearly full, in percent.
@@ -26,8 +27,16 @@ pub(super) fn judge(facts: &Facts, bus: &Bus) -> Vec<Finding> {
     let mut found = Vec::new();
     // Where there is no JetStream, that was said; and of a bucket that is missing the streams tell.
     let stored = matches!(bus.account, Ok(_) | Err(Error::Denied { .. }));
+    let denied = |(_, error): &&(Bucket, Error)| matches!(error, Error::Denied { .. });
+    let hidden = bus.unread.iter().filter(denied).map(|(bucket, _)| bucket.name(&facts.fleet));
+    let hidden: Vec<String> = hidden.collect();
+    if !hidden.is_empty() {
+        let text = format!("not known: {} may not read {}", facts.who(), names(hidden));
+        let fix = "whoever may apply and set secrets sees the rest (users/admin of dsbus auth)";
+        found.push(Finding::warning("unread", text, fix));
+    }
     for (bucket, error) in bus.unread.iter().filter(|_| stored) {
-        if *error != Error::NotProvisioned {
+        if !matches!(error, Error::NotProvisioned | Error::Denied { .. }) {
             let text = format!("{} cannot be read: {error}", bucket.name(&facts.fleet));
             let fix = "look at the server, and at what these credentials may do";
             found.push(Finding::wrong("streams", text, fix));
@@ -45,22 +54,25 @@ fn answering<'a>(bus: &'a Bus, service: &'a str) -> impl Iterator<Item = &'a Ser
 
 fn schedulers(facts: &Facts, bus: &Bus) -> Finding {
     const CHECK: &str = "schedulers";
+    if let (Err(Error::Denied { .. }), Some(_)) = (&bus.services, &facts.role) {
+        return Finding::good(CHECK, format!("not known: {} may not ask", facts.who()));
+    }
     if let Err(e) = &bus.services {
         let text = format!("who answers is not known: {e}");
         return Finding::warning(CHECK, text, "permit these credentials to publish to $SRV.INFO");
     }
     let ids: Vec<&str> = answering(bus, SERVICE).map(|info| info.id.as_str()).collect();
-    let reach = reach(facts, bus);
+    let [scheduler, _] = &facts.start;
     match ids.as_slice() {
         [] => Finding::wrong(
             CHECK,
             "none answers: what runs goes on, and nothing is moved, started or changed",
-            format!("start one, on any machine that reaches the bus: dsbus scheduler {reach}"),
+            format!("start one, on any machine that reaches the bus: {scheduler}"),
         ),
         [one] => Finding::warning(
             CHECK,
             format!("{one} is the only one"),
-            format!("start another one on another machine: dsbus scheduler {reach}"),
+            format!("start another one on another machine: {scheduler}"),
         ),
         more => Finding::good(CHECK, format!("{} answer: {}", more.len(), names(more))),
     }
@@ -68,10 +80,16 @@ fn schedulers(facts: &Facts, bus: &Bus) -> Finding {
 
 fn workers(facts: &Facts, bus: &Bus) -> Vec<Finding> {
     const CHECK: &str = "workers";
+    // Without their touches nothing is known of who lives.
+    if bus.unread.iter().any(|(bucket, _)| *bucket == Bucket::Fleet) && !bus.workers.is_empty() {
+        let all = names(bus.workers.iter().map(|(worker, _)| &worker.name));
+        let text = format!("{all}; which of them live is known to the schedulers: dsbus workers");
+        return vec![Finding::good(CHECK, text)];
+    }
     if bus.workers.is_empty() {
         // Where nothing could be read, that was said.
         let none = bus.unread.is_empty();
-        let fix = format!("start one on each machine: dsbus worker {}", reach(facts, bus));
+        let fix = format!("start one on each machine: {}", facts.start[1]);
         return none.then(|| Finding::warning(CHECK, "there is none", fix)).into_iter().collect();
     }
     let touched = |(worker, _): &&(Worker, Timestamp)| bus.touched.contains(&worker.name);
@@ -83,7 +101,7 @@ fn workers(facts: &Facts, bus: &Bus) -> Vec<Finding> {
         let all = names(there.iter().map(|(worker, _)| &worker.name));
         found.push(Finding::good(CHECK, format!("{} touch: {all}", there.len())));
     } else if lost.is_empty() {
-        let fix = format!("start one: dsbus worker {}", reach(facts, bus));
+        let fix = format!("start one: {}", facts.start[1]);
         found.push(Finding::warning(CHECK, "all are stopped", fix));
     }
     for worker in lost {

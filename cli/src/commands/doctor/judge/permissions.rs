@@ -27,6 +27,12 @@ pub(super) fn judge(facts: &Facts, bus: &Bus) -> Finding {
         return Finding::good(CHECK, format!("{who}: everything is permitted"));
     }
     let text = format!("{who}: denied are {}", denied.join("; "));
+    // It has the rights of its role, and others are not for it.
+    if let Some((role, name)) = &facts.role {
+        let text =
+            format!("{name}, made as {role} by dsbus auth; not for it are {}", denied.join("; "));
+        return Finding::good(CHECK, text);
+    }
     if denied.iter().all(|what| what.contains(DAEMONS)) {
         return Finding::good(CHECK, text);
     }

@@ -39,11 +39,13 @@ pub(super) fn judge(bus: &Bus) -> Vec<Finding> {
         let fix = format!("dsbus secret set {secret}");
         let programs = names(&programs);
         found.push(if needed.is_empty() {
-            let text = format!("{} lack {secret}, which {programs} name", names(&lacking));
+            let lack = if lacking.len() == 1 { "lacks" } else { "lack" };
+            let text = format!("{} {lack} {secret}, which {programs} name", names(&lacking));
             Finding::warning(CHECK, text, fix)
         } else {
+            let lack = if needed.len() == 1 { "lacks" } else { "lack" };
             let text =
-                format!("{} lack {secret}, and {programs} cannot start there", names(needed));
+                format!("{} {lack} {secret}, and {programs} cannot start there", names(needed));
             Finding::wrong(CHECK, text, fix)
         });
     }
