@@ -77,13 +77,13 @@ pub(crate) async fn watch(bus: Weak<Inner>, o: ConnectOptions, mut changes: watc
             Some(inner) => inner.client.connection_state() == State::Connected,
             None => return,
         };
-        let changed = if connected {
+        let heard = if connected {
             trouble = Trouble::new();
             Ok(changes.changed().await)
         } else {
             timeout(trouble.rest(), changes.changed()).await
         };
-        match changed {
+        match heard {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
             Err(_) => trouble.tell(&o).await,

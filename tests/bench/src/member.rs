@@ -116,7 +116,8 @@ impl Member {
                         | WorkerVerb::Clear
                         | WorkerVerb::Usage
                         | WorkerVerb::Signal
-                        | WorkerVerb::Stdin => Err(Refusal::silent()),
+                        | WorkerVerb::Stdin
+                        | WorkerVerb::Inventory => Err(Refusal::silent()),
                     }
                 }
             },

@@ -31,7 +31,7 @@ fn interpolated(text: &str) -> String {
     let mut all = parts.next().unwrap().to_owned();
     for part in parts {
         let (variable, rest) = part.split_once('}').unwrap();
-        let (_, default) = variable.split_once(":-").expect("each variable has a default");
+        let (_, default) = variable.split_once(":-").unwrap();
         all += default;
         all += rest;
     }

@@ -188,7 +188,9 @@ impl Host {
             let ready: Vec<Service> =
                 left.iter().filter(|s| self.unmet(s).is_empty()).cloned().collect();
             left.retain(|s| !ready.iter().any(|ready| ready.name == s.name));
-            ready.iter().for_each(|service| self.start(service));
+            for service in &ready {
+                self.start(service);
+            }
             if left.is_empty() {
                 return Ok(());
             }
@@ -270,7 +272,8 @@ impl Host {
     }
 
     pub(super) fn logs(&self) -> String {
-        self.services.iter().map(|s| format!("\n{}:\n{}", s.name, self.log(&s.name))).collect()
+        let log = |s: &Service| format!("\n{}:\n{}", s.name, self.log(&s.name));
+        self.services.iter().map(log).collect::<Vec<_>>().concat()
     }
 }
 

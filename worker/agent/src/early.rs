@@ -103,7 +103,7 @@ mod tests {
         // A second reset finds it still waiting, and begins anew.
         early.reset([&web, &db].into_iter(), at(15));
         assert!(early.waits(&web, &placement(true), at(16)));
-        assert_eq!(early.due(at(21)), [web.clone()]);
+        assert_eq!(early.due(at(21)), std::slice::from_ref(&web));
         assert!(!early.waits(&web, &placement(true), at(21)));
         assert_eq!(early.deadline(), None);
     }

@@ -245,7 +245,8 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
             | WorkerVerb::Clear
             | WorkerVerb::Usage
             | WorkerVerb::Signal
-            | WorkerVerb::Stdin => Err(Refusal::silent()),
+            | WorkerVerb::Stdin
+            | WorkerVerb::Inventory => Err(Refusal::silent()),
         };
         std::future::ready(answer)
     };

@@ -102,10 +102,11 @@ async fn of_bus(connection: &Connection) -> Bus {
     let permissions = found.user.as_ref().ok().and_then(|user| user.permissions.clone());
     for bucket in buckets {
         let may = permissions.as_ref().is_none_or(|all| all.read(bus.fleet(), bucket));
-        let read = match may {
-            true => bus.read_all(bucket, NAME).await,
+        let read = if may {
+            bus.read_all(bucket, NAME).await
+        } else {
             // Each try would be a line in the server's log.
-            false => Err(Error::Denied { what: format!("reading {}", bucket.name(bus.fleet())) }),
+            Err(Error::Denied { what: format!("reading {}", bucket.name(bus.fleet())) })
         };
         match read {
             Ok(entries) => found.take(bucket, &entries),

@@ -6,7 +6,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use crate::failure::Failure;
 
 /// Less than a page is no core file; and where cores go to a program (`|` in
-/// /proc/sys/kernel/core_pattern), 0 is no limit to the kernel, and 1 is none at all
+/// `/proc/sys/kernel/core_pattern`), 0 is no limit to the kernel, and 1 is none at all
 /// (`coredump_pipe` in its fs/coredump.c).
 const NO_CORE: rlim_t = 1;
 

@@ -60,6 +60,30 @@ impl Policy {
         Some(self.violation(key, name, rule, key_of_policy))
     }
 
+    fn judge_logs(&self, spec: &ProgramSpec, found: &mut Vec<Violation>) {
+        let Some(most) = self.limits.log_bytes else { return };
+        let stdout = (spec.stdout_logfile_maxbytes, spec.stdout_logfile_backups);
+        let stderr = (spec.stderr_logfile_maxbytes, spec.stderr_logfile_backups);
+        let files = [files(&spec.stdout_logfile), files(&spec.stderr_logfile)];
+        for (key, (size, backups), files) in
+            [("stdout_logfile", stdout, files[0]), ("stderr_logfile", stderr, files[1])]
+        {
+            // What is not written to the disk takes none of it; with `redirect_stderr` there is
+            // no other channel.
+            if files == 0 || (key == "stderr_logfile" && spec.redirect_stderr) {
+                continue;
+            }
+            let bytes = log_bytes(size, backups).map(|bytes| bytes.saturating_mul(files));
+            if bytes.is_none_or(|bytes| bytes > most.0) {
+                let value =
+                    bytes.map_or_else(|| "unlimited".to_owned(), |bytes| format!("{bytes} bytes"));
+                let rule =
+                    format!("at most {} bytes, all its files and rotated ones included", most.0);
+                found.push(self.violation(key, value, rule, "limits.log_bytes"));
+            }
+        }
+    }
+
     fn judge_limits(&self, spec: &ProgramSpec, found: &mut Vec<Violation>) {
         let bounds = &self.limits;
         let unlimited = || "unlimited".to_owned();
@@ -104,29 +128,7 @@ impl Policy {
         {
             tell("stopwaitsecs", spec.stopwaitsecs.to_string(), format!("at most {most}"));
         }
-        if let Some(most) = bounds.log_bytes {
-            let stdout = (spec.stdout_logfile_maxbytes, spec.stdout_logfile_backups);
-            let stderr = (spec.stderr_logfile_maxbytes, spec.stderr_logfile_backups);
-            let files = [files(&spec.stdout_logfile), files(&spec.stderr_logfile)];
-            for (key, (size, backups), files) in
-                [("stdout_logfile", stdout, files[0]), ("stderr_logfile", stderr, files[1])]
-            {
-                // What is not written to the disk takes none of it; with `redirect_stderr` there is
-                // no other channel.
-                if files == 0 || (key == "stderr_logfile" && spec.redirect_stderr) {
-                    continue;
-                }
-                let bytes = log_bytes(size, backups).map(|bytes| bytes.saturating_mul(files));
-                if bytes.is_none_or(|bytes| bytes > most.0) {
-                    let value = bytes.map_or_else(unlimited, |bytes| format!("{bytes} bytes"));
-                    let rule = format!(
-                        "at most {} bytes, all its files and rotated ones included",
-                        most.0
-                    );
-                    found.push(self.violation(key, value, rule, "limits.log_bytes"));
-                }
-            }
-        }
+        self.judge_logs(spec, found);
         if let (Some(least), Some(value)) = (bounds.nice, spec.nice)
             && value < least
         {

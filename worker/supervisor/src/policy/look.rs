@@ -148,6 +148,8 @@ pub(crate) fn executable(
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -194,7 +196,6 @@ mod tests {
             let keys = |one: &Violation| format!("{} by {}", one.key, one.by);
             found.iter().map(keys).collect::<Vec<_>>()
         };
-        use serde_json::json;
         let nothing = Vec::<String>::new();
         for (policy, by) in
             [(json!({ "root": false }), "root"), (json!({ "users": ["app"] }), "users")]

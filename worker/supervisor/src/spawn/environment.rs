@@ -25,11 +25,15 @@ impl Environment {
     }
 
     pub(super) fn set(&mut self, name: &str, value: &OsStr) {
-        self.0.insert(name.into(), value.into()).map(wipe);
+        if let Some(old) = self.0.insert(name.into(), value.into()) {
+            wipe(old);
+        }
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        self.0.remove(OsStr::new(name)).map(wipe);
+        if let Some(old) = self.0.remove(OsStr::new(name)) {
+            wipe(old);
+        }
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&OsStr, &OsStr)> {

@@ -163,7 +163,9 @@ impl Drop for Words {
 fn terminated(pieces: &[&[u8]], room: usize) -> Vec<u8> {
     let len = pieces.iter().map(|piece| piece.len()).sum::<usize>() + room + 1;
     let mut all = Vec::with_capacity(len);
-    pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+    for piece in pieces {
+        all.extend_from_slice(piece);
+    }
     all.resize(len, 0);
     all
 }

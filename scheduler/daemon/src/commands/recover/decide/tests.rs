@@ -36,11 +36,11 @@ fn decide(copies: &str, placed: Option<(&str, u64)>, force: bool, silent: &[&str
                 "r" => Hold::Refused,
                 _ => Hold::Adrift,
             };
-            let mut held = holding(digits.parse().unwrap(), hold);
+            let mut one = holding(digits.parse().unwrap(), hold);
             if rest.ends_with('o') {
-                held.placement.id = OTHER;
+                one.placement.id = OTHER;
             }
-            (worker(at), held)
+            (worker(at), one)
         })
         .collect();
     let copies: Vec<Copy<'_>> = copies.iter().map(|(at, held)| (at, held)).collect();
@@ -49,8 +49,8 @@ fn decide(copies: &str, placed: Option<(&str, u64)>, force: bool, silent: &[&str
     instance(OURS, &copies, &Stands { placed, removed: Epoch(0) }, Terms { force, silent: &silent })
 }
 
-fn place(at: &str, epoch: u64) -> Option<(WorkerName, Epoch)> {
-    Some((worker(at), Epoch(epoch)))
+fn place(at: &str, epoch: u64) -> (WorkerName, Epoch) {
+    (worker(at), Epoch(epoch))
 }
 
 fn recoveries(decision: &Decision) -> Vec<Recovery> {
@@ -60,7 +60,10 @@ fn recoveries(decision: &Decision) -> Vec<Recovery> {
 #[test]
 fn what_one_worker_has_and_the_bus_has_not_is_placed_there_under_its_epoch() {
     let decision = decide("w1:57", None, false, &[]);
-    assert_eq!((decision.place.clone(), recoveries(&decision)), (place("w1", 57), vec![Rebuilt]));
+    assert_eq!(
+        (decision.place.clone(), recoveries(&decision)),
+        (Some(place("w1", 57)), vec![Rebuilt])
+    );
     assert!(decision.end.is_empty());
 }
 
@@ -95,15 +98,15 @@ fn what_the_bus_knows_stays() {
 #[test]
 fn a_bus_that_went_back_in_time_is_told_what_is_later() {
     // On the same worker, and on another one than the bus says, which does not have it.
-    assert_eq!(decide("w1:57", Some(("w1", 40)), false, &[]).place, place("w1", 57));
+    assert_eq!(decide("w1:57", Some(("w1", 40)), false, &[]).place, Some(place("w1", 57)));
     let moved = decide("w2:57", Some(("w1", 40)), false, &[]);
-    assert_eq!((moved.place, moved.end), (place("w2", 57), vec![(worker("w1"), Epoch(40))]));
+    assert_eq!((moved.place, moved.end), (Some(place("w2", 57)), vec![(worker("w1"), Epoch(40))]));
     // Not while the other one has it, too, or may have it.
     let both = decide("w1:40p w2:57", Some(("w1", 40)), false, &[]);
     assert_eq!((both.place.clone(), recoveries(&both)), (None, vec![Left, Left]));
     assert_eq!(decide("w2:57", Some(("w1", 40)), false, &["w1"]).place, None);
     let forced = decide("w1:40p w2:57", Some(("w1", 40)), true, &[]);
-    assert_eq!((recoveries(&forced), forced.place), (vec![Ended, Rebuilt], place("w2", 57)));
+    assert_eq!((recoveries(&forced), forced.place), (vec![Ended, Rebuilt], Some(place("w2", 57))));
     assert_eq!(forced.end, [(worker("w1"), Epoch(40))]);
 }
 
@@ -112,7 +115,7 @@ fn what_a_worker_refuses_is_placed_anew_unless_another_one_has_it() {
     let decision = decide("w1:57r", Some(("w1", 40)), false, &[]);
     assert_eq!((decision.place, decision.end), (None, vec![(worker("w1"), Epoch(57))]));
     let decision = decide("w1:41r w2:57", Some(("w1", 40)), false, &[]);
-    assert_eq!((recoveries(&decision), decision.place), (vec![Rebuilt], place("w2", 57)));
+    assert_eq!((recoveries(&decision), decision.place), (vec![Rebuilt], Some(place("w2", 57))));
     assert_eq!(decision.end, [(worker("w1"), Epoch(40))]);
 }
 
@@ -121,14 +124,17 @@ fn two_workers_that_have_it_need_a_word_of_force() {
     let decision = decide("w1:57 w2:60", None, false, &[]);
     assert_eq!((decision.place.clone(), recoveries(&decision)), (None, vec![Left, Left]));
     let decision = decide("w1:57 w2:60", None, true, &[]);
-    assert_eq!((recoveries(&decision), decision.place), (vec![Ended, Rebuilt], place("w2", 60)));
+    assert_eq!(
+        (recoveries(&decision), decision.place),
+        (vec![Ended, Rebuilt], Some(place("w2", 60)))
+    );
     assert_eq!(decision.end, [(worker("w1"), Epoch(57))]);
 }
 
 #[test]
 fn nothing_is_placed_while_a_worker_is_silent_that_may_have_it() {
     assert_eq!(recoveries(&decide("w1:57", None, false, &["w3"])), [Left]);
-    assert_eq!(decide("w1:57", None, true, &["w3"]).place, place("w1", 57));
+    assert_eq!(decide("w1:57", None, true, &["w3"]).place, Some(place("w1", 57)));
 }
 
 #[test]
