@@ -243,14 +243,14 @@ mod tests {
         }
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str| home.path().join(name);
-        for name in ["root/deep", "theirs", "alias"] {
+        for name in ["hers/deep", "theirs", "alias"] {
             std::fs::create_dir_all(path(name)).unwrap();
         }
-        std::fs::write(path("root/deep/file"), "hidden").unwrap();
+        std::fs::write(path("hers/deep/file"), "hidden").unwrap();
         std::fs::write(path("theirs/file"), "fine").unwrap();
         std::os::unix::fs::chown(path("theirs"), Some(12345), None).unwrap();
         for (link, target) in
-            [("to-root", "root"), ("up", "alias/../root"), ("to-theirs", "theirs")]
+            [("to-root", "hers"), ("up", "alias/../hers"), ("to-theirs", "theirs")]
         {
             symlink(target, path(link)).unwrap();
         }
@@ -260,13 +260,13 @@ mod tests {
             open_trusted(&path(name), File::options().read(true))?.read_to_string(&mut text)?;
             Ok::<_, io::Error>(text)
         };
-        for name in ["to-root/deep/file", "up/deep/file", "to-root/../root/deep/file"] {
+        for name in ["to-root/deep/file", "up/deep/file", "to-root/../hers/deep/file"] {
             assert_eq!(said(name).unwrap(), "hidden", "{name}: links of ours are followed");
         }
         for link in ["to-root", "up", "to-theirs"] {
             lchown(path(link), Some(12345), None).unwrap();
         }
-        for name in ["to-root/deep/file", "up/deep/file", "to-root/../root/deep/file"] {
+        for name in ["to-root/deep/file", "up/deep/file", "to-root/../hers/deep/file"] {
             let why = said(name).unwrap_err().to_string();
             assert!(why.contains("is a link of user 12345 to what is not his"), "{name}: {why}");
         }
