@@ -27,7 +27,7 @@ fn a_daemon_is_well_as_long_as_it_holds_its_lease() {
 }
 
 /// Serves one answer, and gives back what was asked.
-fn answering(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+pub(crate) fn answering(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/readyz?x=1", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {

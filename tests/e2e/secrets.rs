@@ -59,7 +59,7 @@ fn a_secret_that_lacks_fails_the_start_with_what_to_do_and_then_it_is_there() {
     });
     let doctor = fleet.run(&["doctor"]);
     let doctor = String::from_utf8(doctor.stdout).unwrap();
-    assert!(doctor.contains("w1 lack db-password, and web cannot start there"), "{doctor}");
+    assert!(doctor.contains("w1 lacks db-password, and web cannot start there"), "{doctor}");
     fleet.set_secret("db-password", "one\n");
     fleet.ok(&["start", "web"]);
     child(&fleet, "DB=one");

@@ -2,6 +2,7 @@
 
 use super::transcript::Transcript;
 use crate::fleet::{Fleet, SHOP};
+use crate::healthy::answering;
 
 const RULES: &str = r#"
 [[rule]]
@@ -40,6 +41,24 @@ fn daemons_of_a_fleet() {
         .wait("w1 to be lost", |fleet| fleet.worker_row("w1")["state"] == "lost")
         .run("forget w1")
         .is("daemons");
+}
+
+#[test]
+fn how_daemons_are() {
+    let fleet = Fleet::start(1, 1);
+    let (well, served) = answering("HTTP/1.0 200 OK\r\n\r\nready\n");
+    let (ill, refused) = answering("HTTP/1.0 503 Service Unavailable\r\n\r\nno bus\n");
+    Transcript::of(&fleet)
+        .run("healthy worker w1")
+        .run("healthy worker w9")
+        .run("healthy scheduler s1")
+        .run("healthy scheduler s9")
+        .run(&format!("healthy http {well}"))
+        .run(&format!("healthy http {ill}"))
+        .run("healthy http nowhere")
+        .is("healthy");
+    served.join().unwrap();
+    refused.join().unwrap();
 }
 
 #[test]

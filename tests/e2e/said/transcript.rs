@@ -13,9 +13,10 @@ use nix::unistd::Pid;
 use crate::fleet::{DEADLINE, DSBUS, Fleet};
 
 /// What is different each time, and what stands for it. The first that fit are taken first.
-const CHANGES: [(&str, &str); 41] = [
+const CHANGES: [(&str, &str); 42] = [
     (r"\bU[A-Z2-7]{55}\b", "KEY"),
     (r"(listens on|web page:) http://127\.0\.0\.1:\d+", "${1} http://HERE"),
+    (r"http://127\.0\.0\.1:\d+/", "http://HERE/"),
     (r"nats://127\.0\.0\.1:\d+", "nats://BUS"),
     (r"/tmp/\.tmp[A-Za-z0-9]+", "DIR"),
     (r"/tmp/dsbus-dev-[A-Za-z0-9]+", "DEVDIR"),

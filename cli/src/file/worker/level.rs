@@ -31,7 +31,7 @@ impl LogLevel {
         match self {
             LogLevel::Critical => "critical",
             LogLevel::Error => "error",
-            LogLevel::Warn => "warn,async_nats::connector=off",
+            LogLevel::Warn => "warn",
             LogLevel::Info => "info",
             LogLevel::Debug => "debug",
             LogLevel::Trace => "trace",
@@ -44,7 +44,7 @@ impl LogLevel {
     pub(crate) const fn filter(self) -> &'static str {
         match self {
             LogLevel::Critical | LogLevel::Error => "error,async_nats::connector=off",
-            LogLevel::Warn => "warn",
+            LogLevel::Warn => "warn,async_nats::connector=off",
             LogLevel::Info => "info,async_nats=warn,async_nats::connector=off",
             LogLevel::Debug => "debug,async_nats=info,async_nats::connector=off",
             LogLevel::Trace | LogLevel::Blather => "trace",

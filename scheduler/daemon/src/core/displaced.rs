@@ -1,5 +1,5 @@
 //! What stands where a declaration or a goal stood, and no scheduler wrote: answers of the server
-//! that somebody aimed there, mostly. It counts nowhere; [`crate::restore`] writes again what it
+//! that somebody aimed there, mostly. It counts nowhere; `restore.rs` writes again what it
 //! displaced.
 
 use dsbus_client::{Entry, Error, Value, Write};
