@@ -239,7 +239,10 @@ mod tests {
             assert_eq!(init.heard(), said);
         }
         assert_eq!(init.heard(), "STOPPING=1\nSTATUS=stops\n");
-        starter.beat(Duration::from_secs(100));
+        let mut works = init.starts(&[]);
+        works.stands(Stage::Ready, "works");
+        init.heard();
+        works.beat(Duration::from_secs(100));
         assert_eq!(init.heard(), "", "nobody asked whether it goes round");
     }
 
