@@ -102,7 +102,8 @@ impl Planted {
             Planted::CommandInPlacement => (200, &[AsWanted, CommandsKept]),
             Planted::LowEpoch => (200, &[EpochGrows]),
             Planted::NoTurn => return None,
-            Planted::NoStopFirst => (200, &[OneChild]),
+            // Where a living worker tells a child, nothing exclusive is placed: that hides it mostly.
+            Planted::NoStopFirst => (10_000, &[OneChild]),
             Planted::EveryTouchCounts => (10_000, &[LeaseCovers]),
             Planted::NoMargin => (500, &[OneChild, LeaseCovers]),
             Planted::OneEnforcer => (200, &[OneChild, KilledAfterThaw]),
