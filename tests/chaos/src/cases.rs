@@ -165,10 +165,12 @@ impl Stage {
         let rows = instances(&self.bus).await?;
         let last = crate::statuses::read(&self.bus, &rows).await.into_iter().collect();
         self.ear.catch_up(DEADLINE).await?;
-        match self.ear.heard().gaps(&last).first() {
-            Some(gap) => Err(format!("lost events: {gap}").into()),
-            None => Ok(()),
-        }
+        // An event that was on its way to the ear when a server was cut off comes again.
+        look("every event to be heard", DEADLINE, LOOK, async || {
+            let gap = self.ear.heard().gaps(&last).first().map(ToString::to_string);
+            gap.map_or(Ok(()), |gap| Err(format!("lost events: {gap}")))
+        })
+        .await
     }
 
     fn lives(&self) -> Outcome<Vec<Life>> {

@@ -20,6 +20,8 @@ const NAME: &str = "chaos-ear";
 /// One fetch; whoever hears nothing for so long asks anew.
 const FETCH: Duration = Duration::from_secs(1);
 const FETCH_MAX: usize = 200;
+/// After this time what was not acknowledged is sent again.
+const ACK_WAIT: Duration = Duration::from_secs(2);
 /// After a failure.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -116,6 +118,8 @@ async fn hear(client: &async_nats::Client, heard: &Mutex<Heard>, offset: i128) -
         durable_name: Some(NAME.to_owned()),
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,
+        // What was on its way when a server was cut off comes again soon.
+        ack_wait: ACK_WAIT,
         ..pull::Config::default()
     };
     let consumer: PullConsumer = stream.get_or_create_consumer(NAME, config).await?;
