@@ -35,6 +35,7 @@ mod listen;
 mod listeners;
 mod logs;
 mod looks;
+mod nodes;
 mod output;
 mod peer;
 mod places;

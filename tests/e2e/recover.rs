@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::fleet::{DEADLINE, Fleet, alive, number};
 use crate::raw::Raw;
-use dsbus_harness::{Cluster, wait_until};
+use dsbus_harness::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -31,7 +31,7 @@ touch_timeout = 3
 const GO_ON: [&str; 4] = ["web:0", "web:1", "web:2", "db:0"];
 
 /// Process id and epoch of each instance.
-fn children(fleet: &Fleet) -> BTreeMap<String, (i32, u64)> {
+pub(crate) fn children(fleet: &Fleet) -> BTreeMap<String, (i32, u64)> {
     let rows = fleet.status().into_iter().filter(|row| !row["pid"].is_null());
     rows.map(|row| {
         let name = row["name"].as_str().unwrap().to_owned();
@@ -41,7 +41,7 @@ fn children(fleet: &Fleet) -> BTreeMap<String, (i32, u64)> {
 }
 
 /// Waits until the fleet has these children again, under these epochs.
-fn wait_children(fleet: &Fleet, expected: &BTreeMap<String, (i32, u64)>) {
+pub(crate) fn wait_children(fleet: &Fleet, expected: &BTreeMap<String, (i32, u64)>) {
     wait_until("the same children under the same epochs", DEADLINE, || {
         let now = children(fleet);
         let same = expected.iter().all(|(name, child)| now.get(name) == Some(child));
@@ -225,50 +225,6 @@ fn a_backup_that_is_old_is_put_right_by_what_runs() {
     crate::exclusive::assert_never_two(lives.path(), 2);
     // What was removed since is back: nobody who lives knows better.
     fleet.wait_state("gone:0", "RUNNING");
-}
-
-#[test]
-fn three_nodes_may_go_one_after_the_other_and_come_back() {
-    let mut cluster = Cluster::start(3);
-    let urls = cluster.urls().join(",");
-    let mut fleet = Fleet::bare();
-    std::mem::swap(&mut fleet.nats, &mut cluster.nodes[0]);
-    for id in ["s1", "s2"] {
-        fleet.spawn(id, &["--nats", &urls, "scheduler", "--id", id]);
-    }
-    for name in ["w1", "w2"] {
-        let directory = fleet.worker_directory(name);
-        let directory = directory.to_str().unwrap();
-        fleet.spawn(name, &["--nats", &urls, "worker", "--name", name, "--dir", directory]);
-    }
-    fleet.wait_ready(2);
-    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\nstartsecs = 0\n");
-    let before = children(&fleet);
-    // One is down: after an election commands are answered again.
-    cluster.nodes[1].kill();
-    wait_until("a command to be carried out", DEADLINE, || {
-        let output = fleet.run(&["stop", "web:1"]);
-        if output.status.success() { Ok(()) } else { Err(crate::fleet::said(&output)) }
-    });
-    crate::fleet::wait_dead(before["web:1"].0);
-    fleet.ok(&["start", "web:1"]);
-    let before = children(&fleet);
-    let live = || assert!(before.values().all(|(pid, _)| alive(*pid)), "a child was stopped");
-    // Two are down: nothing can be written.
-    cluster.nodes[2].kill();
-    let output = fleet.run(&["restart", "web:0", "--timeout", "2s"]);
-    assert!(!output.status.success(), "{}", crate::fleet::said(&output));
-    live();
-    // All are down.
-    fleet.nats.kill();
-    live();
-    fleet.nats.restart();
-    cluster.nodes[1].restart();
-    cluster.nodes[2].restart();
-    fleet.wait_ready(2);
-    wait_children(&fleet, &before);
-    live();
-    fleet.ok(&["restart", "web:0"]);
 }
 
 #[test]

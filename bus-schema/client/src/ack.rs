@@ -29,6 +29,9 @@ const HEADER_TOO_LONG: u64 = 10097;
 pub const STORING_ALREADY: u64 = 10158;
 /// `JSClusterNotAvailErr`: the cluster has no leader, or this server does not know it yet.
 const NO_LEADER: u64 = 10008;
+/// `JSClusterNoPeersErrF`, as the code of an [`Error::Api`]: fewer nodes with `JetStream` and room are
+/// known than a stream is to have replicas. Nodes of a cluster that is just starting are yet to come.
+pub const NO_PEERS: u64 = 10005;
 
 /// The `error` of a `JetStream` answer.
 #[derive(Debug, Deserialize)]

@@ -36,7 +36,7 @@ mod watch;
 mod wire;
 
 pub use access::{Access, Credentials, Secret, Tls};
-pub use ack::STORING_ALREADY;
+pub use ack::{NO_PEERS, STORING_ALREADY};
 pub use calls::{Call, Calls};
 pub use connect::{Bus, ConnectOptions};
 pub use durable::{ACK_WAIT, Begin, Durable, DurableOptions, Heard, STAND_BY, Share};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dsbus_client::{Bus, Entry, Error, Item, Served, Value};
+use dsbus_client::{Bus, Entry, Error, Item, NO_PEERS, Served, Value};
 use dsbus_planner::{Action, Now, invariants, plan};
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{ProgramId, WorkerName};
@@ -165,15 +165,22 @@ fn every(period: Duration) -> Interval {
     interval
 }
 
+/// Makes the buckets, or waits until they can be made.
 pub(crate) async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), Error> {
+    let mut told = false;
     loop {
         match bus.provision(replicas).await {
             Err(Error::Timeout | Error::Disconnected | Error::NoResponders) => {
                 tracing::debug!("the bus is not there yet");
-                tokio::time::sleep(PROVISION_AGAIN_AFTER).await;
+            }
+            Err(Error::Api { code: NO_PEERS, text }) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!("waits for more nodes of NATS, or room on them: {text}");
+                }
             }
             done => return done,
         }
+        tokio::time::sleep(PROVISION_AGAIN_AFTER).await;
     }
 }
 
