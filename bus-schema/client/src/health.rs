@@ -146,8 +146,8 @@ pub struct Stream {
     pub changes: Vec<String>,
     /// How many servers keep it.
     pub replicas: u64,
-    /// Of these, how many are behind or away.
-    pub behind: u64,
+    /// Those of them that are behind or away.
+    pub behind: Vec<String>,
     /// Bytes.
     pub bytes: u64,
     /// When that was told, by the clock of the server.
@@ -308,12 +308,13 @@ impl Bus {
 fn stream(name: String, wanted: &Value, info: &Value) -> Stream {
     let others = info["cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
     let away = |other: &&Value| other["current"] != true || other["offline"] == true;
+    let name_of = |other: &Value| other["name"].as_str().unwrap_or("a server").to_owned();
     Stream {
         name,
         differences: differences(wanted, &info["config"]),
         changes: changes(wanted, &info["config"]),
         replicas: info["config"]["num_replicas"].as_u64().unwrap_or(1),
-        behind: others.iter().filter(away).count() as u64,
+        behind: others.iter().filter(away).map(name_of).collect(),
         bytes: info["state"]["bytes"].as_u64().unwrap_or(0),
         at: info["ts"].as_str().and_then(|text| Timestamp::parse(text).ok()),
     }

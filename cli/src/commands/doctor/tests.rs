@@ -59,7 +59,7 @@ fn stream(name: &str) -> Stream {
         differences: Vec::new(),
         changes: Vec::new(),
         replicas: 1,
-        behind: 0,
+        behind: Vec::new(),
         bytes: 1024,
         at: Some(at(100)),
     }
@@ -193,7 +193,7 @@ fn each_illness_is_found_alone_and_has_a_fix() {
             |b| of(b, 6).changes = vec!["max_age is 60 s".into()],
             "max_age is 60 s",
         ),
-        ("streams", Warning, |b| of(b, 6).behind = 1, "1 of 1 replicas"),
+        ("streams", Warning, |b| of(b, 6).behind = vec!["n2".into()], "are behind or away: n2"),
         ("streams", Warning, |b| server(b).servers = 3, "of 3 servers"),
         ("clocks", Warning, |b| b.now = at(130), "differ by 30.0 s"),
         ("clocks", Warning, |b| b.workers[1].0.facts.at = Some(at(160)), "w2 is 60 s ahead"),

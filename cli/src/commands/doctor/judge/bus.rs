@@ -1,5 +1,6 @@
 //! The server, `JetStream`, the streams, and the clocks.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dsbus_client::{Account, Error, Stream};
@@ -124,8 +125,8 @@ fn streams(facts: &Facts, bus: &Bus) -> Vec<Finding> {
     }
     let mut found = Vec::new();
     if !missing.is_empty() {
-        let fix = "start a scheduler anew, which makes what is missing; what was in it is lost, and \
-                   is declared again with dsbus apply";
+        let fix = "schedulers make anew what is missing; what was in it is lost: dsbus recover \
+                   rebuilds it from what workers run, and dsbus apply from files";
         found.push(Finding::wrong(CHECK, format!("missing: {}", names(missing)), fix));
     }
     let servers = bus.server.as_ref().map_or(1, |server| server.servers) as u64;
@@ -145,6 +146,7 @@ fn streams(facts: &Facts, bus: &Bus) -> Vec<Finding> {
             }
         }
     }
+    found.extend(behind(bus));
     if !small.is_empty() {
         let text = format!(
             "of {servers} servers fewer than {REPLICAS} keep {}: the loss of one may be its end",
@@ -175,12 +177,25 @@ fn of_stream(name: &str, stream: &Stream) -> Vec<Finding> {
         let fix = format!("if nobody means that: nats stream edit {name}");
         found.push(Finding::warning("streams", text, fix));
     }
-    if stream.behind > 0 {
-        let (behind, replicas) = (stream.behind, stream.replicas);
-        let text = format!("{name}: {behind} of {replicas} replicas are behind or away");
-        found.push(Finding::warning("streams", text, "look at the servers of the cluster"));
-    }
     found
+}
+
+/// What is to be told of servers that do not have all that they are to keep.
+fn behind(bus: &Bus) -> Option<Finding> {
+    let there = || bus.streams.iter().filter_map(|(_, stream)| stream.as_ref().ok());
+    let servers: BTreeSet<&str> =
+        there().flat_map(|stream| &stream.behind).map(String::as_str).collect();
+    if servers.is_empty() {
+        return None;
+    }
+    let of = there().filter(|stream| !stream.behind.is_empty()).count();
+    let servers = names(servers);
+    let text = format!("replicas of {of} of {} are behind or away: {servers}", bus.streams.len());
+    let fix = format!(
+        "look at the log and the disk of {servers}; a server whose disk was full is started anew \
+         once there is room"
+    );
+    Some(Finding::warning("streams", text, fix))
 }
 
 /// How much two clocks differ.
