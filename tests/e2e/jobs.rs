@@ -57,6 +57,18 @@ fn a_scheduled_run_is_fired_once_whoever_lives() {
 }
 
 #[test]
+fn a_schedule_is_told_to_whoever_asks_why_nothing_runs() {
+    let fleet = Fleet::start(1, 1);
+    let text = "[program.nightly]\ncommand = \"true\"\n\
+                schedule = { cron = \"0 3 * * *\", timezone = \"Europe/Berlin\" }\n";
+    let why = "its schedule starts it: 0 3 * * *, Europe/Berlin";
+    let said = fleet.ok(&["apply", &fleet.file("nightly.toml", text)]);
+    assert!(said.contains(&format!("nightly:0: stopped: {why}")), "{said}");
+    assert_eq!(fleet.row("nightly:0")["reason"], why);
+    assert!(fleet.ok(&["explain", "nightly"]).contains(why));
+}
+
+#[test]
 fn no_run_begins_while_the_last_one_goes_on() {
     let fleet = Fleet::start(2, 1);
     let (runs, alone) = (Runs::new(&fleet, "runs"), Runs::new(&fleet, "alone"));

@@ -230,6 +230,9 @@ fn a_backup_that_is_old_is_put_right_by_what_runs() {
 #[test]
 fn an_empty_fleet_is_made_of_an_export() {
     let fleet = Fleet::start(1, 1);
+    // Whoever exports every night is not to keep the export of a fleet that was lost.
+    let said = fleet.fails(1, &["export"]);
+    assert!(said.contains("no program is declared") && said.contains("dsbus recover"), "{said}");
     fleet.set_secret("db-password", "correct horse");
     fleet.apply(
         r#"

@@ -22,6 +22,9 @@ pub const STDERR_LINE_BYTES_MAX: usize = 400;
 /// The [`InstanceRow::reason`] of an instance that does not run because a person disabled it.
 pub const DISABLED: &str = "disabled";
 
+/// The reason of an instance that nothing but a person will start.
+pub const NOT_STARTED: &str = "not started";
+
 /// How [`Status::reason`] begins while it runs, and its last reload failed. `wanted.reloads` counts a
 /// reload that failed, too, but only once that is known.
 pub const RELOAD_FAILED: &str = "reload failed";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dsbus_schema::command::{Applied, AppliedProgram, Apply, Change, RolloutRow, Verb};
 use dsbus_schema::ids::{InstanceId, ProgramName, Target};
-use dsbus_schema::status::InstanceRow;
+use dsbus_schema::status::{InstanceRow, NOT_STARTED};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -240,7 +240,10 @@ async fn surplus(
 /// and gone.
 pub(super) fn done(row: Option<&InstanceRow>) -> String {
     match row {
-        Some(row) if !row.wanted.run => "stopped, and stays so until it is started".to_owned(),
+        Some(row) if !row.wanted.run => match row.reason.as_deref() {
+            Some(why) if why != NOT_STARTED => format!("stopped: {why}"),
+            _ => "stopped, and stays so until it is started".to_owned(),
+        },
         Some(row) if row.pid.is_some() => format!("running ({})", describe::place(row)),
         Some(row) => describe::state(row),
         None => "removed".to_owned(),

@@ -23,7 +23,7 @@ const ASKED_AT_ONCE: usize = 32;
 /// Prints the declarations of programs as a TOML file, which `dsbus apply` takes.
 ///
 /// # Errors
-/// When a name does not exist, or nobody answers.
+/// When a name does not exist, nothing is declared, or nobody answers.
 pub(super) async fn run(config: &Config, args: &args::Export) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
     let rows = connection.status(&args.names).await?;
@@ -32,8 +32,9 @@ pub(super) async fn run(config: &Config, args: &args::Export) -> Result<Code, Fa
     let programs: BTreeMap<_, _> = declared.map(|program| (program.name, program.spec)).collect();
     let resting = resting(&rows, &programs);
     if programs.is_empty() {
-        output::note("no programs");
-        return Ok(Code::Done);
+        // Whoever keeps the output every night keeps the last one that says something.
+        return Err(Failure::failed("no program is declared: there is nothing to export")
+            .hint("if there were some, the bus has lost them: dsbus recover --dry-run"));
     }
     output::line(file::as_toml(&programs).trim_end())?;
     if !resting.is_empty() {

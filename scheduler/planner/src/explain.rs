@@ -106,7 +106,7 @@ fn why_not_wanted(scene: &Scene<'_>, name: &InstanceId) -> String {
         return "it is disabled".to_owned();
     }
     match &program.spec.schedule {
-        Some(_) => "its schedule has not started it yet".to_owned(),
+        Some(schedule) => rows::waits(schedule),
         None => "nobody wants it to run: it was stopped, or never started".to_owned(),
     }
 }

@@ -5,9 +5,9 @@ use std::ops::Bound;
 
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName};
-use dsbus_schema::program::{OnWorkerLoss, Program};
+use dsbus_schema::program::{OnWorkerLoss, Program, Schedule};
 use dsbus_schema::state::State;
-use dsbus_schema::status::{DISABLED, InstanceRow, Status, WorkerRow};
+use dsbus_schema::status::{DISABLED, InstanceRow, NOT_STARTED, Status, WorkerRow};
 use dsbus_schema::touch::PRESENCE_SECONDS;
 
 use crate::view::{Placed, View};
@@ -124,13 +124,19 @@ fn blank(program: &Program, name: &InstanceId, state: State) -> InstanceRow {
     }
 }
 
+/// What an instance waits for whose program has a schedule.
+pub(crate) fn waits(schedule: &Schedule) -> String {
+    format!("its schedule starts it: {}, {}", schedule.cron(), schedule.timezone())
+}
+
 fn unplaced_row(view: &View, program: &Program, name: &InstanceId, wanted: Wanted) -> InstanceRow {
     let (said, _) = view.said(name);
     if !wanted.run {
         // Nothing runs and nothing should: the request is acted on by there being no placement.
         let mut row = blank(program, name, State::Stopped);
         row.acted = wanted;
-        row.reason = Some("not started".to_owned());
+        let schedule = program.spec.schedule.as_ref().filter(|_| !program.removing);
+        row.reason = Some(schedule.map_or_else(|| NOT_STARTED.to_owned(), waits));
         return row;
     }
     let mut row = blank(program, name, State::Pending);
