@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Makes a wheel that holds the binary, so that `pip install dsbus` brings it.
+"""Makes the wheels of the project `dsbus`, so that `pip install dsbus` brings it.
 
-    wheel.py BINARY DIRECTORY [--fast]
+    wheel.py DIRECTORY [BINARY] [--fast]
 
-The Python package of clients/python is part of it, where there is one. A static binary runs on every
-Linux, and the wheel says so. --fast packs nothing: for tests.
+All of them have the module `dsbus` of clients/python, and the same name, version and metadata. The one
+that is made with BINARY also brings the program `dsbus`: a static binary runs on every Linux, and the
+wheel says so. The other, without, is for every machine, and pip takes it where no wheel is for that one.
+--fast packs nothing: for tests.
 """
 
 import base64
@@ -36,55 +38,60 @@ def tags(binary: bytes) -> list[str]:
     return [f"manylinux_2_17_{machine}", f"musllinux_1_1_{machine}"]
 
 
-def manifest() -> dict:
-    """What the Python package says of itself."""
-    path = CLIENT / "pyproject.toml"
-    if not path.exists():
-        return {}
+def project() -> dict:
+    """What the project says of itself."""
     try:
         import tomllib
     except ImportError:  # Python before 3.11
         from pip._vendor import tomli as tomllib
 
-    return tomllib.loads(path.read_text()).get("project", {})
+    return tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
 
 
-def files(binary: bytes, version: str, platforms: list[str]):
-    """Names in the wheel, what they hold, and whether it is a program."""
-    project = manifest()
-    sources = CLIENT / "src" if (CLIENT / "src").is_dir() else CLIENT
-    package = sources / "dsbus"
-    for path in sorted(package.rglob("*")) if package.is_dir() else []:
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield str(path.relative_to(sources)), path.read_bytes(), False
-    yield f"dsbus-{version}.data/scripts/dsbus", binary, True
-    metadata = [
+def metadata(project: dict) -> str:
+    """The same in all wheels: installers read it in one, and believe it of the others."""
+    lines = [
         "Metadata-Version: 2.1",
-        "Name: dsbus",
-        f"Version: {version}",
-        "Summary: Supervisor for a fleet: every verb and every daemon in one binary",
-        "License: Apache-2.0",
-        f"Requires-Python: {project.get('requires-python', '>=3.8')}",
-        *(f"Requires-Dist: {one}" for one in project.get("dependencies", [])),
+        f"Name: {project['name']}",
+        f"Version: {project['version']}",
+        f"Summary: {project['description']}",
+        f"License: {project['license']['text']}",
+        *(f"Classifier: {one}" for one in project["classifiers"]),
+        f"Requires-Python: {project['requires-python']}",
+        *(f"Requires-Dist: {one}" for one in project["dependencies"]),
         "Description-Content-Type: text/markdown",
     ]
-    text = "\n".join(metadata) + "\n\n" + (ROOT / "README.md").read_text()
-    info = f"dsbus-{version}.dist-info"
-    yield f"{info}/METADATA", text.encode(), False
-    wheel = ["Wheel-Version: 1.0", "Generator: dsbus", "Root-Is-Purelib: false"]
+    return "\n".join(lines) + "\n\n" + (CLIENT / project["readme"]).read_text()
+
+
+def files(binary: bytes, project: dict, platforms: list[str]):
+    """Names in the wheel, what they hold, and whether it is a program."""
+    sources = CLIENT / "src"
+    for path in sorted((sources / "dsbus").rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield str(path.relative_to(sources)), path.read_bytes(), False
+    name = f"dsbus-{project['version']}"
+    if binary:
+        yield f"{name}.data/scripts/dsbus", binary, True
+    yield f"{name}.dist-info/METADATA", metadata(project).encode(), False
+    wheel = ["Wheel-Version: 1.0", "Generator: dsbus"]
+    wheel += [f"Root-Is-Purelib: {'false' if binary else 'true'}"]
     wheel += [f"Tag: py3-none-{one}" for one in platforms]
-    yield f"{info}/WHEEL", ("\n".join(wheel) + "\n").encode(), False
-    yield f"{info}/licenses/LICENSE", (ROOT / "LICENSE").read_bytes(), False
+    yield f"{name}.dist-info/WHEEL", ("\n".join(wheel) + "\n").encode(), False
+    yield f"{name}.dist-info/licenses/LICENSE", (ROOT / "LICENSE").read_bytes(), False
 
 
-def main(binary: str, directory: str, *options: str) -> None:
+def main(directory: str, binary: str = "", fast: bool = False) -> None:
+    about = project()
     version = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.M).group(1)
-    content = Path(binary).read_bytes()
-    platforms = tags(content)
+    if (about["name"], about["version"]) != ("dsbus", version):
+        sys.exit(f"wheel.py: clients/python/pyproject.toml is not of dsbus {version}: write that there")
+    content = Path(binary).read_bytes() if binary else b""
+    platforms = tags(content) if binary else ["any"]
     path = Path(directory) / f"dsbus-{version}-py3-none-{'.'.join(platforms)}.whl"
     # The same source makes the same file.
     moment = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", 315532800)))[:6]
-    method = zipfile.ZIP_STORED if "--fast" in options else zipfile.ZIP_DEFLATED
+    method = zipfile.ZIP_STORED if fast else zipfile.ZIP_DEFLATED
     record = []
     with zipfile.ZipFile(path, "w", method) as wheel:
 
@@ -94,7 +101,7 @@ def main(binary: str, directory: str, *options: str) -> None:
             entry.compress_type = method
             wheel.writestr(entry, data)
 
-        for name, data, program in files(content, version, platforms):
+        for name, data, program in files(content, about, platforms):
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
             record.append(f"{name},sha256={digest},{len(data)}")
             add(name, data, program)
@@ -104,6 +111,7 @@ def main(binary: str, directory: str, *options: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
+    words = [word for word in sys.argv[1:] if word != "--fast"]
+    if len(words) not in (1, 2):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main(*words, fast="--fast" in sys.argv)

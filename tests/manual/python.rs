@@ -65,6 +65,21 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What a package that is unpacked here says of itself, and decides what is installed.
+fn headers(place: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+    let info = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "dist-info"));
+    let text = std::fs::read_to_string(info.unwrap().join("METADATA")).unwrap();
+    let kept = ["Name:", "Version:", "Summary:", "Classifier:", "Requires-"];
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    let mut kept: Vec<_> = lines
+        .filter(|line| kept.iter().any(|start| line.starts_with(start)))
+        .map(str::to_owned)
+        .collect();
+    kept.sort();
+    kept
+}
+
 /// What `pip install` puts there is the whole client, with its types. Built by the `flit_core` that
 /// `./run test` has fetched, so that nothing is fetched here.
 #[test]
@@ -79,6 +94,12 @@ fn the_python_client_is_installed_by_pip() {
     for name in ["py.typed", "types.py", "distsuper.py"] {
         assert!(target.join("dsbus").join(name).is_file(), "{name}");
     }
+    // Installers believe of one what they have read of another.
+    let wheel = succeeds(python(&[]).arg(root().join("packaging/wheel.py")).arg(place.path()));
+    let unpack = ["-m", "zipfile", "-e", wheel.trim()];
+    let unpacked = place.path().join("unpacked");
+    succeeds(python(&[]).args(unpack).arg(&unpacked));
+    assert_eq!(headers(&target), headers(&unpacked), "flit and packaging/wheel.py differ");
     let import = "import dsbus, sys; assert dsbus.__file__.startswith(sys.argv[1])";
     let mut installed = python(&[]);
     let path = std::env::var_os("PYTHONPATH").unwrap_or_default();

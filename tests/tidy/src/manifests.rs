@@ -76,6 +76,9 @@ pub const KEPT_FROM: &[(&str, &[&str], &str)] = &[
 /// A workspace of its own: what only it needs is in no crate that people run.
 const APART: &str = "fuzz/Cargo.toml";
 
+/// What pip calls the module and the wheels that have it.
+const PYTHON: &str = "clients/python/pyproject.toml";
+
 struct Member {
     path: String,
     name: String,
@@ -205,6 +208,54 @@ pub fn inheritance(tree: &Tree) -> Vec<String> {
     problems
 }
 
+/// Crates of this house that are published ask for each other in this very version, and for none that
+/// is not.
+pub fn published(tree: &Tree) -> Vec<String> {
+    let (members, mut problems) = members(tree);
+    let root = tree.text("Cargo.toml").and_then(|text| text.parse::<Table>().ok());
+    let workspace = root.as_ref().and_then(|root| root.get("workspace")?.as_table());
+    let version = workspace.and_then(|found| found.get("package")?.get("version")?.as_str());
+    let asked = |name: &str| {
+        workspace?.get("dependencies")?.get(name)?.get("version")?.as_str().map(str::to_owned)
+    };
+    let exact = format!("={}", version.unwrap_or_default());
+    let is_published = |member: &&Member| {
+        let says = member.manifest.get("package").and_then(|package| package.get("publish"));
+        says.and_then(Value::as_bool) != Some(false)
+    };
+    for member in members.iter().filter(is_published) {
+        for dependency in member.dependencies().into_iter().filter(|d| !d.test) {
+            let Some(ours) = members.iter().find(|member| member.name == dependency.name) else {
+                continue;
+            };
+            if !is_published(&ours) {
+                problems.push(format!("{}: {} is not published", member.path, ours.name));
+            } else if asked(&ours.name).as_ref() != Some(&exact) {
+                problems.push(format!("Cargo.toml: {}: write `version = \"{exact}\"`", ours.name));
+            }
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+/// The project for Python has the name and the version that everything else has.
+pub fn python(tree: &Tree) -> Vec<String> {
+    let read = |path: &str, at: &[&str]| {
+        let table = tree.text(path)?.parse::<Table>().ok()?;
+        let (last, tables) = at.split_last()?;
+        let found = tables.iter().try_fold(&table, |table, key| table.get(*key)?.as_table())?;
+        found.get(*last)?.as_str().map(str::to_owned)
+    };
+    let version = read("Cargo.toml", &["workspace", "package", "version"]).unwrap_or_default();
+    [("name", "dsbus"), ("version", &*version)]
+        .iter()
+        .filter(|(key, value)| read(PYTHON, &["project", key]).as_deref() != Some(value))
+        .map(|(key, value)| format!("{PYTHON}: write `{key} = \"{value}\"`"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,5 +305,38 @@ mod tests {
         assert_eq!(inheritance(&member("dsbus", &shared)), [""; 0]);
         let stray = Tree::of(&[("b/Cargo.toml", "[lints]\nworkspace = true")]);
         assert_eq!(inheritance(&stray).len(), 1);
+    }
+
+    #[test]
+    fn another_version_for_python_is_found() {
+        let of = |text: &str| {
+            let manifest = "[workspace.package]\nversion = \"1.2.3\"";
+            python(&Tree::of(&[("Cargo.toml", manifest), (PYTHON, text)]))
+        };
+        assert_eq!(of("[project]\nname = \"dsbus\"\nversion = \"1.2.3\""), [""; 0]);
+        let other = of("[project]\nname = \"dsbus-client\"\nversion = \"1.2.3\"");
+        assert_eq!(other, [format!("{PYTHON}: write `name = \"dsbus\"`")]);
+        let old = of("[project]\nname = \"dsbus\"\nversion = \"1.2.2\"");
+        assert_eq!(old, [format!("{PYTHON}: write `version = \"1.2.3\"`")]);
+        assert_eq!(of("").len(), 2);
+    }
+
+    #[test]
+    fn a_dependency_that_cannot_be_had_is_found() {
+        let of = |asked: &str, publish: &str| {
+            let root = format!(
+                "[workspace]\nmembers = []\n[workspace.package]\nversion = \"1.2.3\"\n\
+                 [workspace.dependencies]\nb = {{ path = \"b\"{asked} }}"
+            );
+            let b = format!("[package]\nname = \"b\"\n{publish}");
+            let a = "[package]\nname = \"a\"\n[dependencies]\nb.workspace = true";
+            let tree = [("Cargo.toml", &*root), ("a/Cargo.toml", a), ("b/Cargo.toml", &*b)];
+            published(&Tree::of(&tree))
+        };
+        assert_eq!(of(", version = \"=1.2.3\"", ""), [""; 0]);
+        let exact = ["Cargo.toml: b: write `version = \"=1.2.3\"`"];
+        assert_eq!(of("", ""), exact);
+        assert_eq!(of(", version = \"=1.2.2\"", ""), exact);
+        assert_eq!(of("", "publish = false"), ["a/Cargo.toml: b is not published"]);
     }
 }

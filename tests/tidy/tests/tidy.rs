@@ -18,6 +18,8 @@ rules! {
     imports_point_down: manifests::directions;
     crates_from_elsewhere_stay_in_their_rooms: manifests::outside_crates;
     lints_and_versions_are_inherited: manifests::inheritance;
+    published_crates_ask_for_published_ones: manifests::published;
+    python_has_the_same_version: manifests::python;
     files_are_short: source::lengths;
     names_on_the_bus_are_in_one_file: source::names_on_the_bus;
     one_file_prints: source::printing;
