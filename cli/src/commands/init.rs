@@ -11,19 +11,15 @@ use crate::output;
 
 /// Files to begin with: their names, their text, and what to do with them.
 const FILES: [(&str, &str, &str); 3] = [
-    (
-        "programs.toml",
-        include_str!("../../../examples/programs.toml"),
-        "what runs: dsbus apply programs.toml",
-    ),
+    ("programs.toml", include_str!("init/programs.toml"), "what runs: dsbus apply programs.toml"),
     (
         "worker.toml",
-        include_str!("../../../examples/worker.toml"),
+        include_str!("init/worker.toml"),
         "settings of a worker: dsbus worker --config worker.toml",
     ),
     (
         "dsbus.toml",
-        include_str!("../../../examples/dsbus.toml"),
+        include_str!("init/dsbus.toml"),
         "which bus, as whom: dsbus config shows what holds",
     ),
 ];
