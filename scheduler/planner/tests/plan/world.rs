@@ -102,6 +102,7 @@ impl World {
             seal_key: None,
             facts: Facts::default(),
             policy: None,
+            refuses: None,
             draining: false,
             stopping: false,
         };
