@@ -105,7 +105,8 @@ fn healthy() -> Bus {
         named: BTreeMap::new(),
         secrets: BTreeMap::new(),
         placements: vec![(w1.clone(), instance("web"))],
-        statuses: vec![(w1, instance("web"))],
+        statuses: vec![(w1.clone(), instance("web"))],
+        children: vec![(w1, instance("web"), worker("w1").incarnation)],
         places: vec![Place {
             name: listener_consumer(&web, ProgramId(Uuid::from_u128(1))),
             waiting: 0,
@@ -127,6 +128,7 @@ fn facts(bus: Result<Bus, (String, String)>) -> Facts {
         fleet: FleetName::default(),
         user: UserName::default(),
         role: None,
+        grants: Vec::new(),
         start: ["scheduler", "worker"].map(|daemon| format!("dsbus {daemon} --nats nats://h:1")),
         bus,
     }
@@ -166,7 +168,7 @@ type Case = (&'static str, Verdict, fn(&mut Bus), &'static str);
 #[test]
 fn each_illness_is_found_alone_and_has_a_fix() {
     use Verdict::{Warning, Wrong};
-    let cases: [Case; 27] = [
+    let cases: [Case; 29] = [
         ("bus", Wrong, |b| b.server = Err(Error::Timeout), "does not answer"),
         ("bus", Warning, |b| server(b).round_trip = Duration::from_millis(300), "300.0 ms"),
         ("bus", Warning, |b| server(b).too_narrow = Some("short".into()), "short"),
@@ -208,6 +210,13 @@ fn each_illness_is_found_alone_and_has_a_fix() {
         ("programs", Wrong, |b| b.rows = rows(&["FATAL", "PENDING"]), "2 of 2 instances are not"),
         ("programs", Warning, |b| b.rows = rows(&["PENDING"]), "as it should be: web0:0 (PENDING)"),
         ("programs", Warning, |b| b.rows = Some(Err(Error::Timeout)), "not known"),
+        (
+            "signers",
+            Wrong,
+            |b| b.workers[1].0.refuses = Some("what s2".into()),
+            "w2 refuses what s2",
+        ),
+        ("adrift", Wrong, |b| b.placements.clear(), "web:0 on w1"),
         ("leftovers", Warning, |b| b.statuses[0].1 = instance("gone"), "gone:0 on w1"),
     ];
     for (check, verdict, spoil, said) in cases {
