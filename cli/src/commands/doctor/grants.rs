@@ -23,7 +23,7 @@ pub(super) fn found(config: &Config) -> Vec<GrantsFound> {
     let Ok(settings) = std::path::absolute(settings) else { return Vec::new() };
     let Some(here) = settings.parent().map(Path::to_owned) else { return Vec::new() };
     let book = here.parent().and_then(Path::parent).filter(|path| path.join("auth.toml").is_file());
-    let folders = book.map(|book| auth::folders(book));
+    let folders = book.map(auth::folders);
     let users = book.and_then(auth::users);
     let mut paths: BTreeSet<PathBuf> = folders.into_iter().flatten().collect();
     paths.insert(here);
