@@ -1,6 +1,7 @@
 //! A fleet with users, each with the least that it needs: what `dsbus auth` makes lets a fleet work, and
 //! lets nobody do more.
 
+mod listener;
 mod matrix;
 mod told;
 mod wire;
@@ -341,11 +342,10 @@ fn keys_are_rotated_and_revoked_without_a_gap() {
     assert!(!knocks(&place, &before) && knocks(&place, &now), "the new one alone holds");
     let last = fs::read_to_string(place.auth().join("users/w1/signers")).unwrap();
     assert!(keys(&last) == 1 && last != first, "{last}");
-    let kept = place.path("kept.nk");
-    fs::copy(&now, &kept).unwrap();
-    place.manage(&["revoke", "admin"]);
+    fs::copy(&now, &before).unwrap();
+    place.manage(&["revoke", "admin", "--force"]);
     place.reload();
-    let output = place.run("viewer", &["--nkey", kept.to_str().unwrap(), "version"]);
+    let output = place.run("viewer", &["--nkey", before.to_str().unwrap(), "version"]);
     assert!(said(&output).to_lowercase().contains("authorization violation"), "{}", said(&output));
     assert!(!place.auth().join("users/admin").exists());
     // One who has no key at all, and one who does not know the authority.

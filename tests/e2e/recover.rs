@@ -89,6 +89,13 @@ fn a_fleet_whose_bus_has_lost_everything_is_rebuilt_from_what_runs() {
     fleet.wait_ready(2);
     wait_adrift(&fleet, &GO_ON);
     live();
+    let doctor = || crate::fleet::said(&fleet.run(&["doctor"]));
+    wait_until("the doctor to say what is adrift", DEADLINE, || {
+        let text = doctor();
+        let there = GO_ON.iter().all(|name| text.contains(&format!("{name} on w")));
+        let told = text.contains("the bus has lost their placements") && there;
+        if told && text.contains("dsbus recover") { Ok(()) } else { Err(text) }
+    });
     // An agent that dies now, and a scheduler that begins now, change nothing.
     let agent = fleet.agent_pid("w1");
     kill(Pid::from_raw(agent), Signal::SIGKILL).unwrap();
@@ -113,6 +120,8 @@ fn a_fleet_whose_bus_has_lost_everything_is_rebuilt_from_what_runs() {
     assert!(GO_ON.iter().all(|name| done[*name] == "rebuilt"), "{done:?}");
     live();
     wait_children(&fleet, &go_on);
+    let text = crate::fleet::said(&fleet.run(&["doctor"]));
+    assert!(!text.contains("adrift"), "{text}");
     // What was stopped stays so.
     fleet.wait_state("idle:0", "STOPPED");
     // The audit log has it.

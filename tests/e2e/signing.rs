@@ -1,6 +1,8 @@
 //! Placements that no scheduler wrote, on a real server with permissions: nothing is started and nothing
 //! is stopped for them, it is told, and they are written over. And who may command what.
 
+mod told;
+
 use std::fs;
 
 use dsbus_harness::wait_until;
@@ -25,6 +27,11 @@ struct Fleet {
 
 impl Fleet {
     fn new(grants: Option<&str>) -> Fleet {
+        Fleet::listing(grants, |_| "signers")
+    }
+
+    /// The same, whose workers have files of signers of these names.
+    fn listing(grants: Option<&str>, lists: fn(&str) -> &'static str) -> Fleet {
         let scheduler = KeyPair::new_user();
         let mut place = Place::new(&format!(
             "authorization {{ users: [ {{ nkey: {} }}, {{ user: admin, password: a }},\n\
@@ -34,6 +41,7 @@ impl Fleet {
         let seed = place.file("scheduler.nk", &scheduler.seed().unwrap());
         let url = place.nats.url();
         let signers = place.file("signers", &format!("# ours\n{}\n", scheduler.public_key()));
+        place.file("others", &format!("{}\n", KeyPair::new_user().public_key()));
         let scheduler_args = ["--nats", &url, "--nkey", &seed, "scheduler", "--id", "s1"];
         let mut args: Vec<&str> = scheduler_args.into();
         args.extend(["--signers", &signers]);
@@ -42,7 +50,8 @@ impl Fleet {
         place.start(&args);
         for worker in ["w1", "w2"] {
             let dir = place.path(worker).to_str().unwrap().to_owned();
-            place.file(&format!("{worker}/worker.toml"), "signers_file = \"../signers\"\n");
+            let list = format!("signers_file = \"../{}\"\n", lists(worker));
+            place.file(&format!("{worker}/worker.toml"), &list);
             place.start(&[
                 "--nats", &url, "--nkey", &seed, "worker", "--name", worker, "--dir", &dir,
             ]);

@@ -176,4 +176,7 @@ pub struct WorkerRow {
     /// What its machine is, has left, and is busy with, as it last told.
     #[serde(default)]
     pub facts: Facts,
+    /// What it does not run of what is written for it; see [`crate::worker::Worker::refuses`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuses: Option<String>,
 }

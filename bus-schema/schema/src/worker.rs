@@ -61,6 +61,10 @@ pub struct Worker {
     /// everything is allowed, and the worker may do everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyFacts>,
+    /// What it does not run of what is written for it, and why, for people: who signed it is none of
+    /// those in its file of signers, or that file cannot be used. `None` where it refuses nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuses: Option<String>,
     /// It was told to stop, and waits until its instances are moved away; a later run of it takes
     /// instances again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -146,6 +146,8 @@ const KINDS: &[(&str, Again)] = &[
     ("secret", again::<SealedSecret>),
     ("program-secrets", again::<Program>),
     ("worker-seal-key", again::<Worker>),
+    ("worker-refuses", again::<Worker>),
+    ("worker-rows-refuses", again::<Vec<WorkerRow>>),
     ("event-worker-secret", again::<Event>),
     ("workers-acted", again::<Vec<WorkerActed>>),
 ];

@@ -129,6 +129,9 @@ pub(crate) struct AuthRevoke {
     /// Only the key from before `dsbus auth rotate`
     #[arg(long)]
     pub(crate) old: bool,
+    /// Also the last scheduler, or the last operator that may do everything
+    #[arg(long, conflicts_with = "old")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) at: AuthDirectory,
 }

@@ -46,7 +46,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("recover", "dsbus recover --dry-run\ndsbus recover\ndsbus recover --from backup.toml"),
     (
         "auth",
-        "dsbus auth init /etc/dsbus/auth --servers tls://nats.example.org:4222 --workers w1,w2\ndsbus auth add operator ann --verbs start,stop,restart\ndsbus auth add listener audit --events 'process.*'\ndsbus auth rotate w1\ndsbus auth revoke ann --old",
+        "dsbus auth init /etc/dsbus/auth --servers tls://nats.example.org:4222 --workers w1,w2\ndsbus auth add operator ann --verbs start,stop,restart\ndsbus auth add listener audit --events 'process.*'\ndsbus auth rotate w1\ndsbus auth revoke ann --old\ndsbus auth revoke scheduler --force",
     ),
     (
         "secret",

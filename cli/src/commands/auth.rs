@@ -10,8 +10,9 @@ mod hand_out;
 mod init;
 mod show;
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::{FleetName, UserName};
 use dsbus_schema::permit::{Role, listener_subject};
@@ -38,6 +39,27 @@ pub(super) fn run(args: &args::Auth, fleet: Option<&FleetName>) -> Result<Code, 
         args::AuthVerb::List(args) => show::list(args),
         args::AuthVerb::Permissions(args) => show::permissions(args, fleet),
     }
+}
+
+/// Folders of the users that `dsbus auth` has made in a directory, as far as they are there.
+pub(super) fn folders(at: &Path) -> Vec<PathBuf> {
+    let users = at.join("users");
+    files::names(&users).into_iter().map(|name| users.join(name)).collect()
+}
+
+/// Who can be a user of a command: users of `dsbus auth`, and those of the gateways that it has made;
+/// `None` where that cannot be read.
+pub(super) fn users(at: &Path) -> Option<BTreeSet<String>> {
+    let book = Book::read(at).ok()?;
+    let mut users: BTreeSet<String> = book.users.iter().map(|user| user.name.to_string()).collect();
+    for gateway in book.users.iter().filter(|user| user.role == "gateway") {
+        let Ok(text) = files::read(&folder(at, &gateway.name).join("gateway.toml")) else {
+            continue;
+        };
+        let table: toml::Table = text.parse().ok()?;
+        users.extend(table.get("user")?.as_table()?.keys().cloned());
+    }
+    Some(users)
 }
 
 fn cannot(path: &Path) -> impl Fn(io::Error) -> Failure {
@@ -189,35 +211,48 @@ fn revoke(args: &args::AuthRevoke) -> Result<Code, Failure> {
     let name = &args.name;
     let _lock = locked(at)?;
     let mut book = Book::read(at)?;
-    let user = book.user(name)?;
-    let gone: Vec<String> = if args.old {
-        match user.old_key.take() {
-            Some(old) => vec![old],
-            None => {
-                let message = format!("{name} has one key only");
-                return Err(Failure::failed(message)
-                    .hint(format!("dsbus auth revoke {name} without --old lets it in no more")));
-            }
-        }
-    } else {
-        user.keys().map(str::to_owned).collect()
-    };
-    if !args.old {
-        book.users.retain(|user| user.name != *name);
-    }
-    let revoked = gone.into_iter().map(|key| Revoked { name: name.clone(), key });
-    book.revoked.extend(revoked);
-    save(at, &book)?;
     if args.old {
-        output::success(format_args!("{name}: the old key holds no more; {RELOAD}"))?;
-        return Ok(Code::Done);
+        return revoke_old(at, book, name);
     }
+    let user = book.user(name)?.clone();
     let path = folder(at, name);
+    let files = files::names(&path);
+    if let (Some(lost), false) = (book.lost_with(&user), args.force) {
+        let role = &user.role;
+        return Err(Failure::failed(format!("{name} is {lost}; nothing was changed")).hint(format!(
+            "first make another one: dsbus auth add {role} NAME; or say --force, which also deletes {}",
+            contents(&path, &files)
+        )));
+    }
+    book.users.retain(|user| user.name != *name);
+    book.revoked.extend(user.keys().map(|key| Revoked { name: name.clone(), key: key.to_owned() }));
+    save(at, &book)?;
     match std::fs::remove_dir_all(&path) {
-        Ok(()) => {}
+        Ok(()) => output::note(format_args!("deleted {}", contents(&path, &files))),
+        // It was moved to its machine.
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(Failure::failed(format!("cannot remove {}: {e}", path.display()))),
     }
     output::success(format_args!("{name}: is let in no more; {RELOAD}"))?;
+    Ok(Code::Done)
+}
+
+/// A folder, with what is in it.
+fn contents(path: &Path, files: &[String]) -> String {
+    match files {
+        [] => path.display().to_string(),
+        files => format!("{} ({})", path.display(), files.join(", ")),
+    }
+}
+
+fn revoke_old(at: &Path, mut book: Book, name: &UserName) -> Result<Code, Failure> {
+    let Some(key) = book.user(name)?.old_key.take() else {
+        let message = format!("{name} has one key only");
+        return Err(Failure::failed(message)
+            .hint(format!("dsbus auth revoke {name} without --old lets it in no more")));
+    };
+    book.revoked.push(Revoked { name: name.clone(), key });
+    save(at, &book)?;
+    output::success(format_args!("{name}: the old key holds no more; {RELOAD}"))?;
     Ok(Code::Done)
 }

@@ -3,6 +3,7 @@
 mod facts;
 mod finding;
 mod gather;
+mod grants;
 mod judge;
 #[cfg(test)]
 mod tests;

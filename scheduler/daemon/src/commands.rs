@@ -13,7 +13,7 @@ mod history;
 mod order;
 mod rebalance;
 mod recover;
-mod resolve;
+pub(crate) mod resolve;
 pub(crate) mod revise;
 mod rollout;
 mod workers;

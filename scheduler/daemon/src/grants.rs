@@ -1,19 +1,18 @@
 //! Who may command what: a file that schedulers read. What permissions of the bus let through may be
 //! narrowed here, to programs and verbs. Reading is not limited here: who may ask is said there.
 
-use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+mod file;
 
-use dsbus_client::{Error, read_limited_text};
+use std::collections::{BTreeMap, BTreeSet};
+
 use dsbus_schema::command::Verb;
 use dsbus_schema::ids::{ProgramName, UserName, WorkerName};
 use serde::Deserialize;
 
-/// Longest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+use crate::commands::resolve::did_you_mean;
+
+pub(crate) use file::GrantsFile;
+
 /// Names whoever is not named.
 const OTHERS: &str = "*";
 
@@ -31,7 +30,7 @@ pub(crate) enum Touched<'a> {
 /// What each user may do who is named; whoever is not may do everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Grants {
+pub struct Grants {
     #[serde(default)]
     user: BTreeMap<String, Grant>,
 }
@@ -52,7 +51,7 @@ impl Grants {
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub(crate) fn parse(text: &str) -> Result<Grants, String> {
+    pub fn parse(text: &str) -> Result<Grants, String> {
         let grants: Grants = toml::from_str(text).map_err(|e| e.to_string().trim().to_owned())?;
         for (user, grant) in &grants.user {
             if user != OTHERS && UserName::parse(user).is_err() {
@@ -62,7 +61,8 @@ impl Grants {
             }
             let known = |verb: &&String| *verb == "*" || Verb::parse(verb).is_some();
             if let Some(unknown) = grant.verbs.iter().find(|verb| !known(verb)) {
-                return Err(format!("user.{user}: verbs: there is no verb {unknown:?}"));
+                let near = did_you_mean(unknown, Verb::ALL.into_iter().map(Verb::name));
+                return Err(format!("user.{user}: verbs: there is no verb {unknown:?}{near}"));
             }
             for (key, patterns) in [("programs", &grant.programs), ("workers", &grant.workers)] {
                 let legal = |c: char| c.is_ascii_alphanumeric() || "_-*".contains(c);
@@ -73,6 +73,42 @@ impl Grants {
             }
         }
         Ok(grants)
+    }
+
+    /// Who is named.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.user.keys().map(String::as_str).filter(|user| *user != OTHERS)
+    }
+
+    /// What grants nothing in a fleet of these programs and workers, for people: likely a slip.
+    pub fn idle(
+        &self,
+        programs: &BTreeSet<ProgramName>,
+        workers: &BTreeSet<WorkerName>,
+    ) -> Vec<String> {
+        let (programs, workers): (Vec<&str>, Vec<&str>) = (
+            programs.iter().map(ProgramName::as_str).collect(),
+            workers.iter().map(WorkerName::as_str).collect(),
+        );
+        let mut idle = Vec::new();
+        for (user, grant) in &self.user {
+            let nothing = grant.programs.is_empty() && grant.workers.is_empty();
+            if nothing && !grant.verbs.is_empty() {
+                idle.push(format!("user.{user}: names neither programs nor workers for its verbs"));
+            }
+            for (key, what, patterns, known) in [
+                ("programs", "program", &grant.programs, &programs),
+                ("workers", "worker", &grant.workers, &workers),
+            ] {
+                let matched = |p: &str| p == OTHERS || known.iter().any(|name| matches(p, name));
+                for pattern in patterns.iter().filter(|pattern| !matched(pattern)) {
+                    let near = did_you_mean(pattern, known.iter().copied());
+                    let text = format!("user.{user}: {key}: no {what} is named {pattern:?}{near}");
+                    idle.push(text);
+                }
+            }
+        }
+        idle
     }
 
     /// Whether a user may do this; of several things all are needed.
@@ -141,85 +177,6 @@ fn matches(pattern: &str, name: &str) -> bool {
         }
     }
     rest.ends_with(last)
-}
-
-/// The file, if there is one, and what it said last.
-#[derive(Debug, Default)]
-pub(crate) struct GrantsFile {
-    path: Option<PathBuf>,
-    now: Mutex<Last>,
-}
-
-#[derive(Debug, Default)]
-struct Last {
-    grants: Grants,
-    /// What it was like when it was read.
-    stamp: Option<(SystemTime, u64)>,
-}
-
-impl GrantsFile {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`], when it cannot be used.
-    pub(crate) fn open(path: Option<PathBuf>) -> Result<GrantsFile, Error> {
-        let Some(path) = path else { return Ok(GrantsFile::default()) };
-        let last = read(&path)
-            .map_err(|why| Error::Malformed { what: path.display().to_string(), why })?;
-        Ok(GrantsFile { path: Some(path), now: Mutex::new(last) })
-    }
-
-    /// Whether a user may do this, as the file says now. While it cannot be used, what it said last
-    /// holds.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(crate) fn judge(
-        &self,
-        user: &UserName,
-        verb: Verb,
-        touched: Touched<'_>,
-    ) -> Result<(), String> {
-        let mut now = self.lock();
-        if let Some(path) = &self.path
-            && now.stamp != stamp(path)
-        {
-            match read(path) {
-                Ok(last) => {
-                    tracing::info!("{} has changed", path.display());
-                    *now = last;
-                }
-                Err(why) => {
-                    tracing::error!(
-                        "{} cannot be used, and holds as it was: {why}",
-                        path.display()
-                    );
-                    now.stamp = stamp(path);
-                }
-            }
-        }
-        now.grants.judge(user, verb, touched)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Last> {
-        // What is in it is replaced whole.
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
-}
-
-fn read(path: &Path) -> Result<Last, String> {
-    // Before it is read: one that changes meanwhile is read again.
-    let stamp = stamp(path);
-    let text = read_limited_text(path, FILE_BYTES_MAX).map_err(|e| match e.kind() {
-        ErrorKind::FileTooLarge => format!("it {e}"),
-        _ => format!("it cannot be read: {e}"),
-    })?;
-    Ok(Last { grants: Grants::parse(&text)?, stamp })
 }
 
 #[cfg(test)]
@@ -320,6 +277,7 @@ mod tests {
         for (text, why) in [
             ("[user.ann]\nprograms = [\"web\"]", "verbs"),
             ("[user.ann]\nverbs = [\"fly\"]", "no verb \"fly\""),
+            ("[user.ann]\nverbs = [\"strat\"]", "no verb \"strat\"; did you mean start?"),
             ("[user.ann]\nverb = []", "verb"),
             ("[users.ann]\nverbs = []", "users"),
             ("[user.ann]\nverbs = [\"*\"]\nprograms = [\"we?\"]", "we?"),
@@ -332,20 +290,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_again_when_it_changes() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("grants.toml");
-        let (ann, web) = (UserName::parse("ann").unwrap(), "web".parse().unwrap());
-        assert!(GrantsFile::open(Some(path.clone())).is_err());
-        std::fs::write(&path, "[user.ann]\nverbs = []\n").unwrap();
-        let file = GrantsFile::open(Some(path.clone())).unwrap();
-        let judge = || file.judge(&ann, Verb::Start, Touched::Programs(&[&web]));
-        assert!(judge().is_err());
-        std::fs::write(&path, "[user.ann]\nverbs = [\"start\"]\nprograms = [\"*\"]\n").unwrap();
-        assert_eq!(judge(), Ok(()));
-        std::fs::write(&path, "nonsense").unwrap();
-        assert_eq!(judge(), Ok(()), "as it was");
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(judge(), Ok(()), "as it was");
+    fn what_grants_nothing_is_likely_a_slip() {
+        let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+        let workers = |names: &[&str]| {
+            names.iter().map(|name| WorkerName::parse(name).unwrap()).collect::<BTreeSet<_>>()
+        };
+        let text = "[user.ann]\nverbs = [\"start\"]\nprograms = [\"wbe\", \"db*\", \"*\"]\n\
+                    [user.bob]\nverbs = [\"drain\"]\nworkers = [\"w1\", \"x*\"]\n\
+                    [user.eve]\nverbs = [\"stop\"]\n[user.\"*\"]\nverbs = []\n";
+        let grants = Grants::parse(text).unwrap();
+        assert_eq!(grants.users().collect::<Vec<_>>(), ["ann", "bob", "eve"]);
+        assert_eq!(
+            grants.idle(&names(&["web", "db2"]), &workers(&["w1", "w2"])),
+            [
+                "user.ann: programs: no program is named \"wbe\"; did you mean web?",
+                "user.bob: workers: no worker is named \"x*\"",
+                "user.eve: names neither programs nor workers for its verbs",
+            ]
+        );
     }
 }

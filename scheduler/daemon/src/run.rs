@@ -141,6 +141,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             if served.is_none() {
                 served = Some(scheduler.serve(ways.pulse.clone()).await?);
                 ways.helpers.spawn(ticks::run(scheduler.bus.clone()));
+                scheduler.look_over_grants();
                 starter.stands(Stage::Ready, &format!("schedules as {}", scheduler.presence.id));
             }
             scheduler.tell();
@@ -295,6 +296,7 @@ impl Scheduler {
             }
             Wake::Look => {
                 self.read_signers();
+                self.look_over_grants();
                 self.look();
             }
             Wake::Judge => self.judge(now),

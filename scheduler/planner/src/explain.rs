@@ -31,10 +31,12 @@ pub fn explain(view: &View, name: &InstanceId, now: Now) -> Option<Explanation> 
         .map(|(worker, host)| {
             let refusal = ask.refusal(host, &deltas);
             let score = ask.score(host, &deltas, &spread);
+            let refuses = host.record.as_ref().and_then(|seen| seen.value.refuses.as_ref());
+            let refuses = refuses.map(|what| format!("; it refuses {what}")).unwrap_or_default();
             let verdict = WorkerVerdict {
                 name: worker.clone(),
                 state: host.state,
-                score: refusal.is_none().then(|| ask.words(score)),
+                score: refusal.is_none().then(|| ask.words(score) + &refuses),
                 refusal: refusal.map(|refusal| refusal.to_string()),
             };
             (verdict.refusal.is_some(), score, verdict)
@@ -93,6 +95,9 @@ fn where_it_is(
         && let Some(why) = &status.reason
     {
         add(why.clone());
+    }
+    if let Some(refuses) = view.worker(&placed.worker).and_then(|record| record.refuses.as_ref()) {
+        because = format!("{because}; {} refuses {refuses}", placed.worker);
     }
     because
 }

@@ -152,7 +152,11 @@ fn placed_row(view: &View, program: &Program, name: &InstanceId, placed: &Placed
         None => {
             let state = if placed.wanted.run { State::Starting } else { State::Stopped };
             let mut row = blank(program, name, state);
-            row.reason = Some(format!("placed on {}, which has not told of it yet", placed.worker));
+            let refuses = view.worker(&placed.worker).and_then(|record| record.refuses.as_ref());
+            let refuses = refuses.map(|what| format!("; it refuses {what}")).unwrap_or_default();
+            let text =
+                format!("placed on {}, which has not told of it yet{refuses}", placed.worker);
+            row.reason = Some(text);
             row
         }
     };
@@ -254,6 +258,7 @@ pub fn workers(view: &View) -> Vec<WorkerRow> {
             labels: worker.labels.clone(),
             capacity: worker.capacity,
             facts: worker.facts.clone(),
+            refuses: worker.refuses.clone(),
         })
         .collect()
 }

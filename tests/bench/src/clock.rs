@@ -42,6 +42,12 @@ pub(crate) fn boot() -> BootTime {
     BootTime(u64::try_from(nanos).unwrap_or(0))
 }
 
+/// Processor time of this thread so far.
+pub(crate) fn busy() -> Duration {
+    // The clock is always there.
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
 /// Rests: what is measured comes between rests, not in them.
 pub(crate) fn rest(length: Duration) {
     let begun = now();

@@ -32,6 +32,7 @@ mod queue;
 mod report;
 mod restart;
 mod rpc;
+mod sign;
 mod spawn;
 mod status;
 mod supervisor;
@@ -82,6 +83,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "logs", title: "a log that is followed over the bus", run: follow::run },
     Bench { name: "idle", title: "memory and wake-ups at rest", run: idle::run },
     Bench { name: "planner", title: "plans for a large fleet", run: planner::run },
+    Bench { name: "sign", title: "placements signed and checked", run: sign::run },
     Bench { name: "cost", title: "a fleet at rest, at work, and without a worker", run: cost::run },
     Bench { name: "queue", title: "reports that wait for the bus", run: queue::run },
     Bench { name: "failover", title: "a worker is lost", run: failover::run },

@@ -18,13 +18,12 @@ use dsbus_schema::status::Status;
 use dsbus_schema::storage::{goal_key, instance_key};
 use dsbus_schema::touch::PRESENCE_SECONDS;
 use dsbus_schema::worker::Worker;
-use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::clock::millis;
+use crate::clock::{busy, millis};
 use crate::report::{Limit, Report, Who};
 use crate::{Outcome, Setting, float, proc};
 
@@ -273,12 +272,6 @@ impl Told {
         }
         Ok(took)
     }
-}
-
-/// Processor time of this thread so far.
-fn busy() -> Duration {
-    // The clock is always there.
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 fn wall() -> Timestamp {

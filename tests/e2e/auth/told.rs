@@ -56,6 +56,30 @@ fn who_may_only_look_is_told_what_he_may_not() {
 }
 
 #[test]
+fn the_doctor_finds_slips_in_the_grants_of_its_directory() {
+    let place = Place::new(&["--workers", "w1"]);
+    place.manage(&["add", "operator", "ann"]);
+    let file = place.auth().join("users/scheduler/grants.toml");
+    let doctor = |grants: &str| {
+        fs::write(&file, grants).unwrap();
+        said(&place.run("admin", &["doctor"]))
+    };
+    // The gateway has a user monitor.
+    let known = "[user.ann]\nverbs = [\"*\"]\nprograms = [\"*\"]\n[user.monitor]\nverbs = []\n";
+    let text = doctor(known);
+    assert!(text.contains("users/scheduler/grants.toml can be used"), "{text}");
+    let text = doctor(&known.replace("ann", "anna"));
+    assert!(
+        text.contains("user.anna: neither dsbus auth nor a gateway here has that user"),
+        "{text}"
+    );
+    assert!(text.contains("did you mean \"ann\"?") && !text.contains("user.monitor"), "{text}");
+    let text = doctor(&known.replace("programs", "program"));
+    let why = ["cannot be used", "line 3", "program", "expected one of `verbs`, `programs`"];
+    assert!(why.iter().all(|why| text.contains(why)), "{text}");
+}
+
+#[test]
 fn a_daemon_that_is_not_let_in_says_why() {
     let mut place = Place::new(&["--workers", "w1"]);
     place.serve();

@@ -52,6 +52,7 @@ fn users_of_the_bus() {
     }
     all.run("auth add worker w2 --dir auth")
         .run("auth add operator eve --verbs fly --dir auth")
+        .run("auth add listener pager --events FATAL,worker.LOST --dir auth")
         .run("auth list --dir auth")
         .run("auth list")
         .begins("auth permissions viewer --nsc", 4)
@@ -64,6 +65,12 @@ fn users_of_the_bus() {
         .run("auth revoke w1 --old --dir auth")
         .run("auth revoke w1 --dir auth")
         .run("auth revoke w1 --dir auth")
+        .run("auth revoke admin --dir auth")
+        .run("auth revoke s2 --dir auth")
+        .run("auth revoke scheduler --dir auth")
+        .run("auth revoke scheduler --old --force --dir auth")
+        .run("auth list --dir auth -o name")
+        .run("auth revoke scheduler --force --dir auth")
         .is("auth");
 }
 

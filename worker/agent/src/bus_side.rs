@@ -26,6 +26,9 @@ use crate::refusals::Refusals;
 use crate::takeover::Takeover;
 use crate::touch::Omitted;
 
+/// Longest text about what is refused, in characters: whoever forges entries chooses what they say.
+const REFUSES_MAX: usize = 512;
+
 /// The last event of each instance.
 pub type LastEvents = BTreeMap<InstanceId, LastEvent>;
 
@@ -126,6 +129,8 @@ pub struct BusSide {
     pub(crate) reconnected: BootTime,
     /// What was refused, and is told.
     pub(crate) refusals: Refusals,
+    /// What is refused now, as the record says it.
+    pub(crate) refuses: Option<String>,
     pub(crate) deeds: VecDeque<Deed>,
 }
 
@@ -150,6 +155,7 @@ impl BusSide {
             owed: false,
             reconnected: BootTime(0),
             refusals: Refusals::default(),
+            refuses: None,
             deeds: VecDeque::new(),
             hello,
             me,
@@ -175,6 +181,23 @@ impl BusSide {
         }
         for (name, why) in self.placements.still_strange() {
             self.refused(&name, &why, now);
+        }
+    }
+
+    /// Notes in the record what is refused now; `trouble` is why the list of those who count cannot be
+    /// used.
+    pub fn note_refused(&mut self, trouble: Option<&str>) {
+        let list = trouble.map(|why| format!("whoever is new in its file of signers: {why}"));
+        let all: Vec<String> = list.into_iter().chain(self.placements.distrusts()).collect();
+        let refuses = (!all.is_empty()).then(|| {
+            let all = all.join("; ");
+            all.chars().take(REFUSES_MAX).collect::<String>()
+        });
+        if refuses != self.refuses {
+            self.refuses = refuses;
+            if self.told {
+                self.deeds.push_back(Deed::Record);
+            }
         }
     }
 
@@ -284,6 +307,7 @@ impl BusSide {
             seal_key: hello.seal_key.clone(),
             facts,
             policy: hello.policy.clone(),
+            refuses: self.refuses.clone(),
             draining: hello.draining,
             stopping: hello.stopping,
         }

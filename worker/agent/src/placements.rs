@@ -55,11 +55,14 @@ pub enum Change {
     },
 }
 
-/// What somebody has signed who is not known.
+/// Why what stands under a key does not count.
 #[derive(Debug)]
-struct Stranger {
-    entry: Entry,
+struct Doubt {
     why: String,
+    /// The scheduler that wrote it, as it says.
+    by: Option<String>,
+    /// The entry, where its signer is not known, and may be soon.
+    stranger: Option<Entry>,
     /// It was told that he is not.
     told: bool,
 }
@@ -67,6 +70,8 @@ struct Stranger {
 /// Instances that are doubtful at once, besides those that are placed here: each has a key of its own
 /// on the bus, which somebody forged.
 const DOUBTS_MAX: usize = 4096;
+/// Most of what is refused that the worker's record names: one slip has one reason.
+const DISTRUSTS_MAX: usize = 3;
 
 /// What is placed here.
 #[derive(Debug)]
@@ -89,9 +94,8 @@ pub struct Placements {
     /// What the last write about each instance was signed with: an older one that is written again is
     /// known by it.
     written: BTreeMap<InstanceId, u64>,
-    /// Instances under whose keys something stands that does not count; with that, where its signer is
-    /// not known, and may be soon.
-    doubts: BTreeMap<InstanceId, Option<Stranger>>,
+    /// Instances under whose keys something stands that does not count.
+    doubts: BTreeMap<InstanceId, Doubt>,
 }
 
 impl Placements {
@@ -126,23 +130,35 @@ impl Placements {
             return Vec::new();
         }
         self.signers = signers;
-        self.doubts.values_mut().filter_map(Option::take).map(|stranger| stranger.entry).collect()
+        self.doubts.values_mut().filter_map(|doubt| doubt.stranger.take()).collect()
     }
 
     /// What is refused because its signer is not known, after his list was read again; each once.
     pub fn still_strange(&mut self) -> Vec<(InstanceId, String)> {
-        let strangers =
-            self.doubts.iter_mut().filter_map(|(name, held)| Some((name, held.as_mut()?)));
-        let tell = |(name, stranger): (&InstanceId, &mut Stranger)| {
-            let untold = !std::mem::replace(&mut stranger.told, true);
-            untold.then(|| (name.clone(), stranger.why.clone()))
+        let strangers = self.doubts.iter_mut().filter(|(_, doubt)| doubt.stranger.is_some());
+        let tell = |(name, doubt): (&InstanceId, &mut Doubt)| {
+            let untold = !std::mem::replace(&mut doubt.told, true);
+            untold.then(|| (name.clone(), doubt.why.clone()))
         };
         strangers.filter_map(tell).collect()
     }
 
+    /// What is refused now, for people: of each writer and reason the first instance.
+    pub fn distrusts(&self) -> Vec<String> {
+        let mut first = BTreeMap::new();
+        for (name, doubt) in &self.doubts {
+            first.entry((&doubt.by, &doubt.why)).or_insert(name);
+        }
+        let told = first.into_iter().take(DISTRUSTS_MAX).map(|((by, why), name)| match by {
+            Some(by) => format!("what {by} writes of {name}: {why}"),
+            None => format!("what stands on the bus of {name}: {why}"),
+        });
+        told.collect()
+    }
+
     /// Whether something stands here that is signed by nobody who is known.
     pub fn meets_strangers(&self) -> bool {
-        self.doubts.values().any(Option::is_some)
+        self.doubts.values().any(|doubt| doubt.stranger.is_some())
     }
 
     /// What a worker has after this instance, as much as fits into an answer; `pid` tells its child.
@@ -271,8 +287,9 @@ impl Placements {
     fn placement(&mut self, name: InstanceId, entry: &Entry) -> Option<Change> {
         if let Err((why, again)) = self.check(&name, entry) {
             if self.placed.contains_key(&name) || self.doubts.len() < DOUBTS_MAX {
-                let stranger = || Stranger { entry: entry.clone(), why: why.clone(), told: false };
-                self.doubts.insert(name.clone(), again.then(stranger));
+                let (stranger, by) = (again.then(|| entry.clone()), entry.by.clone());
+                let doubt = Doubt { why: why.clone(), by, stranger, told: false };
+                self.doubts.insert(name.clone(), doubt);
             }
             return Some(Change::Refused { name, why, stranger: again });
         }

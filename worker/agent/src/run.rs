@@ -144,7 +144,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
         watched: Watched::new(Fixed::look()),
         secrets: Secrets::new(hello.worker.clone()),
         side: match &mut signers {
-            Some(file) => BusSide::new(hello, me, now).signed_by(named, file.first()),
+            Some(file) => {
+                let mut side = BusSide::new(hello, me, now).signed_by(named, file.first());
+                side.note_refused(file.trouble());
+                side
+            }
             None => BusSide::new(hello, me, now),
         },
         signers,

@@ -34,6 +34,11 @@ impl SignersFile {
         self.read().unwrap_or(Signers::Listed(BTreeMap::new()))
     }
 
+    /// Why it cannot be used.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     /// When it is read again.
     pub(crate) fn due(&self, strangers: bool) -> BootTime {
         self.read + if strangers { AGAIN_AFTER } else { AGAIN_WITHIN }
@@ -68,7 +73,8 @@ impl Agent {
         file.read = now;
         if let Some(signers) = file.read() {
             self.side.trust(signers, now);
-            self.carry_out();
         }
+        self.side.note_refused(file.trouble());
+        self.carry_out();
     }
 }

@@ -203,6 +203,23 @@ impl Book {
         })
     }
 
+    /// What nobody does any more once a user is revoked; `None` where somebody else does all that it
+    /// may.
+    pub(super) fn lost_with(&self, user: &User) -> Option<&'static str> {
+        let rest = self.users.iter().filter(|other| other.name != user.name);
+        let mut peers = rest.filter(|other| other.role == user.role);
+        match user.role.as_str() {
+            "scheduler" if peers.next().is_none() => Some(
+                "the last scheduler: without one no command is answered, nothing is placed, and \
+                 nothing is moved off a worker that is lost",
+            ),
+            "operator" if user.verbs.is_none() && peers.all(|other| other.verbs.is_some()) => Some(
+                "the last operator that may do everything: without one nobody changes the fleet",
+            ),
+            _ => None,
+        }
+    }
+
     /// What a user may do.
     pub(super) fn permissions(&self, user: &User) -> Permissions {
         let role = |user: &User| user.role().unwrap_or(Role::Viewer);

@@ -1,7 +1,7 @@
 //! Files that others must not choose, read or follow: new ones are made and never written over, and
 //! what is replaced is replaced whole.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, DirEntry, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -49,6 +49,15 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
         return Err(io::Error::other(format!("it is longer than {BYTES_MAX} bytes")));
     }
     Ok(text)
+}
+
+/// Names of what is in a directory, in order; none of one that is not there.
+pub(super) fn names(path: &Path) -> Vec<String> {
+    let name = |entry: io::Result<DirEntry>| entry.ok()?.file_name().into_string().ok();
+    let mut names: Vec<String> =
+        std::fs::read_dir(path).into_iter().flatten().filter_map(name).collect();
+    names.sort();
+    names
 }
 
 /// A directory of our own beside what is to be; it goes away unless it is renamed.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use dsbus_schema::ids::FleetName;
-use dsbus_schema::permit::{Permissions, inbox, permissions as of};
+use dsbus_schema::permit::{Permissions, inbox, listener_subject, permissions as of};
 use serde_json::{Value, json};
 
 use super::book::{Book, User};
@@ -25,18 +25,19 @@ pub(super) fn list(args: &AuthList) -> Result<Code, Failure> {
     let book = Book::read(&args.at.directory)?;
     match args.output {
         Format::Data(data) => {
-            let rows: Vec<Value> = book.users.iter().map(row).collect();
+            let rows: Vec<Value> = book.users.iter().map(|user| row(&book, user)).collect();
             output::data(data, &rows)?;
         }
         Format::Text(wide) => {
-            let rows: Vec<Vec<Text>> = book.users.iter().map(cells).collect();
+            let rows: Vec<Vec<Text>> = book.users.iter().map(|user| cells(&book, user)).collect();
             output::table(wide, &COLUMNS, &rows)?;
         }
     }
     Ok(Code::Done)
 }
 
-fn row(user: &User) -> Value {
+fn row(book: &Book, user: &User) -> Value {
+    let subject = user.hears.as_ref().map(|hears| listener_subject(&book.fleet, hears));
     json!({
         "name": user.name,
         "role": user.role,
@@ -45,18 +46,22 @@ fn row(user: &User) -> Value {
         "listeners": user.listeners,
         "verbs": user.verbs,
         "hears": user.hears,
+        "subject": subject,
     })
 }
 
-fn cells(user: &User) -> Vec<Text> {
+fn cells(book: &Book, user: &User) -> Vec<Text> {
     let mut more = Vec::new();
     more.extend(user.verbs.as_ref().map(|verbs| format!("may {}", verbs.join(", "))));
     if let Some(hears) = &user.hears {
         let events: Vec<String> = hears.events().iter().map(ToString::to_string).collect();
-        more.push(if events.is_empty() {
-            "hears all events".to_owned()
+        let events = if events.is_empty() { "all events".to_owned() } else { events.join(", ") };
+        // One subject is permitted, which may be wider than what was asked for.
+        more.push(if hears.subjects(&book.fleet).len() > 1 {
+            let subject = listener_subject(&book.fleet, hears);
+            format!("asked for {events}, and may hear all of {subject}")
         } else {
-            format!("hears {}", events.join(", "))
+            format!("hears {events}")
         });
     }
     more.extend(user.listeners.then(|| "runs event listeners".to_owned()));

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dsbus_client::{Account, Error, Place, Server, ServiceInfo, Stream, User};
+use dsbus_scheduler::Grants;
 use dsbus_schema::ids::{
-    FleetName, InstanceId, ProgramId, ProgramName, SecretName, UserName, WorkerName,
+    FleetName, Incarnation, InstanceId, ProgramId, ProgramName, SecretName, UserName, WorkerName,
 };
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::status::InstanceRow;
@@ -30,6 +31,8 @@ pub(super) struct Facts {
     pub(super) user: UserName,
     /// For what `dsbus auth` has made that user, and its name there.
     pub(super) role: Option<(String, String)>,
+    /// Files of grants that lie here.
+    pub(super) grants: Vec<GrantsFound>,
     /// How a scheduler and a worker of this fleet are started.
     pub(super) start: [String; 2],
     /// What the bus says; why there is none, and what to do about it.
@@ -44,6 +47,17 @@ impl Facts {
             None => "this user".to_owned(),
         }
     }
+}
+
+/// A file of grants.
+#[derive(Debug, Clone)]
+pub(super) struct GrantsFound {
+    /// Where.
+    pub(super) path: String,
+    /// What it says; why it cannot be used.
+    pub(super) read: Result<Grants, String>,
+    /// Users that there are, where that is known here.
+    pub(super) users: Option<BTreeSet<String>>,
 }
 
 /// What the bus says.
@@ -79,6 +93,8 @@ pub(super) struct Bus {
     pub(super) placements: Vec<(WorkerName, InstanceId)>,
     /// Of what there is a last known state.
     pub(super) statuses: Vec<(WorkerName, InstanceId)>,
+    /// Of these, what has a child, as that run of its worker told, and was not told to stop.
+    pub(super) children: Vec<(WorkerName, InstanceId, Incarnation)>,
     /// Durable consumers of events.
     pub(super) places: Vec<Place>,
     /// Buckets that could not be read.

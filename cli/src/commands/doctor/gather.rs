@@ -6,12 +6,15 @@ use std::os::unix::fs::PermissionsExt;
 use dsbus_client::{Credentials, Entry, Error};
 use dsbus_schema::program::Program;
 use dsbus_schema::secret::SealedSecret;
+use dsbus_schema::state::State;
+use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, FleetKey, parse_instance_key, parse_secret_key};
 use dsbus_schema::subject::SERVICE;
 use dsbus_schema::worker::Worker;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::facts::{Bus, Facts};
+use super::grants;
 use crate::clock;
 use crate::commands::version::OWN;
 use crate::config::Config;
@@ -42,6 +45,7 @@ pub(super) async fn gather(config: &Config) -> Facts {
         fleet: config.fleet.clone(),
         user: config.user.clone(),
         role: role::of(config).map(|(role, name)| (role.to_owned(), name.to_owned())),
+        grants: grants::found(config),
         start: ["scheduler", "worker"].map(|daemon| role::start(config, daemon)),
         bus,
     }
@@ -92,6 +96,7 @@ async fn of_bus(connection: &Connection) -> Bus {
         secrets: BTreeMap::new(),
         placements: Vec::new(),
         statuses: Vec::new(),
+        children: Vec::new(),
         places: places.unwrap_or_default(),
         unread: Vec::new(),
     };
@@ -120,7 +125,16 @@ impl Bus {
     fn take(&mut self, bucket: Bucket, entries: &[Entry]) {
         for entry in entries {
             match bucket {
-                Bucket::Status => self.statuses.extend(parse_instance_key(&entry.key)),
+                Bucket::Status => {
+                    let Some((worker, instance)) = parse_instance_key(&entry.key) else { continue };
+                    if let Ok(Some(status)) = entry.json::<Status>()
+                        && status.state.may_have_child()
+                        && status.state != State::Stopping
+                    {
+                        self.children.push((worker.clone(), instance.clone(), status.incarnation));
+                    }
+                    self.statuses.push((worker, instance));
+                }
                 Bucket::Fleet => match FleetKey::parse(&entry.key) {
                     Some(FleetKey::Placement(worker, instance)) => {
                         self.placements.push((worker, instance));

@@ -1,7 +1,9 @@
 //! What it means. Pure.
 
+mod adrift;
 mod bus;
 mod fleet;
+mod grants;
 mod leftovers;
 mod permissions;
 mod programs;
@@ -19,12 +21,17 @@ const NAMES_MAX: usize = 8;
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut found = here(facts);
     match &facts.bus {
-        Err((why, fix)) => found.push(Finding::wrong("bus", why.clone(), fix.clone())),
+        Err((why, fix)) => {
+            found.push(Finding::wrong("bus", why.clone(), fix.clone()));
+            found.extend(grants::judge(&facts.grants, None));
+        }
         Ok(bus) => {
             found.extend(bus::server(bus));
             found.push(permissions::judge(facts, bus));
             found.extend(bus::storage(facts, bus));
+            found.extend(grants::judge(&facts.grants, Some(bus)));
             found.extend(fleet::judge(facts, bus));
+            found.extend(adrift::judge(bus));
             found.extend(programs::judge(bus));
             found.extend(secrets::judge(bus));
             found.extend(leftovers::judge(bus));

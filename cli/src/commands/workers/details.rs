@@ -8,7 +8,7 @@ use super::{current, touched};
 use crate::args::Width;
 use crate::describe;
 use crate::describe::size;
-use crate::table::Text;
+use crate::table::{Text, Tone};
 
 /// What begins the name of a facility of which there are many.
 const CAPABILITY: &str = "capability ";
@@ -26,6 +26,9 @@ pub(super) fn pairs(row: &WorkerRow, now: Timestamp) -> Vec<(&'static str, Text)
         ),
         ("capacity", capacity(row.capacity).into()),
     ];
+    if let Some(refuses) = &row.refuses {
+        pairs.push(("refuses", Text { text: refuses.clone(), tone: Tone::Bad }));
+    }
     pairs.push(("host", row.host.clone().into()));
     match current(row) {
         Some(facts) => pairs.extend(facts_pairs(facts, now)),

@@ -41,6 +41,7 @@ fn row(name: &str) -> WorkerRow {
             addresses: vec![std::net::Ipv4Addr::new(192, 0, 2, 7).into()],
             ..Facts::default()
         },
+        refuses: None,
     }
 }
 

@@ -1636,6 +1636,8 @@ class WorkerRow(TypedDict):
     last_touch: NotRequired[Optional[Timestamp]]
     # Name.
     name: WorkerName
+    # What it does not run of what is written for it; see `Worker.refuses`.
+    refuses: NotRequired[Optional[str]]
     # State.
     state: WorkerState
     # Process id of the supervisor, on its machine.

@@ -190,7 +190,7 @@ fn sorted(mut meant: Vec<Meant>) -> Vec<Meant> {
 }
 
 /// `; did you mean web?`, if a known name is much like `name`.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     nearest(name, known).map(|known| format!("; did you mean {known}?")).unwrap_or_default()
 }
 

@@ -3,9 +3,8 @@
 mod check;
 mod enact;
 
-use std::time::Duration;
-
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use dsbus_planner::view::{Life, Placed, Seen};
 use dsbus_planner::{Action, Now, View, invariants, plan, plan_all};
@@ -102,6 +101,7 @@ impl World {
             seal_key: None,
             facts: Facts::default(),
             policy: None,
+            refuses: None,
             draining: false,
             stopping: false,
         };

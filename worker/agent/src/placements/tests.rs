@@ -113,9 +113,15 @@ fn what_no_scheduler_signed_changes_nothing() {
             );
         }
         assert!(p.meets_strangers(), "the last one is signed");
+        let why = format!(
+            "what stands on the bus of web:0: its signer {} is none of ours",
+            other.public()
+        );
+        assert_eq!(p.distrusts(), [why]);
         let back = signed(&ours, 20 + round * 20, Some(&real), (5, 19 + round * 20));
         assert_eq!(p.take(back), (round == 0).then(|| Change::Placed(name(0))));
         assert!(p.unknown().is_empty() && !p.meets_strangers() && !p.doubts(15));
+        assert!(p.distrusts().is_empty());
     }
     assert_eq!(p.placed()[&name(0)], real);
 }

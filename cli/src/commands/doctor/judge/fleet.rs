@@ -112,6 +112,7 @@ fn workers(facts: &Facts, bus: &Bus) -> Vec<Finding> {
         found.push(Finding::wrong(CHECK, text, fix));
     }
     for (worker, written) in there {
+        found.extend(worker.refuses.as_deref().map(|what| refuses(worker, what)));
         found.extend(clock(worker, *written));
         found.extend(worker.facts.disks.iter().filter_map(|disk| full(worker, disk)));
     }
@@ -129,6 +130,17 @@ fn workers(facts: &Facts, bus: &Bus) -> Vec<Finding> {
         ));
     }
     found
+}
+
+/// What it does not run, although a scheduler may have written it.
+fn refuses(worker: &Worker, what: &str) -> Finding {
+    let name = &worker.name;
+    let fix = format!(
+        "put the public keys of all schedulers into its signers_file (dsbus auth: users/{name}/signers); \
+         it is read again within ten seconds. If no scheduler of yours wrote that, somebody forges: \
+         dsbus events --type worker.REFUSED"
+    );
+    Finding::wrong("signers", format!("{name} refuses {what}"), fix)
 }
 
 /// Its own clock beside that of the server.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::super::facts::Bus;
 use super::super::finding::Finding;
-use super::names;
+use super::{adrift, names};
 
 const CHECK: &str = "leftovers";
 /// Digits of a UUID at the end of a consumer's name.
@@ -34,7 +34,10 @@ pub(super) fn judge(bus: &Bus) -> Vec<Finding> {
         ));
     }
     let placed: BTreeSet<_> = bus.placements.iter().collect();
-    let states = bus.statuses.iter().filter(gone).filter(|at| !placed.contains(at));
+    // What is adrift is told apart from what is left over.
+    let adrift = adrift::all(bus);
+    let over = |at: &&(WorkerName, InstanceId)| !placed.contains(at) && !adrift.contains(*at);
+    let states = bus.statuses.iter().filter(gone).filter(over);
     let left: Vec<String> = states.map(told).collect();
     if !left.is_empty() {
         found.push(Finding::warning(
