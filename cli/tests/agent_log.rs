@@ -53,6 +53,7 @@ fn hello(child: Child) -> ToAgent {
         seal_key: None,
         leases: vec![(5, BootTime(1))],
         held: 0,
+        memory: None,
     })
 }
 

@@ -1,5 +1,7 @@
 //! What NATS has stored is lost, or goes back in time, while workers and their children live.
 
+mod earlier;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

@@ -9,7 +9,6 @@ use dsbus_agent::deadlines::Deadlines;
 use dsbus_agent::{LIVE_MAX, identity::Identity, pings::Pings, publish::Publisher, touch::Rules};
 use dsbus_client::{Error, Write};
 use dsbus_schema::call::Pong;
-use dsbus_schema::event::{Event as Told, Fact, Source};
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::storage::{Bucket, touch_key, worker_keys};
@@ -192,6 +191,8 @@ impl World {
             }
             ToAgent::Ping { number } => self.agent_says(n, ToSupervisor::Pong { number }),
             ToAgent::Held { name, placement } => a.side.held(name, *placement),
+            ToAgent::LetGo { name, placement } => a.side.let_go(name, *placement),
+            ToAgent::Stands { name, status } => a.publisher.stands(name, status),
             ToAgent::Stopping { reason } => a.side.stopping(&reason),
             ToAgent::Bye => a.leaving = true,
             ToAgent::Described { labels, capacity, policy } => {
@@ -248,8 +249,8 @@ impl World {
                 self.signal(n, pid, KILL, true);
             }
         }
-        let Some(a) = &mut self.agents[n] else { return };
-        if let Some(number) = a.pings.due(a.side.ping_interval(), now) {
+        let due = |a: &mut Agent| a.pings.due(a.side.ping_interval(), now);
+        if let Some(number) = self.agents[n].as_mut().and_then(due) {
             self.agent_says(n, ToSupervisor::Ping { number });
         }
         let Some(a) = &mut self.agents[n] else { return };
@@ -334,24 +335,16 @@ impl World {
                 self.tokens += 1;
                 self.begin_errand(n, run, number, Errand::Record);
             }
-            Deed::Tell(fact) => {
-                let (id, wall) = (self.uuid(), self.wall());
-                let source = Source::Worker(worker);
-                let event = Told::new(&FleetName::default(), &source, id, wall, Fact::Worker(fact));
-                self.tokens += 1;
-                self.begin_errand(n, run, number, Errand::Tell(Box::new(event)));
-            }
+            Deed::Tell(fact) => self.agent_tells(n, run, fact),
             Deed::Reconnect => self.force_reconnect(run),
-            Deed::WriteAgain => self.agents[n].iter_mut().for_each(|a| a.publisher.write_again()),
+            Deed::WriteAgain { .. } => {
+                self.agents[n].iter_mut().for_each(|a| a.publisher.write_again());
+            }
             Deed::StopStatuses => {
-                if let Some(a) = &mut self.agents[n] {
-                    a.publisher.stop_statuses();
-                }
+                self.agents[n].iter_mut().for_each(|a| a.publisher.stop_statuses());
             }
             Deed::Bar(word) => {
-                if let Some(a) = &mut self.agents[n] {
-                    a.serves = false;
-                }
+                self.agents[n].iter_mut().for_each(|a| a.serves = false);
                 self.drop_watches(run);
                 self.agent_says(n, word);
             }

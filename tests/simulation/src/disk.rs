@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use dsbus_schema::event::{Fact, ProcessFact};
 use dsbus_schema::ids::InstanceId;
 use dsbus_supervisor::clock::Now;
-use dsbus_supervisor::instance::{Files, Input};
+use dsbus_supervisor::instance::Files;
 use dsbus_supervisor::protocol::{Order, Report, Reported};
 use dsbus_supervisor::report::Ledger;
 use dsbus_supervisor::table::Effects;
@@ -48,6 +48,7 @@ impl World {
         n: usize,
         mut orders: Vec<Order>,
         keep: &BTreeSet<InstanceId>,
+        let_go: &BTreeSet<InstanceId>,
         now: Now,
     ) -> Effects {
         let worker = self.worker(n);
@@ -55,8 +56,13 @@ impl World {
         let ends = s.ledger.leave(&orders, &worker);
         let mut effects = Effects::new();
         for name in s.table.absent(&orders).into_iter().filter(|name| !keep.contains(name)) {
-            effects.extend(s.table.handle(&name, Input::Unplace, now));
+            effects.extend(if let_go.contains(&name) {
+                s.table.let_go(&name, now)
+            } else {
+                s.table.unplace(&name, now)
+            });
         }
+        s.table.keep_let_go(let_go);
         self.tell_ends(n, ends, now);
         orders.sort_by_key(|order| order.placement.spec.priority);
         for order in orders {

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use dsbus_agent::bus_side::LastEvents;
 use dsbus_agent::publish::{Delivery, Entry as Stand, Outcome};
-use dsbus_agent::report::newer;
+use dsbus_agent::report::{newer, tells};
 use dsbus_client::{Entry, Error, Value, Write};
-use dsbus_schema::event::Event as Fact;
-use dsbus_schema::ids::InstanceId;
+use dsbus_schema::event::{Event as Fact, Fact as Said, Source, WorkerChange, WorkerFact};
+use dsbus_schema::ids::{FleetName, InstanceId};
 use dsbus_schema::status::Status;
 use dsbus_schema::storage::{Bucket, instance_key};
 use dsbus_schema::worker::Facts;
 use dsbus_supervisor::protocol::LastEvent;
 
+use crate::Invariant;
 use crate::agent::Pending;
 use crate::dice::MS;
 use crate::event::{Answer, Answered, Event, Op, Run, Tick};
@@ -96,6 +97,19 @@ impl World {
             a.errands.insert(number, errand);
         }
         self.errand_step(n, run, number);
+    }
+
+    /// An agent tells of its worker.
+    pub(crate) fn agent_tells(&mut self, n: usize, run: Run, fact: WorkerFact) {
+        if fact.change == WorkerChange::Refused {
+            // Nothing here is signed, and the bus never goes back in time.
+            let why = fact.reason.clone().unwrap_or_default();
+            self.fail(Invariant::EpochGrows, format!("w{} refuses an order: {why}", n + 1));
+        }
+        let (id, wall, source) = (self.uuid(), self.wall(), Source::Worker(self.worker(n)));
+        let event = Fact::new(&FleetName::default(), &source, id, wall, Said::Worker(fact));
+        self.tokens += 1;
+        self.begin_errand(n, run, self.tokens, Errand::Tell(Box::new(event)));
     }
 
     /// Does the step that is due.
@@ -206,7 +220,8 @@ fn status(entry: &Entry) -> Option<Status> {
 fn stand(delivery: &Delivery) -> Step {
     match &delivery.entry {
         Some(Stand::Write { seq, .. }) => Step::Write(*seq),
-        _ => Step::LookToRemove,
+        Some(Stand::Lacking { .. }) => Step::Look,
+        Some(Stand::Remove { .. }) | None => Step::LookToRemove,
     }
 }
 
@@ -223,9 +238,10 @@ impl Carried for Delivery {
         let get = || Some(Op::Get { bucket: Bucket::Status, pattern: key.clone() });
         let write = |write: Write| Some(Op::Write { bucket: Bucket::Status, writes: vec![write] });
         match (self.entry.as_ref()?, step) {
-            (Stand::Write { status, .. }, Step::Write(seq) | Step::WriteOver(seq)) => {
-                write(Write::put(key.as_str(), &**status).ok()?.expect(seq))
-            }
+            (
+                Stand::Write { status, .. } | Stand::Lacking { status },
+                Step::Write(seq) | Step::WriteOver(seq),
+            ) => write(Write::put(key.as_str(), &**status).ok()?.expect(seq)),
             (Stand::Remove { .. }, Step::Remove(seq)) => {
                 write(Write::delete(key.as_str()).expect(seq))
             }
@@ -247,11 +263,14 @@ fn answered(delivery: &Delivery, step: &mut Step, result: Answered) -> Next {
             Next::Go
         }
         (Step::Look, Ok(Answer::Entry(entry))) => {
-            let Some(Stand::Write { status: mine, .. }) = &delivery.entry else {
-                return Next::Done(None);
-            };
             let seq = entry.as_ref().map_or(0, |entry| entry.seq);
-            if entry.as_deref().and_then(status).is_some_and(|there| newer(&there, mine)) {
+            let there = entry.as_deref().and_then(status);
+            let told = match &delivery.entry {
+                Some(Stand::Write { status: mine, .. }) => there.is_some_and(|s| newer(&s, mine)),
+                Some(Stand::Lacking { status: mine }) => there.is_some_and(|s| tells(&s, mine)),
+                Some(Stand::Remove { .. }) | None => return Next::Done(None),
+            };
+            if told {
                 return Next::Done(Some(seq));
             }
             *step = Step::WriteOver(seq);

@@ -72,11 +72,11 @@ impl World {
         };
         let children: Vec<Child> = kids.map(child).collect();
         let leases = s.table.leases();
-        let held: Vec<_> = s
-            .table
-            .iter()
-            .filter_map(|(name, instance)| Some((name.clone(), instance.placement()?)))
-            .collect();
+        let (held, memory) = (s.table.held(), Some(s.table.memory()));
+        let let_go = s.table.all_let_go().map(|(name, placed)| (name.clone(), placed.clone()));
+        let let_go: Vec<_> = let_go.collect();
+        let statuses = s.table.statuses().map(|(name, status)| (name.clone(), Box::new(status)));
+        let statuses: Vec<_> = statuses.collect();
         let worker = self.worker(n);
         let boot = self.agenda.now() + self.dice.ms(5, 80);
         let Some(s) = &mut self.supervisors[n] else { return };
@@ -106,12 +106,19 @@ impl World {
             facilities: Vec::new(),
             leases,
             held: held.len(),
+            memory,
         };
         let waiting: Vec<Report> = s.reports.iter().cloned().collect();
         let leaving = matches!(s.ending, Ending::Bye(_));
         self.supervisor_says(n, ToAgent::Hello(hello));
         for (name, placement) in held {
             self.supervisor_says(n, ToAgent::Held { name, placement: Box::new(placement) });
+        }
+        for (name, placement) in let_go {
+            self.supervisor_says(n, ToAgent::LetGo { name, placement: Box::new(placement) });
+        }
+        for (name, status) in statuses {
+            self.supervisor_says(n, ToAgent::Stands { name, status });
         }
         for report in waiting {
             self.supervisor_says(n, ToAgent::Report(report));

@@ -158,9 +158,15 @@ impl World {
         let Some(link) = s.link.as_mut().filter(|link| link.run == from) else { return };
         (link.heard, link.spoken, link.asked) = (now.boot, true, None);
         let effects = match message {
-            ToSupervisor::Sync { orders, keep } => self.sync(n, orders, &keep, now),
+            ToSupervisor::Sync { orders, keep, let_go } => {
+                self.sync(n, orders, &keep, &let_go.unwrap_or_default(), now)
+            }
+            ToSupervisor::Anew(anew) => {
+                s.table.began_anew(anew);
+                Effects::new()
+            }
             ToSupervisor::Place { order } => self.place(n, *order, now),
-            ToSupervisor::Unplace { name } => s.table.handle(&name, Input::Unplace, now),
+            ToSupervisor::Unplace { name } => s.table.unplace(&name, now),
             ToSupervisor::Lease { seconds, until } => s.table.lease(seconds, until, now),
             ToSupervisor::Done { through } => {
                 while s.reports.front().is_some_and(|report| report.number <= through) {

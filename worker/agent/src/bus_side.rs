@@ -89,7 +89,10 @@ pub enum Deed {
     StopStatuses,
     /// What was told of instances may be lost: write it again, after the record, without which it is
     /// taken for that of an earlier run.
-    WriteAgain,
+    WriteAgain {
+        /// The bus began anew, and may tell of instances that are not here any more.
+        anew: bool,
+    },
     /// Watch, answer and write no more, and tell the supervisor this, as soon as it reads.
     Bar(ToSupervisor),
 }
@@ -105,10 +108,12 @@ pub struct BusSide {
     pub(crate) leases: Leases,
     /// Instances that this supervisor knows; it counts their events by itself.
     pub(crate) handed: BTreeSet<InstanceId>,
-    /// So many instances that the supervisor has are still to be told.
+    /// So many instances that the supervisor has, or has let go, are still to be told.
     pub(crate) untold: usize,
     /// The buckets are there, and what is in them is to be learned once these are told.
     pub(crate) learns: bool,
+    /// The supervisor remembers what the next agent must know.
+    pub(crate) remembers: bool,
     /// What is placed here, and is not to be started yet.
     pub(crate) early: Early,
     /// The bus has lost what it knew, and this worker has not told it all again.
@@ -136,15 +141,18 @@ pub struct BusSide {
 
 impl BusSide {
     /// Not connected yet.
-    pub fn new(hello: Hello, me: Identity, now: BootTime) -> BusSide {
+    pub fn new(mut hello: Hello, me: Identity, now: BootTime) -> BusSide {
+        let remembers = hello.memory.is_some();
+        let memory = hello.memory.take().unwrap_or_default();
         BusSide {
             phase: Phase::Offline,
-            placements: Placements::new(hello.worker.clone()),
+            placements: Placements::new(hello.worker.clone()).known(memory.epochs),
             leases: Leases::new(me.clone(), hello.generation, now),
             handed: hello.children.iter().map(|child| child.name.clone()).collect(),
-            untold: hello.held,
+            untold: hello.held + memory.let_go,
             learns: false,
-            early: Early::default(),
+            remembers,
+            early: memory.anew.map(Early::told).unwrap_or_default(),
             lost: false,
             last: None,
             watching: false,
@@ -233,6 +241,16 @@ impl BusSide {
     pub fn held(&mut self, name: InstanceId, placement: Placement) {
         self.placements.held(name.clone(), placement);
         self.handed(name);
+        self.one_told();
+    }
+
+    /// The supervisor has stopped this exclusive instance, because the bus had lost its placement.
+    pub fn let_go(&mut self, name: InstanceId, placement: Placement) {
+        self.placements.let_go(name, placement);
+        self.one_told();
+    }
+
+    fn one_told(&mut self) {
         self.untold = self.untold.saturating_sub(1);
         if self.learns {
             self.learn();

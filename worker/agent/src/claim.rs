@@ -99,6 +99,10 @@ impl BusSide {
             Some(Change::Refused { stranger: true, .. }) => {}
             Some(Change::Refused { name, why, stranger: false }) => self.refused(&name, &why, now),
             Some(Change::Placed(name)) => self.placed(&name, now),
+            Some(Change::Behind { name, why }) => {
+                self.refused(&name, &why, now);
+                self.placed(&name, now);
+            }
             Some(Change::Unplaced(name)) => self.unplaced(name, now),
             Some(Change::Touched(seconds, seen)) => {
                 if let Phase::Claiming(takeover) = &mut self.phase {
@@ -116,6 +120,7 @@ impl BusSide {
                 );
                 self.lost = true;
                 self.early.reset(self.placements.unnamed(), now);
+                self.remember_anew();
                 self.phase = Phase::Learning;
                 let outputs = self.leases.tell_all(&Input::Reset, now);
                 self.act(outputs, now);
@@ -124,6 +129,12 @@ impl BusSide {
     }
 
     fn caught_up(&mut self, now: BootTime) {
+        if !self.lost && self.placements.knows_more() {
+            tracing::warn!("the bus has lost what it knew, or began anew, before this agent did");
+            self.lost = true;
+            self.early.reset(self.handed.iter(), now);
+            self.remember_anew();
+        }
         if self.claimed {
             self.begin(now);
             let outputs = self.leases.tell_all(&Input::CaughtUp, now);

@@ -49,9 +49,11 @@ impl Agent {
                 // What has ended may be an older one than the one that is being written now.
                 if self.recording.take_if(|writing| writing.is_finished()).is_some() {
                     self.recorded();
-                    if std::mem::take(&mut self.statuses_lost) {
+                    if let Some(anew) = self.statuses_lost.take() {
                         self.publisher.write_again();
-                        self.forget_stale();
+                        if anew {
+                            self.forget_stale();
+                        }
                     }
                 }
             }
@@ -161,7 +163,9 @@ impl Agent {
             }
             Deed::Reconnect => drop(self.errands.spawn(errands::reconnect(bus))),
             Deed::StopStatuses => self.publisher.stop_statuses(),
-            Deed::WriteAgain => self.statuses_lost = true,
+            Deed::WriteAgain { anew } => {
+                self.statuses_lost = Some(anew || self.statuses_lost == Some(true));
+            }
             Deed::Bar(word) => self.bar(word),
         }
     }

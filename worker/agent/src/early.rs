@@ -8,6 +8,7 @@ use std::time::Duration;
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
+use dsbus_supervisor::protocol::Anew;
 
 /// Beyond a lease and the time to stop: others may find it out a moment later.
 const MORE: Duration = Duration::from_secs(1);
@@ -23,6 +24,16 @@ pub(crate) struct Early {
 }
 
 impl Early {
+    /// As an earlier agent found it.
+    pub(crate) fn told(anew: Anew) -> Early {
+        Early { since: Some(anew.at), ran: anew.ran, waiting: BTreeMap::new() }
+    }
+
+    /// What the next agent must know.
+    pub(crate) fn anew(&self) -> Option<Anew> {
+        self.since.map(|at| Anew { at, ran: self.ran.clone() })
+    }
+
     /// The bus began anew; these were placed here before.
     pub(crate) fn reset<'a>(
         &mut self,
@@ -104,6 +115,10 @@ mod tests {
         early.reset([&web, &db].into_iter(), at(15));
         assert!(early.waits(&web, &placement(true), at(16)));
         assert_eq!(early.due(at(21)), std::slice::from_ref(&web));
+        // The next agent is told of it, and goes on with it.
+        let mut next = Early::told(early.anew().unwrap());
+        assert!(next.waits(&web, &placement(true), at(20)));
+        assert!(!next.waits(&db, &placement(true), at(20)));
         assert!(!early.waits(&web, &placement(true), at(21)));
         assert_eq!(early.deadline(), None);
     }

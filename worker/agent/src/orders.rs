@@ -30,6 +30,13 @@ impl BusSide {
         Order { name: name.clone(), placement: placement.clone(), last }
     }
 
+    /// When the bus began anew is for the next agent to know, too.
+    pub(crate) fn remember_anew(&mut self) {
+        if let Some(anew) = self.early.anew().filter(|_| self.remembers) {
+            self.say(ToSupervisor::Anew(anew));
+        }
+    }
+
     fn say(&mut self, message: ToSupervisor) {
         self.deeds.push_back(Deed::Say(message));
     }
@@ -119,7 +126,10 @@ impl BusSide {
                  tells it of them"
             );
         }
-        self.say(ToSupervisor::Sync { orders, keep: self.placements.unknown() });
+        // Again, should it have been dropped.
+        self.remember_anew();
+        let (keep, let_go) = (self.placements.unknown(), self.placements.names_let_go());
+        self.say(ToSupervisor::Sync { orders, keep, let_go: Some(let_go) });
         self.extend_all();
     }
 
@@ -174,8 +184,10 @@ impl BusSide {
             Phase::Touching if self.last.is_some() && self.leases.passed() => {
                 self.sync(now);
                 self.deeds.push_back(Deed::Record);
-                if std::mem::take(&mut self.lost) {
-                    self.deeds.push_back(Deed::WriteAgain);
+                let anew = std::mem::take(&mut self.lost);
+                // Of what an earlier agent told, this one does not know whether the bus has it.
+                if anew || (!self.told && self.hello.generation > 1) {
+                    self.deeds.push_back(Deed::WriteAgain { anew });
                 }
                 self.tell_start();
             }

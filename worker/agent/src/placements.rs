@@ -5,15 +5,17 @@
 //! placement that was taken away; so where nothing stands under a key, or only what is older than the
 //! instance that runs here, the bus has lost what it knew. Such an instance is adrift: it goes on, until
 //! the bus names it again. One that is exclusive does not: it may be placed elsewhere by now.
+//! Where the bus names it as it was earlier under its epoch, it stays as it is until something newer comes:
+//! nothing that was told under one epoch is ever taken back (see [`behind`]).
 
+mod behind;
+mod inventory;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use dsbus_client::{Distrust, Entry, Item, Signers, Value};
-use dsbus_schema::call::{Hold, Holding, INVENTORY_BYTES_MAX, Inventory};
 use dsbus_schema::ids::{Epoch, FleetName, InstanceId, WorkerName};
 use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::program::TOUCH_TIMEOUT_MAX;
@@ -36,6 +38,13 @@ pub enum Change {
     CaughtUp,
     /// Everything before this is void.
     Reset,
+    /// What stands there is of an earlier time than what is here: this stays as it is.
+    Behind {
+        /// The instance.
+        name: InstanceId,
+        /// What tells that.
+        why: String,
+    },
     /// An entry under a placement's key was not written by a scheduler of this fleet, or was once and is
     /// written again: what was placed stays.
     Refused {
@@ -84,6 +93,10 @@ pub struct Placements {
     let_go: BTreeMap<InstanceId, Placement>,
     /// What the bus places here under an epoch that is lower than is known here.
     refused: BTreeMap<InstanceId, Placement>,
+    /// Those of `placed` that the bus has as they were earlier: it is to be told of them.
+    behind: BTreeSet<InstanceId>,
+    /// Something that was there is of an earlier time than what is known here.
+    outdated: bool,
     /// All that there was has been delivered: what comes now is new.
     caught_up: bool,
     highest: BTreeMap<InstanceId, Epoch>,
@@ -107,6 +120,8 @@ impl Placements {
             adrift: BTreeMap::new(),
             let_go: BTreeMap::new(),
             refused: BTreeMap::new(),
+            behind: BTreeSet::new(),
+            outdated: false,
             caught_up: false,
             highest: BTreeMap::new(),
             touches: BTreeMap::new(),
@@ -121,6 +136,12 @@ impl Placements {
     #[must_use]
     pub fn signed_by(self, fleet: FleetName, signers: Signers) -> Placements {
         Placements { fleet, signers, ..self }
+    }
+
+    /// The same, which knows that epochs below these are over.
+    #[must_use]
+    pub fn known(self, epochs: Vec<(InstanceId, Epoch)>) -> Placements {
+        Placements { highest: epochs.into_iter().collect(), ..self }
     }
 
     /// From now on these count. Gives what was refused because its signer was not known, to be taken
@@ -161,40 +182,6 @@ impl Placements {
         self.doubts.values().any(|doubt| doubt.stranger.is_some())
     }
 
-    /// What a worker has after this instance, as much as fits into an answer; `pid` tells its child.
-    pub fn inventory(
-        &self,
-        after: Option<&InstanceId>,
-        pid: impl Fn(&InstanceId) -> Option<i32>,
-    ) -> Inventory {
-        let all = [
-            (&self.placed, Hold::Placed),
-            (self.adrift(), Hold::Adrift),
-            (&self.let_go, Hold::LetGo),
-            (&self.refused, Hold::Refused),
-        ];
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = BTreeMap::new();
-        for (held, hold) in all {
-            let range = held.range::<InstanceId, _>((from, Bound::Unbounded));
-            for (name, placement) in range {
-                rest.entry(name).or_insert((hold, placement));
-            }
-        }
-        let (mut instances, mut bytes) = (Vec::new(), 0);
-        for (name, (hold, placement)) in rest {
-            let epoch = self.highest.get(name).copied().unwrap_or_default().max(placement.epoch);
-            let (name, pid, placement) = (name.clone(), pid(name), placement.clone());
-            let holding = Holding { name, hold, epoch, pid, placement };
-            bytes += serde_json::to_vec(&holding).map_or(0, |body| body.len());
-            if bytes > INVENTORY_BYTES_MAX && !instances.is_empty() {
-                return Inventory { instances, more: true };
-            }
-            instances.push(holding);
-        }
-        Inventory { instances, more: false }
-    }
-
     /// Instances that may be placed here or not: what stands under their keys does not count, or they
     /// are adrift.
     pub fn unknown(&self) -> BTreeSet<InstanceId> {
@@ -209,6 +196,24 @@ impl Placements {
         if !self.placed.contains_key(&name) {
             self.adrift.insert(name, placement);
         }
+    }
+
+    /// The supervisor has stopped this exclusive instance, as an earlier agent told it.
+    pub fn let_go(&mut self, name: InstanceId, placement: Placement) {
+        let highest = self.highest.entry(name.clone()).or_default();
+        *highest = placement.epoch.max(*highest);
+        self.let_go.insert(name, placement);
+    }
+
+    /// Exclusive instances that were stopped because they were adrift.
+    pub fn names_let_go(&self) -> BTreeSet<InstanceId> {
+        self.let_go.keys().cloned().collect()
+    }
+
+    /// Whether what was there, now that all of it was delivered, is less than what is known here: the bus
+    /// has lost something, or has gone back in time.
+    pub fn knows_more(&self) -> bool {
+        self.outdated || !self.adrift.is_empty()
     }
 
     /// What ran here before the bus began anew, and was not named since.
@@ -267,6 +272,8 @@ impl Placements {
                 self.adrift.append(&mut self.placed);
                 self.touches.clear();
                 self.refused.clear();
+                self.behind.clear();
+                self.outdated = false;
                 self.written.clear();
                 self.doubts.clear();
                 Some(Change::Reset)
@@ -304,10 +311,25 @@ impl Placements {
         if placement.epoch < *highest {
             let why = format!("has epoch {}, after epoch {highest}", placement.epoch);
             self.refused.insert(name, placement);
+            self.outdated |= !self.caught_up;
             return Some(odd(entry, &why));
         }
         *highest = placement.epoch;
         self.refused.remove(&name);
+        let here = [&self.placed, &self.adrift, &self.let_go];
+        let here = here.into_iter().find_map(|here| here.get(&name));
+        if let Some(here) = here
+            && let Some(why) = behind::why(here, &placement)
+        {
+            // It is this worker's under this epoch: that much the bus knows.
+            self.placed.insert(name.clone(), here.clone());
+            self.adrift.remove(&name);
+            self.let_go.remove(&name);
+            self.behind.insert(name.clone());
+            self.outdated |= !self.caught_up;
+            return Some(Change::Behind { name, why });
+        }
+        self.behind.remove(&name);
         self.adrift.remove(&name);
         self.let_go.remove(&name);
         if self.placed.get(&name) == Some(&placement) {
@@ -320,18 +342,20 @@ impl Placements {
     /// A tombstone. One that was there before this agent, or before the bus began anew, is about an
     /// earlier placement when it is older than the epoch that runs here: the bus went back in time.
     fn removed(&mut self, name: InstanceId, entry: &Entry) -> Option<Change> {
-        if let Some(adrift) = self.adrift.get(&name) {
+        if let Some(here) = self.adrift.get(&name).or_else(|| self.let_go.get(&name)) {
             let said = entry.said::<Removal>().ok().flatten().map(|removal| removal.epoch);
             let signed = entry.seal.as_ref().map(|seal| seal.stamp().epoch);
             let latest = said.max(signed).unwrap_or_default().max(Epoch(entry.seq));
-            if latest < adrift.epoch && !self.caught_up {
-                let why = format!("was taken away before epoch {}, which runs here", adrift.epoch);
+            if latest < here.epoch && !self.caught_up {
+                let why = format!("was taken away before epoch {}, which was here", here.epoch);
+                self.outdated = true;
                 return Some(odd(entry, &why));
             }
         }
-        self.let_go.remove(&name);
         self.refused.remove(&name);
-        let was_here = self.placed.remove(&name).or(self.adrift.remove(&name))?;
+        self.behind.remove(&name);
+        let running = self.placed.remove(&name).or(self.adrift.remove(&name));
+        let was_here = running.or(self.let_go.remove(&name))?;
         // Whatever comes next has a greater epoch. A bus that goes back in time to before this has not.
         let highest = self.highest.entry(name.clone()).or_default();
         *highest = Epoch(was_here.epoch.0 + 1).max(*highest);

@@ -48,6 +48,11 @@ pub enum Entry {
         /// The sequence that is thought to stand there.
         seq: u64,
     },
+    /// Write it, unless it stands there already, or something newer does.
+    Lacking {
+        /// What to write.
+        status: Arc<Status>,
+    },
     /// Remove it, unless a newer epoch stands there.
     Remove {
         /// The epoch that ended.
@@ -80,6 +85,8 @@ enum Stage {
 struct Known {
     status: Arc<Status>,
     seq: u64,
+    /// An earlier agent told it, or not.
+    earlier: bool,
 }
 
 /// The queue. It holds what the supervisor keeps, too, and the supervisor gives it no more than
@@ -140,12 +147,20 @@ impl Publisher {
         self.queue.push_back((report.number, Stage::Waiting(report)));
     }
 
+    /// The supervisor says how an instance stands: an earlier agent may have told it.
+    pub fn stands(&mut self, name: InstanceId, status: Box<Status>) {
+        if status.incarnation == self.incarnation {
+            let status = Arc::<Status>::from(status);
+            self.known.entry(name).or_insert(Known { status, seq: 0, earlier: true });
+        }
+    }
+
     /// The status of every instance is to be written again: the bus was away.
     pub fn write_again(&mut self) {
         self.again = self.known.keys().cloned().collect();
     }
 
-    /// Whose states it has told.
+    /// Whose states it knows.
     pub fn known(&self) -> impl Iterator<Item = &InstanceId> {
         self.known.keys()
     }
@@ -188,7 +203,7 @@ impl Publisher {
         if let Some(name) = &outcome.name {
             self.busy.remove(name);
             if let (Some(seq), Some(known)) = (outcome.seq, self.known.get_mut(name)) {
-                known.seq = seq;
+                (known.seq, known.earlier) = (seq, false);
             }
         }
         let Some(number) = outcome.number else { return };
@@ -253,7 +268,7 @@ impl Publisher {
                 }
                 let seq = self.known.get(&of).map_or(0, |known| known.seq);
                 let status = Arc::<Status>::from(status);
-                self.known.insert(of, Known { status: status.clone(), seq });
+                self.known.insert(of, Known { status: status.clone(), seq, earlier: false });
                 // A later report that waits already will write it.
                 let entry = (last && self.statuses).then_some(Entry::Write { status, seq });
                 Delivery { number, name, event, entry }
@@ -296,8 +311,13 @@ impl Publisher {
         let name = self.again.iter().find(free)?.clone();
         self.again.remove(&name);
         let known = self.known.get(&name)?;
-        let entry = Some(Entry::Write { status: known.status.clone(), seq: known.seq });
-        Some(Delivery { number: None, name: Some(name), event: None, entry })
+        let status = known.status.clone();
+        let entry = if known.earlier {
+            Entry::Lacking { status }
+        } else {
+            Entry::Write { status, seq: known.seq }
+        };
+        Some(Delivery { number: None, name: Some(name), event: None, entry: Some(entry) })
     }
 }
 

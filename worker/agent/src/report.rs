@@ -34,6 +34,9 @@ pub(crate) async fn carry_out(
         (Some(name), Some(Entry::Write { status, seq })) => {
             Some(write(&bus, &instance_key(&worker, name), &status, seq).await)
         }
+        (Some(name), Some(Entry::Lacking { status })) => {
+            Some(write_lacking(&bus, &instance_key(&worker, name), &status).await)
+        }
         (Some(name), Some(Entry::Remove { epoch })) => {
             remove(&bus, &worker, name, epoch).await;
             None
@@ -104,6 +107,28 @@ async fn write(bus: &Bus, key: &str, status: &Status, seq: u64) -> u64 {
             Err(error) => retry.after(&error).await,
         }
     }
+}
+
+/// Writes a status where it is lacking: mostly it is not. Returns the sequence of what stands there in the
+/// end.
+async fn write_lacking(bus: &Bus, key: &str, status: &Status) -> u64 {
+    let mut retry = Retry::new(bus, "look for a status");
+    loop {
+        match bus.get(Bucket::Status, key).await {
+            Ok(Some(entry)) => {
+                let there = entry.json::<Status>().ok().flatten();
+                let told = there.is_some_and(|there| tells(&there, status));
+                return if told { entry.seq } else { write(bus, key, status, entry.seq).await };
+            }
+            Ok(None) => return write(bus, key, status, 0).await,
+            Err(error) => retry.after(&error).await,
+        }
+    }
+}
+
+/// Whether what stands there tells all of `mine`, whichever event told of it, or of a later moment.
+pub fn tells(there: &Status, mine: &Status) -> bool {
+    *there == Status { event: there.event, ..mine.clone() } || newer(there, mine)
 }
 
 /// One try; after a lost race it looks at what stands there, and tries once more over that.

@@ -81,8 +81,8 @@ pub(crate) struct Agent {
     pub(crate) served: Option<Served>,
     pub(crate) serving: Option<AbortHandle>,
     pub(crate) recording: Option<AbortHandle>,
-    /// Statuses are to be written again, once the record is.
-    pub(crate) statuses_lost: bool,
+    /// Statuses are to be written again, once the record is; the bus began anew, if so.
+    pub(crate) statuses_lost: Option<bool>,
     pub(crate) drain: Drain,
     /// What has to leave before that is done.
     pub(crate) left_to_drain: BTreeSet<InstanceId>,
@@ -139,7 +139,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         online: None,
         childless: hello.children.is_empty(),
         left_to_drain: BTreeSet::new(),
-        statuses_lost: false,
+        statuses_lost: None,
         drain: if hello.draining { Drain::Wanted } else { Drain::Not },
         watched: Watched::new(Fixed::look()),
         secrets: Secrets::new(hello.worker.clone()),
@@ -259,6 +259,11 @@ impl Agent {
                 self.side.held(name, *placement);
                 self.carry_out();
             }
+            ToAgent::LetGo { name, placement } => {
+                self.side.let_go(name, *placement);
+                self.carry_out();
+            }
+            ToAgent::Stands { name, status } => self.publisher.stands(name, status),
             ToAgent::Child(child) => {
                 self.side.handed(child.name.clone());
                 self.guards.add(child);

@@ -5,7 +5,9 @@
 //! reports are numbered, and kept until the agent says that the bus has them, so that an agent may
 //! die at any moment and its successor loses none. An agent is given [`REPORTS_WINDOW`] at a time.
 
+mod child;
 mod hands;
+mod memory;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,9 @@ use dsbus_schema::worker::{Capacity, Labels, PolicyFacts};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use child::Child;
 pub use hands::{Handed, NotHanded};
+pub use memory::{Anew, EPOCHS_TOLD_MAX, Memory};
 pub use order::{LastEvent, Order};
 
 /// Longest line, in bytes: a placement of the greatest allowed declaration, JSON-escaped, fits.
@@ -89,6 +93,21 @@ pub enum ToAgent {
         name: InstanceId,
         /// Its placement, as far as the supervisor needs it.
         placement: Box<Placement>,
+    },
+    /// An exclusive instance that it stopped because the bus had lost its placement: said of each after
+    /// [`ToAgent::Held`].
+    LetGo {
+        /// The instance.
+        name: InstanceId,
+        /// Its placement, as far as the supervisor needs it.
+        placement: Box<Placement>,
+    },
+    /// How an instance stands, told or not: said of each before any [`ToAgent::Report`].
+    Stands {
+        /// The instance.
+        name: InstanceId,
+        /// How it stands now.
+        status: Box<Status>,
     },
     /// Answer to [`ToSupervisor::ClearLogs`].
     Cleared {
@@ -182,6 +201,9 @@ pub struct Hello {
     /// So many [`ToAgent::Held`] follow.
     #[serde(default)]
     pub held: usize,
+    /// What it remembers besides; nothing is to be remembered by one that does not say it.
+    #[serde(default)]
+    pub memory: Option<Memory>,
 }
 
 /// A question that needs the network.
@@ -192,27 +214,6 @@ pub enum Asked {
     Http(String),
     /// Connect to this `host:port`.
     Tcp(String),
-}
-
-/// A child, as the second enforcer of its deadline needs to know it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Child {
-    /// Instance.
-    pub name: InstanceId,
-    /// Epoch.
-    pub epoch: Epoch,
-    /// Process id; its process group, too, unless `group` names another one.
-    pub pid: i32,
-    /// Its process group, where it does not lead it: the main process of a daemon mostly does not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<i32>,
-    /// Field 22 of `/proc/<pid>/stat`: with the pid it names a process for ever.
-    pub start_time: u64,
-    /// The lease it must not outlive, in seconds; `None` when it is not exclusive.
-    pub lease: Option<u64>,
-    /// Directory of the cgroup that holds it and everything it started, where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<String>,
 }
 
 /// A fact to publish. Numbers grow by one; an agent publishes in their order.
@@ -287,7 +288,13 @@ pub enum ToSupervisor {
         /// as they are.
         #[serde(default)]
         keep: BTreeSet<InstanceId>,
+        /// Exclusive instances that are stopped, or were, because the bus has lost their placements. All
+        /// that is to be remembered so; `None` from an agent that does not know.
+        #[serde(default)]
+        let_go: Option<BTreeSet<InstanceId>>,
     },
+    /// To be remembered for the next agent. Only said where [`Hello::memory`] is.
+    Anew(Anew),
     /// A placement is new or changed.
     Place {
         /// The placement.

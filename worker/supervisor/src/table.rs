@@ -1,18 +1,21 @@
 //! All instances of a worker. Pure: it passes inputs on, and keeps what outlives an instance.
 
+mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{Epoch, Incarnation, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::BootTime;
+use dsbus_schema::placement::Placement;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::worker::Refusal;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 use crate::instance::{Effect, Files, Input, Instance, Placed};
-use crate::protocol::Order;
+use crate::protocol::{Anew, Order};
 
 /// What is to be done, for which instance.
 pub type Effects = Vec<(InstanceId, Effect)>;
@@ -30,6 +33,12 @@ pub struct Table {
     epochs: BTreeMap<InstanceId, Epoch>,
     leases: BTreeMap<u64, BootTime>,
     stopping: bool,
+    /// Exclusive instances that were stopped because the bus had lost their placements.
+    #[serde(default)]
+    let_go: BTreeMap<InstanceId, Placement>,
+    /// The last time that the bus began anew.
+    #[serde(default)]
+    anew: Option<Anew>,
 }
 
 impl Table {
@@ -43,6 +52,8 @@ impl Table {
             epochs: BTreeMap::new(),
             leases: BTreeMap::new(),
             stopping: false,
+            let_go: BTreeMap::new(),
+            anew: None,
         }
     }
 
@@ -77,6 +88,7 @@ impl Table {
             return vec![(name, Effect::Worker { change: WorkerChange::Refused, reason })];
         }
         *highest = placement.epoch;
+        self.let_go.remove(&name);
         if self.stopping {
             return Vec::new();
         }

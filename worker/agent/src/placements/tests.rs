@@ -1,4 +1,5 @@
 use dsbus_client::{Access, Credentials, Secret, Signer, Write};
+use dsbus_schema::call::Hold;
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Incarnation, ProgramId};
 use dsbus_schema::lenient::Span;
@@ -8,6 +9,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+
+mod earlier;
 
 fn worker() -> WorkerName {
     WorkerName::parse("w1").unwrap()

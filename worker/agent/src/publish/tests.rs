@@ -219,3 +219,36 @@ fn a_bus_that_is_away_for_long_makes_the_oldest_void_behind_those_on_their_way()
     assert_eq!(numbers(&begun(&mut p)), [12], "those before it are void");
     assert_eq!(p.through(), 1);
 }
+
+#[test]
+fn what_an_earlier_agent_told_is_written_where_it_is_lacking() {
+    let mut p = publisher([]);
+    p.stands(name(0), Box::new(status(3)));
+    p.stands(name(1), Box::new(status(4)));
+    let other = Incarnation(Uuid::from_u128(9));
+    p.stands(name(2), Box::new(Status { incarnation: other, ..status(1) }));
+    assert_eq!(p.known().count(), 2, "an earlier run is not this one's to tell");
+    assert!(begun(&mut p).is_empty(), "nothing is told by that");
+    // Its own word about one of them comes first.
+    p.push(instance(5, 1));
+    let first = begun(&mut p);
+    assert!(matches!(&first[0].entry, Some(Entry::Write { status, .. }) if status.seq == 5));
+    end(&mut p, &first[0], Some(8));
+    p.write_again();
+    let again = begun(&mut p);
+    let lacking = |d: &&Delivery| matches!(d.entry, Some(Entry::Lacking { .. }));
+    let (lacking, written): (Vec<_>, Vec<_>) = again.iter().partition(lacking);
+    assert_eq!((lacking.len(), lacking[0].name.as_ref()), (1, Some(&name(0))));
+    assert!(lacking[0].event.is_none() && lacking[0].number.is_none());
+    assert!(matches!(written[0].entry, Some(Entry::Write { seq: 8, .. })));
+    // Once it was looked for, it is as any other.
+    again.iter().for_each(|delivery| end(&mut p, delivery, Some(9)));
+    p.write_again();
+    let all = begun(&mut p);
+    assert!(all.iter().all(|d| matches!(d.entry, Some(Entry::Write { seq: 9, .. }))), "{all:?}");
+    // One that is gone is not written again.
+    all.iter().for_each(|delivery| end(&mut p, delivery, Some(9)));
+    p.push(gone(6, 0));
+    p.write_again();
+    assert!(begun(&mut p).iter().all(|d| !matches!(&d.entry, Some(Entry::Lacking { .. }))));
+}

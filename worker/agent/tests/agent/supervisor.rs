@@ -48,6 +48,7 @@ pub(crate) fn hello(directory: &Path, incarnation: u128) -> Hello {
         seal_key: None,
         leases: Vec::new(),
         held: 0,
+        memory: None,
     }
 }
 

@@ -44,11 +44,7 @@ impl Driver {
             tracing::error!("cannot listen to the agent: {e}");
         }
         self.hear_words();
-        let held: Vec<_> = self
-            .table
-            .iter()
-            .filter_map(|(name, instance)| Some((name.clone(), instance.placement()?)))
-            .collect();
+        let held = self.table.held();
         let hello = Hello {
             worker: self.config.worker.clone(),
             incarnation: self.incarnation,
@@ -66,10 +62,19 @@ impl Driver {
             seal_key: Some(self.secrets.public_key()),
             leases: self.table.leases(),
             held: held.len(),
+            memory: Some(self.table.memory()),
         };
         self.agent.send(&ToAgent::Hello(hello));
         for (name, placement) in held {
             self.agent.send(&ToAgent::Held { name, placement: Box::new(placement) });
+        }
+        for (name, placement) in self.table.all_let_go() {
+            let (name, placement) = (name.clone(), Box::new(placement.clone()));
+            self.agent.send(&ToAgent::LetGo { name, placement });
+        }
+        for (name, status) in self.table.statuses() {
+            let (name, status) = (name.clone(), Box::new(status));
+            self.agent.send(&ToAgent::Stands { name, status });
         }
         // It is given them when all this is said.
         self.reports.take_back();
@@ -136,7 +141,10 @@ impl Driver {
 
     fn heed(&mut self, message: ToSupervisor, now: Now) {
         match message {
-            ToSupervisor::Sync { orders, keep } => self.sync(orders, &keep, now),
+            ToSupervisor::Sync { orders, keep, let_go } => {
+                self.sync(orders, &keep, let_go.as_ref(), now);
+            }
+            ToSupervisor::Anew(anew) => self.table.began_anew(anew),
             ToSupervisor::Place { order } => self.place(order, now),
             ToSupervisor::Unplace { name } => self.unplace(&name, now),
             ToSupervisor::Lease { seconds, until } => {

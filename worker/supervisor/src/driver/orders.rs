@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Driver, TURN};
 use crate::clock::{self, Now};
-use crate::instance::Input;
 use crate::protocol::Order;
 
 /// Orders for instances that are new here, the oldest first; one for each. They are as many as the
@@ -70,11 +69,25 @@ impl Orders {
 impl Driver {
     /// All placements of this worker: what is not among them goes; what has the lower priority is
     /// started first. Whatever was ordered before is part of it.
-    pub(super) fn sync(&mut self, mut orders: Vec<Order>, keep: &BTreeSet<InstanceId>, now: Now) {
+    pub(super) fn sync(
+        &mut self,
+        mut orders: Vec<Order>,
+        keep: &BTreeSet<InstanceId>,
+        let_go: Option<&BTreeSet<InstanceId>>,
+        now: Now,
+    ) {
         self.orders = Orders::default();
         self.synced = true;
         for name in self.table.absent(&orders).into_iter().filter(|name| !keep.contains(name)) {
-            self.unplace(&name, now);
+            if let_go.is_some_and(|names| names.contains(&name)) {
+                let effects = self.table.let_go(&name, now);
+                self.perform(effects, now);
+            } else {
+                self.unplace(&name, now);
+            }
+        }
+        if let Some(names) = let_go {
+            self.table.keep_let_go(names);
         }
         orders.sort_by_key(|order| order.placement.spec.priority);
         // What an earlier run had and this one has not is not waited for any longer.
@@ -96,8 +109,10 @@ impl Driver {
     }
 
     pub(super) fn unplace(&mut self, name: &InstanceId, now: Now) {
-        self.orders.waiting.remove(name);
-        let effects = self.table.handle(name, Input::Unplace, now);
+        if let Some(order) = self.orders.waiting.remove(name) {
+            self.table.over(name, order.placement.epoch);
+        }
+        let effects = self.table.unplace(name, now);
         self.perform(effects, now);
     }
 

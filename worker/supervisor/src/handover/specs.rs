@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// Runs `act` with a list of its own; gives what came of it, and the list.
-pub(super) fn with_list<T>(
+pub(crate) fn with_list<T>(
     list: Vec<Arc<ProgramSpec>>,
     act: impl FnOnce() -> T,
 ) -> (T, Vec<Arc<ProgramSpec>>) {

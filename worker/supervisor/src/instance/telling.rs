@@ -77,8 +77,18 @@ impl Instance {
 
     fn reported(&self, event: Option<(State, Box<ProcessFact>)>) -> Effect {
         let state = event.as_ref().map_or(self.phase.state(), |(state, _)| *state);
+        let fact = event.map(|(_, fact)| fact);
+        Effect::Report { status: Box::new(self.status_in(state)), fact }
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        self.status_in(self.phase.state())
+    }
+
+    fn status_in(&self, state: State) -> Status {
         let failed = matches!(state, State::Backoff | State::Fatal | State::Exited);
-        let status = Status {
+        Status {
             id: self.placed.id,
             epoch: self.epoch,
             revision: self.revision,
@@ -100,9 +110,7 @@ impl Instance {
             seq: self.seq,
             event: None,
             incarnation: self.incarnation,
-        };
-        let fact = event.map(|(_, fact)| fact);
-        Effect::Report { status: Box::new(status), fact }
+        }
     }
 
     /// Something that is no change of state: of this child, of this hook, and how that ended.

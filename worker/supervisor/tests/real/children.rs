@@ -152,7 +152,7 @@ fn what_is_taken_away_stops_and_is_forgotten() {
     let (kept, gone) = (sleeper("kept"), sleeper("gone"));
     let kept_pid = stage.run(&kept);
     stage.run(&gone);
-    stage.say(&ToSupervisor::Sync { orders: vec![kept], keep: BTreeSet::new() });
+    stage.say(&ToSupervisor::Sync { orders: vec![kept], keep: BTreeSet::new(), let_go: None });
     stage.change("gone", State::Stopped);
     stage.hear("gone", |message| match message {
         ToAgent::Report(report) => match &report.what {

@@ -171,7 +171,7 @@ fn a_lease_starts_nothing_that_was_taken_away_before() {
     stage.place(&order);
     stage.hear("it waits", waits);
     // What an agent says when it is back on the bus: all placements, and then the lease.
-    stage.say(&ToSupervisor::Sync { orders: Vec::new(), keep: BTreeSet::new() });
+    stage.say(&ToSupervisor::Sync { orders: Vec::new(), keep: BTreeSet::new(), let_go: None });
     stage.lease(2, LONG);
     let told = stage.hear("it is gone", |message| match message {
         ToAgent::Child(child) => Some(format!("started: {child:?}")),

@@ -116,7 +116,11 @@ fn the_end_of_what_is_no_longer_placed_here_is_told() {
     stage.place(&rests);
     stage.change("rests", Exited);
     let mut next = killed(stage);
-    next.say(&ToSupervisor::Sync { orders: vec![sleeper("web")], keep: BTreeSet::new() });
+    next.say(&ToSupervisor::Sync {
+        orders: vec![sleeper("web")],
+        keep: BTreeSet::new(),
+        let_go: None,
+    });
     next.change("web", Running);
     let after = heard(&next, "moved", 1);
     assert_eq!(told(&after, "moved"), [(1, 3, Exited)]);
@@ -160,7 +164,11 @@ fn what_it_told_itself_is_not_told_to_have_ended() {
     stage.hello(2);
     // What an agent looked up, and the supervisor knows better.
     again.last = Some(last(2, 2, Running));
-    stage.say(&ToSupervisor::Sync { orders: vec![again.clone()], keep: BTreeSet::new() });
+    stage.say(&ToSupervisor::Sync {
+        orders: vec![again.clone()],
+        keep: BTreeSet::new(),
+        let_go: None,
+    });
     stage.place(&stopped(&again));
     stage.change("web", Stopped);
     let states: Vec<State> =
