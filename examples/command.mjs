@@ -14,7 +14,12 @@ bus.subscribe("dsbus.default.event.*.process.hello.>", {
 });
 for (const verb of ["stop", "start"]) {
   const answer = await bus.request(`dsbus.default.cmd.anonymous.${verb}`, '{"names": ["hello"]}', { timeout: 2000 });
-  console.log(verb, answer.headers?.get("Nats-Service-Error") || "accepted");
+  const refused = answer.headers?.get("Nats-Service-Error");
+  if (refused) {
+    console.error(`${verb}: ${refused}`);
+    process.exit(1);
+  }
+  console.log(verb, "accepted");
   await sleep(3000);
 }
 await bus.close();

@@ -1,6 +1,7 @@
 //! The fleet in containers, `compose/`: the file is right, and what it says makes a fleet that heals. There
 //! need be no container engine: the same commands are run as processes.
 
+mod broken;
 mod file;
 mod host;
 
@@ -56,6 +57,8 @@ fn containers_have_no_more_than_they_need() {
         for port in of["ports"].as_array().into_iter().flatten() {
             assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{name}: {port}");
         }
+        assert!(of["mem_limit"].is_string() || name == "prometheus", "{name}");
+        assert!(of["pids_limit"].is_u64() || name == "prometheus", "{name}");
         let daemon = !["auth", "demo", "admin"].contains(&name.as_str());
         assert_eq!(of["healthcheck"]["test"].is_array(), daemon, "{name}");
         assert_eq!(of["restart"] == "unless-stopped", daemon || name == "admin", "{name}");
@@ -112,6 +115,13 @@ fn the_fleet_of_the_file_heals() {
     let streams = fs::read_to_string(host.volume("auth-nats").join("nats/users.conf")).unwrap();
     assert!(streams.contains("nkey"), "users have keys");
     assert!(!host.volume("auth-nats").join("tls/ca.key").exists());
+    // Whoever may ask NATS how it is sees all connections: it answers in its own container only.
+    let conf = fs::read_to_string(
+        host.volume("auth-nats").join(format!("nats/{}.conf", host.address("n2"))),
+    )
+    .unwrap();
+    let monitor = format!("http: \"{}:{}\"", host.address("n2"), host.port("8222"));
+    assert!(conf.contains(&monitor), "{monitor}: {conf}");
     monitor_looks(&host);
 
     host.kill("w2");
@@ -125,6 +135,12 @@ fn the_fleet_of_the_file_heals() {
     wait_until("somebody to be told", DEADLINE, || {
         let told = fs::read_to_string(host.volume("alert").join("alerts")).unwrap_or_default();
         if told.contains("w2") { Ok(()) } else { Err(format!("{told}{}", host.logs())) }
+    });
+    host.kill("alert");
+    wait_until("the check of alert to fail", DEADLINE, || {
+        let check = host.check("alert");
+        let told = said(&check);
+        if told.contains("no lease of alert alert") { Ok(()) } else { Err(told) }
     });
 }
 

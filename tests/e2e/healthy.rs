@@ -7,6 +7,9 @@ use dsbus_harness::wait_until;
 
 use crate::fleet::{DEADLINE, Fleet, said};
 
+const RULES: &str = "[[rule]]\nname = \"fatal\"\nevents = \"FATAL\"\nsend = \"ops\"\n\
+                     [target.ops]\ntype = \"command\"\ncommand = \"cat\"\n";
+
 #[test]
 fn a_daemon_is_well_as_long_as_it_holds_its_lease() {
     let mut fleet = Fleet::start(1, 1);
@@ -24,6 +27,15 @@ fn a_daemon_is_well_as_long_as_it_holds_its_lease() {
     is(&fleet, &["scheduler", "s9"], "the bus holds no lease of scheduler s9");
     fleet.kill_worker("w1");
     is(&fleet, &["worker", "w1"], "the bus holds no lease of worker w1");
+
+    let rules = fleet.file("alert.toml", RULES);
+    let url = fleet.nats.url();
+    is(&fleet, &["alert"], "the bus holds no lease of alert alert");
+    fleet.spawn("a1", &["--nats", &url, "alert", &rules, "--name", "night"]);
+    is(&fleet, &["alert", "night"], "alert night holds its lease");
+    is(&fleet, &["alert"], "the bus holds no lease of alert alert");
+    fleet.kill("a1");
+    is(&fleet, &["alert", "night"], "the bus holds no lease of alert night");
 }
 
 /// Serves one answer, and gives back what was asked.

@@ -3,7 +3,9 @@
 //!
 //! - ```` ```sh ````: commands that must succeed. ```` ```console ````: `$ ` commands, each with what
 //!   it prints, but for numbers, times, addresses and which worker it is; `...` is any lines.
-//! - ```` ```toml web.toml ````: a file that the commands use.
+//! - ```` ```toml web.toml ````: a file that the commands use. ```` ```toml worker ````: a part of a file
+//!   that they do not use, of programs where nothing says whose it is: `parts.rs` reads it.
+//! - ```` ```python ````: run with the client of this repository, and the fleet's gateway.
 //! - ```` ```sh no-run: WHY ````: not run; [`NOT_RUN`] says how many of these a page has.
 //! - `<!-- fleet: none -->`: the page starts what it needs. `<!-- fleet: --workers 1 -->`: `dsbus
 //!   dev --workers 1` runs beside it; else one with three workers.
@@ -28,12 +30,15 @@ use crate::page::{Kind, Page, Step, is_as_said};
 
 /// How many blocks of commands of each page are not run. Fewer is better.
 const NOT_RUN: &[(&str, usize)] = &[
-    ("docs/backup.md", 5),
-    ("docs/bus.md", 1),
-    ("docs/http.md", 1),
+    ("CONTRIBUTING.md", 1),
+    ("clients/python/README.md", 1),
+    ("compose/README.md", 6),
+    ("docs/backup.md", 4),
+    ("docs/howto/from-distsuper.md", 1),
+    ("docs/howto/install.md", 5),
     ("docs/release.md", 1),
     ("docs/secrets.md", 1),
-    ("docs/security.md", 3),
+    ("docs/security.md", 2),
     ("docs/tutorial/failover.md", 1),
     ("docs/tutorial/first-fleet.md", 1),
     ("docs/upgrade.md", 1),
@@ -43,22 +48,30 @@ const NOT_RUN: &[(&str, usize)] = &[
 /// somebody who has read its commands, and marked those that would change the machine.
 const RUN: &[&str] = &[
     "README.md",
+    "docs/backup.md",
+    "docs/bus.md",
     "docs/explanation/failover.md",
     "docs/howto/alerting.md",
     "docs/howto/from-distsuper.md",
     "docs/howto/from-pm2.md",
     "docs/howto/from-supervisord.md",
     "docs/howto/from-systemd.md",
+    "docs/howto/install.md",
     "docs/howto/multi-site.md",
     "docs/howto/rolling-update.md",
     "docs/http.md",
     "docs/operations/sizing.md",
     "docs/operations/troubleshooting.md",
     "docs/secrets.md",
+    "docs/security.md",
     "docs/tutorial/failover.md",
     "docs/tutorial/first-fleet.md",
     "docs/tutorial/three-machines.md",
 ];
+
+/// Pages whose examples are run by tests of their own.
+const RUN_ELSEWHERE: &[(&str, &str)] =
+    &[("clients/python/README.md", "clients/python/tests/test_readme.py")];
 
 /// Blocks of the README that a test cannot run, by their first line.
 const NOT_RUN_IN_README: &[&str] = &[
@@ -110,6 +123,12 @@ impl Shell {
         let (dev, alone) = match &page.fleet {
             None => (None, Some(place)),
             Some(words) => {
+                // Files of the repository go by their path there.
+                let word = |word: &String| match root().join(word) {
+                    file if word.starts_with("examples/") => file.display().to_string(),
+                    _ => word.clone(),
+                };
+                let words: Vec<String> = words.iter().map(word).collect();
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 (Some(Dev::start(place, &words)), None)
             }
@@ -185,6 +204,13 @@ impl Shell {
     }
 }
 
+/// Where Python finds the client, and what it uses.
+pub(crate) fn client_path() -> std::ffi::OsString {
+    let mut path = vec![root().join("clients/python/src"), root().join(".tools/python")];
+    path.extend(std::env::var_os("PYTHONPATH").iter().flat_map(std::env::split_paths));
+    std::env::join_paths(path).unwrap()
+}
+
 /// A text that is shown with its lines.
 struct Shown(String);
 
@@ -218,27 +244,36 @@ fn run(page: &Page) {
                 let (done, printed) = shell.run(&block.text, true);
                 assert!(done, "{at}: failed, and printed:\n{printed}");
             }
+            Kind::Python => {
+                std::fs::write(shell.place().path().join("block.py"), &block.text).unwrap();
+                let path = client_path();
+                let path = path.to_str().unwrap();
+                let gateway = format!("http://{}", shell.gateway);
+                let command =
+                    format!("PYTHONPATH='{path}' DSBUS_GATEWAY={gateway} python3 block.py");
+                let (done, printed) = shell.run(&command, true);
+                assert!(done, "{at}: failed, and printed:\n{printed}");
+            }
             Kind::Session(steps) => steps.iter().for_each(|step| shell.step(&at, step)),
-            Kind::NotRun => {}
+            Kind::Part(_) | Kind::NotRun => {}
         }
     }
 }
 
-/// The README, and every page of the manual.
-fn pages() -> Vec<Page> {
-    let mut paths = vec!["README.md".to_owned()];
-    let mut folders = vec!["docs".to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
-            let entry = entry.unwrap();
-            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(path);
-            } else if Path::new(&path).extension() == Some(OsStr::new("md")) {
-                paths.push(path);
-            }
-        }
-    }
+/// The pages that the manual's list of chapters names, from the root of the repository.
+pub(crate) fn chapters() -> Vec<String> {
+    let list = std::fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    let links = list.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let from_root = |link: &str| match link.strip_prefix("../") {
+        Some(path) => path.to_owned(),
+        None => format!("docs/{link}"),
+    };
+    links.map(from_root).collect()
+}
+
+/// Every page of the manual, which the README is one of.
+pub(crate) fn pages() -> Vec<Page> {
+    let mut paths = chapters();
     paths.sort_unstable();
     let read = |path: &String| {
         let text = std::fs::read_to_string(root().join(path)).unwrap();
@@ -247,11 +282,29 @@ fn pages() -> Vec<Page> {
             let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
             let skipped = |text: &str| NOT_RUN_IN_README.contains(&first(text).as_str());
             page.blocks.retain(|block| !skipped(&block.text));
-            page.fleet = Some(vec![root().join("examples/hello.toml").display().to_string()]);
+            page.fleet = Some(vec!["examples/hello.toml".to_owned()]);
         }
         page
     };
     paths.iter().map(read).collect()
+}
+
+#[test]
+fn every_page_is_a_chapter() {
+    let chapters = chapters();
+    let mut folders = vec!["docs".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else if Path::new(&path).extension() == Some(OsStr::new("md")) {
+                let known = path == "docs/SUMMARY.md" || chapters.contains(&path);
+                assert!(known, "{path} is no chapter: name it in docs/SUMMARY.md");
+            }
+        }
+    }
 }
 
 /// `DSBUS_PAGE=tutorial` runs only pages whose path has that in it.
@@ -287,7 +340,11 @@ fn what_is_not_run_is_counted() {
         assert!(of(path).is_some_and(Page::runs), "{path} has no commands: take it out of RUN");
     }
     for page in &pages {
-        let known = RUN.contains(&page.path.as_str());
+        let elsewhere = RUN_ELSEWHERE.iter().find(|(path, _)| *path == page.path);
+        if let Some((_, test)) = elsewhere {
+            assert!(root().join(test).is_file(), "{page}: {test} does not run it");
+        }
+        let known = elsewhere.is_some() || RUN.contains(&page.path.as_str());
         assert!(
             known || !page.runs(),
             "{page} has commands: mark those that may not be run here `no-run: WHY`, and put the page into RUN"

@@ -7,4 +7,5 @@ mod book;
 mod dev;
 mod examples;
 mod page;
+mod parts;
 mod python;

@@ -17,6 +17,10 @@ pub(crate) enum Kind {
     Commands,
     /// Commands, and what each of them prints.
     Session(Vec<Step>),
+    /// Python with the client of this repository; it must succeed.
+    Python,
+    /// A file that nothing on the page uses; it must have no mistake all the same.
+    Part(Reader),
     /// Commands that cannot be run by a test.
     NotRun,
 }
@@ -89,7 +93,8 @@ impl Page {
 
     /// Whether there is anything to run.
     pub(crate) fn runs(&self) -> bool {
-        let run = |block: &Block| matches!(block.kind, Kind::Commands | Kind::Session(_));
+        let run =
+            |block: &Block| matches!(block.kind, Kind::Commands | Kind::Session(_) | Kind::Python);
         self.blocks.iter().any(run)
     }
 }
@@ -97,6 +102,40 @@ impl Page {
 impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path)
+    }
+}
+
+/// Who reads a file of which a page shows a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    Programs,
+    Worker,
+    Alert,
+    Gateway,
+    Grants,
+    Settings,
+}
+
+impl Reader {
+    pub(crate) const ALL: [Reader; 6] = [
+        Reader::Programs,
+        Reader::Worker,
+        Reader::Alert,
+        Reader::Gateway,
+        Reader::Grants,
+        Reader::Settings,
+    ];
+
+    /// The word behind `toml` after a fence; none means programs.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Reader::Programs => "programs",
+            Reader::Worker => "worker",
+            Reader::Alert => "alert",
+            Reader::Gateway => "gateway",
+            Reader::Grants => "grants",
+            Reader::Settings => "settings",
+        }
     }
 }
 
@@ -112,8 +151,17 @@ fn kind(info: &str, text: &str) -> Result<Option<Kind>, String> {
             _ => Err(format!("`{rest}`: write `no-run: ` and the reason, or nothing")),
         },
         ("sh", _) => Ok(Some(Kind::Commands)),
+        ("python", _) => Ok(Some(Kind::Python)),
         ("console", _) => Ok(Some(Kind::Session(steps(text)?))),
         (_, name) if name.contains('.') => Ok(Some(Kind::File(name.to_owned()))),
+        ("toml", "") => Ok(Some(Kind::Part(Reader::Programs))),
+        ("toml", word) => match Reader::ALL.into_iter().find(|reader| reader.word() == word) {
+            Some(reader) => Ok(Some(Kind::Part(reader))),
+            None => Err(format!("`{word}`: whose file is it? A name with a dot, or one of {}", {
+                let words: Vec<&str> = Reader::ALL.iter().map(|reader| reader.word()).collect();
+                words.join(", ")
+            })),
+        },
         _ => Ok(None),
     }
 }
@@ -184,6 +232,7 @@ fn fits(said: &[String], printed: &[String]) -> bool {
 #[test]
 fn blocks_are_read() {
     let text = "<!-- fleet: --workers 1 -->\n```toml web.toml\na = 1\n```\n```toml\nb = 2\n```\n\
+                ```toml worker\nc = 3\n```\n```json\n{}\n```\n```python\npass\n```\n\
                 ```sh\ndsbus apply web.toml\n```\n```sh no-run: it needs systemd\nreboot\n```\n\
                 ```console\n$ dsbus pid web\n12\n13\n$ true\n```\n";
     let page = Page::read("x.md", text).unwrap();
@@ -195,11 +244,25 @@ fn blocks_are_read() {
     };
     let session = Kind::Session(vec![step("dsbus pid web", "12\n13\n"), step("true", "")]);
     let file = Kind::File("web.toml".to_owned());
-    let wanted = [(2, &file), (8, &Kind::Commands), (11, &Kind::NotRun), (14, &session)];
+    let wanted = [
+        (2, &file),
+        (5, &Kind::Part(Reader::Programs)),
+        (8, &Kind::Part(Reader::Worker)),
+        (14, &Kind::Python),
+        (17, &Kind::Commands),
+        (20, &Kind::NotRun),
+        (23, &session),
+    ];
     assert_eq!(kinds, wanted);
     assert_eq!((page.not_run(), page.runs()), (1, true));
     assert!(Page::read("x.md", "<!-- fleet: none -->").unwrap().fleet.is_none());
-    for wrong in ["```bash\nx\n```", "```sh later\nx\n```", "```sh no-run: \n```", "```sh\nx"] {
+    for wrong in [
+        "```bash\nx\n```",
+        "```toml wroker\nx\n```",
+        "```sh later\nx\n```",
+        "```sh no-run: \n```",
+        "```sh\nx",
+    ] {
         Page::read("x.md", wrong).unwrap_err();
     }
 }

@@ -1,5 +1,6 @@
 //! The command line of `dsbus auth`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as Group, Subcommand};
@@ -85,6 +86,10 @@ pub(crate) struct AuthInit {
     /// Where the servers store; nats/data in the directory unless set
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
+    /// Where each server tells whoever asks how it is, over HTTP and without a password, such as
+    /// `127.0.0.1:8222`; nowhere unless set
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) monitor: Option<SocketAddr>,
     /// Where the directory is there already, change nothing in it, and succeed
     #[arg(long)]
     pub(crate) once: bool,

@@ -75,11 +75,14 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("alert", "dsbus alert alert.toml\ndsbus alert letters"),
     (
         "gateway",
-        "dsbus gateway\ndsbus gateway gateway.toml\ndsbus gateway --listen unix:/run/dsbus.sock",
+        "dsbus gateway\ndsbus gateway gateway.toml\ndsbus gateway --listen unix:/run/dsbus-gateway/http.sock",
     ),
     ("config", "dsbus config\ndsbus config --context prod -o json"),
     ("version", "dsbus version\ndsbus version -o json"),
-    ("healthy", "dsbus healthy worker w1\ndsbus healthy http http://127.0.0.1:9001/readyz"),
+    (
+        "healthy",
+        "dsbus healthy worker w1\ndsbus healthy alert\ndsbus healthy http http://127.0.0.1:9001/readyz",
+    ),
     ("doctor", "dsbus doctor\ndsbus doctor --nats nats://n1 -o json"),
     (
         "dev",

@@ -12,7 +12,9 @@ use super::Own;
 pub(super) const GATEWAY: &str = "\
 FILE says who may use it, and where it listens:
 
-  listen = [\"127.0.0.1:9001\", \"unix:/run/dsbus.sock\"]
+  listen = [\"127.0.0.1:9001\", \"unix:/run/dsbus-gateway/http.sock\"]
+  chmod = \"0770\"                            # of its sockets; 0700 unless set
+  chown = \"ann:admins\"                      # whose they are; USER, USER:GROUP or :GROUP
   secret_file = \"/etc/dsbus/gateway.secret\"   # where several share one address
 
   [user.ann]

@@ -1,12 +1,13 @@
 //! The command line of `dsbus healthy`.
 
 use clap::{Args as Group, Subcommand};
+use dsbus_schema::alert::AlertName;
 use dsbus_schema::ids::{UserName, WorkerName};
 
 pub(super) const HEALTHY: &str = "\
 For the health checks of containers, which have no shell: a line says how it is,
-and the exit code is 0 when it is well, and no other time. A worker or scheduler is asked
-about with its own key, in its own folder:
+and the exit code is 0 when it is well, and no other time. A worker, scheduler or alert
+is asked about with its own key, in its own folder:
 
   HEALTHCHECK CMD [\"dsbus\", \"healthy\", \"worker\", \"w1\"]
 
@@ -32,6 +33,12 @@ pub(crate) enum Probe {
     Scheduler {
         /// Its `--id`
         id: UserName,
+    },
+    /// Whether the bus holds a live lease of this set of rules: of whichever process works at it
+    Alert {
+        /// Its `--name`
+        #[arg(default_value = "alert", value_parser = super::alert::name)]
+        name: AlertName,
     },
     /// Whether GET of this address is answered with 200; prints what it answers
     Http {

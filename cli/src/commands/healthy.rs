@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dsbus_client::{Item, Value};
-use dsbus_schema::storage::{Bucket, scheduler_key};
+use dsbus_schema::storage::{AlertKey, Bucket, scheduler_key};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -27,10 +27,16 @@ pub(super) async fn run(config: &Config, args: &args::Healthy) -> Result<Code, F
     let looking = async {
         match &args.who {
             Probe::Worker { name } => {
-                lease(config, &format!("{name}._touch.*"), &format!("worker {name}")).await
+                let key = format!("{name}._touch.*");
+                lease(config, Bucket::Fleet, &key, &format!("worker {name}")).await
             }
             Probe::Scheduler { id } => {
-                lease(config, &scheduler_key(id.as_str()), &format!("scheduler {id}")).await
+                let key = scheduler_key(id.as_str());
+                lease(config, Bucket::Fleet, &key, &format!("scheduler {id}")).await
+            }
+            Probe::Alert { name } => {
+                let key = AlertKey::Lease.of(name);
+                lease(config, Bucket::Alerts, &key, &format!("alert {name}")).await
             }
             Probe::Http { url } => http(url).await,
         }
@@ -43,10 +49,10 @@ pub(super) async fn run(config: &Config, args: &args::Healthy) -> Result<Code, F
 }
 
 /// A lease goes away by itself when it is not renewed: so one that is there is of somebody who lives.
-async fn lease(config: &Config, key: &str, who: &str) -> Result<String, Failure> {
+async fn lease(config: &Config, bucket: Bucket, key: &str, who: &str) -> Result<String, Failure> {
     let connection = Connection::open(config).await?;
     connection.must_be_provisioned().await?;
-    let mut watch = connection.bus.watch(Bucket::Fleet, key, "healthy");
+    let mut watch = connection.bus.watch(bucket, key, "healthy");
     let mut held = false;
     loop {
         match watch.next().await {

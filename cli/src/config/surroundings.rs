@@ -11,6 +11,9 @@ const LOG_DEFAULT: &str = LogLevel::Info.filter();
 /// What to log.
 pub(crate) const LOG: &str = "DSBUS_LOG";
 
+/// What holds on a machine where nobody says anything else: what its daemons go by.
+const MACHINE: &str = "/etc/dsbus/dsbus.toml";
+
 /// What the process finds around it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Surroundings {
@@ -18,6 +21,8 @@ pub(crate) struct Surroundings {
     pub(crate) variables: BTreeMap<OsString, OsString>,
     /// Current directory.
     pub(crate) directory: PathBuf,
+    /// Settings of the machine.
+    pub(crate) machine: Option<PathBuf>,
 }
 
 impl Surroundings {
@@ -26,6 +31,7 @@ impl Surroundings {
         Surroundings {
             variables: std::env::vars_os().collect(),
             directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            machine: Some(PathBuf::from(MACHINE)),
         }
     }
 

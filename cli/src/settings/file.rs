@@ -1,5 +1,5 @@
 //! Files of settings: `dsbus.toml` of this directory or of the nearest parent that has one, and the
-//! person's own; beside them the address that `dsbus dev` writes.
+//! person's own, and the machine's; beside them the address that `dsbus dev` writes.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,11 @@ pub(crate) fn all(around: &Surroundings) -> Result<Vec<Layer>, Wrong> {
     layers.extend(dev);
     if let Some(path) = home(around).map(|home| home.join(HOME_FILE)).filter(|path| path.exists()) {
         layers.push(read(&path, around)?);
+    }
+    // Whoever named a file wants that one. Where the machine's may not be read, it is not for us.
+    let machine = around.machine.as_deref().filter(|_| !trusted);
+    if let Some(path) = machine.filter(|path| std::fs::File::open(path).is_ok()) {
+        layers.push(Layer { machine: true, ..read(path, around)? });
     }
     Ok(layers)
 }

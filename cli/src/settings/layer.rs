@@ -15,6 +15,8 @@ pub(crate) struct Layer {
     pub(crate) values: BTreeMap<Key, (String, Origin)>,
     /// What the process that started this one gave with the bus: all of it, or what is wrong with it.
     pub(crate) access: Option<Result<Access, String>>,
+    /// It is the machine's word: a context that the person has selected is nearer.
+    pub(crate) machine: bool,
 }
 
 impl Layer {

@@ -119,6 +119,11 @@ fn row(key: Key, text: &str, origin: &Origin) -> Row {
 /// The bus that the nearest layer names that names one.
 fn bus(layers: &[Layer], around: &Surroundings) -> Result<Bus, Failure> {
     for (number, layer) in layers.iter().enumerate() {
+        if layer.machine
+            && let Some(bus) = selected(number, around)?
+        {
+            return Ok(bus);
+        }
         let layers = number + 1;
         match (layer.get(Key::Nats), layer.get(Key::Context)) {
             (None, None) => {}
@@ -147,13 +152,19 @@ fn bus(layers: &[Layer], around: &Surroundings) -> Result<Bus, Failure> {
         }
     }
     let layers = layers.len();
-    if let Some(name) = context::selected(around)? {
-        let found = context::read(&name, "selected in the nats tool", around)?;
-        let origin = Origin::Selected(name);
-        return Ok(Bus { urls: found.urls, origin, access: found.access, layers });
+    if let Some(bus) = selected(layers, around)? {
+        return Ok(bus);
     }
     let (urls, origin, access) = (URL_DEFAULT.to_owned(), Origin::Default, Access::default());
     Ok(Bus { urls, origin, access, layers })
+}
+
+/// The bus of the context that is selected in the `nats` tool; `layers` are nearer.
+fn selected(layers: usize, around: &Surroundings) -> Result<Option<Bus>, Failure> {
+    let Some(name) = context::selected(around)? else { return Ok(None) };
+    let found = context::read(&name, "selected in the nats tool", around)?;
+    let origin = Origin::Selected(name);
+    Ok(Some(Bus { urls: found.urls, origin, access: found.access, layers }))
 }
 
 /// What these layers say of how to get there, over what came with the bus.

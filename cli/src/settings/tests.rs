@@ -52,7 +52,8 @@ impl Place {
 
     fn around(&self) -> Surroundings {
         let variables = self.variables.iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Surroundings { variables, directory: self.path("a/b") }
+        let machine = Some(self.path("etc/dsbus.toml"));
+        Surroundings { variables, directory: self.path("a/b"), machine }
     }
 
     fn settled(&self) -> Settled {
@@ -82,6 +83,9 @@ fn is(url: &str, place: &str) -> (String, String) {
 fn the_nearest_word_wins() {
     let mut place = Place::new();
     assert_eq!(place.bus(), is(URL_DEFAULT, "default"));
+    place = place.file("etc/dsbus.toml", "nats = \"nats://machine:1\"\n");
+    let machine = place.path("etc/dsbus.toml").display().to_string();
+    assert_eq!(place.bus(), is("nats://machine:1", &format!("{machine}:1")));
     place = place.file("home/nats/context/lab.json", r#"{"url": "nats://lab:1"}"#);
     place = place.file("home/nats/context.txt", "lab\n");
     assert_eq!(place.bus(), is("nats://lab:1", "NATS context lab (selected)"));
@@ -107,6 +111,37 @@ fn the_nearest_word_wins() {
     assert_eq!(place.bus(), is("nats://w:1", parent), "and it reads no files");
     place = place.flag(Key::Nats, "--nats", "nats://flag:1");
     assert_eq!(place.bus(), is("nats://flag:1", "--nats"));
+}
+
+#[test]
+fn what_the_machine_says_comes_last() {
+    let place = Place::new()
+        .file("etc/dsbus.toml", "nats = \"nats://machine:1\"\ncreds = \"its\"\nfleet = \"lab\"\n");
+    assert_eq!(place.settled().fleet.as_str(), "lab");
+    let creds = Credentials::File(place.path("etc/its"));
+    assert_eq!(place.settled().access.credentials, creds);
+    // Its credentials go to its bus only.
+    let place = place.file("home/dsbus/config.toml", "nats = \"nats://home:1\"\n");
+    assert_eq!(place.settled().access.credentials, Credentials::Address);
+    assert_eq!(place.settled().fleet.as_str(), "lab");
+    let place = place.set("DSBUS_CONFIG", "named.toml").file("a/b/named.toml", "");
+    assert_eq!(place.settled().fleet.as_str(), "default", "whoever names a file wants that one");
+
+    let place = Place::new()
+        .file("etc/dsbus.toml", "nats = \"nats://machine:1\"\ncreds = \"its\"\n")
+        .file("home/nats/context/lab.json", r#"{"url": "nats://lab:1"}"#)
+        .file("home/nats/context.txt", "lab\n");
+    assert_eq!(place.bus().0, "nats://lab:1", "what a person has selected is nearer");
+    assert_eq!(place.settled().access.credentials, Credentials::Address);
+    let wrong = Place::new().file("etc/dsbus.toml", "natz = 1\n").wrong();
+    assert!(wrong.contains("natz"), "{wrong}");
+    // Root reads every file.
+    if !nix::unistd::geteuid().is_root() {
+        let place = Place::new().file("etc/dsbus.toml", "natz = 1\n");
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+        fs::set_permissions(place.path("etc/dsbus.toml"), closed).unwrap();
+        assert_eq!(place.bus(), is(URL_DEFAULT, "default"));
+    }
 }
 
 #[test]

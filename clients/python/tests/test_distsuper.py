@@ -1,16 +1,19 @@
-"""distsuper's functions: what its own tests/test_api.py expects of them, and their signatures."""
+"""distsuper's functions and their signatures: what its own tests/test_api.py expects of them, but for
+what docs/http.md says is otherwise, such as that values of an environment are not shown."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import pathlib
+import subprocess
+import sys
 from typing import Any, Dict
 
 import pytest
 from dsbus import distsuper as server
 
-STOPPED, RUNNING = 0, 20
+STOPPED, STARTING, RUNNING = 0, 10, 20
 
 
 def row(**which: Any) -> Dict[str, Any]:
@@ -87,6 +90,47 @@ def test_what_is_declared_is_found(tmp_path: pathlib.Path) -> None:
     # It is created anew only where it is stopped, and stays the same program.
     assert server.create_process("declared", "sleep 60", auto_start=False) == made
     assert row(program_name="declared")["status"] == STOPPED
+
+
+def test_spaces_in_an_environment_mean_nothing(tmp_path: pathlib.Path) -> None:
+    made = server.create_process(
+        "spaces",
+        'test "$AAA" = aaa && test "$BBB" = "b b" && exec sleep 60',
+        directory=str(tmp_path),
+        environment="AAA=aaa; BBB = b b ",
+    )
+    assert row(program_id=made)["status"] == RUNNING
+    assert server.stop_process(program_id=made)
+
+
+def test_both_logs_are_one_file(tmp_path: pathlib.Path) -> None:
+    made = server.create_process(
+        "one-log",
+        "echo out; echo err >&2; exec sleep 60",
+        directory=str(tmp_path),
+        stdout_logfile="both.log",
+        stderr_logfile="both.log",
+    )
+    found = row(program_id=made)
+    assert found["stdout_logfile"] == found["stderr_logfile"] == str(tmp_path / "both.log")
+    assert server.stop_process(program_id=made)
+    assert sorted((tmp_path / "both.log").read_text().splitlines()) == ["err", "out"]
+
+
+def test_a_machine_that_is_none_runs_nothing() -> None:
+    assert server.create_process("nowhere", "sleep 60", machines="wrong_machine") == ""
+    # It is declared, and waits for such a worker.
+    assert row(program_name="nowhere")["status"] == STARTING
+    assert server.stop_process(program_name="nowhere")
+    assert server.create_process("nowhere", "sleep 60", machines="") == ""
+    made = server.create_process("nowhere", "sleep 60", machines="127.0.0.1;localhost")
+    assert row(program_id=made)["status"] == RUNNING
+    assert server.stop_process(program_id=made)
+
+
+def test_nats_py_is_not_needed() -> None:
+    code = "import sys, dsbus.distsuper; sys.exit('nats' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_all_of_them_are_a_list() -> None:

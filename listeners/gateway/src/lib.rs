@@ -22,4 +22,4 @@ mod stream;
 mod usage;
 pub mod users;
 
-pub use run::{Config, Error, Listen, run};
+pub use run::{Config, Door, Error, Listen, run};

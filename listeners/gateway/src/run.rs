@@ -1,5 +1,6 @@
 //! The daemon.
 
+mod door;
 mod listen;
 
 use std::io;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use crate::fleet::Fleet;
 use crate::http::{self, Gateway, Open};
 use crate::users::Settings;
+pub use door::Door;
 
 /// How long answers that are being given may take when the gateway ends. Whoever follows something
 /// would stay for ever.
@@ -46,13 +48,13 @@ pub struct Config {
 pub enum Listen {
     /// An address of this machine.
     Tcp(SocketAddr),
-    /// A socket in the file system, for its owner only.
+    /// A socket in the file system, for whom its [`Door`] says.
     Unix(PathBuf),
 }
 
 impl Listen {
     /// `127.0.0.1:9001`, `localhost:9001`, `[::]:9001`, `:9001` (every address), or
-    /// `unix:/run/dsbus.sock`.
+    /// `unix:/run/dsbus-gateway/http.sock`.
     ///
     /// # Errors
     /// When it is neither.
@@ -60,7 +62,8 @@ impl Listen {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() {
-                Err("unix: needs the path of a socket: unix:/run/dsbus.sock".to_owned())
+                Err("unix: needs the path of a socket: unix:/run/dsbus-gateway/http.sock"
+                    .to_owned())
             } else {
                 Ok(Listen::Unix(path.into()))
             };
@@ -68,7 +71,7 @@ impl Listen {
         let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
         let found = full.to_socket_addrs().ok().and_then(|mut found| found.next());
         found.map(Listen::Tcp).ok_or_else(|| {
-            format!("{text:?} is no address: 127.0.0.1:9001, :9001, or unix:/run/dsbus.sock")
+            format!("{text:?} is no address: 127.0.0.1:9001, :9001, or unix:/run/dsbus-gateway/http.sock")
         })
     }
 
@@ -122,7 +125,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (end, ended) = watch::channel(());
     let mut bound = Vec::new();
     for at in &settings.listen {
-        bound.push(bind(at).await.map_err(|why| Error::Listen { at: at.to_string(), why })?);
+        bound.push(
+            bind(at, &settings.door)
+                .await
+                .map_err(|why| Error::Listen { at: at.to_string(), why })?,
+        );
     }
     tokio::pin!(shutdown);
     let (mut starter, begin) = (Starter::here(), Instant::now());
@@ -178,14 +185,14 @@ enum Bound {
     Unix(UnixListener, PathBuf),
 }
 
-async fn bind(at: &Listen) -> io::Result<Bound> {
+async fn bind(at: &Listen, door: &Door) -> io::Result<Bound> {
     match at {
         Listen::Tcp(address) => {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
             Ok(Bound::Tcp(listener, address))
         }
-        Listen::Unix(path) => Ok(Bound::Unix(listen::unix(path).await?, path.clone())),
+        Listen::Unix(path) => Ok(Bound::Unix(listen::unix(path, door).await?, path.clone())),
     }
 }
 

@@ -9,7 +9,7 @@ use dsbus_schema::reading;
 use ring::digest::{Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde::Deserialize;
 
-use crate::Listen;
+use crate::{Door, Listen};
 
 /// What a password begins with that is given by its SHA-1, in hexadecimal, as Supervisor has it.
 const SHA: &str = "{SHA}";
@@ -124,6 +124,8 @@ impl Users {
 pub struct Settings {
     /// Where it listens.
     pub listen: Vec<Listen>,
+    /// Who may open its sockets in the file system.
+    pub door: Door,
     /// What seals cookies, for several gateways behind one address.
     pub secret: Option<Vec<u8>>,
     /// Who may use it.
@@ -135,6 +137,8 @@ pub struct Settings {
 struct Said {
     #[serde(default)]
     listen: Vec<String>,
+    chmod: Option<String>,
+    chown: Option<String>,
     secret_file: Option<PathBuf>,
     #[serde(default)]
     user: BTreeMap<String, User>,
@@ -180,6 +184,7 @@ impl Settings {
         };
         let listen = said.listen.iter().map(|at| Listen::parse(at)).collect::<Result<_, _>>();
         let listen = listen.map_err(|e| format!("listen: {e}"))?;
+        let door = Door::parse(said.chmod.as_deref(), said.chown.as_deref())?;
         let secret = match said.secret_file {
             None => None,
             Some(path) => {
@@ -212,7 +217,7 @@ impl Settings {
             let password = Password::parse(&password).map_err(|e| format!("{at}.password: {e}"))?;
             users.users.insert(known, (password, user.role));
         }
-        Ok(Settings { listen, secret, users })
+        Ok(Settings { listen, door, secret, users })
     }
 }
 
@@ -270,7 +275,12 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (text, says) in [
             ("listen = [\"nowhere\"]", "listen: "),
-            ("lisen = []", "line 1: lisen: unknown key; known: listen, secret_file, user"),
+            (
+                "lisen = []",
+                "line 1: lisen: unknown key; known: listen, chmod, chown, secret_file, user",
+            ),
+            ("chmod = \"rwx\"", "chmod: expected a mode in octal such as \"0770\", found \"rwx\""),
+            ("chown = \"ann:\"", "chown: expected USER"),
             ("secret_file = \"short\"", "16 at least"),
             ("secret_file = \"none\"", "none cannot be read"),
             ("[user.ann]\nrole = \"operator\"", "user.ann: it needs password"),

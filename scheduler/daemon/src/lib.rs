@@ -33,5 +33,5 @@ pub mod writes;
 pub use commands::act::{Order, changed};
 pub use commands::revise::{Author, Revised, revised};
 pub use config::Config;
-pub use grants::Grants;
+pub use grants::{Grants, check as check_grants};
 pub use run::run;

@@ -258,6 +258,11 @@ impl Host {
         child.wait().unwrap();
     }
 
+    /// The address of this machine that a NATS server has.
+    pub(super) fn address(&self, server: &str) -> String {
+        self.renamed("", server)
+    }
+
     /// The port of this machine that a container's is.
     pub(super) fn port(&self, port: &str) -> String {
         self.renamed("", port)

@@ -53,6 +53,8 @@ fn how_daemons_are() {
         .run("healthy worker w9")
         .run("healthy scheduler s1")
         .run("healthy scheduler s9")
+        .run("healthy alert")
+        .run("healthy alert night")
         .run(&format!("healthy http {well}"))
         .run(&format!("healthy http {ill}"))
         .run("healthy http nowhere")

@@ -42,15 +42,17 @@ const BY_HAND: &str = "\
 
 With the [`nats`](https://github.com/nats-io/natscli) command:
 
-```sh no-run: some of them go on until Ctrl-C
+```sh
+nats req dsbus.default.cmd.anonymous.create '{\"name\": \"web\", \"program\": {\"command\": \"sleep 1000\"}}'
 nats req dsbus.default.cmd.anonymous.status '{}'
 nats req dsbus.default.cmd.anonymous.restart '{\"names\": [\"web\"]}'
-nats sub 'dsbus.default.event.*.process.*.*.FATAL'
+nats sub --count 1 'dsbus.default.event.>'       # until Ctrl-C without --count
 nats consumer add DSBUS_EVENTS mine --pull --ack explicit --deliver all --filter 'dsbus.default.event.*.process.>' --defaults
-nats consumer next DSBUS_EVENTS mine --count 10
+nats consumer next DSBUS_EVENTS mine --count 2
 nats kv get dsbus_workers w1
-nats kv watch dsbus_status
 ```
+
+`nats kv watch dsbus_status` follows a bucket, until Ctrl-C.
 
 In any language with a NATS client a command is one request: the subject, a JSON body, and an answer whose header `Nats-Service-Error-Code` says whether it is a refusal. When nobody answers within a second, send the same body, with its `id`, to `cmdall` in the place of `cmd`: every scheduler hears that, and one acts.
 Examples of commands are [command.py](../examples/command.py), [command.mjs](../examples/command.mjs) and [command.sh](../examples/command.sh), and for Python there is [a client](../clients/python/README.md). Of listeners: [listen.py](../examples/listen.py), [listen.mjs](../examples/listen.mjs) and [listen.rs](../examples/listen.rs); how to listen without missing anything is in [listeners](../listeners/README.md).

@@ -1,6 +1,7 @@
 //! The configuration of the servers, as text. Pure.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use dsbus_schema::permit::Permissions;
@@ -41,6 +42,8 @@ pub(super) struct Server<'a> {
     pub(super) store: &'a Path,
     /// What nodes of a cluster know of each other.
     pub(super) secret: &'a str,
+    /// Where they say how they are.
+    pub(super) monitor: Option<SocketAddr>,
 }
 
 impl Server<'_> {
@@ -69,6 +72,10 @@ impl Server<'_> {
             quoted(name),
             quoted(&store.to_string_lossy()),
         );
+        if let Some(monitor) = self.monitor {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "http: {}", quoted(&monitor.to_string()));
+        }
         if let Some(node) = node {
             let others = book.nodes.iter().filter(|other| *other != node);
             let routes: Vec<String> = others

@@ -185,7 +185,7 @@ fn configure(at: &Path, args: &args::AuthInit, whole: &Path, book: &Book) -> Res
     let there = args.at.as_deref().unwrap_or(whole);
     let store = args.store.clone().unwrap_or_else(|| there.join("nats/data"));
     let secret = password()?;
-    let server = conf::Server { at: there, store: &store, secret: &secret };
+    let server = conf::Server { at: there, store: &store, secret: &secret, monitor: args.monitor };
     let mut all = vec![("users".to_owned(), conf::users(book), files::OPEN)];
     if book.nodes.is_empty() {
         all.push(("nats".to_owned(), server.conf(book, None), files::SECRET));

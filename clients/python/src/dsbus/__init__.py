@@ -6,6 +6,8 @@
 `dsbus.distsuper` has the functions of `distsuper.api.server`.
 """
 
+from typing import TYPE_CHECKING
+
 from ._errors import (
     Disconnected,
     Error,
@@ -16,8 +18,23 @@ from ._errors import (
     TimedOut,
     TooSlow,
 )
-from ._events import Events
-from ._fleet import Fleet, connect
+
+if TYPE_CHECKING:
+    from ._events import Events
+    from ._fleet import Fleet, connect
+else:
+    # What needs nats-py is loaded when it is first used: dsbus.distsuper does without.
+    _LATER = {"Events": "_events", "Fleet": "_fleet", "connect": "_fleet"}
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        found = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+        globals()[name] = found
+        return found
+
 
 __all__ = [
     "Disconnected",

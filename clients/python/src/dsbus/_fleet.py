@@ -60,8 +60,9 @@ class connect:
         **options: Any,
     ) -> None:
         self._url = url or _found_url()
-        self._name = fleet or os.environ.get("DSBUS_FLEET", "default")
-        self._user = user or os.environ.get("DSBUS_USER", "anonymous")
+        # A variable that is empty is none.
+        self._name = fleet or os.environ.get("DSBUS_FLEET") or "default"
+        self._user = user or os.environ.get("DSBUS_USER") or "anonymous"
         self._options: Dict[str, Any] = {
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": RECONNECT_EVERY,

@@ -154,8 +154,11 @@ pub(super) fn declaration(
     if let Some(count) = said.number("max_fail_count")? {
         set("max_fail_count", count.max(1).into());
     }
-    let machines = said.text("machines")?.unwrap_or_else(|| "localhost".to_owned());
-    let machines = places(&machines, workers)?;
+    let machines = match said.text("machines")? {
+        None => Vec::new(),
+        Some(text) if text.is_empty() => return Err(bad("machines must not be empty".to_owned())),
+        Some(text) => places(&text, workers)?,
+    };
     if !machines.is_empty() {
         set("machines", json!(machines));
         // The first of them that can, and another one when it is lost.
@@ -164,11 +167,11 @@ pub(super) fn declaration(
     Ok((name, starts, keys))
 }
 
-/// `A=a;B=b=c`.
+/// `A=a; B = b=c`: without the spaces around.
 fn variables(text: &str) -> Result<Map<String, Value>, Fault> {
     let pairs = text.split(';').map(str::trim).filter(|pair| !pair.is_empty());
     let read = |pair: &str| match pair.split_once('=') {
-        Some((name, value)) => Ok((name.trim().to_owned(), value.into())),
+        Some((name, value)) => Ok((name.trim().to_owned(), value.trim().into())),
         None => Err(Fault::new(Code::Value, "environment must be NAME=value;NAME=value")),
     };
     pairs.map(read).collect()
@@ -221,6 +224,12 @@ mod tests {
         };
         for (key, value, ours, expected) in [
             ("environment", json!("A=a;B=b=c; "), "environment", json!({ "A": "a", "B": "b=c" })),
+            (
+                "environment",
+                json!("AAA=aaa; BBB = b b ;"),
+                "environment",
+                json!({ "AAA": "aaa", "BBB": "b b" }),
+            ),
             ("auto_restart", json!("false"), "autorestart", json!(false)),
             ("auto_start", json!(0), "autostart", json!(false)),
             ("stdout_logfile", json!("/dev/null"), "stdout_logfile", json!("NONE")),
@@ -240,6 +249,7 @@ mod tests {
             ("touch_timeout", json!("long")),
             ("auto_start", json!("perhaps")),
             ("machines", json!("10.0.0.9")),
+            ("machines", json!("")),
             ("stderr_logfile", json!("err.log")),
         ] {
             assert_eq!(with(key, value.clone()), Err(412), "{key} {value}");

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tower_service::Service;
+
+use super::Door;
 
 /// Connections at once, on all addresses; more wait in the kernel. Each is a descriptor, of which a
 /// process has a thousand or more, and a task.
@@ -46,8 +48,8 @@ pub(super) fn keep_alive(tcp: &mut TcpStream) {
 /// Listens on a socket in the file system. One that nobody listens on any more is replaced.
 ///
 /// # Errors
-/// When there is something else, or somebody listens on it.
-pub(super) async fn unix(path: &Path) -> io::Result<UnixListener> {
+/// When there is something else, somebody listens on it, or it cannot be given to its owner.
+pub(super) async fn unix(path: &Path, door: &Door) -> io::Result<UnixListener> {
     if let Ok(there) = std::fs::symlink_metadata(path) {
         if !there.file_type().is_socket() {
             return Err(io::Error::new(
@@ -61,8 +63,7 @@ pub(super) async fn unix(path: &Path) -> io::Result<UnixListener> {
         }
     }
     let listener = UnixListener::bind(path)?;
-    // As Supervisor's `chmod` does, unless told otherwise.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    door.set(path).inspect_err(|_| drop(std::fs::remove_file(path)))?;
     Ok(listener)
 }
 
