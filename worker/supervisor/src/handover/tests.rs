@@ -68,7 +68,9 @@ fn words_more_and_less_of_a_neighbour_change_nothing() {
     assert!(NEIGHBOUR.contains("tea") && !NEIGHBOUR.contains(":null"));
     let (_, neighbours) = parse(of_today(NEIGHBOUR).as_bytes()).unwrap();
     let (_, ours) = parse(of_today(GOLDEN[0]).as_bytes()).unwrap();
-    assert_eq!(written(&neighbours), written(&ours));
+    let (theirs, ours) = (written(&neighbours), written(&ours));
+    // What the worker's owner leaves is passed on as it is.
+    assert_eq!((&theirs[0], lost(&ours[1], &theirs[1], "")), (&ours[0], None));
 }
 
 #[test]
