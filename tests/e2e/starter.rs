@@ -1,9 +1,12 @@
 //! What daemons tell whoever started them, as systemd hears it.
 
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use dsbus_harness::previous;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -25,9 +28,14 @@ impl Init {
     }
 
     fn start(&mut self, words: &[&str]) {
+        self.start_from(Path::new(DSBUS), words);
+    }
+
+    /// The same from another executable.
+    fn start_from(&mut self, binary: &Path, words: &[&str]) {
         let mut command = Command::new("sh");
         // The process id is this shell's, and so its successor's.
-        command.args(["-c", "WATCHDOG_PID=$$ exec \"$0\" \"$@\"", DSBUS]).args(words);
+        command.args(["-c", "WATCHDOG_PID=$$ exec \"$0\" \"$@\""]).arg(binary).args(words);
         command.env("NOTIFY_SOCKET", self.directory.path().join("notify"));
         command.env("WATCHDOG_USEC", Duration::from_secs(3).as_micros().to_string());
         let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
@@ -133,4 +141,39 @@ fn a_worker_without_a_bus_is_ready_after_a_while_and_one_that_cannot_run_says_wh
     second.start(&nowhere);
     let why = second.wait("STOPPING=1");
     assert!(why.contains("STATUS=the worker ends: another worker (pid"), "{why}");
+}
+
+#[test]
+fn a_worker_that_brings_in_a_new_version_is_ready_when_that_is_done() {
+    let mut fleet = Fleet::bare();
+    fleet.scheduler("s1");
+    let (binary, state) = (fleet.path().join("dsbus"), fleet.worker_directory("w1"));
+    symlink(previous(Path::new(DSBUS)), &binary).unwrap();
+    let mut init = Init::new();
+    let url = fleet.nats.url();
+    let worker = ["--nats", &url, "worker", "--name", "w1", "--dir", state.to_str().unwrap()];
+    init.start_from(&binary, &worker);
+    init.wait("READY=1");
+    // It takes its time until it may go on.
+    let go = fleet.path().join("go");
+    let slow = fleet.path().join("slow");
+    let waits = format!(
+        "#!/bin/sh\nuntil [ -e {go} ]; do sleep 0.05; done\nexec {DSBUS} \"$@\"\n",
+        go = go.display()
+    );
+    std::fs::write(&slow, waits).unwrap();
+    std::fs::set_permissions(&slow, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::rename(&slow, &binary).unwrap();
+    init.signal(Signal::SIGHUP);
+    init.wait("RELOADING=1");
+    // Its loop goes round all the time, and it is not ready.
+    let mut rounds = 0;
+    while rounds < 3 {
+        let said = init.next();
+        assert!(!said.contains("READY=1"), "{said}");
+        rounds += usize::from(said.contains("WATCHDOG=1"));
+    }
+    std::fs::write(&go, "").unwrap();
+    init.wait("READY=1");
+    fleet.wait_event("of the new version", |event| event["data"]["change"] == "UPGRADED");
 }

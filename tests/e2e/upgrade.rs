@@ -1,17 +1,19 @@
 //! A worker becomes another version of itself, and no child notices.
 
+mod away;
 mod daemons;
+mod refused;
 mod rooms;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use dsbus_harness::wait_until;
+use dsbus_harness::{previous, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::fleet::{DEADLINE, DSBUS, Fleet, alive, assert_gapless, number, wait_dead};
+use crate::fleet::{DEADLINE, DSBUS, Fleet, alive, assert_gapless, number};
 
 /// Children of every kind: two that write numbered lines all the time, one that reads, one that is
 /// exclusive, one that fails to start, and one that is stopped and does not listen.
@@ -32,6 +34,7 @@ startsecs = 0
 [program.single]
 command = "sleep 1000"
 exclusive = true
+touch_timeout = "60s"
 startsecs = 0
 
 [program.broken]
@@ -46,7 +49,7 @@ startsecs = 0
 stopwaitsecs = 15
 "#;
 
-/// A fleet of one worker, whose executable can be replaced.
+/// A fleet of one worker of the version before, whose executable can be replaced.
 struct Scene {
     fleet: Fleet,
     binary: PathBuf,
@@ -54,31 +57,28 @@ struct Scene {
 
 impl Scene {
     fn start() -> Scene {
+        Scene::start_as("", "")
+    }
+
+    /// Starts the worker after this command of a shell, and with this in its file.
+    fn start_as(before: &str, file: &str) -> Scene {
         let mut fleet = Fleet::bare();
         fleet.scheduler("s1");
         let binary = fleet.path().join("dsbus");
-        symlink(DSBUS, &binary).unwrap();
+        turn(&binary, &before_this());
         let (url, directory) = (fleet.nats.url(), fleet.worker_directory("w1"));
-        let args = ["--nats", &url, "worker", "--name", "w1", "--dir", directory.to_str().unwrap()];
-        fleet.spawn_from(&binary, "w1", &args, "info");
+        let file = fleet.file("w1.toml", file);
+        let shell = format!("{before}\nexec \"$0\" \"$@\"");
+        let args = ["-c", &shell, binary.to_str().unwrap(), "--nats", &url, "worker", "-c", &file];
+        let more = ["--name", "w1", "--dir", directory.to_str().unwrap()];
+        fleet.spawn_from(Path::new("/bin/sh"), "w1", &[&args[..], &more].concat(), "info");
         fleet.wait_ready(1);
         Scene { fleet, binary }
     }
 
     /// Puts another version in the place of the executable, at once.
     fn replace(&self, by: &Path) {
-        let new = self.fleet.path().join("dsbus.new");
-        symlink(by, &new).unwrap();
-        std::fs::rename(new, &self.binary).unwrap();
-    }
-
-    /// Another file that is the same program.
-    fn other(&self) -> PathBuf {
-        let path = self.fleet.path().join("other");
-        if !path.exists() {
-            std::fs::copy(DSBUS, &path).unwrap();
-        }
-        path
+        turn(&self.binary, by);
     }
 
     /// A script that is in the place of a version.
@@ -149,6 +149,18 @@ impl Scene {
     }
 }
 
+/// The version before this one.
+fn before_this() -> PathBuf {
+    previous(Path::new(DSBUS))
+}
+
+/// Turns a symbolic link to another file, at once.
+fn turn(link: &Path, to: &Path) {
+    let new = link.with_extension("new");
+    symlink(to, &new).unwrap();
+    std::fs::rename(new, link).unwrap();
+}
+
 /// What must not change: state, process, how often it was started anew, and when that was.
 fn standing(row: &Value) -> Value {
     serde_json::json!([row["state"], row["pid"], row["restarts"], row["since"]])
@@ -172,10 +184,9 @@ fn children_live_on_through_several_upgrades_and_are_looked_after_as_before() {
     fleet.wait_row("broken:0", "BACKOFF", |row| row["state"] == "BACKOFF");
     let (supervisor, agent) = (fleet.pid("w1"), fleet.agent_pid("w1"));
 
-    let other = scene.other();
-    scene.upgrade(&other, 1);
-    scene.upgrade(Path::new(DSBUS), 2);
-    scene.upgrade(&other, 3);
+    scene.upgrade(Path::new(DSBUS), 1);
+    scene.upgrade(&before_this(), 2);
+    scene.upgrade(Path::new(DSBUS), 3);
 
     for (name, before) in kept.iter().zip(&pids) {
         assert_eq!(&standing(&fleet.row(name)), before, "{name}");
@@ -256,65 +267,4 @@ fn what_happens_while_nobody_is_there_is_seen_by_who_takes_over() {
         if lines == ["one", "two"] { Ok(()) } else { Err(lines) }
     });
     assert_gapless(&fleet.events());
-}
-
-#[test]
-fn what_cannot_take_over_is_refused_and_the_old_version_goes_on() {
-    let scene = Scene::start();
-    let fleet = &scene.fleet;
-    fleet.apply("[program.a]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
-    let (before, agent) = (standing(&fleet.row("a:0")), fleet.agent_pid("w1"));
-    let garbage = fleet.path().join("garbage");
-    std::fs::write(&garbage, "no program").unwrap();
-    std::fs::set_permissions(&garbage, PermissionsExt::from_mode(0o755)).unwrap();
-    let complains = scene.script("complains", "echo 'error: unexpected argument' >&2; exit 2");
-    let renamed = scene.script("renamed", &format!("exec env DSBUS_FLEET=other '{DSBUS}' \"$@\""));
-    let cases = [
-        (garbage, "neither a binary nor a script"),
-        (PathBuf::from("/bin/true"), "no version of dsbus"),
-        (complains, "unexpected argument"),
-        (renamed, "its fleet is other"),
-    ];
-    for (times, (file, why)) in (1..).zip(cases) {
-        scene.replace(&file);
-        scene.hup();
-        let told = scene.wait_told("UPGRADE_FAILED", times);
-        let reason = told["data"]["reason"].as_str().unwrap();
-        assert!(reason.contains(why), "{}: {reason}", file.display());
-    }
-    assert_eq!(standing(&fleet.row("a:0")), before);
-    assert_eq!(fleet.agent_pid("w1"), agent, "the agent was not touched");
-    assert!(scene.told("UPGRADED").is_empty());
-    // One that passes the trial, and then gives the place back.
-    let gives_back = scene.python(
-        "gives-back",
-        &format!(
-            "if not taking:\n    os.execv({DSBUS:?}, words)\n\
-             left = json.loads(open('/proc/self/fd/' + taking[0]).read().splitlines()[1])\n\
-             os.execv('/proc/self/fd/%d' % left['executable'], words + ['--given-back=no wish'])"
-        ),
-    );
-    scene.replace(&gives_back);
-    scene.hup();
-    let told = scene.wait_told("UPGRADE_FAILED", 5);
-    assert!(told["data"]["reason"].as_str().unwrap().contains("no wish"), "{told}");
-    assert_eq!(standing(&fleet.row("a:0")), before);
-    scene.upgrade(&scene.other(), 1);
-    assert_eq!(standing(&fleet.row("a:0")), before);
-}
-
-#[test]
-fn one_that_hangs_does_not_outlive_the_deadline_of_an_exclusive_child() {
-    let mut scene = Scene::start();
-    scene.fleet.apply(
-        "[program.db]\ncommand = \"sleep 1000\"\nexclusive = true\ntouch_timeout = 3\nstartsecs = 0\n",
-    );
-    let child = number(&scene.fleet.row("db:0")["pid"]);
-    let hangs = format!("while taking:\n    signal.pause()\nos.execv({DSBUS:?}, words)");
-    scene.replace(&scene.python("hangs", &hangs));
-    scene.hup();
-    // The timer that outlives the change ends it, and whoever runs workers would start it anew.
-    assert_eq!(scene.fleet.wait_exit("w1"), None, "it is ended by a signal");
-    wait_dead(child);
-    assert!(scene.told("UPGRADED").is_empty());
 }

@@ -1,8 +1,9 @@
 //! A gateway of another version comes in while it is asked.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dsbus_harness::{Port, wait_until};
+use dsbus_harness::{Port, previous, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::fleet::{DEADLINE, DSBUS, Fleet};
@@ -15,11 +16,9 @@ fn what_was_accepted_is_done_whoever_serves() {
     let (port, nats) = (Port::reserve(), fleet.nats.url());
     let listen = format!("127.0.0.1:{}", port.number());
     let args = ["--nats", &nats, "gateway", "--listen", &listen];
-    fleet.spawn("g1", &args);
+    fleet.spawn_from(&previous(Path::new(DSBUS)), "g1", &args, "info");
     let gateway = Gateway::at(&format!("http://{listen}"));
     gateway.wait_served();
-    let other = fleet.path().join("other");
-    std::fs::copy(DSBUS, &other).unwrap();
     let done = AtomicBool::new(false);
     let (accepted, refused) = std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
@@ -43,7 +42,7 @@ fn what_was_accepted_is_done_whoever_serves() {
         });
         fleet.signal("g1", Signal::SIGTERM);
         assert_eq!(fleet.wait_exit("g1"), Some(0));
-        fleet.spawn_from(&other, "g1", &args, "info");
+        fleet.spawn("g1", &args);
         gateway.wait_served();
         done.store(true, Ordering::Relaxed);
         asking.join().unwrap()

@@ -5,11 +5,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use dsbus_supervisor::owned;
+use dsbus_supervisor::{lock_alone, owned};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ impl PidFile {
             let mut options = File::options();
             options.read(true).write(true).create(true).truncate(false);
             let file = options.open(path).map_err(wrong)?;
-            let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            let mut lock = match lock_alone(file) {
                 Ok(lock) => lock,
                 Err((file, _)) => {
                     let holder = text(&file).map_err(wrong)?;
@@ -92,8 +92,12 @@ impl PidFile {
         let wrong =
             |why: String| Failure::failed(format!("failed to keep the pidfile {shown}: {why}"));
         let file = File::from(owned(left.lock).map_err(wrong)?);
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        Ok(PidFile { path: left.path, lock: lock.map_err(|(_, e)| wrong(e.desc().to_owned()))? })
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, e)| {
+            // It stays open: the version before takes it back.
+            let _ = file.into_raw_fd();
+            wrong(e.desc().to_owned())
+        });
+        Ok(PidFile { path: left.path, lock: lock? })
     }
 
     /// Removes it: the daemon ends.

@@ -139,7 +139,8 @@ fn ground(choice: &Choice) -> Result<Ground, Failure> {
     };
     enter(keys)?;
     // Another worker that runs here has its own log there; this one will be refused.
-    let log = open_log(keys, directory, in_use(directory))?;
+    try_log(keys)?;
+    let log = open_log(keys, directory, in_use(directory));
     Ok(Ground { nofile, core, account, log })
 }
 
@@ -161,7 +162,7 @@ fn serve(
         None => ground(&choice)?,
         Some(handover) => {
             let ground = take_over::ground(handover, &args, &choice);
-            ground.map_err(|failure| take_over::give_back(config, handover, &failure))?
+            ground.map_err(take_over::give_back)?
         }
     };
     let Choice { worker, directory, file, .. } = choice;
@@ -178,7 +179,7 @@ fn serve(
             let pidfile = keys.pidfile.as_deref().map(|path| PidFile::write(path, "worker"));
             pidfile.transpose()?
         }
-        Some(handover) => take_over::pidfile(handover)?,
+        Some(handover) => take_over::pidfile(handover).map_err(take_over::give_back)?,
     };
     if let Some(path) = &file.path {
         tracing::info!("configuration: {}", path.display());
@@ -236,38 +237,37 @@ fn bridge(config: &Config, binary: &Path) -> Option<Bridge> {
     Some(Bridge { command, environment: config.as_environment() })
 }
 
+/// Whether the log that is named can be written: that it cannot is told now, and not in the log.
+fn try_log(keys: &Keys) -> Result<(), Failure> {
+    let Some(path) = &keys.logfile else { return Ok(()) };
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map(drop).map_err(|e| {
+        let who = keys.user.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
+        Failure::failed(format!("failed to open the logfile {}{who}: {e}", path.display()))
+    })
+}
+
 /// Opens the worker's own log, which can be read over the bus: the file that is named, by a link in
-/// the worker's directory, or else a small one there. That a named one cannot be opened is told now,
-/// and not in the log.
-fn open_log(
-    keys: &Keys,
-    directory: &Path,
-    taken: bool,
-) -> Result<Option<Arc<Mutex<LogFile>>>, Failure> {
+/// the worker's directory, or else a small one there.
+fn open_log(keys: &Keys, directory: &Path, taken: bool) -> Option<Arc<Mutex<LogFile>>> {
     let here = directory.join(WORKER_LOG);
     let Some(path) = &keys.logfile else {
         if taken {
-            return Ok(None);
+            return None;
         }
         if here.is_symlink() {
             // Its target was named before, and is not any more.
             let _ = fs::remove_file(&here);
         }
         // What is wrong with the directory is told by whoever needs it.
-        if make_state_directory(directory).is_err() {
-            return Ok(None);
-        }
+        make_state_directory(directory).ok()?;
         let opened = OpenOptions::new().create(true).append(true).mode(OWN_LOG_MODE).open(&here);
-        return Ok(opened.ok().map(|_| Arc::new(Mutex::new(LogFile::open(here, OWN_LOG)))));
+        return opened.ok().map(|_| Arc::new(Mutex::new(LogFile::open(here, OWN_LOG))));
     };
-    OpenOptions::new().create(true).append(true).open(path).map_err(|e| {
-        let who = keys.user.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
-        Failure::failed(format!("failed to open the logfile {}{who}: {e}", path.display()))
-    })?;
     if !taken {
         link_log(path, &here);
     }
-    Ok(Some(Arc::new(Mutex::new(LogFile::open(path.clone(), rotation(keys, path))))))
+    Some(Arc::new(Mutex::new(LogFile::open(path.clone(), rotation(keys, path)))))
 }
 
 /// Whether a worker runs in this directory.

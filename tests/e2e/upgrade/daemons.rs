@@ -1,8 +1,7 @@
 //! A worker in the background keeps what it has of its own; schedulers are replaced while they are
 //! asked.
 
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +9,7 @@ use dsbus_harness::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::{before_this, turn};
 use crate::fleet::{DEADLINE, DSBUS, Fleet, alive, assert_gapless, said, wait_dead};
 
 /// A worker in the background, which is nobody's child. It ends with the value.
@@ -27,7 +27,8 @@ impl Drop for Daemon {
 fn a_worker_in_the_background_keeps_its_pidfile_its_log_and_the_limits_of_children() {
     let mut fleet = Fleet::bare();
     fleet.scheduler("s1");
-    symlink(DSBUS, fleet.path().join("dsbus")).unwrap();
+    let binary = fleet.path().join("dsbus");
+    turn(&binary, &before_this());
     fleet.file(
         "w.toml",
         "name = \"w1\"\ndir = \"state\"\nnodaemon = false\npidfile = \"pid\"\nlogfile = \"w.log\"\n\
@@ -47,9 +48,7 @@ fn a_worker_in_the_background_keeps_its_pidfile_its_log_and_the_limits_of_childr
     fleet.apply("[program.a]\ncommand = \"ulimit -Sn; sleep 1000\"\nshell = true\nstartsecs = 0\n");
     let before = fleet.row("a:0")["pid"].clone();
 
-    let other = fleet.path().join("other");
-    std::fs::copy(DSBUS, &other).unwrap();
-    std::fs::rename(other, fleet.path().join("dsbus")).unwrap();
+    turn(&binary, Path::new(DSBUS));
     kill(Pid::from_raw(daemon.0), Signal::SIGHUP).unwrap();
     fleet.wait_event("of the new version", |event| event["data"]["change"] == "UPGRADED");
 
@@ -75,11 +74,37 @@ fn a_worker_in_the_background_keeps_its_pidfile_its_log_and_the_limits_of_childr
 }
 
 #[test]
+fn a_worker_that_was_started_by_a_link_becomes_what_the_link_is_turned_to() {
+    let mut fleet = Fleet::bare();
+    fleet.scheduler("s1");
+    let binary = fleet.path().join("dsbus");
+    turn(&binary, &before_this());
+    fleet.file("w.toml", "name = \"w1\"\ndir = \"state\"\nlogfile = \"w.log\"\n");
+    let words = ["--nats", &fleet.nats.url(), "worker", "start", "-c", "w.toml"];
+    let mut command = Command::new("./dsbus");
+    let started = command.args(words).current_dir(fleet.path()).output().unwrap();
+    assert!(started.status.success(), "{}", said(&started));
+    let pid = std::fs::read_to_string(fleet.path().join("state/lock")).unwrap();
+    let daemon = Daemon(pid.trim().parse().unwrap());
+    fleet.wait_ready(1);
+    turn(&binary, Path::new(DSBUS));
+    kill(Pid::from_raw(daemon.0), Signal::SIGHUP).unwrap();
+    fleet.wait_event("of the new version", |event| event["data"]["change"] == "UPGRADED");
+    // Once more there is nothing to do, and that is said.
+    kill(Pid::from_raw(daemon.0), Signal::SIGHUP).unwrap();
+    wait_until("a word about that", DEADLINE, || {
+        let log = std::fs::read_to_string(fleet.path().join("w.log")).unwrap_or_default();
+        if log.contains("nothing to upgrade") { Ok(()) } else { Err(log) }
+    });
+    kill(Pid::from_raw(daemon.0), Signal::SIGTERM).unwrap();
+    wait_dead(daemon.0);
+}
+
+#[test]
 fn schedulers_of_another_version_come_in_while_they_are_asked() {
     let mut fleet = Fleet::start(2, 1);
     fleet.apply("[program.a]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
-    let other = fleet.path().join("other");
-    std::fs::copy(DSBUS, &other).unwrap();
+    let other = before_this();
     let (url, nats) = (fleet.nats.url(), fleet.nats.url());
     let done = AtomicBool::new(false);
     let scaled = std::thread::scope(|scope| {

@@ -54,6 +54,7 @@ fn programs(scene: &Scene, port: u16, silent: SocketAddr) -> String {
         stopwaitsecs = 1
         [program.single]
         exclusive = true
+        touch_timeout = "60s"
         [program.ready]
         command = ["python3", "{ready}"]
         notify = true

@@ -12,6 +12,7 @@ mod port;
 mod server;
 mod servers;
 mod terminal;
+mod version;
 mod wait;
 
 pub use binary::nats_server;
@@ -21,4 +22,5 @@ pub use port::Port;
 pub use server::NatsServer;
 pub use servers::{Pair, Recorder, SmtpWay};
 pub use terminal::Terminal;
+pub use version::{minor_away, previous};
 pub use wait::{DEADLINE, wait_for, wait_for_async, wait_until};

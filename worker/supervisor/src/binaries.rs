@@ -13,16 +13,13 @@ mod handover;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::stamp::Stamp;
 use dsbus_schema::moment::BootTime;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-use serde::{Deserialize, Serialize};
-
 use way::{Kind, way};
 
 pub(crate) use handover::BinariesLeft;
@@ -58,30 +55,14 @@ struct Watched {
     was: Option<Stamp>,
 }
 
-/// What tells a file from another one, and from itself when it was written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp {
-    device: u64,
-    inode: u64,
-    modified: (i64, i64),
-    size: u64,
-}
-
-impl Stamp {
-    fn of(file: &Path) -> Option<Stamp> {
-        let data = fs::metadata(file).ok()?;
-        let modified = (data.mtime(), data.mtime_nsec());
-        Some(Stamp { device: data.dev(), inode: data.ino(), modified, size: data.size() })
-    }
-}
-
 impl Binaries {
     /// Watches the file of a child, and everything on the way to it.
     ///
     /// # Errors
     /// When the kernel gives no more watches.
     pub(crate) fn watch(&mut self, pid: i32, file: &Path) -> Result<(), String> {
-        let watched = Watched { file: file.to_owned(), way: BTreeMap::new(), was: Stamp::of(file) };
+        let was = Stamp::of(file).ok();
+        let watched = Watched { file: file.to_owned(), way: BTreeMap::new(), was };
         self.files.insert(pid, watched);
         self.walk(pid)
     }
@@ -235,7 +216,7 @@ impl Binaries {
             if !sure && !doubtful.contains(pid) {
                 continue;
             }
-            let is = Stamp::of(&watched.file);
+            let is = Stamp::of(&watched.file).ok();
             if sure || (is.is_some() && is != watched.was) {
                 due.push(*pid);
             }

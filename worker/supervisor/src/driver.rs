@@ -188,9 +188,13 @@ impl Driver {
         self.tend_ending(now);
         self.tend_upgrade(now);
         self.tend_starter(now.boot);
+        self.poller.set_last_resort(self.last_resort());
+    }
+
+    /// When exclusive children must be gone, whatever this process is busy with.
+    fn last_resort(&self) -> Option<BootTime> {
         let idle = self.children.is_empty() && self.errands.is_empty();
-        let last_resort = if idle { None } else { self.table.last_resort() };
-        self.poller.set_last_resort(last_resort);
+        if idle { None } else { self.table.last_resort() }
     }
 
     fn tend_ending(&mut self, now: Now) {

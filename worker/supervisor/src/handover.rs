@@ -6,6 +6,7 @@
 //! is ignored, and nothing changes its meaning. What cannot be said so counts [`FORMAT`] up, and the
 //! one before is still read. `golden/` keeps what each format looked like; its files are never edited.
 
+mod back;
 pub(crate) mod bytes;
 mod descriptors;
 mod document;
@@ -36,10 +37,12 @@ use crate::sockets::SocketsLeft;
 use crate::streams::StreamLeft;
 use crate::table::Table;
 
+pub(crate) use back::close_way_back;
+pub use back::{give_back, keep_way_back};
 pub(crate) use descriptors::{Passing, Taking, arm_alarm, disarm_alarm, keep_open};
 pub(crate) use document::write;
 pub use itself::{Itself, owned, takes_over};
-pub(crate) use itself::{Stamp, Trial, document};
+pub(crate) use itself::{Trial, document};
 
 /// The present format.
 pub(crate) const FORMAT: u32 = 1;
@@ -52,7 +55,7 @@ pub struct Handover {
     /// Version of the worker that hands over.
     pub(crate) version: String,
     pub(crate) left: Left,
-    /// The file that it was read from: it is handed back if it cannot be used.
+    /// The file that it was read from.
     pub(crate) file: RawFd,
 }
 
@@ -103,12 +106,6 @@ impl Handover {
             return differs("directory", &theirs.display(), &directory.display());
         }
         Ok(())
-    }
-
-    /// Gives the place back to the worker that handed over: this one cannot use what it was given.
-    /// `directory` is where this one was started. Returns only if that fails, too, and says why.
-    pub fn give_back(&self, why: &str, directory: &Path) -> String {
-        itself::give_back(self, why, directory)
     }
 }
 

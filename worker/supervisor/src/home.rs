@@ -10,6 +10,7 @@ use dsbus_schema::ids::{FleetName, Incarnation, InstanceId, WorkerName};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::files::make_state_directory;
+use crate::lock::lock_alone;
 use crate::process::leftovers;
 use crate::{Fatal, fatal};
 
@@ -50,14 +51,12 @@ impl Home {
             .truncate(false)
             .open(path.join(LOCK))
             .map_err(|e| fatal(format!("cannot open {}: {e}", path.join(LOCK).display())))?;
-        let mut lock =
-            Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(file, _)| {
-                let mut holder = String::new();
-                let mut file = file;
-                let _ = file.read_to_string(&mut holder);
-                let holder = holder.trim();
-                fatal(format!("another worker (pid {holder}) uses {}", path.display()))
-            })?;
+        let mut lock = lock_alone(lock).map_err(|(mut file, _)| {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            let holder = holder.trim();
+            fatal(format!("another worker (pid {holder}) uses {}", path.display()))
+        })?;
         let written = lock
             .set_len(0)
             .and_then(|()| lock.rewind())

@@ -63,7 +63,7 @@ pub struct Instance {
     revision: u64,
     acted: Wanted,
     /// What the last child was started from.
-    #[serde(with = "crate::handover::specs::maybe")]
+    #[serde(with = "crate::handover::specs::maybe", default)]
     last_spec: Option<Arc<ProgramSpec>>,
     phase: Phase,
     /// A child was asked for, and that was not answered yet.

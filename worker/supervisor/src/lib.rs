@@ -24,6 +24,7 @@ pub mod fuzz;
 mod handover;
 mod home;
 pub mod instance;
+mod lock;
 pub mod marks;
 mod notify;
 mod output;
@@ -36,6 +37,7 @@ pub mod report;
 mod secrets;
 mod sockets;
 mod spawn;
+mod stamp;
 mod stdin;
 mod streams;
 pub mod table;
@@ -46,8 +48,9 @@ pub use config::{
 };
 pub use driver::run;
 pub use files::{make_state_directory, open_trusted};
-pub use handover::{Handover, Itself, owned, takes_over};
+pub use handover::{Handover, Itself, give_back, keep_way_back, owned, takes_over};
 pub use home::{LOCK, WORKER_LOG};
+pub use lock::lock_alone;
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;
 

@@ -153,11 +153,6 @@ impl Poller {
         arrived
     }
 
-    /// When the kernel kills this process.
-    pub(crate) fn last_resort(&self) -> Option<BootTime> {
-        self.armed
-    }
-
     /// Lets the kernel kill this process at that moment at the latest.
     pub(crate) fn last_resort_by(&mut self, at: Option<BootTime>) {
         self.set_last_resort(self.armed.into_iter().chain(at).min());

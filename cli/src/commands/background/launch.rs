@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use dsbus_schema::lenient::Span;
+use dsbus_supervisor::Itself;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::setsid;
@@ -39,8 +40,12 @@ pub(super) fn run(daemon: &Daemon, limit: Span) -> Result<Code, Failure> {
     // that it is.
     fs::set_permissions(&path, Permissions::from_mode(0o622))?;
     fs::set_permissions(directory.path(), Permissions::from_mode(0o711))?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(words(std::env::args_os(), what, &daemon.more));
+    let given: Vec<OsString> = std::env::args_os().collect();
+    // As this one was called, and not where a link leads to: that may be turned to the next version.
+    let here = std::env::current_dir().unwrap_or_default();
+    let itself = Itself::find(&given, &here, false);
+    let mut command = Command::new(itself.path);
+    command.args(words(given.into_iter(), what, &daemon.more));
     for variable in dsbus_starter::VARIABLES {
         command.env_remove(variable);
     }

@@ -1,12 +1,12 @@
 //! Another version of the worker takes the place of the one that runs, in the same process. Before
 //! that it is asked whether it can; and what goes wrong all the same gives the place back.
 
-use dsbus_supervisor::{Handover, takes_over};
+use dsbus_supervisor::{Handover, keep_way_back, takes_over};
 use nix::unistd::User;
 
 use super::choice::{Choice, Wrong};
 use super::owner::{self, Left};
-use super::{Ground, enter, open_log, secure, serve};
+use super::{Ground, enter, open_log, secure, serve, try_log};
 use crate::args;
 use crate::commands::pidfile::PidFile;
 use crate::config::Config;
@@ -21,7 +21,8 @@ use crate::output;
 /// Why not.
 pub(super) fn try_out(config: &Config, args: &args::Worker, fd: i32) -> Result<Code, Failure> {
     let handover = Handover::read(fd, false).map_err(Failure::failed)?;
-    checked(config, args, &handover)?;
+    let choice = checked(config, args, &handover)?;
+    try_log(&choice.file.keys)?;
     output::line(takes_over())?;
     Ok(Code::Done)
 }
@@ -31,15 +32,16 @@ pub(super) fn try_out(config: &Config, args: &args::Worker, fd: i32) -> Result<C
 /// # Errors
 /// When it cannot, and cannot even give the place back.
 pub(super) fn run(config: &Config, args: args::Worker, fd: i32) -> Result<Code, Failure> {
-    let handover = Handover::read(fd, true).map_err(Failure::failed)?;
-    let choice = checked(config, &args, &handover);
-    let choice = choice.map_err(|failure| give_back(config, &handover, &failure))?;
+    keep_way_back(fd, &config.around.directory);
+    let handover = Handover::read(fd, true).map_err(Failure::failed).map_err(give_back)?;
+    let choice = checked(config, &args, &handover).map_err(give_back)?;
     serve(config, args, choice, Some(handover))
 }
 
 /// Gives the place back to the version before; what is returned says why that failed, too.
-pub(super) fn give_back(config: &Config, handover: &Handover, failure: &Failure) -> Failure {
-    Failure::failed(handover.give_back(&failure.message, &config.around.directory))
+#[expect(clippy::needless_pass_by_value, reason = "it maps an error to another one")]
+pub(super) fn give_back(failure: Failure) -> Failure {
+    Failure::failed(dsbus_supervisor::give_back(&failure.message))
 }
 
 fn checked(config: &Config, args: &args::Worker, handover: &Handover) -> Result<Choice, Failure> {
@@ -83,12 +85,22 @@ pub(super) fn ground(
         Some(name) => User::from_name(name).map_err(std::io::Error::from)?,
         None => None,
     };
-    let log = open_log(keys, &choice.directory, false)?;
+    // What is not there any more, and was there when the version before began, must not keep that from
+    // taking its place back.
+    let borne = |done: Result<(), Failure>| match done {
+        Err(failure) if args.given_back.is_some() => {
+            output::warning(failure.message);
+            Ok(())
+        }
+        done => done,
+    };
+    borne(try_log(keys))?;
+    let log = open_log(keys, &choice.directory, false);
     if !(args.nodaemon || keys.nodaemon) {
         // It holds no file system.
         std::env::set_current_dir("/")?;
     }
-    enter(keys)?;
+    borne(enter(keys))?;
     Ok(Ground { nofile: left.nofile, core: left.core, account, log })
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use dsbus_schema::moment::BootTime;
 use serde::{Deserialize, Serialize};
 
-use super::{Binaries, QUIET, Stamp};
+use super::{Binaries, QUIET};
+use crate::stamp::Stamp;
 
 /// The files, as they are left.
 #[derive(Debug, Default, Serialize, Deserialize)]

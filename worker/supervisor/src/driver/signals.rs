@@ -22,6 +22,8 @@ impl Driver {
                 libc::SIGHUP => {
                     self.reload();
                     self.look_for_successor();
+                    // Ready again, unless a new version is coming in.
+                    self.tell_starter(clock::now().boot);
                 }
                 libc::SIGUSR2 => {
                     self.config.owner.reopen_log();
@@ -46,7 +48,6 @@ impl Driver {
             }
             Err(why) => tracing::error!("SIGHUP: the old configuration stays: {why}"),
         }
-        self.tell_starter(clock::now().boot);
     }
 
     /// Gives the instances away first, where the owner wants that; asked again, stops at once.

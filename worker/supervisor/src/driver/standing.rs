@@ -31,10 +31,11 @@ impl Driver {
             (Stage::Starting, _) => "waits for the bus".to_owned(),
             (Stage::Stopping, Ending::Draining(_)) => "gives its instances away".to_owned(),
             (Stage::Stopping, _) => format!("stops {}", self.living()),
-            (Stage::Ready | Stage::Reloading, _) if self.synced => {
+            (Stage::Reloading, _) => "brings in a new version".to_owned(),
+            (Stage::Ready, _) if self.synced => {
                 format!("runs {}", self.living())
             }
-            (Stage::Ready | Stage::Reloading, _) => {
+            (Stage::Ready, _) => {
                 "was not told yet what it is to run: the bus is away, or has no scheduler"
                     .to_owned()
             }
@@ -51,7 +52,13 @@ impl Driver {
 
     fn stage(&self, now: BootTime) -> Stage {
         match self.ending {
-            Ending::Not if self.synced || now >= self.patient_until() => Stage::Ready,
+            Ending::Not if self.synced || now >= self.patient_until() => {
+                if self.upgrade.is_none() {
+                    Stage::Ready
+                } else {
+                    Stage::Reloading
+                }
+            }
             Ending::Not => Stage::Starting,
             Ending::Draining(_) | Ending::Stopping | Ending::Bye(_) | Ending::Done => {
                 Stage::Stopping

@@ -13,7 +13,7 @@ use crate::clock::{self, Now};
 use crate::config::Config;
 use crate::errands::Errands;
 use crate::facilities::Machine;
-use crate::handover::{Handover, Left, Taking, disarm_alarm};
+use crate::handover::{Handover, Left, Taking, close_way_back, disarm_alarm, give_back};
 use crate::home::Home;
 use crate::notify::NotifySocket;
 use crate::output::{self, Outputs};
@@ -72,13 +72,13 @@ impl Driver {
         });
         let (poller, secrets) = match prepared {
             Ok(prepared) => prepared,
-            Err(e) => {
-                return Err(fatal(handover.give_back(&e.to_string(), &config.itself.directory)));
-            }
+            Err(e) => return Err(fatal(give_back(&e.to_string()))),
         };
         let Handover { version, mut left, file } = handover;
         let (mut taking, given_back) = (Taking::default(), config.given_back.clone());
         let at = left.at;
+        // Whatever can be missing was looked for: what fails from here on would fail with the version
+        // before, too.
         let taken = Driver::adopt(config, &mut left, poller, secrets, &mut taking);
         let mut driver = taken.map_err(|why| {
             fatal(format!("version {version} handed over what cannot be taken: {why}"))
@@ -164,6 +164,8 @@ impl Driver {
         self.wanted = std::mem::take(&mut left.wanted);
         self.held = std::mem::take(&mut left.held).into();
         self.forgotten = std::mem::take(&mut left.forgotten).into_iter().collect();
+        // What follows cannot be undone.
+        close_way_back();
         self.agent.take_over(&left.agent, taking, now.boot)
     }
 

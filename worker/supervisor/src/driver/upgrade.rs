@@ -16,14 +16,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{Driver, Ending, Source};
 use crate::clock::{self, Now};
-use crate::handover::{
-    self, Left, Passing, Stamp, Trial, arm_alarm, disarm_alarm, document, keep_open,
-};
+use crate::handover::{self, Left, Passing, Trial, arm_alarm, disarm_alarm, document, keep_open};
 use crate::process;
+use crate::stamp::Stamp;
 
 /// How long a successor may take until it has taken over, however great the worker is. Nobody looks
 /// after the children of one that hangs: it is ended, and whoever runs the worker starts it anew.
 const BEGIN_MAX: Duration = Duration::from_secs(60);
+/// A successor is executed only when the deadline of exclusive children is so many times farther away
+/// than all took that is done once more then: that everything was written down, and that the successor
+/// was started and read it.
+const REST_TIMES: u32 = 3;
+/// And at least so far away.
+const REST_MIN: Duration = Duration::from_millis(250);
+/// How long such a moment is waited for. A lease is renewed every third of its time; one of which two
+/// thirds are longer than this leaves enough at any moment.
+const REST_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How far a change of the version is.
 #[derive(Debug, Default)]
@@ -31,26 +39,52 @@ pub(super) enum Upgrade {
     #[default]
     No,
     /// The new executable is asked whether it can take over.
-    Trying(Trial),
-    /// It can; that is its version.
-    Ready { stamp: Stamp, version: String },
+    Trying {
+        trial: Trial,
+        /// How long it took to write down all that it is told.
+        packing: Duration,
+    },
+    /// It can, and does so as soon as there is time for it.
+    Ready(Ready),
+}
+
+/// A successor that can take over.
+#[derive(Debug)]
+pub(super) struct Ready {
+    stamp: Stamp,
+    version: String,
+    /// How far away the deadline of exclusive children must be.
+    rest: Duration,
+    /// When it is waited for no longer.
+    until: BootTime,
+}
+
+/// How far away the deadline of exclusive children must be for a change that takes so long.
+fn rest(takes: Duration) -> Duration {
+    REST_MIN.max(takes.saturating_mul(REST_TIMES))
 }
 
 impl Upgrade {
     /// The process that is tried.
     pub(super) fn pid(&self) -> Option<i32> {
         match self {
-            Upgrade::Trying(trial) => Some(trial.pid),
-            Upgrade::No | Upgrade::Ready { .. } => None,
+            Upgrade::Trying { trial, .. } => Some(trial.pid),
+            Upgrade::No | Upgrade::Ready(_) => None,
         }
     }
 
     pub(super) fn deadline(&self) -> Option<BootTime> {
         match self {
             Upgrade::No => None,
-            Upgrade::Trying(trial) => trial.until,
-            Upgrade::Ready { .. } => Some(BootTime(0)),
+            Upgrade::Trying { trial, .. } => trial.until,
+            // Until then it is looked at whenever something happens, such as a lease that is renewed.
+            Upgrade::Ready(ready) => Some(ready.until),
         }
+    }
+
+    /// Whether none goes on.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Upgrade::No)
     }
 }
 
@@ -84,7 +118,10 @@ impl Driver {
             return;
         }
         match itself.successor() {
-            Ok(None) => {}
+            Ok(None) => {
+                let path = itself.path.display();
+                tracing::info!("{path} is the executable that runs: nothing to upgrade");
+            }
             Ok(Some(stamp)) => self.try_successor(stamp),
             Err(e) => {
                 let path = itself.path.display();
@@ -94,16 +131,18 @@ impl Driver {
     }
 
     fn try_successor(&mut self, stamp: Stamp) {
-        let now = clock::now();
-        let started = self.pack(now).and_then(|packed| {
-            let started = Trial::start(&self.config.itself, stamp, &packed.document, now.boot);
-            started.map_err(|e| format!("it cannot be executed: {e}"))
+        let begin = clock::now();
+        let started = self.pack(begin).and_then(|packed| {
+            let now = clock::now().boot;
+            let started = Trial::start(&self.config.itself, stamp, &packed.document, now);
+            let trial = started.map_err(|e| format!("it cannot be executed: {e}"))?;
+            Ok(Upgrade::Trying { trial, packing: now.since(begin.boot) })
         });
         match started {
-            Ok(trial) => {
+            Ok(trying) => {
                 let path = self.config.itself.path.display();
                 tracing::info!("{path} is another executable now; it is tried");
-                self.upgrade = Upgrade::Trying(trial);
+                self.upgrade = trying;
             }
             Err(why) => self.refuse_successor(&why),
         }
@@ -114,10 +153,16 @@ impl Driver {
         if self.upgrade.pid() != Some(pid) {
             return false;
         }
-        let Upgrade::Trying(trial) = std::mem::take(&mut self.upgrade) else { return false };
-        let stamp = trial.stamp;
+        let Upgrade::Trying { trial, packing } = std::mem::take(&mut self.upgrade) else {
+            return false;
+        };
+        let (stamp, now) = (trial.stamp, clock::now().boot);
+        let rest = rest(packing + now.since(trial.started));
         match trial.ended(exit) {
-            Ok(version) => self.upgrade = Upgrade::Ready { stamp, version },
+            Ok(version) => {
+                let until = now + REST_WAIT_MAX;
+                self.upgrade = Upgrade::Ready(Ready { stamp, version, rest, until });
+            }
             Err(why) => self.refuse_successor(&why),
         }
         true
@@ -133,23 +178,26 @@ impl Driver {
     pub(super) fn tend_upgrade(&mut self, now: Now) {
         match &mut self.upgrade {
             Upgrade::No => {}
-            Upgrade::Trying(trial) => {
+            Upgrade::Trying { trial, .. } => {
                 if trial.until.is_some_and(|until| now.boot >= until) {
                     trial.until = None;
                     process::signal_group(trial.pid, libc::SIGKILL);
                 }
             }
-            Upgrade::Ready { .. } => {
-                if let Upgrade::Ready { stamp, version } = std::mem::take(&mut self.upgrade) {
-                    self.become_successor(stamp, &version);
+            Upgrade::Ready(_) => {
+                if let Upgrade::Ready(ready) = std::mem::take(&mut self.upgrade) {
+                    self.become_successor(ready, now.boot);
                 }
             }
         }
     }
 
-    fn become_successor(&mut self, stamp: Stamp, version: &str) {
-        if self.config.itself.successor().ok().flatten() != Some(stamp) {
+    fn become_successor(&mut self, ready: Ready, now: BootTime) {
+        if self.config.itself.successor().ok().flatten() != Some(ready.stamp) {
             return self.look_for_successor();
+        }
+        if self.lacks_time(ready.rest) {
+            return self.wait_for_time(ready, now);
         }
         // What the agent said by now, and who has ended: the less is left for the next one.
         self.hear_agent();
@@ -162,19 +210,47 @@ impl Driver {
             let why = "its events cannot be written to disk now, and would be lost";
             return self.refuse_successor(why);
         }
-        if let Err(why) = self.exchange(version) {
-            self.refuse_successor(&why);
+        match self.exchange(&ready) {
+            Ok(()) => self.wait_for_time(ready, now),
+            Err(why) => self.refuse_successor(&why),
         }
     }
 
-    /// Executes the successor. Returns only if that fails.
-    fn exchange(&mut self, version: &str) -> Result<(), String> {
+    /// How far away the deadline of exclusive children is, if there are any.
+    fn fence(&self) -> Option<Duration> {
+        Some(self.last_resort()?.since(clock::now().boot))
+    }
+
+    fn lacks_time(&self, rest: Duration) -> bool {
+        self.fence().is_some_and(|fence| fence < rest)
+    }
+
+    /// Nobody renews a lease while the worker changes: so it does that right after one was.
+    fn wait_for_time(&mut self, ready: Ready, now: BootTime) {
+        if now < ready.until {
+            self.upgrade = Upgrade::Ready(ready);
+            return;
+        }
+        let why = format!(
+            "the change may take {:?}, and an exclusive program's deadline was nearer than that for \
+             {REST_WAIT_MAX:?}: send HUP again, or give that program a greater touch_timeout",
+            ready.rest
+        );
+        self.refuse_successor(&why);
+    }
+
+    /// Executes the successor. Returns only if that fails, or if there is too little time for it after
+    /// all.
+    fn exchange(&mut self, ready: &Ready) -> Result<(), String> {
         let now = clock::now();
         let packed = self.pack(now)?;
+        if self.lacks_time(ready.rest) {
+            return Ok(());
+        }
         let text = |e: std::io::Error| e.to_string();
-        tracing::info!("version {version} takes over from {}", env!("CARGO_PKG_VERSION"));
-        let fence = self.poller.last_resort().map_or(BEGIN_MAX, |at| at.since(clock::now().boot));
-        arm_alarm(fence.min(BEGIN_MAX)).map_err(text)?;
+        let (version, own) = (&ready.version, env!("CARGO_PKG_VERSION"));
+        tracing::info!("version {version} takes over from {own}");
+        arm_alarm(self.fence().unwrap_or(BEGIN_MAX).min(BEGIN_MAX)).map_err(text)?;
         let mut numbers = packed.numbers.clone();
         numbers.push(packed.document.as_raw_fd());
         let failed = match keep_open(&numbers, true) {
@@ -245,5 +321,19 @@ impl Driver {
             earlier: self.reports.earlier(),
             descriptors: passing.all(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_given_several_times_as_long_as_its_trial_took() {
+        let millis = Duration::from_millis;
+        for (takes, wanted) in [(0, 250), (60, 250), (100, 300), (700, 2100)] {
+            assert_eq!(rest(millis(takes)), millis(wanted), "{takes} ms");
+        }
+        assert_eq!(rest(Duration::MAX), Duration::MAX);
     }
 }

@@ -7,6 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+
 /// Those that are handed on.
 #[derive(Debug, Default)]
 pub(crate) struct Passing(Vec<RawFd>);
@@ -77,8 +79,14 @@ pub(crate) fn keep_open(numbers: &[RawFd], on: bool) -> io::Result<()> {
     numbers.iter().try_for_each(|number| set_cloexec(*number, !on))
 }
 
-/// Lets the kernel end this process so much later. Unlike other timers this one outlives exec.
+/// Lets the kernel end this process so much later. Unlike other timers this one outlives exec, and so
+/// does a signal that is ignored or blocked: whoever started the worker may have left it so.
 pub(crate) fn arm_alarm(after: Duration) -> io::Result<()> {
+    let mut alarm = SigSet::empty();
+    alarm.add(Signal::SIGALRM);
+    // SAFETY: it gets no handler.
+    unsafe { signal(Signal::SIGALRM, SigHandler::SigDfl) }?;
+    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&alarm), None)?;
     set_alarm(after.max(Duration::from_micros(1)))
 }
 
@@ -94,10 +102,32 @@ fn set_alarm(after: Duration) -> io::Result<()> {
     };
     let once =
         libc::itimerval { it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 }, it_value: value };
-    // SAFETY: reads one value on this stack. Its signal is one that this program neither blocks nor
-    // handles, so that it ends the process.
+    // SAFETY: reads one value on this stack. This program neither blocks nor handles the signal when it
+    // is armed, so that it ends the process.
     if unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const once, std::ptr::null_mut()) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::SigSet;
+
+    use super::*;
+
+    #[test]
+    fn the_alarm_ends_a_process_that_was_told_to_ignore_and_to_block_it() {
+        let mut alarm = SigSet::empty();
+        alarm.add(Signal::SIGALRM);
+        // SAFETY: it gets no handler.
+        unsafe { signal(Signal::SIGALRM, SigHandler::SigIgn) }.unwrap();
+        alarm.thread_block().unwrap();
+        arm_alarm(Duration::from_secs(3600)).unwrap();
+        disarm_alarm().unwrap();
+        assert!(!SigSet::thread_get_mask().unwrap().contains(Signal::SIGALRM));
+        // SAFETY: it gets no handler.
+        let was = unsafe { signal(Signal::SIGALRM, SigHandler::SigDfl) }.unwrap();
+        assert!(matches!(was, SigHandler::SigDfl), "{was:?}");
+    }
 }

@@ -4,11 +4,10 @@
 #![expect(unsafe_code, reason = "pre_exec; its use says why it is sound")]
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,14 +19,15 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{execve, fchdir, write};
 
-use super::{Handover, descriptors};
+use super::descriptors;
 use crate::spawn;
+use crate::stamp::Stamp;
 
 /// Hidden options of `dsbus worker`: by which descriptor it takes over, or is to say whether it
 /// could; and why the worker that took over has given the place back.
-const TAKE_OVER: &str = "--take-over=";
+pub(super) const TAKE_OVER: &str = "--take-over=";
 const TRY: &str = "--try-take-over=";
-const GIVEN_BACK: &str = "--given-back=";
+pub(super) const GIVEN_BACK: &str = "--given-back=";
 /// How long a new executable may take to say that it can take over: it reads some MB.
 const TRIAL_MAX: Duration = Duration::from_secs(30);
 /// Most bytes of what it says that are read.
@@ -47,24 +47,6 @@ pub struct Itself {
     pub arguments: Vec<OsString>,
     /// The directory that it was started in, for what is relative in its command line.
     pub directory: PathBuf,
-}
-
-/// What tells an executable from another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    device: u64,
-    inode: u64,
-    modified: (i64, i64),
-    size: u64,
-}
-
-impl Stamp {
-    /// Of the file there.
-    pub(crate) fn of(path: &Path) -> io::Result<Stamp> {
-        let found = fs::metadata(path)?;
-        let modified = (found.mtime(), found.mtime_nsec());
-        Ok(Stamp { device: found.dev(), inode: found.ino(), modified, size: found.size() })
-    }
 }
 
 impl Itself {
@@ -101,7 +83,7 @@ impl Itself {
         self.execute_as(self.path.as_os_str(), &[format!("{TAKE_OVER}{document}").into()])
     }
 
-    fn execute_as(&self, program: &OsStr, more: &[OsString]) -> io::Error {
+    pub(super) fn execute_as(&self, program: &OsStr, more: &[OsString]) -> io::Error {
         let execute = || -> io::Result<()> {
             let before = File::open(".")?;
             std::env::set_current_dir(&self.directory)?;
@@ -142,30 +124,6 @@ fn is_program(path: &Path) -> io::Result<()> {
     Err(io::Error::other("it is neither a binary nor a script"))
 }
 
-/// See [`Handover::give_back`].
-pub(super) fn give_back(handover: &Handover, why: &str, directory: &Path) -> String {
-    let words: Vec<OsString> = std::env::args_os().collect();
-    if words.iter().any(|word| word.as_bytes().starts_with(GIVEN_BACK.as_bytes())) {
-        return format!("{why}; this is the version that was to take it back");
-    }
-    let itself = Itself::find(&words, directory, true);
-    let left = &handover.left;
-    let mut numbers = left.descriptors.clone();
-    numbers.push(handover.file);
-    let done = descriptors::keep_open(&numbers, true).map_or_else(
-        |e| e,
-        |()| {
-            let more = [
-                format!("{TAKE_OVER}{}", handover.file).into(),
-                format!("{GIVEN_BACK}{}", first_line(why)).into(),
-            ];
-            let program = format!("/proc/self/fd/{}", left.executable);
-            itself.execute_as(OsStr::new(&program), &more)
-        },
-    );
-    format!("{why}; and the worker before it cannot be executed again: {done}")
-}
-
 /// Takes over a descriptor that the owner of a worker handed to itself.
 ///
 /// # Errors
@@ -189,6 +147,7 @@ pub(crate) fn document(bytes: &[u8]) -> io::Result<OwnedFd> {
 pub(crate) struct Trial {
     pub(crate) pid: i32,
     pub(crate) stamp: Stamp,
+    pub(crate) started: BootTime,
     /// When it is killed; `None` once it was.
     pub(crate) until: Option<BootTime>,
     said: PipeReader,
@@ -223,7 +182,7 @@ impl Trial {
             });
         }
         let pid = i32::try_from(command.spawn()?.id()).map_err(io::Error::other)?;
-        Ok(Trial { pid, stamp, until: Some(now + TRIAL_MAX), said, complained })
+        Ok(Trial { pid, stamp, started: now, until: Some(now + TRIAL_MAX), said, complained })
     }
 
     /// What came of it: its version, or why it cannot take over.
@@ -261,7 +220,7 @@ pub fn takes_over() -> String {
     format!("dsbus {} takes over", env!("CARGO_PKG_VERSION"))
 }
 
-fn first_line(text: &str) -> String {
+pub(super) fn first_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let end = line.floor_char_boundary(TOLD_BYTES_MAX);
     line[..end].to_owned()

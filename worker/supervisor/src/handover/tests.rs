@@ -18,6 +18,13 @@ fn lines(text: &str) -> [Value; 2] {
     [lines.next().unwrap(), lines.next().unwrap()]
 }
 
+/// A document as if a worker of this version had written it: what is from too far away is not read.
+fn of_today(text: &str) -> String {
+    let [mut head, body] = lines(text);
+    head["version"] = Value::from(env!("CARGO_PKG_VERSION"));
+    format!("{head}\n{body}\n")
+}
+
 fn written(left: &Left) -> [Value; 2] {
     lines(std::str::from_utf8(&write(left).unwrap()).unwrap())
 }
@@ -44,12 +51,26 @@ pub(crate) fn lost(old: &Value, new: &Value, at: &str) -> Option<String> {
 #[test]
 fn what_past_versions_hand_over_is_read_and_nothing_of_it_is_lost() {
     for golden in GOLDEN {
-        let (_, left) = parse(golden.as_bytes()).unwrap();
+        let (_, left) = parse(of_today(golden).as_bytes()).unwrap();
         let ([_, old], [_, new]) = (lines(golden), written(&left));
         assert_eq!(lost(&old, &new, ""), None);
         let (_, again) = parse(&write(&left).unwrap()).unwrap();
         assert_eq!(written(&again), written(&left));
     }
+}
+
+/// The same as it would be from a version that knows a word more at each place, and leaves out what it
+/// has nothing to say of.
+const NEIGHBOUR: &str = include_str!("../../golden/handover-1-neighbour.json");
+
+#[test]
+fn words_more_and_less_of_a_neighbour_change_nothing() {
+    assert!(NEIGHBOUR.contains("tea") && !NEIGHBOUR.contains(":null"));
+    let (_, neighbours) = parse(of_today(NEIGHBOUR).as_bytes()).unwrap();
+    let (_, ours) = parse(of_today(GOLDEN[0]).as_bytes()).unwrap();
+    let (theirs, ours) = (written(&neighbours), written(&ours));
+    // What the worker's owner leaves is passed on as it is.
+    assert_eq!((&theirs[0], lost(&ours[1], &theirs[1], "")), (&ours[0], None));
 }
 
 #[test]
@@ -65,15 +86,17 @@ fn every_room_is_in_the_newest_of_them() {
 
 #[test]
 fn what_a_newer_version_adds_is_left_aside_and_another_format_is_refused() {
-    let [mut head, mut body] = lines(GOLDEN[0]);
+    let [mut head, mut body] = lines(&of_today(GOLDEN[0]));
     let document = |head: &Value, body: &Value| format!("{head}\n{body}\n");
     head["cooks"] = Value::from("tea");
     body["tea"] = Value::from(true);
     let instances = body["table"]["instances"].as_object_mut().unwrap();
     instances.values_mut().for_each(|instance| instance["tea"] = Value::from(1));
     assert!(parse(document(&head, &body).as_bytes()).is_ok());
-    head["format"] = Value::from(FORMAT + 1);
     head["version"] = Value::from("9.9.9");
+    let why = parse(document(&head, &body).as_bytes()).unwrap_err().to_string();
+    assert!(why.contains("is version 9.9.9, and this one is "), "{why}");
+    head["format"] = Value::from(FORMAT + 1);
     let why = parse(document(&head, &Value::Null).as_bytes()).unwrap_err().to_string();
     assert!(why.contains("(9.9.9) hands over in format 2, and this one reads 1 to 1"), "{why}");
     for text in ["", "{}", "{}\n{}", "x\ny"] {

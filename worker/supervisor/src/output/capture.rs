@@ -24,7 +24,7 @@ pub(super) struct Capture {
     /// How much of the next mark was met: only that is held back.
     met: usize,
     /// After BEGIN: what was captured; the oldest is dropped.
-    #[serde(with = "crate::handover::bytes::maybe")]
+    #[serde(with = "crate::handover::bytes::maybe", default)]
     between: Option<VecDeque<u8>>,
 }
 
