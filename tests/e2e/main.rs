@@ -44,6 +44,7 @@ mod process;
 mod proxy;
 mod raw;
 mod recover;
+mod recovered;
 mod rollouts;
 mod said;
 mod screens;

@@ -252,6 +252,12 @@ impl JsonSchema for InstanceId {
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
+impl Epoch {
+    /// The greatest that is believed when a worker tells it: above, one that lies could use all numbers
+    /// up, and nothing could be placed anew.
+    pub const TOLD_MAX: Epoch = Epoch(1 << 53);
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

@@ -134,6 +134,9 @@ pub struct Placement {
     /// Words after those of the command, given with the last start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
+    /// It is stopped only to leave its place: nobody wants it to stay stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
 }
 
 impl Placement {
@@ -145,8 +148,8 @@ impl Placement {
         wanted: Wanted,
         spec: ProgramSpec,
     ) -> Placement {
-        let (from, reason, rest, arguments) = (None, None, None, Vec::new());
-        Placement { id, revision, epoch, wanted, spec, from, reason, rest, arguments }
+        let (from, reason, rest, arguments, leaves) = (None, None, None, Vec::new(), false);
+        Placement { id, revision, epoch, wanted, spec, from, reason, rest, arguments, leaves }
     }
 }
 

@@ -82,6 +82,7 @@ const KINDS: &[(&str, Again)] = &[
     ("log-part-bytes", again::<LogPart>),
     ("lost-letters", again::<LostLetters>),
     ("placement", again::<Placement>),
+    ("placement-leaves", again::<Placement>),
     ("scheduler-stats", again::<SchedulerStats>),
     ("worker-stats", again::<WorkerStats>),
     ("pong", again::<Pong>),

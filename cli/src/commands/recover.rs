@@ -1,9 +1,13 @@
 //! `dsbus recover [--dry-run] [--force] [--from FILE...]`
 
+use std::time::Duration;
+
+use dsbus_client::Error;
 use dsbus_schema::command::{
-    Recover, Recovered, RecoveredInstance, RecoveredProgram, Recovery, Verb,
+    Recover, Recovered, RecoveredInstance, RecoveredProgram, Recovery, Verb, code,
 };
 use dsbus_schema::ids::WorkerName;
+use tokio::time::{Instant, sleep};
 
 use super::{act, apply};
 use crate::args::{self, Format};
@@ -13,6 +17,11 @@ use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
 use crate::table::{Column, Text, Tone};
+
+/// Longer than schedulers wait for workers that may be on their way back to the bus.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Pause before they are asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 const COLUMNS: [Column; 6] = [
     Column { title: "NAME", leaves: 0, optional: false },
@@ -32,14 +41,10 @@ pub(super) async fn run(config: &Config, args: &args::Recover) -> Result<Code, F
     let connection = Connection::open(config).await?;
     let recovered = ask(&connection, programs, args).await?;
     let left = |recovery: Recovery| recovery == Recovery::Left;
-    let code = if !args.dry_run
-        && (recovered.programs.iter().any(|program| left(program.recovery))
-            || recovered.instances.iter().any(|instance| left(instance.recovery)))
-    {
-        Code::Failed
-    } else {
-        Code::Done
-    };
+    let rest = recovered.programs.iter().any(|program| left(program.recovery))
+        || recovered.instances.iter().any(|instance| left(instance.recovery))
+        || !recovered.silent.is_empty();
+    let code = if rest && !args.dry_run { Code::Failed } else { Code::Done };
     let wide = match args.output {
         Format::Data(data) => {
             output::data(data, &recovered)?;
@@ -70,7 +75,7 @@ pub(super) async fn run(config: &Config, args: &args::Recover) -> Result<Code, F
     Ok(code)
 }
 
-/// Asks part by part: the schedulers answer within a second.
+/// Asks part by part: the schedulers answer within a second or two.
 async fn ask(
     connection: &Connection,
     programs: crate::file::Programs,
@@ -81,7 +86,7 @@ async fn ask(
         Recover { dry_run: args.dry_run, force: args.force, programs, ..Recover::default() };
     loop {
         request.envelope = act::envelope();
-        let part: Recovered = connection.command(Verb::Recover, &request).await?;
+        let part: Recovered = patiently(connection, &request).await?;
         for program in part.programs {
             // One whose instances are told of in two parts was rebuilt in the first.
             if !all.programs.iter().any(|known| known.name == program.name) {
@@ -89,10 +94,32 @@ async fn ask(
             }
         }
         all.instances.extend(part.instances);
-        all.silent = part.silent;
+        for worker in part.silent {
+            if !all.silent.contains(&worker) {
+                all.silent.push(worker);
+            }
+        }
         request.after = part.next;
         if request.after.is_none() {
             return Ok(all);
+        }
+    }
+}
+
+/// Asks again for as long as the schedulers wait for workers that may be on their way back.
+async fn patiently(connection: &Connection, request: &Recover) -> Result<Recovered, Failure> {
+    let until = Instant::now() + PATIENCE;
+    let mut told = false;
+    loop {
+        match connection.bus.command(Verb::Recover, request).await {
+            Ok(part) => return Ok(part),
+            Err(Error::Refused { code: code::UNAVAILABLE, text, .. }) if Instant::now() < until => {
+                if !std::mem::replace(&mut told, true) {
+                    output::note(format_args!("waits: {text}"));
+                }
+                sleep(AGAIN_AFTER).await;
+            }
+            Err(error) => return Err(connection.explain(error).await),
         }
     }
 }

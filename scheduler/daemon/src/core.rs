@@ -91,6 +91,8 @@ pub struct Core {
     displaced: BTreeMap<(Bucket, String), u64>,
     /// When the latest entry was written, by the clock of NATS.
     latest: Option<Timestamp>,
+    /// Since when it hears of touches and placements, without having begun anew.
+    pub(crate) hears_since: Option<BootTime>,
 }
 
 impl Core {
@@ -117,6 +119,7 @@ impl Core {
         self.displaced.retain(|(b, _), _| *b != bucket);
         self.view.reset(bucket);
         if bucket == Bucket::Fleet {
+            self.hears_since = None;
             self.schedulers.clear();
             self.written.clear();
             self.signed_by.clear();
@@ -156,6 +159,9 @@ impl Core {
         }
         let before = std::mem::replace(last, entry.seq);
         self.latest = self.latest.max(Some(entry.time));
+        if bucket == Bucket::Fleet {
+            self.hears_since.get_or_insert(now);
+        }
         self.note_early(bucket, entry);
         self.displaced.remove(&(bucket, entry.key.clone()));
         let folded = self.fold_into(bucket, entry, before, now);

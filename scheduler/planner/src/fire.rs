@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::action::Action;
+use crate::ahead;
 use crate::jobs;
 use crate::order;
 use crate::plan::{Draft, Scene};
@@ -14,6 +15,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 pub(crate) fn plan(scene: &Scene<'_>, draft: &mut Draft) {
     let (program, now) = (scene.program, scene.now);
     if program.spec.schedule.is_none() {
+        return;
+    }
+    if ahead::some_is(scene) {
         return;
     }
     let mut instances = scene.entry.instances.values();

@@ -4,6 +4,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod action;
+mod ahead;
 mod condition;
 pub mod explain;
 mod fire;

@@ -132,10 +132,11 @@ pub(crate) fn remove(view: &View, held: Held<'_>, reason: &str) -> Action {
     }
 }
 
-/// The same placement, not to be run.
+/// The same placement, not to be run, since it is to leave.
 pub(crate) fn stop(held: Held<'_>) -> Action {
     let mut placement = held.placed.placement();
     placement.wanted.run = false;
+    placement.leaves = true;
     placement.rest = None;
     update(held, placement)
 }

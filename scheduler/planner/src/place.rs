@@ -13,7 +13,7 @@ use crate::order::{self, Wait};
 use crate::placed;
 use crate::plan::{Draft, Scene, next_epoch};
 use crate::rolling::{self, Health, Rolling};
-use crate::view::{Instance, Placed, View};
+use crate::view::{Instance, Placed};
 
 /// Plans for one instance of a declared program: a place for it if it has none, and what schedulers
 /// say of it.
@@ -32,7 +32,7 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &Rolling<'_>, draft: 
         return say(scene, index, None, draft);
     }
     if let Some((worker, epoch)) =
-        instance.and_then(|instance| adrift(view, instance, program.spec.exclusive))
+        instance.and_then(|instance| view.adrift(instance, program.spec.exclusive))
     {
         let reason = if instance.is_some_and(|instance| instance.guard > 0) {
             format!("its child of epoch {epoch} has not ended on {worker}")
@@ -93,24 +93,6 @@ fn given_up(
     let times = if fails == 1 { "once".to_owned() } else { format!("{fails} times") };
     let reason = format!("given up after it ended FATAL {times}, on {}", workers.join(", "));
     Some((State::Fatal, reason))
-}
-
-/// Who has a child of an instance that was never placed, as far as the bus remembers: what is taken away
-/// leaves a tombstone, so the bus has lost a placement. Of an exclusive one none may live, in any case.
-pub(crate) fn adrift<'a>(
-    view: &View,
-    instance: &'a Instance,
-    exclusive: bool,
-) -> Option<(&'a WorkerName, Epoch)> {
-    if instance.guard > 0 && !exclusive {
-        return None;
-    }
-    let told = instance.statuses.iter().find(|(worker, status)| {
-        let record = view.worker(worker);
-        let same = record.is_some_and(|record| record.incarnation == status.value.incarnation);
-        same && !view.is_lost(worker) && status.value.state.may_have_child()
-    });
-    told.map(|(worker, status)| (worker, status.value.epoch))
 }
 
 /// What an instance without a place waits for, before a worker is looked for.

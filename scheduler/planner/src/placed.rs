@@ -11,6 +11,7 @@ use dsbus_schema::state::{State, WorkerState};
 use dsbus_schema::status::Status;
 
 use crate::action::Action;
+use crate::ahead;
 use crate::fit::Ask;
 use crate::leave::{self, Leave};
 use crate::moves::{Held, arguments, relocate, remove, rest, stop, update};
@@ -59,10 +60,7 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
         return retire(view, held, reason, draft);
     }
     let wanted = entry.wanted(program, index);
-    let older = asked(program, wanted) < asked(program, placed.wanted)
-        || wanted.reloads < placed.wanted.reloads;
-    if placed.revision > program.revision || older {
-        // Whoever wrote the placement knew of a later command: the view is behind.
+    if ahead::is_ahead(scene, index, placed) {
         return;
     }
     let mut next = rolling.next(index, placed);
@@ -286,7 +284,8 @@ fn keep(
         (wanted, next)
     };
     let arguments = arguments(scene, held, wanted);
-    if placed.wanted == wanted && placed.revision == revision && placed.arguments == arguments {
+    let told = (placed.wanted, placed.revision, &*placed.arguments, placed.leaves);
+    if told == (wanted, revision, arguments, false) {
         if wanted.run {
             look_after(scene, held, rolling, draft);
         }
@@ -305,6 +304,7 @@ fn keep(
     }
     (placement.wanted, placement.revision) = (wanted, revision);
     placement.arguments = arguments.to_vec();
+    placement.leaves = false;
     placement.spec = ProgramSpec::clone(&spec);
     draft.actions.push(update(held, placement));
 }

@@ -177,6 +177,7 @@ fn forgeries(view: &View, name: &ProgramName, entry: &Entry, draft: &mut Draft) 
 pub(crate) fn next_epoch(entry: &Entry, index: u32) -> Epoch {
     let Some(instance) = entry.instance(index) else { return Epoch(1) };
     let told = instance.statuses.iter().map(|(_, status)| status.value.epoch);
+    let told = told.filter(|epoch| *epoch <= Epoch::TOLD_MAX);
     let last = told.fold(instance.floor, Epoch::max);
-    Epoch(1 + instance.guard.max(last.0))
+    Epoch(instance.guard.max(last.0).saturating_add(1))
 }

@@ -21,7 +21,9 @@ pub(crate) fn statuses(view: &View, name: &ProgramName, entry: &Entry, draft: &m
                 let record = view.worker(worker);
                 record.is_none_or(|record| record.incarnation != status.value.incarnation)
             };
-            if !held && (view.is_gone(worker) || earlier()) {
+            // Where the bus knows no more of an instance, it is all that tells who has it.
+            if !held && (view.is_gone(worker) || earlier()) && !view.tells(instance, worker, status)
+            {
                 draft.actions.push(Action::DropStatus {
                     name: name(),
                     worker: worker.clone(),

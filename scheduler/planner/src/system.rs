@@ -29,7 +29,7 @@ pub(crate) fn plan(scene: &Scene<'_>, rolling: &Rolling<'_>, draft: &mut Draft) 
         .instances
         .iter()
         .filter(|(_, instance)| instance.placements.is_empty())
-        .filter_map(|(index, instance)| Some((*index, place::adrift(view, instance, false)?.0)))
+        .filter_map(|(index, instance)| Some((*index, view.adrift(instance, false)?.0)))
         .collect();
     let taken = |index: u32| {
         adrift.contains_key(&index)

@@ -5,6 +5,7 @@
 //! Everything about a program is in one `Entry`, everything about a worker in one `Host`. What
 //! is folded notes which programs it concerns, so that only these are planned for again.
 
+mod adrift;
 mod entry;
 mod fold;
 mod goals;
@@ -81,6 +82,8 @@ pub struct Placed {
     pub rest: Option<Rest>,
     /// Words after those of the command, given with the last start.
     pub arguments: Vec<String>,
+    /// It is stopped only to leave its place.
+    pub leaves: bool,
 }
 
 impl Placed {
@@ -91,8 +94,8 @@ impl Placed {
         placement: Placement,
         spec: Arc<ProgramSpec>,
     ) -> Placed {
-        let Placement { id, revision, epoch, wanted, from, reason, rest, arguments, .. } =
-            placement;
+        let Placement { id, revision, epoch, wanted, .. } = placement;
+        let Placement { from, reason, rest, arguments, leaves, .. } = placement;
         Placed {
             worker,
             host,
@@ -106,6 +109,7 @@ impl Placed {
             reason,
             rest,
             arguments,
+            leaves,
         }
     }
 
@@ -116,6 +120,7 @@ impl Placed {
             reason: self.reason.clone(),
             rest: self.rest.clone(),
             arguments: self.arguments.clone(),
+            leaves: self.leaves,
             ..Placement::new(
                 self.id,
                 self.revision,
@@ -284,18 +289,6 @@ impl View {
         self.instances_known().flat_map(|(name, instance)| {
             let told = instance.statuses.iter();
             told.map(move |(worker, _)| (name.clone(), worker.clone()))
-        })
-    }
-
-    /// An instance of a program that nobody has declared, as far as the bus remembers, and a worker that
-    /// has a child of it.
-    pub fn undeclared(&self, name: &ProgramName) -> Option<(InstanceId, &WorkerName)> {
-        let entry = self.programs.get(name).filter(|entry| entry.program.is_none())?;
-        entry.instances.iter().find_map(|(index, instance)| {
-            let living = instance.statuses.iter().find(|(worker, status)| {
-                !self.is_gone(worker) && status.value.state.may_have_child()
-            });
-            living.map(|(worker, _)| (InstanceId::new(name.clone(), *index), worker))
         })
     }
 

@@ -1,44 +1,70 @@
 //! `recover`: what the bus has lost is rebuilt from what workers have.
 //!
-//! It writes goals, then the program, then placements, so that no scheduler meets a placement of a program
-//! that nobody wants; and none places an instance meanwhile of which a worker tells that it has a child.
-//! Each write is guarded by what stood there, and finds itself done when it is done again.
+//! It writes placements, then goals, then the program. Nothing is planned for a program that the bus does
+//! not know, nor for an instance whose placement knows of more than the goals and the program do: so
+//! nobody acts on what is half written. While somebody who may have something does not answer, nothing is
+//! written by which anything could start. Each write is guarded by what stood there, and finds itself done
+//! when it is done again.
 
 mod decide;
 mod found;
+mod program;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use dsbus_client::{Error, Refusal, Write};
-use dsbus_schema::call::Holding;
 use dsbus_schema::command::{
-    Apply, RECOVER_INSTANCES_MAX, Recover, Recovered, RecoveredInstance, RecoveredProgram,
-    Recovery, Verb,
+    Apply, RECOVER_INSTANCES_MAX, Recover, Recovered, RecoveredInstance, Recovery, Verb, code,
 };
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, UserName, WorkerName};
 use dsbus_schema::placement::{Placement, Removal};
-use dsbus_schema::program::{Program, ProgramSpec};
-use dsbus_schema::storage::{Bucket, goal_key, instance_key, parse_instance_key, placement_guard};
+use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::storage::{Bucket, instance_key, parse_instance_key, placement_guard};
+use dsbus_schema::touch::PRESENCE_SECONDS;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::declare::{self, Wish, author};
-use super::revise::{Author, signed};
+use super::declare::{self, author};
+use super::revise::Author;
 use super::{Commander, id, unavailable};
+use crate::clock;
 use crate::grants::Touched;
-use crate::writes::goal_pattern;
 use decide::{Copy, Decision, Stands, Terms};
 use found::Found;
+use program::Judged;
 
 /// Workers that are asked at once, and instances that are looked at and written at once: enough to hide
 /// the way to the server and back.
 const AT_ONCE: usize = 32;
-/// How often an instance is looked at again whose placement has changed meanwhile.
+/// How often an instance, or the goals of a program, are looked at again that have changed meanwhile.
 const RACES_MAX: usize = 5;
+/// For so long after a scheduler has begun to hear the bus, or begun anew, a worker of which nothing stands
+/// there may be on its way back: twice as long as the bus keeps what it was last told by one.
+const SETTLED_AFTER: Duration = Duration::from_secs(2 * PRESENCE_SECONDS);
 
-/// A program, and whether instances of it can be placed.
-struct Judged {
-    row: RecoveredProgram,
-    program: Option<Program>,
+/// Why something was not written.
+const RACED: &str = "somebody else writes it at this moment; say it again";
+
+/// What is rebuilt, from what, and for whom.
+struct Task<'a> {
+    ask: &'a Recover,
+    found: &'a Found,
+    declared: &'a BTreeMap<ProgramName, ProgramSpec>,
+    author: &'a Author<'a>,
+    /// Nothing is written.
+    dry_run: bool,
+}
+
+impl Task<'_> {
+    fn terms(&self) -> Terms<'_> {
+        Terms { force: self.ask.force, silent: &self.found.silent }
+    }
+
+    /// Why nothing may be written now that could start something.
+    fn silence(&self) -> Option<String> {
+        let silent = !self.ask.force && !self.found.silent.is_empty();
+        silent.then(|| decide::silence(&self.found.silent))
+    }
 }
 
 impl Commander {
@@ -53,153 +79,76 @@ impl Commander {
         })?;
         self.fresh().await?;
         let found = self.found().await;
+        let (ask, declared, author) = (&ask, &declared, &author);
+        let task = Task { ask, found: &found, declared, author, dry_run: ask.dry_run };
+        if let Some(rest) = self.unsettled().filter(|_| !ask.force && !ask.dry_run) {
+            let told = self.rebuild(&Task { dry_run: true, ..task }).await?;
+            let known = |recovery| recovery == Recovery::Known;
+            let done = told.programs.iter().all(|program| known(program.recovery))
+                && told.instances.iter().all(|instance| known(instance.recovery));
+            if done {
+                return Ok(told);
+            }
+            let text = format!(
+                "workers may be on their way back to the bus, which this scheduler hears since a moment \
+                 ago; say it again in {} s",
+                rest.as_secs() + 1
+            );
+            return Err(Refusal::new(code::UNAVAILABLE, text));
+        }
+        self.rebuild(&task).await
+    }
+
+    /// For how long workers may still be on their way back.
+    fn unsettled(&self) -> Option<Duration> {
+        let since = self.shared.lock().hears_since;
+        let heard = since.map_or(Duration::ZERO, |since| clock::now().since(since));
+        SETTLED_AFTER.checked_sub(heard).filter(|rest| !rest.is_zero())
+    }
+
+    async fn rebuild(&self, task: &Task<'_>) -> Result<Recovered, Refusal> {
+        let (ask, found) = (task.ask, task.found);
         let mut told = Recovered { silent: found.silent.clone(), ..Recovered::default() };
         let names: Vec<&InstanceId> =
             found.names().into_iter().filter(|name| ask.after.as_ref() < Some(name)).collect();
         let page: Vec<&InstanceId> = names.iter().take(RECOVER_INSTANCES_MAX).copied().collect();
-        if names.len() > page.len() {
-            told.next = page.last().map(|name| (*name).clone());
-        }
+        let next = names.get(page.len());
+        told.next = next.and(page.last()).map(|name| (*name).clone());
         let mut programs: BTreeMap<&ProgramName, Judged> = BTreeMap::new();
         for name in page.iter().map(|name| &name.program) {
             if !programs.contains_key(name) {
-                let judged = self.program_of(name, &found, &declared, &ask, &author).await?;
-                programs.insert(name, judged);
+                programs.insert(name, self.judged(name, task).await?);
             }
         }
-        let terms = Terms { force: ask.force, silent: &found.silent };
         let mut looks = Vec::new();
         for name in page {
-            let Some(program) = programs.get(&name.program) else { continue };
+            let Some(judged) = programs.get(&name.program) else { continue };
             let copies = found.copies(&name.program);
             let copies = copies.into_iter().filter(|(_, held)| held.name == *name).collect();
-            looks.push(self.instance(name, program, copies, terms, ask.dry_run));
+            looks.push(self.instance(name, judged, copies, task));
         }
         let rows: Vec<Vec<RecoveredInstance>> =
             stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         told.instances = rows.into_iter().flatten().collect();
-        told.programs = programs.into_values().map(|judged| judged.row).collect();
+        for (name, judged) in programs {
+            // Once all of its instances are placed.
+            if next.is_none_or(|next| next.program != *name) {
+                told.programs.push(self.finished(name, judged, task).await?);
+            }
+        }
         if told.next.is_none() {
-            told.programs.extend(self.unheld(&found, declared, &ask, &author).await?);
+            told.programs.extend(self.unreported(task).await?);
+            told.programs.extend(self.unheld(task).await?);
+            told.instances.extend(found.odd.iter().map(|(worker, held)| RecoveredInstance {
+                name: held.name.clone(),
+                worker: worker.clone(),
+                epoch: held.epoch,
+                pid: held.pid,
+                recovery: Recovery::Left,
+                reason: Some("its worker tells numbers that cannot be".to_owned()),
+            }));
         }
         Ok(told)
-    }
-
-    /// The program that instances of this name are of: as the bus knows it, or rebuilt.
-    async fn program_of(
-        &self,
-        name: &ProgramName,
-        found: &Found,
-        declared: &BTreeMap<ProgramName, ProgramSpec>,
-        ask: &Recover,
-        author: &Author<'_>,
-    ) -> Result<Judged, Refusal> {
-        let (stored, seq) = self.program(name).await?;
-        let row = |id, revision, recovery, reason| {
-            let name = name.clone();
-            RecoveredProgram { name, id, revision, recovery, reason }
-        };
-        if let Some(program) = stored {
-            let row = row(program.id, program.revision, Recovery::Known, None);
-            return Ok(Judged { row, program: Some(program) });
-        }
-        let copies = found.copies(name);
-        let Some((id, revision, spec)) = decide::newest(&copies) else {
-            let row = row(ProgramId(uuid::Uuid::nil()), 0, Recovery::Left, None);
-            return Ok(Judged { row, program: None });
-        };
-        let wished = declared.get(name).filter(|wished| *wished != spec);
-        if !declared.contains_key(name) && !ask.force && self.shared.lock().checks_signatures() {
-            let reason = "only a worker vouches for its declaration, and placements are signed here: \
-                          name a file that declares it, or force it";
-            let row = row(id, revision, Recovery::Left, Some(reason.to_owned()));
-            return Ok(Judged { row, program: None });
-        }
-        let mut program = Program::new(id, name.clone(), wished.unwrap_or(spec).clone());
-        program.revision = if wished.is_some() { revision.saturating_add(1) } else { revision };
-        program.declared = program.spec.schedule.is_some().then_some(author.at);
-        signed(&mut program, author, Some("recovered from what workers have".to_owned()));
-        if !ask.dry_run {
-            let of_it: BTreeMap<InstanceId, &Holding> = copies
-                .iter()
-                .filter(|(_, held)| held.placement.id == id)
-                .map(|(_, held)| (held.name.clone(), *held))
-                .collect();
-            self.write_goals(name, &of_it).await?;
-            self.raise_floors(&program, &of_it, found).await?;
-            let write = Write::put(name.as_str(), &program).map_err(unavailable)?.expect(seq);
-            match self.bus.write(Bucket::Programs, write).await {
-                Ok(_) => {}
-                // Another scheduler was asked the same, or somebody declares it at this moment.
-                Err(Error::LostRace { .. }) => {
-                    let stored = self.program(name).await?.0;
-                    let reason = "somebody declared it meanwhile".to_owned();
-                    let known = stored.as_ref().filter(|stored| stored.id == id);
-                    let recovery = if known.is_some() { Recovery::Rebuilt } else { Recovery::Left };
-                    let row = row(id, revision, recovery, known.is_none().then_some(reason));
-                    return Ok(Judged { row, program: stored });
-                }
-                Err(error) => return Err(unavailable(error)),
-            }
-        }
-        let reason = wished.map(|_| "its declaration is that of the file, which is another one");
-        let row = row(id, program.revision, Recovery::Rebuilt, reason.map(str::to_owned));
-        Ok(Judged { row, program: Some(program) })
-    }
-
-    /// Writes the goals by which instances are wanted as they were; one that is there stays.
-    async fn write_goals(
-        &self,
-        program: &ProgramName,
-        held: &BTreeMap<InstanceId, &Holding>,
-    ) -> Result<(), Refusal> {
-        let pattern = goal_pattern(program);
-        for (index, goal) in decide::goals(held) {
-            let key = goal_key(program, index);
-            let last = self.bus.get(Bucket::Goals, &pattern).await.map_err(unavailable)?;
-            let last = last.map_or(0, |entry| entry.seq);
-            let there = self.goal_entry(&key).await?;
-            if there.is_some_and(|entry| entry.json::<serde_json::Value>().ok().flatten().is_some())
-            {
-                continue;
-            }
-            let write = Write::put(key, &goal).map_err(unavailable)?.guard(&pattern, last);
-            match self.write_goal(write).await {
-                Ok(_) | Err(Error::LostRace { .. }) => {}
-                Err(error) => return Err(unavailable(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies that no worker has are placed anew under a greater epoch, by whichever scheduler is first:
-    /// so it is said before the program is declared.
-    async fn raise_floors(
-        &self,
-        program: &Program,
-        held: &BTreeMap<InstanceId, &Holding>,
-        found: &Found,
-    ) -> Result<(), Refusal> {
-        let Some((worker, _)) = found.holdings.get(&program.name).and_then(|of| of.first()) else {
-            return Ok(());
-        };
-        let all = found.holdings.values().flatten();
-        let greatest = all.map(|(_, held)| held.epoch).max().unwrap_or_default();
-        for (name, epoch) in decide::floors(program, held, greatest) {
-            let reason = "no worker had it when the fleet was recovered".to_owned();
-            let removal = Removal { id: program.id, epoch, reason };
-            let write = Write::delete(instance_key(worker, &name))
-                .guard(&placement_guard(&name), 0)
-                .stamp(epoch, 0)
-                .saying(&removal)
-                .map_err(unavailable)?;
-            match self.bus.write(Bucket::Fleet, write).await {
-                // The bus remembers it.
-                Ok(_) | Err(Error::LostRace { .. }) => {}
-                Err(error) => return Err(unavailable(error)),
-            }
-        }
-        Ok(())
     }
 
     /// Places an instance where it is, or says why not.
@@ -208,8 +157,7 @@ impl Commander {
         name: &InstanceId,
         judged: &Judged,
         copies: Vec<Copy<'_>>,
-        terms: Terms<'_>,
-        dry_run: bool,
+        task: &Task<'_>,
     ) -> Result<Vec<RecoveredInstance>, Refusal> {
         let row = |worker: &WorkerName, recovery, reason| {
             let held = copies.iter().find(|(at, _)| *at == worker).map(|(_, held)| held);
@@ -217,30 +165,39 @@ impl Commander {
             let (name, worker, pid) = (name.clone(), worker.clone(), held.and_then(|h| h.pid));
             RecoveredInstance { name, worker, epoch, pid, recovery, reason }
         };
-        let Some(program) = &judged.program else {
+        let Some(of) = judged.of(task.ask.force) else {
             let reason = || Some("its program was left".to_owned());
             return Ok(copies.iter().map(|(at, _)| row(at, Recovery::Left, reason())).collect());
         };
         let mut decision = Decision::default();
+        let mut lost = true;
         for _ in 0..RACES_MAX {
             let (stands, guard) = self.stands(name).await?;
-            decision = decide::instance(program.id, &copies, &stands, terms);
-            if dry_run || (decision.place.is_none() && decision.end.is_empty()) {
-                break;
-            }
-            let writes = placing(name, program, &copies, &decision, &stands, guard);
+            decision = decide::instance(of, &copies, &stands, task.terms());
+            let writes = placing(name, of.id, &copies, &decision, &stands, guard);
             let writes = writes.map_err(unavailable)?;
-            if writes.is_empty() {
+            lost = !task.dry_run && !writes.is_empty();
+            if !lost {
                 break;
             }
             match self.bus.batch(Bucket::Fleet, writes).await {
-                Ok(_) => break,
+                Ok(_) => {
+                    lost = false;
+                    break;
+                }
                 Err(Error::LostRace { .. }) => {}
                 Err(error) => return Err(unavailable(error)),
             }
         }
-        let rows = decision.rows.into_iter();
-        Ok(rows.map(|(worker, recovery, reason)| row(&worker, recovery, reason)).collect())
+        let rows = decision.rows.into_iter().map(|(worker, recovery, reason)| match recovery {
+            Recovery::Rebuilt | Recovery::Ended if lost => {
+                row(&worker, Recovery::Left, Some(RACED.to_owned()))
+            }
+            Recovery::Rebuilt | Recovery::Ended | Recovery::Known | Recovery::Left => {
+                row(&worker, recovery, reason)
+            }
+        });
+        Ok(rows.collect())
     }
 
     /// What stands on the bus about an instance, and the guard of it. Read from the bus: whoever emptied a
@@ -253,7 +210,7 @@ impl Commander {
         match entry.json::<Placement>().map_err(unavailable)? {
             Some(placement) => {
                 let worker = parse_instance_key(&entry.key).map(|(worker, _)| worker);
-                stands.placed = worker.map(|worker| (worker, placement.epoch));
+                stands.placed = worker.map(|worker| (worker, placement));
             }
             None => {
                 let removal = entry.said::<Removal>().ok().flatten();
@@ -262,40 +219,12 @@ impl Commander {
         }
         Ok((stands, entry.seq))
     }
-
-    /// Declares what only the file knows.
-    async fn unheld(
-        &self,
-        found: &Found,
-        declared: BTreeMap<ProgramName, ProgramSpec>,
-        ask: &Recover,
-        author: &Author<'_>,
-    ) -> Result<Vec<RecoveredProgram>, Refusal> {
-        let mut wishes = BTreeMap::new();
-        for (name, spec) in declared {
-            if !found.holdings.contains_key(&name) && self.program(&name).await?.0.is_none() {
-                wishes.insert(name, Wish::Spec(Box::new(spec)));
-            }
-        }
-        if wishes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let applied = self.declare(author, &wishes, ask.dry_run).await?;
-        let row = |program: dsbus_schema::command::AppliedProgram| RecoveredProgram {
-            name: program.name,
-            id: program.id,
-            revision: program.revision,
-            recovery: Recovery::Rebuilt,
-            reason: Some("declared by the file; no worker has it".to_owned()),
-        };
-        Ok(applied.programs.into_iter().map(row).collect())
-    }
 }
 
 /// What a decision writes: tombstones before the placement, so that the placement is the last word.
 fn placing(
     name: &InstanceId,
-    program: &Program,
+    program: ProgramId,
     copies: &[Copy<'_>],
     decision: &Decision,
     stands: &Stands,
@@ -304,27 +233,22 @@ fn placing(
     let mut writes = Vec::new();
     for (worker, epoch) in &decision.end {
         let reason = "another copy counts since the fleet was recovered".to_owned();
-        let removal = Removal { id: program.id, epoch: *epoch, reason };
+        let removal = Removal { id: program, epoch: *epoch, reason };
         let write = Write::delete(instance_key(worker, name)).stamp(*epoch, guard);
         writes.push(write.saying(&removal)?);
     }
-    // What stands is said again after tombstones under other keys.
     let ends = |worker: &WorkerName| decision.end.iter().any(|(ended, _)| ended == worker);
-    let stands = stands.placed.as_ref().filter(|(worker, _)| !writes.is_empty() && !ends(worker));
-    if let Some((worker, epoch)) = decision.place.as_ref().or(stands)
-        && let Some((_, held)) = copies.iter().find(|(at, _)| *at == worker)
-    {
-        let placement = Placement {
-            id: program.id,
-            epoch: *epoch,
-            from: None,
-            reason: Some("recovered: it was here".to_owned()),
-            ..held.placement.clone()
-        };
-        writes.push(Write::put(instance_key(worker, name), &placement)?.stamp(*epoch, guard));
-    } else if stands.is_some() {
-        // Its worker does not have it yet, and the last word about an instance stays its placement.
-        return Ok(Vec::new());
+    let placed = match &decision.place {
+        Some(worker) => copies
+            .iter()
+            .find(|(at, _)| *at == worker)
+            .map(|(at, held)| ((*at).clone(), decide::placement(&held.placement, stands))),
+        // What stands is said again after tombstones under other keys.
+        None => stands.placed.clone().filter(|(worker, _)| !writes.is_empty() && !ends(worker)),
+    };
+    if let Some((worker, placement)) = placed {
+        let put = Write::put(instance_key(&worker, name), &placement)?;
+        writes.push(put.stamp(placement.epoch, guard));
     }
     if let Some(first) = writes.first_mut() {
         *first = first.clone().guard(&placement_guard(name), guard);

@@ -15,7 +15,8 @@ pub struct Goals {
 }
 
 impl Goals {
-    pub(crate) fn wanted(&self, program: &Program, index: u32) -> Wanted {
+    /// What people want of an instance of `program`.
+    pub fn wanted(&self, program: &Program, index: u32) -> Wanted {
         let mut wanted = wanted(self.all.as_ref(), self.each.get(&index), program.spec.autostart);
         wanted.run &= !self.is_disabled(index);
         // What has a schedule is first started when that says so.
@@ -23,7 +24,13 @@ impl Goals {
         wanted
     }
 
-    pub(crate) fn arguments(&self, index: u32) -> &[String] {
+    /// Whether anybody has commanded anything of an instance. A goal without a stamp only counts.
+    pub fn is_commanded(&self, index: u32) -> bool {
+        self.all.iter().chain(self.each.get(&index)).any(|goal| goal.stamp > 0)
+    }
+
+    /// The words that belong to the last start of an instance.
+    pub fn arguments(&self, index: u32) -> &[String] {
         arguments(self.all.as_ref(), self.each.get(&index))
     }
 

@@ -4,6 +4,7 @@
 
 mod drain;
 mod facilities;
+mod forgotten;
 mod groups;
 mod jobs;
 mod order;

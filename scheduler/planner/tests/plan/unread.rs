@@ -57,6 +57,8 @@ fn a_goal_that_cannot_be_read_starts_nothing() {
         assert_eq!(w.settle(), Vec::<String>::new(), "{part:?}");
         let index = if let Part::Goal(index) = part { index } else { None };
         w.view.set_goal(&program("web"), index, None);
-        assert_eq!(w.settle().len(), 2, "nobody ever wanted it stopped, as is known now");
+        assert_eq!(w.settle(), Vec::<String>::new(), "it was stopped, and nobody knows by whom");
+        w.command("web", |goal| goal.run = true);
+        assert_eq!(w.settle().len(), 2);
     }
 }

@@ -292,7 +292,7 @@ impl World {
         });
     }
 
-    fn tell_more(&mut self, name: &str, state: State, more: impl FnOnce(&mut Status)) {
+    pub(crate) fn tell_more(&mut self, name: &str, state: State, more: impl FnOnce(&mut Status)) {
         let Some(placed) = self.placed(name).cloned() else { return };
         let seq = self.next();
         let mut status = enact::status(state, None);

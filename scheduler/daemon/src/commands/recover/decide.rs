@@ -4,22 +4,25 @@
 //! is later. Where workers contradict each other, nothing is done unless it is forced: then the copy with
 //! the greatest epoch counts, and the others are stopped.
 
-use std::collections::BTreeMap;
+mod goals;
 
 use dsbus_schema::call::{Hold, Holding};
 use dsbus_schema::command::Recovery;
-use dsbus_schema::goal::{Arguments, Goal, Wanted};
+use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, WorkerName};
+use dsbus_schema::placement::Placement;
 use dsbus_schema::program::{Program, ProgramSpec};
+
+pub(super) use goals::goals;
 
 /// What a worker has of an instance.
 pub(super) type Copy<'a> = (&'a WorkerName, &'a Holding);
 
 /// What stands on the bus about an instance.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Stands {
-    /// Its placement: where, and under which epoch.
-    pub(super) placed: Option<(WorkerName, Epoch)>,
+    /// Its placement, and where.
+    pub(super) placed: Option<(WorkerName, Placement)>,
     /// The epoch that its tombstone names.
     pub(super) removed: Epoch,
 }
@@ -27,8 +30,15 @@ pub(super) struct Stands {
 impl Stands {
     /// The greatest epoch that the bus knows of.
     fn latest(&self) -> Epoch {
-        self.placed.as_ref().map_or(self.removed, |(_, epoch)| *epoch)
+        self.placed.as_ref().map_or(self.removed, |(_, placement)| placement.epoch)
     }
+}
+
+/// The program that instances are of, as it is or will be on the bus.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of {
+    pub(super) id: ProgramId,
+    pub(super) revision: u64,
 }
 
 /// How it is to be done.
@@ -45,81 +55,87 @@ pub(super) struct Terms<'a> {
 pub(super) struct Decision {
     /// Each copy, what becomes of it, and why.
     pub(super) rows: Vec<(WorkerName, Recovery, Option<String>)>,
-    /// Where it is placed from now on, and under which epoch. `None`: as it stands.
-    pub(super) place: Option<(WorkerName, Epoch)>,
+    /// Whose copy is placed from now on. `None`: as it stands.
+    pub(super) place: Option<WorkerName>,
     /// Under whose keys tombstones are written first, and about which epoch.
     pub(super) end: Vec<(WorkerName, Epoch)>,
 }
 
 /// The program that `copies` of all its instances are of: the declaration of the greatest revision, of the
-/// identity that was placed last.
-pub(super) fn newest<'a>(copies: &[Copy<'a>]) -> Option<(ProgramId, u64, &'a ProgramSpec)> {
-    let (_, last) = copies.iter().max_by_key(|(_, held)| held.epoch)?;
-    let id = last.placement.id;
+/// identity that was placed last, or of this one.
+pub(super) fn newest<'a>(
+    copies: &[Copy<'a>],
+    id: Option<ProgramId>,
+) -> Option<(ProgramId, u64, &'a ProgramSpec)> {
+    let last = copies.iter().max_by_key(|(_, held)| held.epoch)?.1.placement.id;
+    let id = id.unwrap_or(last);
     let of_it = copies.iter().map(|(_, held)| &held.placement).filter(|placed| placed.id == id);
     let newest = of_it.max_by_key(|placed| placed.revision)?;
     Some((id, newest.revision, &newest.spec))
 }
 
-/// What becomes of one instance of `program`.
-pub(super) fn instance(
-    program: ProgramId,
-    copies: &[Copy<'_>],
-    stands: &Stands,
-    terms: Terms<'_>,
-) -> Decision {
-    let verdict = verdict(program, copies, stands, terms);
+/// Whether the numbers that a worker tells can be: one that lies could use them up.
+pub(super) fn is_believed(held: &Holding) -> bool {
+    let (placement, wanted) = (&held.placement, held.placement.wanted);
+    let numbers = [placement.revision, wanted.starts, wanted.restarts, wanted.reloads];
+    let epoch = held.epoch.max(placement.epoch);
+    epoch <= Epoch::TOLD_MAX && numbers.into_iter().all(|number| number <= Epoch::TOLD_MAX.0)
+}
+
+/// Who does not answer, in words.
+pub(super) fn silence(silent: &[WorkerName]) -> String {
+    let names: Vec<_> = silent.iter().map(WorkerName::as_str).collect();
+    let (verb, does) = if names.len() == 1 { ("may", "does") } else { ("may", "do") };
+    format!("{} {verb} have it, too, and {does} not answer", names.join(", "))
+}
+
+/// What becomes of one instance of a program.
+pub(super) fn instance(of: Of, copies: &[Copy<'_>], stands: &Stands, terms: Terms<'_>) -> Decision {
+    let verdict = verdict(of, copies, stands, terms);
+    let anew = anew(of, copies, stands, &verdict);
+    // Whoever does not answer may have it: nothing may start it.
+    let blocked = anew.is_some() && !terms.force && !terms.silent.is_empty();
+    let anew = anew.filter(|_| !blocked);
     let mut decision = Decision::default();
     for (at, held) in copies {
         let at = *at;
-        let counts = verdict.winner.as_ref() == Some(at) && held.placement.id == program;
-        if counts && !verdict.known {
-            decision.rows.push((at.clone(), Recovery::Rebuilt, None));
+        let counts = verdict.winner.as_ref() == Some(at) && held.placement.id == of.id;
+        let row = if counts && !verdict.known {
+            (Recovery::Rebuilt, None)
         } else if counts {
-            decision.rows.push((at.clone(), Recovery::Known, None));
+            (Recovery::Known, None)
         } else if !is_held(held) {
-            if verdict.winner.is_none() && stands.latest() < held.epoch {
-                let why = if held.hold == Hold::LetGo { LET_GO } else { REFUSED };
-                decision.rows.push((at.clone(), Recovery::Rebuilt, Some(why.to_owned())));
+            let later = stands.latest() < held.epoch;
+            let why = if held.hold == Hold::LetGo { LET_GO } else { REFUSED };
+            match (blocked, &anew) {
+                (true, _) if later => (Recovery::Left, Some(silence(terms.silent))),
+                (false, Some(_)) if later => (Recovery::Rebuilt, Some(why.to_owned())),
+                (_, _) => continue,
             }
         } else {
-            let recovery = if terms.force { Recovery::Ended } else { Recovery::Left };
-            if terms.force {
+            let key = anew.as_ref().is_some_and(|(key, _)| key == at);
+            if terms.force && !key {
                 decision.end.push((at.clone(), held.epoch));
             }
-            let reason = if held.placement.id == program {
-                verdict.reason.clone()
-            } else {
+            let reason = if held.placement.id != of.id {
                 "it is of another program of that name".to_owned()
+            } else if blocked {
+                silence(terms.silent)
+            } else {
+                verdict.reason.clone()
             };
-            decision.rows.push((at.clone(), recovery, Some(reason)));
-        }
+            let ended = terms.force || key;
+            (if ended { Recovery::Ended } else { Recovery::Left }, Some(reason))
+        };
+        decision.rows.push((at.clone(), row.0, row.1));
     }
-    let left = |worker: &WorkerName| {
-        stands
-            .placed
-            .as_ref()
-            .filter(|(at, _)| at != worker)
-            .map(|(at, epoch)| (at.clone(), *epoch))
-    };
-    match (&verdict.winner, best(program, copies)) {
-        (Some(worker), Some((_, held))) if !verdict.known => {
-            decision.place = Some((worker.clone(), held.placement.epoch));
-            let ended = |at: &WorkerName| decision.end.iter().any(|(ended, _)| ended == at);
-            let left = left(worker).filter(|(at, _)| !ended(at));
-            decision.end.extend(left);
-        }
-        (None, None) => {
-            // It is placed anew, under a greater epoch than any that it had.
-            let last = copies.iter().max_by_key(|(_, held)| held.epoch);
-            let Some((at, held)) = last.filter(|(_, held)| stands.latest() < held.epoch) else {
-                return decision;
-            };
-            let key = stands.placed.as_ref().map_or(*at, |(at, _)| at);
-            decision.end.push((key.clone(), held.epoch));
-        }
-        (_, _) => {}
+    if let (Some(worker), false) = (&verdict.winner, verdict.known) {
+        decision.place = Some(worker.clone());
+        let ended = |at: &WorkerName| decision.end.iter().any(|(ended, _)| ended == at);
+        let left = stands.placed.as_ref().filter(|(at, _)| at != worker && !ended(at));
+        decision.end.extend(left.map(|(at, placement)| (at.clone(), placement.epoch)));
     }
+    decision.end.extend(anew);
     decision
 }
 
@@ -143,60 +159,97 @@ struct Verdict {
     winner: Option<WorkerName>,
     /// The bus knows that it does.
     known: bool,
+    /// None does: a greater epoch than whoever has it knows was there.
+    raise: bool,
     /// Why another one does not.
     reason: String,
 }
 
-fn verdict(program: ProgramId, copies: &[Copy<'_>], stands: &Stands, terms: Terms<'_>) -> Verdict {
-    let known = |worker: &WorkerName| Verdict {
+impl Verdict {
+    fn none(reason: String) -> Verdict {
+        Verdict { winner: None, known: false, raise: false, reason }
+    }
+}
+
+fn verdict(of: Of, copies: &[Copy<'_>], stands: &Stands, terms: Terms<'_>) -> Verdict {
+    let counts = |worker: &WorkerName, known| Verdict {
         winner: Some(worker.clone()),
-        known: true,
+        known,
+        raise: false,
         reason: format!("the one on {worker} counts"),
     };
     let has = |worker: &WorkerName| copies.iter().any(|(at, held)| *at == worker && is_held(held));
-    let Some((at, held)) = best(program, copies) else {
+    let Some((at, held)) = best(of.id, copies) else {
         return match &stands.placed {
             // Nobody has it who would be later than the bus.
-            Some((worker, epoch)) if copies.iter().all(|(_, held)| held.epoch <= *epoch) => {
-                known(worker)
+            Some((worker, stood)) if copies.iter().all(|(_, held)| held.epoch <= stood.epoch) => {
+                counts(worker, true)
             }
-            _ => Verdict { winner: None, known: false, reason: String::new() },
+            _ => Verdict::none(String::new()),
         };
     };
+    let others: Vec<&str> = copies
+        .iter()
+        .filter(|(other, _)| *other != at && has(other))
+        .map(|(other, _)| other.as_str())
+        .collect();
+    let known = stands.placed.as_ref().filter(|(worker, stood)| {
+        let later = worker == at && is_later(&held.placement, stood);
+        held.placement.epoch <= stood.epoch && !later
+    });
+    let counted = known.map_or(held.placement.epoch, |(_, stood)| stood.epoch);
+    if let Some((later, epoch)) = later_elsewhere(of.id, copies, at, counted) {
+        let reason =
+            format!("{later} knows it under epoch {epoch}, which is later; it is placed anew");
+        let alone = others.is_empty() && known.is_none_or(|(worker, _)| worker == at);
+        let raise = terms.force || (alone && held.placement.spec.exclusive);
+        return Verdict { raise, ..Verdict::none(reason) };
+    }
+    if let Some((worker, _)) = known {
+        return counts(worker, true);
+    }
     let doubt = match &stands.placed {
-        Some((worker, epoch)) if held.placement.epoch <= *epoch => return known(worker),
-        Some((worker, epoch)) if at != worker && has(worker) => {
-            Some(format!("{worker}, where the bus has it under epoch {epoch}, has it, too"))
+        Some((worker, stood)) if at != worker && has(worker) => {
+            Some(format!("{worker}, where the bus has it under epoch {}, has it, too", stood.epoch))
         }
-        Some((worker, epoch)) if at != worker && terms.silent.contains(worker) => {
-            Some(format!("{worker}, where the bus has it under epoch {epoch}, does not answer"))
-        }
+        Some((worker, stood)) if at != worker && terms.silent.contains(worker) => Some(format!(
+            "{worker}, where the bus has it under epoch {}, does not answer",
+            stood.epoch
+        )),
         Some(_) => None,
         None if held.epoch < stands.removed => {
-            let reason = format!("it was taken away under epoch {}", stands.removed);
-            return Verdict { winner: None, known: false, reason };
+            return Verdict::none(format!("it was taken away under epoch {}", stands.removed));
         }
-        None => {
-            let others = copies.iter().filter(|(other, _)| *other != at && has(other));
-            let others: Vec<_> = others.map(|(other, _)| other.as_str()).collect();
-            let silent: Vec<_> = terms.silent.iter().map(WorkerName::as_str).collect();
-            match (others.as_slice(), silent.as_slice()) {
-                ([], []) => None,
-                ([], silent) => {
-                    Some(format!("{} may have it, too, and does not answer", silent.join(", ")))
-                }
-                (others, _) => Some(format!("{} has it, too", others.join(", "))),
-            }
-        }
+        None if !others.is_empty() => Some(format!("{} has it, too", others.join(", "))),
+        None if !terms.silent.is_empty() => Some(silence(terms.silent)),
+        None => None,
     };
     match doubt {
-        Some(reason) if !terms.force => Verdict { winner: None, known: false, reason },
-        _ => Verdict {
-            winner: Some(at.clone()),
-            known: false,
-            reason: format!("the one on {at} counts"),
-        },
+        Some(reason) if !terms.force => Verdict::none(reason),
+        _ if held.placement.revision > of.revision => {
+            let (its, known) = (held.placement.revision, of.revision);
+            Verdict::none(format!("it is of revision {its}, and the program was left at {known}"))
+        }
+        _ => counts(at, false),
     }
+}
+
+/// Where an instance that is placed anew was, and the epoch that it must exceed.
+fn anew(
+    of: Of,
+    copies: &[Copy<'_>],
+    stands: &Stands,
+    verdict: &Verdict,
+) -> Option<(WorkerName, Epoch)> {
+    let best = best(of.id, copies);
+    let somebody = copies.iter().any(|(_, held)| is_held(held));
+    if verdict.winner.is_some() || (somebody && !verdict.raise) {
+        return None;
+    }
+    let (at, held) = copies.iter().max_by_key(|(_, held)| held.epoch)?;
+    let stood = stands.placed.as_ref().map(|(worker, _)| worker);
+    let key = stood.or(best.map(|(at, _)| at)).unwrap_or(at);
+    (stands.latest() < held.epoch).then(|| (key.clone(), held.epoch))
 }
 
 /// The copy of this program that was placed last; of two, the one with a child.
@@ -205,58 +258,53 @@ fn best<'a>(program: ProgramId, copies: &[Copy<'a>]) -> Option<Copy<'a>> {
     of_it.max_by_key(|(at, held)| (held.epoch, held.pid.is_some(), *at)).copied()
 }
 
-/// The goals of a program by which its instances are wanted exactly as they were placed: that of all, and
-/// those of single ones.
-pub(super) fn goals(held: &BTreeMap<InstanceId, &Holding>) -> BTreeMap<Option<u32>, Goal> {
-    let wanted = || held.values().map(|held| held.placement.wanted);
-    let least = |of: fn(&Wanted) -> u64| wanted().map(|wanted| of(&wanted)).min().unwrap_or(0);
-    let all = Goal {
-        // One that stands stopped was stopped alone, where others run.
-        run: wanted().any(|wanted| wanted.run),
-        stamp: 1,
-        starts: least(|wanted| wanted.starts),
-        restarts: least(|wanted| wanted.restarts),
-        reloads: least(|wanted| wanted.reloads),
-        ..Goal::default()
-    };
-    let mut goals = BTreeMap::new();
-    for (name, held) in held {
-        let (wanted, words) = (held.placement.wanted, &held.placement.arguments);
-        let own = Goal {
-            run: wanted.run,
-            stamp: if wanted.run == all.run { 0 } else { 2 },
-            starts: wanted.starts - all.starts,
-            restarts: wanted.restarts - all.restarts,
-            reloads: wanted.reloads - all.reloads,
-            arguments: (!words.is_empty()).then(|| Arguments {
-                words: words.clone(),
-                of: wanted.starts.saturating_add(wanted.restarts),
-            }),
-            ..Goal::default()
-        };
-        let plain = Goal { run: own.run, ..Goal::default() };
-        if own != plain {
-            goals.insert(Some(name.index), own);
-        }
-    }
-    goals.insert(None, all);
-    goals
+/// Who else knows an instance under an epoch above this one, although he does not have it.
+fn later_elsewhere<'a>(
+    program: ProgramId,
+    copies: &[Copy<'a>],
+    at: &WorkerName,
+    epoch: Epoch,
+) -> Option<(&'a WorkerName, Epoch)> {
+    let others = copies.iter().filter(|(other, held)| {
+        *other != at && !is_held(held) && held.placement.id == program && held.epoch > epoch
+    });
+    let last = others.max_by_key(|(_, held)| held.epoch);
+    last.map(|(other, held)| (*other, held.epoch))
 }
 
-/// Copies that no worker has (any more), with the epoch that they must exceed when they are placed anew:
-/// their own, or, where nobody knows that, the greatest that is known of any.
-pub(super) fn floors(
-    program: &Program,
-    held: &BTreeMap<InstanceId, &Holding>,
-    greatest: Epoch,
-) -> Vec<(InstanceId, Epoch)> {
-    let let_go = held.iter().filter(|(_, held)| !is_held(held));
-    let let_go = let_go.map(|(name, held)| (name.clone(), held.epoch));
-    let missing = program
-        .instances()
-        .filter(|name| !program.spec.system && !held.contains_key(name))
-        .map(|name| (name, greatest));
-    let_go.chain(missing).collect()
+/// Whether a worker was told more of a placement than stands on the bus under the same epoch.
+fn is_later(held: &Placement, stood: &Placement) -> bool {
+    let (has, had) = (held.wanted, stood.wanted);
+    let more = has.starts > had.starts || has.restarts > had.restarts || has.reloads > had.reloads;
+    (held.id, held.epoch) == (stood.id, stood.epoch) && (held.revision > stood.revision || more)
+}
+
+/// What stands under an instance's key from now on.
+pub(super) fn placement(held: &Placement, stands: &Stands) -> Placement {
+    let mut placement = held.clone();
+    if let Some((_, stood)) = stands.placed.as_ref().filter(|(_, stood)| stood.epoch == held.epoch)
+    {
+        let (has, had) = (held.wanted, stood.wanted);
+        placement.wanted = Wanted {
+            run: has.run,
+            starts: has.starts.max(had.starts),
+            restarts: has.restarts.max(had.restarts),
+            reloads: has.reloads.max(had.reloads),
+        };
+    }
+    placement.from = None;
+    placement.reason = Some("recovered: it was here".to_owned());
+    placement
+}
+
+/// Copies of a program that no worker has, with the epoch that they must exceed when they are placed anew:
+/// the greatest that is known of any of its instances.
+pub(super) fn floors(program: &Program, copies: &[Copy<'_>]) -> Vec<(InstanceId, Epoch)> {
+    let of_it = || copies.iter().filter(|(_, held)| held.placement.id == program.id);
+    let greatest = of_it().map(|(_, held)| held.epoch).max().unwrap_or_default();
+    let missing = |name: &InstanceId| !copies.iter().any(|(_, held)| held.name == *name);
+    let declared = program.instances().filter(|_| !program.spec.system);
+    declared.filter(missing).map(|name| (name, greatest)).collect()
 }
 
 #[cfg(test)]

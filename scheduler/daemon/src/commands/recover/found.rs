@@ -3,20 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dsbus_planner::view::View;
+use dsbus_client::Error;
 use dsbus_schema::call::{Holding, Inventory, InventoryAsk, WorkerVerb};
 use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use futures::{StreamExt, stream};
+use tokio::time::sleep;
 
-use super::decide::Copy;
+use super::decide::{Copy, is_believed};
 use super::{AT_ONCE, Commander};
 
-/// How long a worker may take to say what it has. A client waits for a second before it asks everybody.
-const ANSWER_MAX: Duration = Duration::from_millis(400);
+/// How long a worker may take to say what it has, each time that it is asked. A client waits for a second
+/// before it asks everybody.
+const ANSWER_MAX: [Duration; 3] =
+    [Duration::from_millis(250), Duration::from_millis(300), Duration::from_millis(350)];
+
 /// What all workers have.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) holdings: BTreeMap<ProgramName, Vec<(WorkerName, Holding)>>,
+    /// What cannot be: see [`is_believed`].
+    pub(super) odd: Vec<(WorkerName, Holding)>,
     pub(super) silent: Vec<WorkerName>,
 }
 
@@ -32,12 +38,9 @@ impl Found {
 }
 
 impl Commander {
-    /// Asks every worker that touches what it has.
+    /// Asks every worker that may have something what it has.
     pub(super) async fn found(&self) -> Found {
-        let workers: Vec<WorkerName> = {
-            let core = self.shared.lock();
-            living(&core.view)
-        };
+        let workers = self.shared.lock().view.may_have();
         let asked: Vec<(WorkerName, Option<Vec<Holding>>)> = stream::iter(workers)
             .map(|worker| async move {
                 let has = self.inventory(&worker).await;
@@ -53,8 +56,12 @@ impl Commander {
                 continue;
             };
             for held in has {
-                let of = found.holdings.entry(held.name.program.clone()).or_default();
-                of.push((worker.clone(), held));
+                if is_believed(&held) {
+                    let of = found.holdings.entry(held.name.program.clone()).or_default();
+                    of.push((worker.clone(), held));
+                } else {
+                    found.odd.push((worker.clone(), held));
+                }
             }
         }
         found
@@ -63,14 +70,7 @@ impl Commander {
     async fn inventory(&self, worker: &WorkerName) -> Option<Vec<Holding>> {
         let (mut all, mut ask) = (Vec::new(), InventoryAsk::default());
         loop {
-            let told = self.bus.call_worker(worker, WorkerVerb::Inventory, &ask, ANSWER_MAX).await;
-            let Inventory { instances, more } = match told {
-                Ok(told) => told,
-                Err(error) => {
-                    tracing::warn!("worker {worker} does not say what it has: {error}");
-                    return None;
-                }
-            };
+            let Inventory { instances, more } = self.part(worker, &ask).await?;
             ask.after = instances.last().map(|held| held.name.clone());
             let empty = instances.is_empty();
             all.extend(instances);
@@ -79,10 +79,20 @@ impl Commander {
             }
         }
     }
-}
 
-/// Workers that have a record, and are not lost.
-fn living(view: &View) -> Vec<WorkerName> {
-    let workers = view.workers().map(|worker| &worker.name);
-    workers.filter(|name| !view.is_lost(name)).cloned().collect()
+    async fn part(&self, worker: &WorkerName, ask: &InventoryAsk) -> Option<Inventory> {
+        for within in ANSWER_MAX {
+            match self.bus.call_worker(worker, WorkerVerb::Inventory, ask, within).await {
+                Ok(told) => return Some(told),
+                Err(error) => {
+                    tracing::warn!("worker {worker} does not say what it has: {error}");
+                    if matches!(error, Error::NoResponders) {
+                        // It may be back in a moment.
+                        sleep(within).await;
+                    }
+                }
+            }
+        }
+        None
+    }
 }

@@ -11,26 +11,33 @@ fn worker(name: &str) -> WorkerName {
     WorkerName::parse(name).unwrap()
 }
 
-fn holding(epoch: u64, hold: Hold) -> Holding {
+const OF: Of = Of { id: OURS, revision: 3 };
+
+fn placement(epoch: u64) -> Placement {
     let spec = serde_json::from_value(json!({ "command": "x" })).unwrap();
     let wanted = Wanted { run: true, ..Wanted::default() };
+    Placement::new(OURS, 3, Epoch(epoch), wanted, spec)
+}
+
+fn holding(epoch: u64, hold: Hold) -> Holding {
     Holding {
         name: "web:0".parse().unwrap(),
         hold,
         epoch: Epoch(epoch),
         pid: None,
-        placement: Placement::new(OURS, 3, Epoch(epoch), wanted, spec),
+        placement: placement(epoch),
     }
 }
 
-/// Copies as `w1:7` (adrift), `w1:7p` (placed), `w1:7g` (let go), `w1:7o` (of another program).
+/// Copies as `w1:7` (adrift), `w1:7p` (placed), `w1:7g` (let go), `w1:7r` (refused), `w1:7o` (of another
+/// program), `w1:7x` (exclusive).
 fn decide(copies: &str, placed: Option<(&str, u64)>, force: bool, silent: &[&str]) -> Decision {
     let copies: Vec<(WorkerName, Holding)> = copies
         .split_whitespace()
         .map(|text| {
             let (at, rest) = text.split_once(':').unwrap();
             let digits = rest.trim_end_matches(|c: char| c.is_alphabetic());
-            let hold = match rest.strip_prefix(digits).unwrap() {
+            let hold = match rest.strip_prefix(digits).unwrap().trim_end_matches('x') {
                 "p" => Hold::Placed,
                 "g" => Hold::LetGo,
                 "r" => Hold::Refused,
@@ -40,17 +47,18 @@ fn decide(copies: &str, placed: Option<(&str, u64)>, force: bool, silent: &[&str
             if rest.ends_with('o') {
                 one.placement.id = OTHER;
             }
+            one.placement.spec.exclusive = rest.ends_with('x');
             (worker(at), one)
         })
         .collect();
     let copies: Vec<Copy<'_>> = copies.iter().map(|(at, held)| (at, held)).collect();
-    let placed = placed.map(|(at, epoch)| (worker(at), Epoch(epoch)));
+    let placed = placed.map(|(at, epoch)| (worker(at), placement(epoch)));
     let silent: Vec<WorkerName> = silent.iter().map(|name| worker(name)).collect();
-    instance(OURS, &copies, &Stands { placed, removed: Epoch(0) }, Terms { force, silent: &silent })
+    instance(OF, &copies, &Stands { placed, removed: Epoch(0) }, Terms { force, silent: &silent })
 }
 
-fn place(at: &str, epoch: u64) -> (WorkerName, Epoch) {
-    (worker(at), Epoch(epoch))
+fn place(at: &str) -> WorkerName {
+    worker(at)
 }
 
 fn recoveries(decision: &Decision) -> Vec<Recovery> {
@@ -60,10 +68,7 @@ fn recoveries(decision: &Decision) -> Vec<Recovery> {
 #[test]
 fn what_one_worker_has_and_the_bus_has_not_is_placed_there_under_its_epoch() {
     let decision = decide("w1:57", None, false, &[]);
-    assert_eq!(
-        (decision.place.clone(), recoveries(&decision)),
-        (Some(place("w1", 57)), vec![Rebuilt])
-    );
+    assert_eq!((decision.place.clone(), recoveries(&decision)), (Some(place("w1")), vec![Rebuilt]));
     assert!(decision.end.is_empty());
 }
 
@@ -98,15 +103,15 @@ fn what_the_bus_knows_stays() {
 #[test]
 fn a_bus_that_went_back_in_time_is_told_what_is_later() {
     // On the same worker, and on another one than the bus says, which does not have it.
-    assert_eq!(decide("w1:57", Some(("w1", 40)), false, &[]).place, Some(place("w1", 57)));
+    assert_eq!(decide("w1:57", Some(("w1", 40)), false, &[]).place, Some(place("w1")));
     let moved = decide("w2:57", Some(("w1", 40)), false, &[]);
-    assert_eq!((moved.place, moved.end), (Some(place("w2", 57)), vec![(worker("w1"), Epoch(40))]));
+    assert_eq!((moved.place, moved.end), (Some(place("w2")), vec![(worker("w1"), Epoch(40))]));
     // Not while the other one has it, too, or may have it.
     let both = decide("w1:40p w2:57", Some(("w1", 40)), false, &[]);
     assert_eq!((both.place.clone(), recoveries(&both)), (None, vec![Left, Left]));
     assert_eq!(decide("w2:57", Some(("w1", 40)), false, &["w1"]).place, None);
     let forced = decide("w1:40p w2:57", Some(("w1", 40)), true, &[]);
-    assert_eq!((recoveries(&forced), forced.place), (vec![Ended, Rebuilt], Some(place("w2", 57))));
+    assert_eq!((recoveries(&forced), forced.place), (vec![Ended, Rebuilt], Some(place("w2"))));
     assert_eq!(forced.end, [(worker("w1"), Epoch(40))]);
 }
 
@@ -115,7 +120,7 @@ fn what_a_worker_refuses_is_placed_anew_unless_another_one_has_it() {
     let decision = decide("w1:57r", Some(("w1", 40)), false, &[]);
     assert_eq!((decision.place, decision.end), (None, vec![(worker("w1"), Epoch(57))]));
     let decision = decide("w1:41r w2:57", Some(("w1", 40)), false, &[]);
-    assert_eq!((recoveries(&decision), decision.place), (vec![Rebuilt], Some(place("w2", 57))));
+    assert_eq!((recoveries(&decision), decision.place), (vec![Rebuilt], Some(place("w2"))));
     assert_eq!(decision.end, [(worker("w1"), Epoch(40))]);
 }
 
@@ -124,17 +129,14 @@ fn two_workers_that_have_it_need_a_word_of_force() {
     let decision = decide("w1:57 w2:60", None, false, &[]);
     assert_eq!((decision.place.clone(), recoveries(&decision)), (None, vec![Left, Left]));
     let decision = decide("w1:57 w2:60", None, true, &[]);
-    assert_eq!(
-        (recoveries(&decision), decision.place),
-        (vec![Ended, Rebuilt], Some(place("w2", 60)))
-    );
+    assert_eq!((recoveries(&decision), decision.place), (vec![Ended, Rebuilt], Some(place("w2"))));
     assert_eq!(decision.end, [(worker("w1"), Epoch(57))]);
 }
 
 #[test]
 fn nothing_is_placed_while_a_worker_is_silent_that_may_have_it() {
     assert_eq!(recoveries(&decide("w1:57", None, false, &["w3"])), [Left]);
-    assert_eq!(decide("w1:57", None, true, &["w3"]).place, Some(place("w1", 57)));
+    assert_eq!(decide("w1:57", None, true, &["w3"]).place, Some(place("w1")));
 }
 
 #[test]
@@ -142,10 +144,10 @@ fn what_was_taken_away_since_stays_away() {
     let held = holding(57, Hold::Adrift);
     let (at, removed) = (worker("w1"), Epoch(58));
     let stands = Stands { placed: None, removed };
-    let left = instance(OURS, &[(&at, &held)], &stands, Terms::default());
+    let left = instance(OF, &[(&at, &held)], &stands, Terms::default());
     assert_eq!((recoveries(&left), left.place), (vec![Left], None));
     let force = Terms { force: true, silent: &[] };
-    let ended = instance(OURS, &[(&at, &held)], &stands, force);
+    let ended = instance(OF, &[(&at, &held)], &stands, force);
     assert_eq!((recoveries(&ended), ended.end), (vec![Ended], vec![(at, Epoch(57))]));
 }
 
@@ -159,27 +161,88 @@ fn a_copy_of_another_program_of_that_name_is_never_placed() {
     assert_eq!(other.place, None, "whoever has something of that name must be looked at");
 }
 
+/// Whether the bus is told something, although it has a placement of that epoch.
+fn told_of(change: impl FnOnce(&mut Placement)) -> Option<Placement> {
+    let mut held = holding(57, Hold::Adrift);
+    change(&mut held.placement);
+    let at = worker("w1");
+    let mut stood = placement(57);
+    stood.wanted.reloads = 2;
+    let stands = Stands { placed: Some((at.clone(), stood)), removed: Epoch(0) };
+    let copies = [(&at, &held)];
+    let decision = instance(Of { revision: 9, ..OF }, &copies, &stands, Terms::default());
+    decision.place.map(|_| super::placement(&held.placement, &stands))
+}
+
 #[test]
-fn goals_want_exactly_what_was_wanted() {
-    use dsbus_planner::View;
-    let mut held = Vec::new();
-    for (index, run, starts) in [(0, true, 3), (1, false, 2), (2, true, 2)] {
-        let mut one = holding(9, Hold::Adrift);
-        one.name.index = index;
-        one.placement.wanted = Wanted { run, starts, restarts: 4, reloads: u64::from(index) };
-        held.push(one);
-    }
-    held[0].placement.arguments = vec!["-v".to_owned()];
-    let by_name = held.iter().map(|held| (held.name.clone(), held)).collect();
-    let goals = goals(&by_name);
-    let spec = held[0].placement.spec.clone();
+fn a_bus_that_is_behind_under_the_same_epoch_is_told_what_is_later() {
+    assert_eq!(told_of(|_| {}), None);
+    assert_eq!(told_of(|held| held.revision = 2), None);
+    assert_eq!(told_of(|held| held.revision = 4).unwrap().revision, 4);
+    let told = told_of(|held| held.wanted.restarts = 1).unwrap();
+    assert_eq!((told.wanted.restarts, told.wanted.reloads), (1, 2), "each counter only grows");
+}
+
+#[test]
+fn what_is_of_a_later_revision_than_the_program_that_was_left_is_left() {
+    let (at, held) = (worker("w1"), holding(57, Hold::Adrift));
+    let of = Of { revision: 2, ..OF };
+    let left = instance(of, &[(&at, &held)], &Stands::default(), Terms::default());
+    assert_eq!((recoveries(&left), left.place), (vec![Left], None));
+}
+
+#[test]
+fn an_epoch_that_another_worker_knows_never_goes_back() {
+    // An exclusive one that an old copy names where it was started, although another worker had it since.
+    let anew = decide("w1:40px w2:57gx", Some(("w1", 40)), false, &[]);
+    assert_eq!((recoveries(&anew), anew.place), (vec![Ended, Rebuilt], None));
+    assert_eq!(anew.end, [(worker("w1"), Epoch(57))]);
+    let adrift = decide("w1:40x w2:57gx", None, false, &[]);
+    assert_eq!((adrift.place, adrift.end), (None, vec![(worker("w1"), Epoch(57))]));
+    // Another one is not stopped without a word.
+    let left = decide("w1:40p w2:57g", Some(("w1", 40)), false, &[]);
+    assert_eq!((recoveries(&left), left.end), (vec![Left], Vec::new()));
+    let forced = decide("w1:40p w2:57g", Some(("w1", 40)), true, &[]);
+    assert_eq!(forced.end, [(worker("w1"), Epoch(57))]);
+    // Nor while a third one has it, too.
+    let third = decide("w1:40px w2:57gx w3:39x", Some(("w1", 40)), false, &[]);
+    assert_eq!(third.end, Vec::new());
+}
+
+#[test]
+fn nothing_is_placed_anew_while_a_worker_is_silent() {
+    let quiet = decide("w1:57g", None, false, &["w3"]);
+    assert_eq!((recoveries(&quiet), quiet.end), (vec![Left], Vec::new()));
+    let forced = decide("w1:57g", None, true, &["w3"]);
+    assert_eq!((recoveries(&forced), forced.end), (vec![Rebuilt], vec![(worker("w1"), Epoch(57))]));
+    let raised = decide("w1:40px w2:57gx", Some(("w1", 40)), false, &["w3"]);
+    assert_eq!((recoveries(&raised), raised.end), (vec![Left, Left], Vec::new()));
+}
+
+#[test]
+fn a_copy_of_another_program_is_not_ended_by_being_left() {
+    assert_eq!(decide("w1:57o", None, false, &[]).end, Vec::new());
+}
+
+#[test]
+fn numbers_that_cannot_be_are_not_believed() {
+    let most = Epoch::TOLD_MAX.0;
+    assert!(is_believed(&holding(most, Hold::Placed)));
+    assert!(!is_believed(&holding(most + 1, Hold::Placed)));
+    let mut held = holding(7, Hold::Placed);
+    held.placement.wanted.restarts = u64::MAX;
+    assert!(!is_believed(&held));
+}
+
+#[test]
+fn copies_that_nobody_has_exceed_what_is_known_of_their_own_program() {
+    let spec = serde_json::from_value(json!({ "command": "x", "numprocs": 3 })).unwrap();
     let program = Program::new(OURS, "web".parse().unwrap(), spec);
-    assert_eq!(goals[&Some(0)].arguments.as_ref().unwrap().words, ["-v"]);
-    let mut view = View::default();
-    for (index, goal) in goals {
-        view.set_goal(&program.name, index, Some(goal));
-    }
-    for one in &held {
-        assert_eq!(view.wanted(&program, one.name.index), one.placement.wanted);
-    }
+    let (at, held, mut other) =
+        (worker("w1"), holding(57, Hold::Adrift), holding(900, Hold::Adrift));
+    other.placement.id = OTHER;
+    let copies = [(&at, &held), (&at, &other)];
+    let floors = floors(&program, &copies);
+    let floors: Vec<_> = floors.iter().map(|(name, epoch)| (name.index, epoch.0)).collect();
+    assert_eq!(floors, [(1, 57), (2, 57)]);
 }

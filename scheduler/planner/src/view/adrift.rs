@@ -1,0 +1,84 @@
+//! Instances that workers have, and of which the bus has lost the placement. What is taken away leaves a
+//! tombstone; so where neither stands under the keys of an instance of which a worker tells, the bus has
+//! forgotten something, and that worker has it.
+
+use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
+use dsbus_schema::state::WorkerState;
+use dsbus_schema::status::Status;
+
+use super::{Instance, Seen, View};
+
+impl View {
+    /// Who has an instance without a place, and under which epoch: whatever its state, where the bus has
+    /// forgotten it. Of an exclusive one no child may live, in any case.
+    pub(crate) fn adrift<'a>(
+        &self,
+        instance: &'a Instance,
+        exclusive: bool,
+    ) -> Option<(&'a WorkerName, Epoch)> {
+        if instance.guard > 0 && !exclusive {
+            return None;
+        }
+        let told = instance.statuses.iter().find(|(worker, status)| {
+            let lives =
+                status.value.state.may_have_child() && self.is_of_now(worker, &status.value);
+            self.tells(instance, worker, status) || lives
+        });
+        told.map(|(worker, status)| (worker, status.value.epoch))
+    }
+
+    /// Whether a state tells of an instance that the bus has forgotten. What has ended for good, or was
+    /// given up, is not run again because its worker is lost, too.
+    pub(crate) fn tells(
+        &self,
+        instance: &Instance,
+        worker: &WorkerName,
+        status: &Seen<Box<Status>>,
+    ) -> bool {
+        let forgotten = instance.guard == 0 && instance.placements.is_empty();
+        forgotten && (status.value.rests || self.is_of_now(worker, &status.value))
+    }
+
+    /// Whether the present run of a worker told a state, and is not lost. Its record may be lost, too.
+    fn is_of_now(&self, worker: &WorkerName, status: &Status) -> bool {
+        let record = self.worker(worker);
+        !self.is_lost(worker)
+            && record.is_none_or(|record| record.incarnation == status.incarnation)
+    }
+
+    /// Instances of a program of which only workers tell, who tells, and the epoch that these know.
+    pub fn forgotten(&self, name: &ProgramName) -> Vec<(InstanceId, WorkerName, Epoch)> {
+        let entry = self.programs.get(name);
+        let instances = entry.into_iter().flat_map(|entry| &entry.instances);
+        let told = instances.filter_map(|(index, instance)| {
+            let told = instance.statuses.iter().filter(|(at, s)| self.tells(instance, at, s));
+            let (worker, last) = told.max_by_key(|(_, status)| status.value.epoch)?;
+            Some((InstanceId::new(name.clone(), *index), worker.clone(), last.value.epoch))
+        });
+        told.collect()
+    }
+
+    /// An instance of a program that nobody has declared, as far as the bus remembers, and a worker that
+    /// has it.
+    pub fn undeclared(&self, name: &ProgramName) -> Option<(InstanceId, &WorkerName)> {
+        let entry = self.programs.get(name).filter(|entry| entry.program.is_none())?;
+        entry.instances.iter().find_map(|(index, instance)| {
+            let of = instance.statuses.iter().find(|(worker, status)| {
+                let lives = !self.is_gone(worker) && status.value.state.may_have_child();
+                lives || self.tells(instance, worker, status)
+            });
+            of.map(|(worker, _)| (InstanceId::new(name.clone(), *index), worker))
+        })
+    }
+
+    /// Workers that may have instances: all of which anything stands on the bus, and that are neither
+    /// lost, nor have stopped in order.
+    pub fn may_have(&self) -> Vec<WorkerName> {
+        let hosts = self.hosts.iter().filter(|(name, host)| {
+            let ends = host.state == WorkerState::Stopped || self.is_lost(name);
+            let touches = host.leases.values().any(|lease| lease.incarnation.is_some());
+            !ends && (host.record.is_some() || touches || !host.told.is_empty())
+        });
+        hosts.map(|(name, _)| name.clone()).collect()
+    }
+}

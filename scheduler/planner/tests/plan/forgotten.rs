@@ -1,0 +1,150 @@
+//! The bus has lost placements, goals, or went back in time, and workers tell what they have.
+
+use dsbus_planner::view::Seen;
+use dsbus_schema::ids::{Epoch, Incarnation};
+use dsbus_schema::program::{Kind, MissedRun, Schedule};
+use dsbus_schema::state::State;
+use dsbus_schema::storage::Bucket;
+use uuid::Uuid;
+
+use crate::world::{World, instance, nothing, program, worker};
+
+/// `web:0` on w1, in this state; then nobody knows any placement, and w1 touches again.
+fn lost(state: State) -> World {
+    let mut w = World::with_workers(2);
+    w.declare("web", |_| {});
+    w.settle();
+    w.tell("web:0", state);
+    w.view.reset(Bucket::Fleet);
+    w.join("w1");
+    w.join("w2");
+    w
+}
+
+#[test]
+fn whatever_a_worker_has_is_not_placed_anew() {
+    for state in [State::Running, State::Backoff, State::Exited, State::Fatal, State::Stopped] {
+        let mut w = lost(state);
+        assert_eq!(w.step(), ["say web:0 PENDING"], "{state}");
+        assert!(w.reason("web:0").contains("w1 still has it"), "{}", w.reason("web:0"));
+        assert_eq!(w.step(), nothing());
+        let told = w.view.forgotten(&program("web"));
+        assert_eq!((told.len(), &told[0].0, &told[0].1), (1, &instance("web:0"), &worker("w1")));
+        // A tombstone says that it is placed anew, and over which epoch.
+        w.view.raise_floor(&instance("web:0"), Epoch(70));
+        w.seq += 1;
+        w.view.set_placement(&worker("w1"), &instance("web:0"), w.seq, None);
+        let planned = w.step();
+        assert!(planned.iter().any(|p| p.starts_with("place web:0")), "{planned:?}");
+        assert_eq!(w.epoch("web:0"), 71);
+    }
+}
+
+#[test]
+fn of_a_worker_that_is_lost_only_what_has_ended_is_not() {
+    for (state, held) in [(State::Running, false), (State::Backoff, false), (State::Fatal, true)] {
+        let mut w = lost(state);
+        w.lose("w1");
+        let planned = w.step();
+        assert_eq!(planned.contains(&"place web:0 w2".to_owned()), !held, "{state}: {planned:?}");
+    }
+}
+
+#[test]
+fn what_an_earlier_run_of_a_worker_told_holds_back_only_what_has_ended() {
+    for (state, held) in [(State::Running, false), (State::Fatal, true)] {
+        let mut w = lost(state);
+        w.edit_worker("w1", |worker| worker.incarnation = Incarnation(Uuid::from_u128(5)));
+        let planned = w.step();
+        let placed = planned.iter().any(|p| p.starts_with("place web:0"));
+        assert_eq!(placed, !held, "{state}: {planned:?}");
+    }
+}
+
+#[test]
+fn a_worker_whose_record_is_lost_has_what_it_tells() {
+    let mut w = lost(State::Running);
+    w.view.set_worker(&worker("w1"), None::<Seen<_>>);
+    assert_eq!(w.step(), ["say web:0 PENDING"]);
+    assert!(w.view.may_have().contains(&worker("w1")));
+    w.lose("w1");
+    assert_eq!(w.view.may_have(), [worker("w2")]);
+}
+
+#[test]
+fn what_was_stopped_stays_so_without_its_goal() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |s| s.numprocs = 2);
+    w.settle();
+    w.command_one("web:1", |goal| goal.run = false);
+    w.settle();
+    w.view.reset(Bucket::Goals);
+    assert_eq!(w.settle(), nothing());
+    assert_eq!(w.state("web:1"), State::Stopped);
+    w.command("web", |goal| goal.run = true);
+    assert_eq!(w.settle(), ["update web:1 run r1"]);
+}
+
+#[test]
+fn what_was_stopped_only_to_leave_comes_back() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |_| {});
+    w.settle();
+    w.want_worker("w1", |goal| goal.draining = true);
+    w.step();
+    assert!(w.placed("web:0").unwrap().leaves);
+    w.want_worker("w1", |goal| goal.draining = false);
+    assert_eq!(w.settle(), ["update web:0 run r1"]);
+    assert!(!w.placed("web:0").unwrap().leaves);
+}
+
+#[test]
+fn what_was_stopped_to_leave_and_by_a_person_since_is_stopped_by_a_person() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |_| {});
+    w.settle();
+    w.want_worker("w1", |goal| goal.draining = true);
+    w.step();
+    w.want_worker("w1", |goal| goal.draining = false);
+    w.command("web", |goal| goal.run = false);
+    w.settle();
+    assert!(!w.placed("web:0").unwrap().leaves);
+    w.view.reset(Bucket::Goals);
+    assert_eq!(w.settle(), nothing());
+}
+
+#[test]
+fn nothing_is_fired_while_it_is_not_known_what_was() {
+    let mut w = World::with_workers(1);
+    w.declare("job", |s| {
+        s.kind = Kind::Oneshot;
+        s.schedule = Some(Schedule::new("* * * * *", None, MissedRun::Run).unwrap());
+    });
+    let now = w.now().wall;
+    w.edit("job", |p| p.declared = Some(now));
+    w.seconds += 60;
+    w.settle();
+    w.end("job:0", 0);
+    w.settle();
+    let known = w.clone();
+    w.view.reset(Bucket::Goals);
+    w.seconds += 60;
+    assert_eq!(w.settle(), nothing());
+    let mut w = known;
+    w.view.reset(Bucket::Fleet);
+    w.join("w1");
+    w.seconds += 60;
+    assert_eq!(w.step(), ["say job:0 PENDING"]);
+}
+
+#[test]
+fn an_epoch_that_cannot_be_is_not_believed() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |_| {});
+    w.settle();
+    let before = w.epoch("web:0");
+    w.tell_more("web:0", State::Running, |status| status.epoch = Epoch(u64::MAX));
+    w.lose("w1");
+    w.step();
+    assert!(before < w.epoch("web:0") && w.epoch("web:0") <= w.seq, "{}", w.epoch("web:0"));
+}
