@@ -47,7 +47,7 @@ pub use config::{
 pub use driver::run;
 pub use files::{make_state_directory, open_trusted};
 pub use handover::{Handover, Itself, owned, takes_over};
-pub use home::{LOCK, WORKER_LOG};
+pub use home::{LOCK, RELOADED, WORKER_LOG, known_as};
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;
 

@@ -73,24 +73,23 @@ struct Packed {
 }
 
 impl Driver {
-    /// Looks whether there is another executable where this one was, and tries it.
-    pub(super) fn look_for_successor(&mut self) {
+    /// Looks whether there is another executable where this one was, and tries it. Says whether what
+    /// becomes of that was told, or will be.
+    pub(super) fn look_for_successor(&mut self) -> bool {
         let itself = &self.config.itself;
         if itself.path.as_os_str().is_empty() || self.ending != Ending::Not {
-            return;
+            return false;
         }
         if self.upgrade.pid().is_some() {
             tracing::info!("{} is being tried already", itself.path.display());
-            return;
+            return true;
         }
         match itself.successor() {
-            Ok(None) => {}
+            Ok(None) => return false,
             Ok(Some(stamp)) => self.try_successor(stamp),
-            Err(e) => {
-                let path = itself.path.display();
-                tracing::warn!("{path} cannot be looked at, and is not taken over from: {e}");
-            }
+            Err(e) => self.refuse_successor(&format!("it cannot be looked at: {e}")),
         }
+        true
     }
 
     fn try_successor(&mut self, stamp: Stamp) {
@@ -127,6 +126,7 @@ impl Driver {
         let (path, own) = (self.config.itself.path.display(), env!("CARGO_PKG_VERSION"));
         let reason = format!("{path} does not take over, version {own} goes on: {why}");
         tracing::error!("{reason}");
+        self.home.note_reloaded(clock::now().boot, &Err(reason.clone()));
         self.worker_event(WorkerChange::UpgradeFailed, Some(reason));
     }
 
@@ -149,14 +149,19 @@ impl Driver {
 
     fn become_successor(&mut self, stamp: Stamp, version: &str) {
         if self.config.itself.successor().ok().flatten() != Some(stamp) {
-            return self.look_for_successor();
+            if !self.look_for_successor() {
+                let gone = "goes on: what lies at its path is this version again".to_owned();
+                self.home.note_reloaded(clock::now().boot, &Ok(gone));
+            }
+            return;
         }
         // What the agent said by now, and who has ended: the less is left for the next one.
         self.hear_agent();
         self.reap();
         self.tell_agent();
         if self.ending != Ending::Not || self.end_asked.is_some() {
-            return;
+            let stops = "the worker stops, and no other version takes over".to_owned();
+            return self.home.note_reloaded(clock::now().boot, &Err(stops));
         }
         if !self.reports.save_all(clock::now().boot) {
             let why = "its events cannot be written to disk now, and would be lost";
