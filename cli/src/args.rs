@@ -40,7 +40,7 @@ pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use auth::{
     Auth, AuthAdd, AuthInit, AuthList, AuthPermissions, AuthRevoke, AuthUser, AuthVerb,
 };
-pub(crate) use background::{Daemon, DaemonAct, Own};
+pub(crate) use background::{Daemon, DaemonAct, OfWorker, Own};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use dev::{Dev, DevVerb};
 pub(crate) use events::{Emit, Events, Named, Shape};
@@ -202,7 +202,7 @@ pub(crate) enum Verb {
     ///
     /// On HUP it reads its file again, and becomes the version of dsbus that lies at its path by
     /// then, without touching a child; what cannot take over is refused.
-    Worker(Daemon<Worker>),
+    Worker(Daemon<Worker, OfWorker>),
     /// Print what a shell needs to complete verbs, options, and names of this fleet
     #[command(after_help = tools::COMPLETION)]
     Completion(Completion),

@@ -58,7 +58,7 @@ pub(crate) struct Worker {
     #[arg(long)]
     pub(crate) insecure: bool,
     /// Stay in the foreground, whatever the file says
-    #[arg(short, long)]
+    #[arg(short, long, overrides_with = "nodaemon")]
     pub(crate) nodaemon: bool,
     /// Only check the configuration, and print what a worker would use
     #[arg(long)]

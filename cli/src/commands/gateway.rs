@@ -30,7 +30,7 @@ pub(super) fn run(config: &Config, args: Daemon<Gateway>) -> Result<Code, Failur
             if let Some(path) = options.file.as_ref().filter(|_| act.starts()) {
                 read(path)?;
             }
-            background::Daemon::new("gateway", None, &options.own, &config.around)?.act(act)
+            background::Daemon::new("gateway", None, &options.own, config)?.act(act)
         }
     }
 }
