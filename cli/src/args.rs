@@ -316,7 +316,8 @@ pub(crate) fn parse_with(
             })
         });
     }
-    let matches = command.try_get_matches_from(words).map_err(told)?;
+    let helps = words.iter().any(|word| word == "help");
+    let matches = command.try_get_matches_from(words).map_err(|wrong| told(wrong, helps))?;
     let mut args = Args::from_arg_matches(&matches)?;
     let keys = match &mut args.verb {
         Verb::Create(create) => Some(&mut create.keys),
@@ -330,13 +331,14 @@ pub(crate) fn parse_with(
 }
 
 /// What is wrong with a command line, as people are told it.
-fn told(mut wrong: clap::Error) -> clap::Error {
+fn told(mut wrong: clap::Error, helps: bool) -> clap::Error {
     if wrong.kind() == ErrorKind::MissingSubcommand {
         // It names those that are hidden, too; the help is where the others are explained.
         wrong.remove(ContextKind::ValidSubcommand);
     }
-    // `dsbus help VERB` suggests nothing by itself.
-    if let Some(ContextValue::String(word)) = wrong.get(ContextKind::InvalidSubcommand)
+    // `dsbus help VERB` suggests nothing by itself; and verbs are no help behind another one.
+    if helps
+        && let Some(ContextValue::String(word)) = wrong.get(ContextKind::InvalidSubcommand)
         && wrong.get(ContextKind::SuggestedSubcommand).is_none()
     {
         let command = Args::command();
