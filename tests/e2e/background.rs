@@ -233,7 +233,7 @@ fn a_worker_whose_name_is_taken_says_so() {
     let home = Home::new(&fleet.nats.url());
     let (code, said) = home.run("worker start --name w1 --dir other");
     assert!(code == Some(1) && said.contains("w1") && !said.contains("stops 0"), "{said}");
-    assert!(said.contains("live") && said.contains("other/worker.log"), "{said}");
+    assert!(said.contains("is held by") && said.contains("other/worker.log"), "{said}");
     // What it has anyway may be said, and what stops nothing does not look as if it had.
     home.ok("worker start --nodaemon --name w2 --dir state");
     let (code, said) = home.run("worker stop --dir state --check-config");

@@ -22,6 +22,7 @@ fn of_two_schedulers_with_one_id_the_later_one_ends_and_both_say_so() {
     // One that is started in its place, within its lease, is none too many.
     fleet.kill("s1");
     fleet.scheduler("s1");
+    fleet.wait_ready(0);
     let file = fleet.file("a.toml", "[program.a]\ncommand = \"sleep 1000\"\n");
     fleet.ok(&["apply", "--no-wait", &file]);
     fleet.ok(&["healthy", "scheduler", "s1"]);

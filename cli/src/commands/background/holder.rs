@@ -78,8 +78,11 @@ fn look(path: &Path) -> io::Result<Looked> {
             Looked::Final(Found::Runs(Holder { pid, process }))
         }
         (Some(pid), Some(Err(_)), false) => Looked::Final(Found::Stale(pid)),
-        (Some(pid), Some(Err(_)) | None, _) => Looked::Again(Found::Stale(pid)),
-        (Some(pid), Some(Ok(_)), _) => Looked::Again(Found::Foreign(pid)),
+        // One that has ended, and that nobody has asked how, is nobody else.
+        (Some(pid), Some(Ok(process)), _) if !has_ended(&process, PollTimeout::ZERO)? => {
+            Looked::Again(Found::Foreign(pid))
+        }
+        (Some(pid), _, _) => Looked::Again(Found::Stale(pid)),
         (None, _, false) => Looked::Final(Found::Nobody),
         (None, _, true) => Looked::Again(Found::Nobody),
     })
@@ -119,9 +122,13 @@ impl Holder {
     /// When that cannot be seen.
     pub(super) fn ended_within(&self, limit: Duration) -> io::Result<bool> {
         let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        let mut ended = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
-        Ok(poll(&mut ended, limit)? > 0)
+        has_ended(&self.process, limit)
     }
+}
+
+fn has_ended(process: &OwnedFd, limit: PollTimeout) -> io::Result<bool> {
+    let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut ended, limit)? > 0)
 }
 
 #[cfg(test)]

@@ -26,8 +26,6 @@ use crate::output;
 const MESSAGE_BYTES_MAX: usize = 4096;
 /// So much of a log is read when a daemon has ended, in bytes: more than a start writes.
 const LOG_BYTES_MAX: u64 = 64 << 10;
-/// So many errors are told: the first of them may be the cause of the others.
-const ERRORS_MAX: usize = 2;
 /// Words of a command line that say what to do, and not what to run.
 const ACTS: [&str; 2] = ["start", "restart"];
 
@@ -77,24 +75,25 @@ pub(super) fn run(daemon: &Daemon, limit: Span) -> Result<Code, Failure> {
         }
         Some(status) => {
             let code = if status.code() == Some(2) { Code::Usage } else { Code::Failed };
-            let why = why(said, errors(&daemon.log, before)).unwrap_or_else(|| status.to_string());
+            let why =
+                why(said, last_error(&daemon.log, before)).unwrap_or_else(|| status.to_string());
             let failure = Failure::new(code, format!("the {what} does not run: {why}"));
             Err(if daemon.log.exists() { failure.hint(see) } else { failure })
         }
     }
 }
 
-/// Why it has ended: what it said of that itself, or else the errors in its log. A worker that stops in
+/// Why it has ended: what it said of that itself, or else the last error in its log. A worker that stops in
 /// order says only how far it is with that.
-fn why(said: Said, errors: Option<String>) -> Option<String> {
+fn why(said: Said, error: Option<String>) -> Option<String> {
     let last = said.status.filter(|_| said.stopping);
     let (goes, why): (Vec<_>, Vec<_>) =
         last.into_iter().partition(|said| said.starts_with("stops "));
-    why.into_iter().chain(errors).chain(goes).next()
+    why.into_iter().chain(error).chain(goes).next()
 }
 
-/// The last errors in a log, of those that were written after so many bytes.
-fn errors(path: &Path, before: u64) -> Option<String> {
+/// The last error in a log, of those that were written after so many bytes.
+fn last_error(path: &Path, before: u64) -> Option<String> {
     let mut log = File::open(path).ok()?;
     let len = log.metadata().ok()?.len();
     // One that is shorter was rotated, and is another one.
@@ -103,9 +102,7 @@ fn errors(path: &Path, before: u64) -> Option<String> {
     let mut bytes = Vec::new();
     log.take(LOG_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let errors: Vec<&str> = text.lines().filter_map(error).collect();
-    let last = &errors[errors.len().saturating_sub(ERRORS_MAX)..];
-    (!last.is_empty()).then(|| last.join("; "))
+    text.lines().rev().find_map(error).map(str::to_owned)
 }
 
 /// What a line of a log says, if that is an error: after the time, the level and the module.
@@ -226,7 +223,7 @@ mod tests {
         fs::write(&path, format!("{old}T  INFO a::b: x\nT ERROR a::b: w1 lives: elsewhere\n"))
             .unwrap();
         let before = old.len() as u64;
-        assert_eq!(errors(&path, before).as_deref(), Some("w1 lives: elsewhere"));
+        assert_eq!(last_error(&path, before).as_deref(), Some("w1 lives: elsewhere"));
         let said =
             |status: &str| Said { stopping: true, status: Some(status.into()), ready: false };
         let logged = || Some("logged".to_owned());
@@ -236,7 +233,7 @@ mod tests {
         assert_eq!(why(Said::default(), None), None);
         // It was rotated meanwhile.
         fs::write(&path, "T ERROR a: new\n").unwrap();
-        assert_eq!(errors(&path, 1000).as_deref(), Some("new"));
+        assert_eq!(last_error(&path, 1000).as_deref(), Some("new"));
     }
 
     #[test]
