@@ -34,7 +34,7 @@ pub(crate) struct Scheduler {
 #[derive(Debug, Group)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Worker {
-    /// Name of this worker; the host's unless set
+    /// Name of this worker; unless set that of the one that ran in --dir before, else the host's
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<WorkerName>,
     /// State directory; /var/lib/dsbus/NAME for root, else ~/.local/state/dsbus/NAME

@@ -54,10 +54,10 @@ fn daemon(words: &[OsString]) -> Option<String> {
     if given[at - 1].starts_with('-') && !given[at - 1].contains('=') {
         return None;
     }
-    let rest = given[..at].iter().chain(&given[at + 1..]).map(|word| quoted(word));
-    let rest: Vec<String> = rest.collect();
-    let before: String = words[..verb].iter().map(|word| format!("{} ", quoted(word))).collect();
-    Some(format!("did you mean dsbus {before}{} {} {}?", words[verb], given[at], rest.join(" ")))
+    let (before, after) = (&given[..at], &given[at + 1..]);
+    let meant = words[..=verb].iter().chain([&given[at]]).chain(before).chain(after);
+    let meant: Vec<String> = meant.map(|word| quoted(word)).collect();
+    Some(format!("did you mean dsbus {}?", meant.join(" ")))
 }
 
 fn is_name(word: &str) -> bool {

@@ -242,7 +242,7 @@ impl Daemon {
             let here = self.pidfile.with_file_name(WORKER_LOG);
             return Some(std::fs::read_link(&here).unwrap_or(here));
         }
-        whose::log(pid).unwrap_or_else(|| Some(self.log.clone()))
+        whose::log(pid, &self.log)
     }
 
     fn stop(&self, holder: &Holder, limit: Span) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dsbus_schema::ids::FleetName;
 
@@ -60,10 +60,12 @@ pub(super) fn labels(pid: i32) -> Vec<(String, String)> {
     }
 }
 
-/// Where a process writes its standard error, if that is a file; `None` where that cannot be seen.
-pub(super) fn log(pid: i32) -> Option<Option<PathBuf>> {
-    let path = fs::read_link(format!("/proc/{pid}/fd/2")).ok()?;
-    Some((path.is_absolute() && path.is_file()).then_some(path))
+/// Where a process writes its standard error, if that is a file; `otherwise` where that cannot be seen.
+pub(super) fn log(pid: i32, otherwise: &Path) -> Option<PathBuf> {
+    match fs::read_link(format!("/proc/{pid}/fd/2")) {
+        Ok(path) => (path.is_absolute() && path.is_file()).then_some(path),
+        Err(_) => Some(otherwise.to_owned()),
+    }
 }
 
 fn fleet_of_environment(pid: i32) -> Option<FleetName> {
