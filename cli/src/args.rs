@@ -40,7 +40,7 @@ pub(crate) use alert::{Alert, AlertLetters, AlertTest, AlertVerb};
 pub(crate) use auth::{
     Auth, AuthAdd, AuthInit, AuthList, AuthPermissions, AuthRevoke, AuthUser, AuthVerb,
 };
-pub(crate) use background::{Daemon, DaemonAct, Own};
+pub(crate) use background::{Daemon, DaemonAct, OfWorker, Own};
 pub(crate) use daemons::{Agent, Scheduler, Tied, Worker};
 pub(crate) use dev::{Dev, DevVerb};
 pub(crate) use events::{Emit, Events, Named, Shape};
@@ -202,7 +202,7 @@ pub(crate) enum Verb {
     ///
     /// On HUP it reads its file again, and becomes the version of dsbus that lies at its path by
     /// then, without touching a child; what cannot take over is refused.
-    Worker(Daemon<Worker>),
+    Worker(Daemon<Worker, OfWorker>),
     /// Print what a shell needs to complete verbs, options, and names of this fleet
     #[command(after_help = tools::COMPLETION)]
     Completion(Completion),
@@ -316,7 +316,8 @@ pub(crate) fn parse_with(
             })
         });
     }
-    let matches = command.try_get_matches_from(words).map_err(told)?;
+    let helps = words.iter().any(|word| word == "help");
+    let matches = command.try_get_matches_from(words).map_err(|wrong| told(wrong, helps))?;
     let mut args = Args::from_arg_matches(&matches)?;
     let keys = match &mut args.verb {
         Verb::Create(create) => Some(&mut create.keys),
@@ -330,13 +331,14 @@ pub(crate) fn parse_with(
 }
 
 /// What is wrong with a command line, as people are told it.
-fn told(mut wrong: clap::Error) -> clap::Error {
+fn told(mut wrong: clap::Error, helps: bool) -> clap::Error {
     if wrong.kind() == ErrorKind::MissingSubcommand {
         // It names those that are hidden, too; the help is where the others are explained.
         wrong.remove(ContextKind::ValidSubcommand);
     }
-    // `dsbus help VERB` suggests nothing by itself.
-    if let Some(ContextValue::String(word)) = wrong.get(ContextKind::InvalidSubcommand)
+    // `dsbus help VERB` suggests nothing by itself; and verbs are no help behind another one.
+    if helps
+        && let Some(ContextValue::String(word)) = wrong.get(ContextKind::InvalidSubcommand)
         && wrong.get(ContextKind::SuggestedSubcommand).is_none()
     {
         let command = Args::command();

@@ -52,7 +52,7 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        for file in ["s.pid", "g.pid", "state/lock"] {
+        for file in ["s.pid", "g.pid", "state/lock", "other/lock"] {
             let pid =
                 fs::read_to_string(self.path(file)).ok().and_then(|text| text.trim().parse().ok());
             if let Some(pid) = pid {
@@ -122,7 +122,8 @@ fn a_stale_pidfile_names_nobody_whoever_has_that_number_now() {
     // Its number is another process's by now, which is left alone.
     let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
     fs::write(home.path("s.pid"), format!("{}\n", other.id())).unwrap();
-    assert_eq!(home.run(&format!("scheduler status {SCHEDULER}")).0, Some(3));
+    let (code, said) = home.run(&format!("scheduler status {SCHEDULER}"));
+    assert!(code == Some(3) && said.contains("another process's by now"), "{said}");
     assert!(home.ok(&format!("scheduler stop {SCHEDULER}")).contains("does not run"));
     assert!(other.try_wait().unwrap().is_none());
     other.kill().unwrap();
@@ -171,4 +172,119 @@ fn one_that_does_not_come_up_says_why() {
     assert!(code == Some(5) && said.contains("it waits for the bus"), "{said}");
     away.ok(&format!("scheduler status {SCHEDULER}"));
     away.ok(&format!("scheduler stop {SCHEDULER}"));
+}
+
+#[test]
+fn the_scheduler_of_another_fleet_or_id_is_left_alone() {
+    let fleet = Fleet::bare();
+    let home = Home::new(&fleet.nats.url());
+    home.ok(&format!("--fleet eu scheduler start {SCHEDULER}"));
+    let pid = home.pid("s.pid");
+    for other in ["--fleet us scheduler", "scheduler", "--fleet eu scheduler --id s2"] {
+        let (options, id) = other.split_once(" --id ").unwrap_or((other, "s1"));
+        for act in ["start", "stop", "restart", "status"] {
+            let words = format!("{options} {act} --id {id} --pidfile s.pid --logfile s.log");
+            let (code, said) = home.run(&words);
+            assert_eq!(code, Some(if act == "status" { 3 } else { 1 }), "{words}: {said}");
+            assert!(said.contains("s1 of fleet eu") && !said.contains("already"), "{said}");
+        }
+    }
+    assert!(alive(pid) && home.pid("s.pid") == pid);
+    // Whoever names the file need not know the id; and the log is where it is, not where it would be.
+    let said = home.ok("--fleet eu scheduler status --pidfile s.pid");
+    assert!(said.contains(home.path("s.log").to_str().unwrap()), "{said}");
+    home.ok("--fleet eu scheduler stop --pidfile s.pid");
+    assert!(!alive(pid));
+}
+
+#[test]
+fn a_directory_knows_its_worker() {
+    let fleet = Fleet::start(1, 0);
+    let home = Home::new(&fleet.nats.url());
+    home.ok("worker start --name w1 --dir state --label zone=eu");
+    let first = home.pid("state/lock");
+    for (words, why) in [
+        ("worker start --name w2 --dir state", "w1 of fleet default runs in"),
+        ("worker restart --name w2 --dir state", "w1 of fleet default runs in"),
+        ("worker stop --name w2 --dir state", "w1 of fleet default runs in"),
+        ("--fleet eu worker start --dir state", "w1 of fleet default runs in"),
+        ("worker start --dir state --label zone=us", "with other labels"),
+    ] {
+        let (code, said) = home.run(words);
+        assert!(code == Some(1) && said.contains(why), "{words}: {said}");
+    }
+    assert!(alive(first));
+    assert!(home.ok("worker start --dir state --label zone=eu").contains("runs already"));
+    home.ok("worker restart --dir state");
+    fleet.wait_ready(1);
+    let row = fleet.worker_row("w1");
+    assert!(row["supervisor_pid"] == home.pid("state/lock") && first != home.pid("state/lock"));
+    assert_eq!(row["labels"]["zone"], "eu", "{row}");
+    home.ok("worker stop --dir state");
+    home.ok("worker start --dir state");
+    fleet.wait_ready(1);
+    assert_eq!(fleet.worker_row("w1")["supervisor_pid"], home.pid("state/lock"));
+    home.ok("worker stop --dir state");
+}
+
+#[test]
+fn a_worker_whose_name_is_taken_says_so() {
+    let fleet = Fleet::start(1, 1);
+    let home = Home::new(&fleet.nats.url());
+    let (code, said) = home.run("worker start --name w1 --dir other");
+    assert!(code == Some(1) && said.contains("w1") && !said.contains("stops 0"), "{said}");
+    assert!(said.contains("is held by") && said.contains("other/worker.log"), "{said}");
+    // What it has anyway may be said, and what stops nothing does not look as if it had.
+    home.ok("worker start --nodaemon --name w2 --dir state");
+    let (code, said) = home.run("worker stop --dir state --check-config");
+    assert!(code == Some(2) && said.contains("nothing was done"), "{said}");
+    home.ok("worker status --dir state");
+    home.ok("worker stop --dir state");
+}
+
+#[test]
+fn a_mistake_in_its_file_keeps_no_worker_from_being_seen_and_stopped() {
+    let fleet = Fleet::bare();
+    let home = Home::new(&fleet.nats.url());
+    fs::create_dir(home.path("state")).unwrap();
+    let log = home.path("w.log");
+    let file = format!("name = \"w1\"\nlogfile = {log:?}\n");
+    fs::write(home.path("state/worker.toml"), &file).unwrap();
+    home.ok("worker start --dir state");
+    let pid = home.pid("state/lock");
+    let said = home.ok("worker status --dir state");
+    assert!(said.contains(&format!("its log is {}", log.display())), "{said}");
+    fs::write(home.path("state/worker.toml"), "nmae = \"w1\"\n").unwrap();
+    let said = home.ok("worker status --dir state");
+    // What the file said is not known by now, and where the log is can be seen all the same.
+    assert!(said.contains(&format!("(pid {pid}); its log is {}", log.display())), "{said}");
+    assert!(said.contains("worker.toml:1") && said.contains("nmae"), "{said}");
+    let (code, said) = home.run("worker restart --dir state");
+    assert!(code == Some(2) && said.contains("the worker was not restarted"), "{said}");
+    assert!(alive(pid));
+    assert!(home.ok("worker stop --dir state").contains(&format!("(pid {pid}) has stopped")));
+    // Without a directory nobody knows which one is meant.
+    fs::write(home.path("w.toml"), "nmae = \"w1\"\n").unwrap();
+    let (code, said) = home.run("worker stop -c w.toml");
+    assert!(code == Some(2) && said.contains("say --dir"), "{said}");
+}
+
+#[test]
+fn a_worker_that_is_told_to_reload_says_what_came_of_it() {
+    let fleet = Fleet::start(1, 0);
+    let home = Home::new(&fleet.nats.url());
+    home.ok("worker start --name w1 --dir state");
+    fleet.wait_ready(1);
+    let pid = home.pid("state/lock");
+    fs::write(home.path("state/worker.toml"), "labels = { zone = \"eu\" }\n").unwrap();
+    let said = home.ok("worker reload --dir state");
+    assert!(said.contains(&format!("the worker (pid {pid}) has read its configuration")), "{said}");
+    fleet.wait_event("of its label", |_| fleet.worker_row("w1")["labels"]["zone"] == "eu");
+    fs::write(home.path("state/worker.toml"), "labels = 7\n").unwrap();
+    let (code, said) = home.run("worker reload --dir state");
+    assert!(code == Some(1) && said.contains("the old configuration stays"), "{said}");
+    assert!(alive(pid));
+    home.ok("worker stop --dir state");
+    let (code, said) = home.run("worker reload --dir state");
+    assert!(code == Some(1) && said.contains("does not run"), "{said}");
 }

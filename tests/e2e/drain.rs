@@ -91,3 +91,29 @@ fn what_has_ended_is_said_to_have() {
     let line = format!("job:0: moved ({other}); it has ended: exit code 0\n");
     assert!(shown.contains(&line), "{shown}");
 }
+
+#[test]
+fn a_worker_that_was_stopped_is_not_told_to_be_lost() {
+    let mut fleet = Fleet::start(1, 2);
+    fleet.apply("[program.each]\ncommand = \"sleep 1000000\"\nsystem = true\nstartsecs = 0\n");
+    fleet.signal("w2", Signal::SIGTERM);
+    assert_eq!(fleet.wait_exit("w2"), Some(0));
+    let log = fleet.log("s1");
+    wait_until("nobody to miss w2", DEADLINE, || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        if log.contains("worker w2 stopped, and is not missed") { Ok(()) } else { Err(log) }
+    });
+    fleet.worker("w2");
+    fleet.wait_ready(2);
+    // One that is killed is lost, and told so after all that was to be told of the other one.
+    fleet.kill_worker("w1");
+    let change = |event: &serde_json::Value, worker: &str, change: &str| {
+        event["data"]["worker"] == worker && event["data"]["change"] == change
+    };
+    fleet.wait_event("of the loss of w1", |event| change(event, "w1", "LOST"));
+    let events = fleet.events();
+    for what in ["LOST", "BACK"] {
+        assert!(!events.iter().any(|event| change(event, "w2", what)), "{events:#?}");
+    }
+    assert_eq!(events.iter().filter(|event| change(event, "w2", "STOPPED")).count(), 1);
+}

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use dsbus_harness::wait_until;
+use nix::sys::signal::Signal;
 
 use crate::fleet::{DEADLINE, Fleet, said};
 
@@ -72,4 +73,15 @@ fn http_is_well_when_it_answers_200() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let output = fleet.run(&["healthy", "http", "https://127.0.0.1/"]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+#[test]
+fn a_daemon_that_has_stopped_is_not_well_while_its_lease_lasts() {
+    let mut fleet = Fleet::start(2, 2);
+    for (name, who) in [("w2", ["worker", "w2"]), ("s2", ["scheduler", "s2"])] {
+        fleet.signal(name, Signal::SIGTERM);
+        assert_eq!(fleet.wait_exit(name), Some(0));
+        let output = fleet.run(&["healthy", who[0], who[1]]);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    }
 }

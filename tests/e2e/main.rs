@@ -59,6 +59,7 @@ mod supervisorctl;
 #[expect(dead_code, reason = "another suite uses all of it")]
 mod supervisord;
 mod told;
+mod twins;
 mod units;
 mod upgrade;
 mod verbs;

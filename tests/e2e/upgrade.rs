@@ -161,6 +161,23 @@ fn turn(link: &Path, to: &Path) {
     std::fs::rename(new, link).unwrap();
 }
 
+#[test]
+fn reload_waits_for_the_new_version_or_says_why_it_does_not_come() {
+    let scene = Scene::start();
+    let directory = scene.fleet.worker_directory("w1");
+    let words = ["worker", "reload", "--dir", directory.to_str().unwrap()];
+    scene.replace(Path::new(DSBUS));
+    let said = scene.fleet.ok(&words);
+    assert!(said.contains("took over from version"), "{said}");
+    assert_eq!(scene.told("UPGRADED").len(), 1);
+    std::fs::remove_file(&scene.binary).unwrap();
+    let said = scene.fleet.fails(1, &words);
+    assert!(said.contains("it cannot be looked at: No such file"), "{said}");
+    let told = scene.wait_told("UPGRADE_FAILED", 1);
+    assert!(told["data"]["reason"].as_str().unwrap().contains("No such file"), "{told}");
+    scene.upgrade(&before_this(), 2);
+}
+
 /// What must not change: state, process, how often it was started anew, and when that was.
 fn standing(row: &Value) -> Value {
     serde_json::json!([row["state"], row["pid"], row["restarts"], row["since"]])

@@ -9,10 +9,9 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/wheel.py
 
 /// What a program prints that is run in `here`.
 fn run(here: &Path, program: impl AsRef<Path>, words: &[&str]) -> String {
-    let output =
-        Command::new(program.as_ref()).args(words).current_dir(here).output().expect("it runs");
-    assert!(output.status.success(), "{:?} {words:?}: {}", program.as_ref(), said(&output));
-    String::from_utf8(output.stdout).expect("it is text")
+    let output = Command::new(program.as_ref()).args(words).current_dir(here).output().unwrap();
+    assert!(output.status.success(), "{} {words:?}: {}", program.as_ref().display(), said(&output));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn pip(here: &Path, words: &[&str]) {

@@ -3,12 +3,14 @@
 use clap::{Args as Group, Subcommand};
 use dsbus_schema::lenient::Span;
 
+use super::Worker;
+
 /// A daemon in the foreground, or what to do about one in the background.
 #[derive(Debug, Group)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Daemon<O: Group> {
+pub(crate) struct Daemon<O: Group, A: Subcommand = DaemonAct<O>> {
     #[command(subcommand)]
-    pub(crate) act: Option<DaemonAct<O>>,
+    pub(crate) act: Option<A>,
     #[command(flatten)]
     pub(crate) options: O,
 }
@@ -24,6 +26,16 @@ pub(crate) enum DaemonAct<O: Group> {
     Restart(Background<O>),
     /// Say whether it runs: exits 0 when it does, 3 when it does not
     Status(Same<O>),
+}
+
+/// What is done about a worker in the background.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OfWorker {
+    #[command(flatten)]
+    Daemon(DaemonAct<Worker>),
+    /// Let it read its file again, and become the version of dsbus that lies at its path by now, without
+    /// touching a child; waits until that is so, or says why it is not
+    Reload(Background<Worker>),
 }
 
 /// The options that it runs with, and how long to wait for it.

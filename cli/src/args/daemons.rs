@@ -34,7 +34,7 @@ pub(crate) struct Scheduler {
 #[derive(Debug, Group)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Worker {
-    /// Name of this worker; the host's unless set
+    /// Name of this worker; unless set that of the one that ran in --dir before, else the host's
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<WorkerName>,
     /// State directory; /var/lib/dsbus/NAME for root, else ~/.local/state/dsbus/NAME
@@ -58,7 +58,7 @@ pub(crate) struct Worker {
     #[arg(long)]
     pub(crate) insecure: bool,
     /// Stay in the foreground, whatever the file says
-    #[arg(short, long)]
+    #[arg(short, long, overrides_with = "nodaemon")]
     pub(crate) nodaemon: bool,
     /// Only check the configuration, and print what a worker would use
     #[arg(long)]

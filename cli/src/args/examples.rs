@@ -89,7 +89,11 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         "dsbus dev examples/hello.toml\ndsbus dev --workers 5 --data /tmp/fleet web.toml\ndsbus dev kill w1",
     ),
     ("scheduler", "dsbus --nats nats://n1,nats://n2,nats://n3 scheduler --id s1"),
-    ("worker", "dsbus --nats nats://n1,nats://n2,nats://n3 worker --name db1 --label disk=ssd"),
+    (
+        "worker",
+        "dsbus --nats nats://n1,nats://n2,nats://n3 worker --name db1 --label disk=ssd\n\
+         dsbus worker reload --dir /var/lib/dsbus/db1",
+    ),
     ("completion", "dsbus completion bash"),
     (
         "man",

@@ -34,6 +34,9 @@ pub(crate) fn without_misleading_tips(mut e: clap::Error, words: &[OsString]) ->
 
 /// What to write instead of an option that another tool has.
 pub(super) fn habit(words: &[OsString], e: &clap::Error) -> Option<String> {
+    if let Some(ContextValue::String(given)) = e.get(ContextKind::InvalidSubcommand) {
+        return act(asked(words).get_name(), given);
+    }
     let Some(ContextValue::String(given)) = e.get(ContextKind::InvalidArg) else { return None };
     if e.kind() != ErrorKind::UnknownArgument || e.get(ContextKind::SuggestedArg).is_some() {
         return None;
@@ -60,6 +63,24 @@ pub(super) fn habit(words: &[OsString], e: &clap::Error) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// What to do instead of something that only others of its kind do.
+fn act(verb: &str, given: &str) -> Option<String> {
+    let instead = match (verb, given) {
+        ("scheduler", "reload") => {
+            "a scheduler reads its files again when they change; for another version of dsbus there \
+             is dsbus scheduler restart"
+        }
+        ("healthy", "gateway") => {
+            "a gateway is asked by its address: dsbus healthy http http://127.0.0.1:9001/readyz"
+        }
+        ("healthy", "nats" | "nats-server") => {
+            "a nats-server is asked by its address: dsbus healthy http http://127.0.0.1:8222/healthz"
+        }
+        _ => return None,
+    };
+    Some(instead.to_owned())
 }
 
 /// The innermost verb that words name.
@@ -108,6 +129,19 @@ mod tests {
         ] {
             let said = said(line);
             assert!(said.contains(tip), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_only_others_do_is_answered() {
+        for (line, answer) in [
+            ("dsbus scheduler reload", "dsbus scheduler restart"),
+            ("dsbus healthy gateway", "dsbus healthy http http://127.0.0.1:9001/readyz"),
+            ("dsbus healthy nats", "8222/healthz"),
+        ] {
+            let said = said(line);
+            assert!(said.contains(answer), "{line}: {said}");
+            assert!(!said.contains("similar"), "{line}: {said}");
         }
     }
 

@@ -10,12 +10,16 @@ use super::habits;
 /// The steps of `dsbus rollout`, which come before the names.
 const ROLLOUT_STEPS: [&str; 5] = ["status", "pause", "resume", "promote", "undo"];
 
+/// The daemons that can be in the background, and what is done about them.
+const DAEMONS: [&str; 3] = ["gateway", "scheduler", "worker"];
+const DAEMON_ACTS: [&str; 5] = ["start", "stop", "restart", "status", "reload"];
+
 /// What to say to a command line that could not be read, where one can tell what was meant.
 pub(crate) fn meant(words: &[OsString], e: &clap::Error) -> Option<String> {
     if !e.use_stderr() {
         return None;
     }
-    swapped(words).or_else(|| habits::habit(words, e))
+    swapped(words).or_else(|| daemon(words)).or_else(|| habits::habit(words, e))
 }
 
 /// What its words say in another order, if that makes sense.
@@ -38,6 +42,22 @@ fn swapped(words: &[OsString]) -> Option<String> {
         [] => format!("did you mean {meant}?"),
         _ => format!("did you mean {meant}, with the same options before it?"),
     })
+}
+
+/// `gateway gw.toml start`: what is to be done about a daemon comes before its options.
+fn daemon(words: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = words.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
+    let verb = words.iter().position(|word| DAEMONS.contains(word))?;
+    let given = &words[verb + 1..];
+    let at = given.iter().position(|word| DAEMON_ACTS.contains(word)).filter(|at| *at > 0)?;
+    // It may be the value of an option.
+    if given[at - 1].starts_with('-') && !given[at - 1].contains('=') {
+        return None;
+    }
+    let (before, after) = (&given[..at], &given[at + 1..]);
+    let meant = words[..=verb].iter().chain([&given[at]]).chain(before).chain(after);
+    let meant: Vec<String> = meant.map(|word| quoted(word)).collect();
+    Some(format!("did you mean dsbus {}?", meant.join(" ")))
 }
 
 fn is_name(word: &str) -> bool {
@@ -119,6 +139,24 @@ mod tests {
         }
         let before = guess("dsbus --fleet eu scale web 3").unwrap();
         assert!(before.starts_with("did you mean dsbus scale web=3, with the same"), "{before}");
+    }
+
+    #[test]
+    fn what_is_done_about_a_daemon_comes_first() {
+        let guess = |line: &str| daemon(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for (given, right) in [
+            ("dsbus gateway gw.toml start", Some("dsbus gateway start gw.toml")),
+            (
+                "dsbus --fleet eu worker --dir w1 stop",
+                Some("dsbus --fleet eu worker stop --dir w1"),
+            ),
+            ("dsbus worker -c start", None),
+            ("dsbus worker start --bad", None),
+            ("dsbus restart web", None),
+        ] {
+            let right = right.map(|right| format!("did you mean {right}?"));
+            assert_eq!(guess(given), right, "{given}");
+        }
     }
 
     #[test]

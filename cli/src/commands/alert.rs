@@ -17,6 +17,9 @@ use crate::failure::Failure;
 use crate::file::alert::{self, AlertFile};
 use crate::{connection, output, role};
 
+/// What can be done about daemons in the background, of which this is none.
+const ACTS: [&str; 5] = ["start", "stop", "restart", "status", "reload"];
+
 /// Runs alerts, or one of the verbs about them.
 ///
 /// # Errors
@@ -26,8 +29,32 @@ pub(super) fn run(config: &Config, args: Alert) -> Result<Code, Failure> {
         (Some(AlertVerb::Check { file }), _) => check(config, &file),
         (Some(AlertVerb::Test(args)), _) => connection::run(test::run(config, &args)),
         (Some(AlertVerb::Letters(args)), _) => connection::run(letters::run(config, &args)),
-        (None, Some(file)) => serve(config, file, args.name),
+        (None, Some(file)) => {
+            let instead = "it runs in the foreground until SIGTERM; on HUP it reads its file again";
+            no_act(&file, &config.around, ("alert", &ACTS), instead)?;
+            serve(config, file, args.name)
+        }
         (None, None) => Err(Failure::usage("which file?").hint("dsbus alert FILE")),
+    }
+}
+
+/// Whether a file is meant, and not something that can be done about other daemons.
+///
+/// # Errors
+/// When it is called so, and is not there.
+pub(super) fn no_act(
+    file: &Path,
+    around: &Surroundings,
+    (what, acts): (&str, &[&str]),
+    instead: &str,
+) -> Result<(), Failure> {
+    let act = file.to_str().filter(|word| acts.contains(word));
+    match act.filter(|_| !around.directory.join(file).exists()) {
+        None => Ok(()),
+        Some(act) => {
+            Err(Failure::usage(format!("{what} has no {act}, and there is no such file"))
+                .hint(instead))
+        }
     }
 }
 

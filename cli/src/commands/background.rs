@@ -5,27 +5,36 @@
 
 mod holder;
 mod launch;
+mod reload;
+mod whose;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use dsbus_schema::ids::FleetName;
 use dsbus_schema::lenient::Span;
 use dsbus_starter::{Stage, Starter};
+use dsbus_supervisor::{WORKER_LOG, known_as};
 
 use super::pidfile::PidFile;
-use crate::args::{DaemonAct, Own};
-use crate::config::Surroundings;
+use crate::args::{DaemonAct, OfWorker, Own, Worker};
+use crate::config::{Config, Surroundings};
 use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::output;
 use holder::{Found, Holder};
+pub(super) use whose::Whose;
 
 /// A daemon that may run in the background.
 #[derive(Debug, Clone)]
 pub(super) struct Daemon {
     /// What it is, as its verb is called: `worker`.
     pub(super) what: &'static str,
+    /// Which of them is meant.
+    pub(super) whose: Whose,
+    /// The labels that a worker was given here.
+    pub(super) labels: Vec<(String, String)>,
     /// The file with its process id, which it locks.
     pub(super) pidfile: PathBuf,
     /// Where to read what it says.
@@ -43,6 +52,8 @@ pub(super) enum Act {
     Stop(Span),
     /// Stop and start it.
     Restart(Span),
+    /// Let it take over what is new.
+    Reload(Span),
     /// Look.
     Status,
 }
@@ -58,11 +69,19 @@ impl Act {
         }
     }
 
+    /// The same of a worker.
+    pub(super) fn of_worker(act: OfWorker) -> (Act, Worker) {
+        match act {
+            OfWorker::Daemon(act) => Act::of(act),
+            OfWorker::Reload(of) => (Act::Reload(of.timeout), of.options),
+        }
+    }
+
     /// Whether a daemon is started.
     pub(super) fn starts(self) -> bool {
         match self {
             Act::Start(_) | Act::Restart(_) => true,
-            Act::Stop(_) | Act::Status => false,
+            Act::Stop(_) | Act::Reload(_) | Act::Status => false,
         }
     }
 }
@@ -76,9 +95,10 @@ impl Daemon {
         what: &'static str,
         name: Option<&str>,
         own: &Own,
-        around: &Surroundings,
+        config: &Config,
     ) -> Result<Daemon, Failure> {
-        let named = name.map_or_else(|| what.to_owned(), |name| format!("{what}-{name}"));
+        let (fleet, around) = (&config.fleet, &config.around);
+        let named = file_name(what, fleet, name);
         let (run, log) = directories(around, nix::unistd::geteuid().is_root())?;
         let place = |given: &Option<PathBuf>, directory: PathBuf, end: &str| match given {
             Some(path) => around.directory.join(path),
@@ -89,7 +109,8 @@ impl Daemon {
         let given = [("--pidfile", &own.pidfile, &pidfile), ("--logfile", &own.logfile, &log)];
         let more = given.iter().filter(|(_, given, _)| given.is_none());
         let more = more.flat_map(|(option, _, path)| [(*option).into(), (*path).into()]).collect();
-        Ok(Daemon { what, pidfile, log, more })
+        let whose = Whose { fleet: Some(fleet.clone()), name: name.map(str::to_owned) };
+        Ok(Daemon { what, whose, labels: Vec::new(), pidfile, log, more })
     }
 
     /// Does it.
@@ -98,33 +119,58 @@ impl Daemon {
     /// When it cannot be done, or is not done in time.
     pub(super) fn act(&self, act: Act) -> Result<Code, Failure> {
         let what = self.what;
-        match (act, holder::find(&self.pidfile)?) {
+        let found = holder::find(&self.pidfile)?;
+        if let Found::Runs(holder) = &found {
+            let runs = self.runs(holder.pid);
+            if runs.is_another_than(&self.whose) {
+                return self.anothers(act, &runs, holder.pid);
+            }
+        }
+        match (act, found) {
             (Act::Start(_), Found::Runs(holder)) => {
+                if !self.labels.is_empty() && self.labels != whose::labels(holder.pid) {
+                    let why = format!("the {what} runs (pid {}), with other labels", holder.pid);
+                    let hint = "dsbus worker restart, with the same options, gives it these";
+                    return Err(Failure::failed(why).hint(hint));
+                }
                 output::success(format_args!("the {what} runs already (pid {})", holder.pid))?;
                 Ok(Code::Done)
             }
-            (Act::Start(limit) | Act::Restart(limit), Found::Nobody | Found::Stale(_)) => {
-                launch::run(self, limit)
-            }
+            (
+                Act::Start(limit) | Act::Restart(limit),
+                Found::Nobody | Found::Stale(_) | Found::Foreign(_),
+            ) => launch::run(self, limit),
             (Act::Restart(limit), Found::Runs(holder)) => {
+                let again = self.with_labels_of(holder.pid);
                 self.stop(&holder, limit)?;
-                launch::run(self, limit)
+                launch::run(&again, limit)
+            }
+            (Act::Reload(limit), Found::Runs(holder)) => reload::run(self, &holder, limit),
+            (Act::Reload(_), Found::Nobody | Found::Stale(_) | Found::Foreign(_)) => {
+                Err(Failure::failed(format!("the {what} does not run: there is nothing to reload"))
+                    .hint(format!("nobody holds {}", self.pidfile.display())))
             }
             (Act::Stop(limit), Found::Runs(holder)) => {
                 self.stop(&holder, limit)?;
                 Ok(Code::Done)
             }
-            (Act::Stop(_), Found::Nobody | Found::Stale(_)) => {
+            (Act::Stop(_), Found::Nobody | Found::Stale(_) | Found::Foreign(_)) => {
                 output::success(format_args!("the {what} does not run"))?;
                 Ok(Code::Done)
             }
             (Act::Status, Found::Runs(holder)) => {
-                output::line(format_args!(
-                    "the {what} runs (pid {}); its log is {}",
-                    holder.pid,
-                    self.log.display()
-                ))?;
+                let log = self.log_of(holder.pid);
+                let log = log.map(|log| format!("; its log is {}", log.display()));
+                let log = log.unwrap_or_default();
+                output::line(format_args!("the {what} runs (pid {}){log}", holder.pid))?;
                 Ok(Code::Done)
+            }
+            (Act::Status, Found::Foreign(pid)) => {
+                let path = self.pidfile.display();
+                output::line(format_args!(
+                    "the {what} does not run: pid {pid} in {path} is another process's by now"
+                ))?;
+                Ok(Code::NotRunning)
             }
             (Act::Status, Found::Stale(pid)) => {
                 let path = self.pidfile.display();
@@ -141,6 +187,64 @@ impl Daemon {
         }
     }
 
+    /// What is said where another daemon has the file.
+    fn anothers(&self, act: Act, runs: &Whose, pid: i32) -> Result<Code, Failure> {
+        let (what, path) = (self.what, self.pidfile.display());
+        let (so, hint) = if what == "worker" {
+            let path = self.pidfile.parent().unwrap_or(Path::new("/")).display();
+            (
+                format!("{runs} runs in {path} (pid {pid})"),
+                "give each worker a directory of its own",
+            )
+        } else {
+            let so = format!("{path} is the pidfile of another {what} (pid {pid}): {runs}");
+            (so, "name the one that is meant, or a pidfile of its own")
+        };
+        match act {
+            Act::Status => {
+                output::line(format_args!("the {what} does not run: {so}"))?;
+                Ok(Code::NotRunning)
+            }
+            Act::Start(_) | Act::Stop(_) | Act::Restart(_) | Act::Reload(_) => {
+                Err(Failure::failed(so).hint(format!("nothing was done; {hint}")))
+            }
+        }
+    }
+
+    /// Who runs there: the directory of a worker knows whose it is, also where a file names it.
+    fn runs(&self, pid: i32) -> Whose {
+        let told = Whose::of(pid);
+        if self.what != "worker" {
+            return told;
+        }
+        match self.pidfile.parent().and_then(known_as) {
+            Some((fleet, name)) => Whose { fleet: Some(fleet), name: Some(name.to_string()) },
+            None => Whose { name: told.name.or_else(|| self.whose.name.clone()), ..told },
+        }
+    }
+
+    /// The same with the labels of the one that runs, where none are given here.
+    fn with_labels_of(&self, pid: i32) -> Daemon {
+        let mut again = self.clone();
+        if self.what == "worker" && self.labels.is_empty() {
+            for (name, value) in whose::labels(pid) {
+                again.more.extend(["--label".into(), format!("{name}={value}").into()]);
+            }
+        }
+        again
+    }
+
+    /// Where one that runs logs to, as far as it can be seen: it may have been told another file than
+    /// whoever asks.
+    fn log_of(&self, pid: i32) -> Option<PathBuf> {
+        if self.what == "worker" {
+            // A link there leads to the one that its file named.
+            let here = self.pidfile.with_file_name(WORKER_LOG);
+            return Some(std::fs::read_link(&here).unwrap_or(here));
+        }
+        whose::log(pid, &self.log)
+    }
+
     fn stop(&self, holder: &Holder, limit: Span) -> Result<(), Failure> {
         let (what, pid) = (self.what, holder.pid);
         holder.terminate().map_err(|e| {
@@ -152,8 +256,17 @@ impl Daemon {
         }
         let why = format!("the {what} (pid {pid}) was told to stop, and still runs after {limit}");
         let again = if what == "worker" { "; told again, it kills what is left" } else { "" };
-        Err(Failure::new(Code::TimedOut, why).hint(format!("see {}{again}", self.log.display())))
+        let log = self.log_of(pid).unwrap_or_else(|| self.log.clone());
+        Err(Failure::new(Code::TimedOut, why).hint(format!("see {}{again}", log.display())))
     }
+}
+
+/// What the files of a daemon are called: those of the default fleet carry none, and no name of a
+/// fleet has a dot.
+fn file_name(what: &str, fleet: &FleetName, name: Option<&str>) -> String {
+    let fleet = if fleet.is_default() { String::new() } else { format!("{fleet}.") };
+    let name = name.map(|name| format!("-{name}")).unwrap_or_default();
+    format!("{fleet}{what}{name}")
 }
 
 /// Where the files of daemons are: process ids, and logs.
@@ -228,6 +341,7 @@ mod tests {
         let around = |variables: &[(&str, &str)]| Surroundings {
             variables: variables.iter().map(|(n, v)| (n.into(), v.into())).collect(),
             directory: "/here".into(),
+            machine: None,
         };
         let paths = |run: &str, log: &str| (PathBuf::from(run), PathBuf::from(log));
         let home = ("HOME", "/home/ann");
@@ -238,9 +352,19 @@ mod tests {
         assert_eq!(directories(&around(&run), false).unwrap(), paths("/run/user/7/dsbus", state));
         assert!(directories(&around(&[]), false).is_err());
         let own = Own { pidfile: Some("s.pid".into()), logfile: None };
-        let daemon = Daemon::new("scheduler", Some("s1"), &own, &around(&run)).unwrap();
+        let config = Config::resolve(&crate::args::Globals::default(), around(&run)).unwrap();
+        let daemon = Daemon::new("scheduler", Some("s1"), &own, &config).unwrap();
         assert_eq!(daemon.pidfile, Path::new("/here/s.pid"));
         assert!(daemon.log.ends_with("dsbus/scheduler-s1.log"), "{:?}", daemon.log);
         assert_eq!(daemon.more, [OsString::from("--logfile"), daemon.log.clone().into()]);
+    }
+
+    #[test]
+    fn each_fleet_and_each_name_has_files_of_its_own() {
+        let of = |fleet: &str, name| file_name("scheduler", &fleet.parse().unwrap(), name);
+        assert_eq!(of("default", None), "scheduler");
+        assert_eq!(of("default", Some("s1")), "scheduler-s1");
+        assert_eq!(of("eu", None), "eu.scheduler");
+        assert_eq!(of("eu", Some("s1")), "eu.scheduler-s1");
     }
 }

@@ -6,7 +6,7 @@ use dsbus_client::read_limited_text;
 use dsbus_gateway::users::Settings;
 use dsbus_gateway::{Error, Listen};
 
-use super::alert::stop;
+use super::alert::{no_act, stop};
 use super::background::{self, Act, begin, tell_starter};
 use crate::args::{Daemon, Gateway};
 use crate::config::Config;
@@ -24,13 +24,19 @@ const LISTEN: &str = "127.0.0.1:9001";
 /// When its file is wrong, or it cannot listen.
 pub(super) fn run(config: &Config, args: Daemon<Gateway>) -> Result<Code, Failure> {
     match args.act {
-        None => serve(config, args.options).inspect_err(tell_starter),
+        None => {
+            if let Some(file) = &args.options.file {
+                let instead = "it reads its file as it starts: dsbus gateway restart";
+                no_act(file, &config.around, ("gateway", &["reload"]), instead)?;
+            }
+            serve(config, args.options).inspect_err(tell_starter)
+        }
         Some(act) => {
             let (act, options) = Act::of(act);
             if let Some(path) = options.file.as_ref().filter(|_| act.starts()) {
                 read(path)?;
             }
-            background::Daemon::new("gateway", None, &options.own, &config.around)?.act(act)
+            background::Daemon::new("gateway", None, &options.own, config)?.act(act)
         }
     }
 }

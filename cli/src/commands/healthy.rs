@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use dsbus_client::{Item, Value};
+use dsbus_client::{Entry, Error, Item, Value};
+use dsbus_schema::call::{Pong, WorkerVerb};
+use dsbus_schema::ids::WorkerName;
 use dsbus_schema::storage::{AlertKey, Bucket, scheduler_key};
+use dsbus_schema::touch::SchedulerTouch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -16,6 +19,11 @@ use crate::output;
 
 /// How long the answer may take: shorter than containers wait for a check, which would not tell why.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long a worker is waited for that is asked whether it is there.
+const PONG_MAX: Duration = Duration::from_secs(1);
+/// So often it is asked where nobody answers, with a pause: longer than an agent is replaced in.
+const ASKS: usize = 4;
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Longest answer over HTTP that is read, in bytes: what a nats-server tells of a thousand streams.
 const BYTES_MAX: u64 = 4 << 20;
 
@@ -26,17 +34,16 @@ const BYTES_MAX: u64 = 4 << 20;
 pub(super) async fn run(config: &Config, args: &args::Healthy) -> Result<Code, Failure> {
     let looking = async {
         match &args.who {
-            Probe::Worker { name } => {
-                let key = format!("{name}._touch.*");
-                lease(config, Bucket::Fleet, &key, &format!("worker {name}")).await
-            }
+            Probe::Worker { name } => worker(config, name).await,
             Probe::Scheduler { id } => {
+                let connection = Connection::open(config).await?;
                 let key = scheduler_key(id.as_str());
-                lease(config, Bucket::Fleet, &key, &format!("scheduler {id}")).await
+                lease(&connection, Bucket::Fleet, &key, &format!("scheduler {id}")).await
             }
             Probe::Alert { name } => {
+                let connection = Connection::open(config).await?;
                 let key = AlertKey::Lease.of(name);
-                lease(config, Bucket::Alerts, &key, &format!("alert {name}")).await
+                lease(&connection, Bucket::Alerts, &key, &format!("alert {name}")).await
             }
             Probe::Http { url } => http(url).await,
         }
@@ -48,16 +55,46 @@ pub(super) async fn run(config: &Config, args: &args::Healthy) -> Result<Code, F
     Ok(Code::Done)
 }
 
-/// A lease goes away by itself when it is not renewed: so one that is there is of somebody who lives.
-async fn lease(config: &Config, bucket: Bucket, key: &str, who: &str) -> Result<String, Failure> {
+/// A worker that has ended leaves its lease behind for a while; and nobody answers for it.
+async fn worker(config: &Config, name: &WorkerName) -> Result<String, Failure> {
     let connection = Connection::open(config).await?;
+    let who = format!("worker {name}");
+    let held = lease(&connection, Bucket::Fleet, &format!("{name}._touch.*"), &who).await?;
+    for _ in 0..ASKS {
+        let nothing = serde_json::json!({});
+        let bus = &connection.bus;
+        match bus.call_worker::<_, Pong>(name, WorkerVerb::Ping, &nothing, PONG_MAX).await {
+            // Its agent may be replaced at this moment.
+            Err(Error::NoResponders) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+            // Whoever does not answer in time may be busy, and whoever asks may not be let to.
+            Ok(_) | Err(_) => return Ok(held),
+        }
+    }
+    Err(Failure::failed(format!("{who} holds its lease, and is not there any more"))
+        .hint("it has stopped, or was killed: the lease ends by itself"))
+}
+
+/// A lease goes away by itself when it is not renewed: so one that is there is of somebody who lives,
+/// or has ended a moment ago.
+async fn lease(
+    connection: &Connection,
+    bucket: Bucket,
+    key: &str,
+    who: &str,
+) -> Result<String, Failure> {
     connection.must_be_provisioned().await?;
     let mut watch = connection.bus.watch(bucket, key, "healthy");
-    let mut held = false;
+    let (mut held, mut leaves) = (false, false);
     loop {
         match watch.next().await {
-            Item::Entry(entry) => held = matches!(entry.value, Value::Put(_)),
+            Item::Entry(entry) => {
+                held = matches!(entry.value, Value::Put(_));
+                leaves = leaving(&entry);
+            }
             Item::Reset => held = false,
+            Item::CaughtUp if held && leaves => {
+                return Err(Failure::failed(format!("{who} has stopped")));
+            }
             Item::CaughtUp if held => return Ok(format!("{who} holds its lease")),
             Item::CaughtUp => {
                 return Err(Failure::failed(format!("the bus holds no lease of {who}")).hint(
@@ -66,6 +103,12 @@ async fn lease(config: &Config, bucket: Bucket, key: &str, who: &str) -> Result<
             }
         }
     }
+}
+
+/// Whether a scheduler has said with its last touch that it leaves.
+fn leaving(entry: &Entry) -> bool {
+    let touch = entry.json::<SchedulerTouch>().ok().flatten();
+    touch.is_some_and(|touch| touch.leaving)
 }
 
 async fn http(url: &str) -> Result<String, Failure> {

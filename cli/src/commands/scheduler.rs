@@ -23,7 +23,7 @@ pub(super) fn run(config: &Config, args: args::Daemon<args::Scheduler>) -> Resul
         Some(act) => {
             let (act, options) = Act::of(act);
             let id = options.id.as_ref().map(UserName::as_str);
-            Daemon::new("scheduler", id, &options.own, &config.around)?.act(act)
+            Daemon::new("scheduler", id, &options.own, config)?.act(act)
         }
     }
 }

@@ -25,7 +25,7 @@ use dsbus_supervisor::{
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::User;
 
-use super::background::{Act, Daemon, tell_starter};
+use super::background::{Act, Daemon, Whose, tell_starter};
 use super::pidfile::PidFile;
 use crate::args;
 use crate::config::Config;
@@ -47,10 +47,13 @@ const OWN_LOG_MODE: u32 = 0o640;
 ///
 /// # Errors
 /// When it cannot start: its file has mistakes, its directory is in use, or cannot be written.
-pub(super) fn run(config: &Config, args: args::Daemon<args::Worker>) -> Result<Code, Failure> {
+pub(super) fn run(
+    config: &Config,
+    args: args::Daemon<args::Worker, args::OfWorker>,
+) -> Result<Code, Failure> {
     let (act, args) = match args.act {
         Some(act) => {
-            let (act, options) = Act::of(act);
+            let (act, options) = Act::of_worker(act);
             (Some(act), options)
         }
         None => (None, args.options),
@@ -61,26 +64,25 @@ pub(super) fn run(config: &Config, args: args::Daemon<args::Worker>) -> Result<C
     if let Some(fd) = args.take_over {
         return take_over::run(config, args, fd);
     }
-    let choice = Choice::make(&args, &config.around).map_err(|wrong| match wrong {
-        choice::Wrong::File(found) => {
-            let checked = "this file cannot be used";
-            let so = if args.check_config { checked } else { "the worker was not started" };
-            output::diagnostics(&found, so);
-            Failure::told(Code::Usage)
-        }
-        choice::Wrong::Other(failure) => failure,
+    if let Some(act) = act.filter(|act| !act.starts()) {
+        return look(config, &args, act);
+    }
+    let choice = Choice::make(&args, &config.around).map_err(|wrong| {
+        wrong.told(match act {
+            _ if args.check_config => "this file cannot be used",
+            Some(Act::Restart(_)) => "the worker was not restarted",
+            _ => "the worker was not started",
+        })
     })?;
     if args.check_config {
         return check::run(config, &args, &choice);
     }
-    if act.is_none_or(Act::starts) {
-        role::must_be_worker(config, choice.worker.as_str())?;
-    }
-    if !args.insecure && act.is_none_or(Act::starts) {
+    role::must_be_worker(config, choice.worker.as_str())?;
+    if !args.insecure {
         secure::check(config, choice.file.keys.signers_file.as_deref())?;
     }
     if let Some(act) = act {
-        return background(&choice).act(act);
+        return background(config, &args, &choice).act(act);
     }
     if args.nodaemon || choice.file.keys.nodaemon {
         let ended = serve(config, args, choice, None);
@@ -104,11 +106,28 @@ pub(super) fn run(config: &Config, args: args::Daemon<args::Worker>) -> Result<C
     }
 }
 
+/// Does something about a worker that was started before, for which its file need have no mistake.
+fn look(config: &Config, args: &args::Worker, act: Act) -> Result<Code, Failure> {
+    if args.check_config {
+        return Err(Failure::usage("--check-config only checks a file: nothing was done")
+            .hint("dsbus worker --check-config, with the same options"));
+    }
+    let (choice, mistakes) = Choice::place(args, &config.around)
+        .map_err(|wrong| wrong.told("where the worker is cannot be told without it: say --dir"))?;
+    for mistake in mistakes {
+        output::warning(mistake.one_line());
+    }
+    background(config, args, &choice).act(act)
+}
+
 /// This worker in the background. The file with its process id is the lock of its directory.
-fn background(choice: &Choice) -> Daemon {
+fn background(config: &Config, args: &args::Worker, choice: &Choice) -> Daemon {
     let log = choice.file.keys.logfile.clone();
+    let name = Some(choice.worker.to_string());
     Daemon {
         what: "worker",
+        whose: Whose { fleet: Some(config.fleet.clone()), name },
+        labels: args.labels.clone(),
         pidfile: choice.directory.join(LOCK),
         log: log.unwrap_or_else(|| choice.directory.join(WORKER_LOG)),
         more: vec!["--nodaemon".into()],

@@ -199,10 +199,21 @@ pub(crate) struct WorkerFile {
 /// # Errors
 /// Everything that is wrong with it.
 pub(crate) fn read(path: &Path, around: &Surroundings) -> Result<WorkerFile, Vec<Diagnostic>> {
+    match read_anyway(path, around) {
+        (file, mistakes) if mistakes.is_empty() => Ok(file),
+        (_, mistakes) => Err(mistakes),
+    }
+}
+
+/// What can be read of a worker's file, and everything that is wrong with it.
+pub(crate) fn read_anyway(path: &Path, around: &Surroundings) -> (WorkerFile, Vec<Diagnostic>) {
     let name = path.display().to_string();
     // It is told as it was given, and found also when this process has gone to another directory.
     let path = around.directory.join(path);
-    let text = super::text_of(&path).map_err(|why| vec![Diagnostic::whole(&name, why)])?;
+    let text = match super::text_of(&path) {
+        Ok(text) => text,
+        Err(why) => return (WorkerFile::default(), vec![Diagnostic::whole(&name, why)]),
+    };
     let source = Source { name: &name, text: &text };
     // A file that is a link is where it is named, as Supervisor sees it.
     let here = path.parent().unwrap_or(Path::new("/")).to_owned();
@@ -213,13 +224,9 @@ pub(crate) fn read(path: &Path, around: &Surroundings) -> Result<WorkerFile, Vec
         read.tell(&source, problem);
     }
     read.diagnostics.sort_by_key(Diagnostic::position);
-    if read.diagnostics.is_empty() {
-        let line = |span: &Span| source.place(span.key.clone()).line;
-        let lines = read.spans.iter().map(|(key, span)| (key.clone(), line(span))).collect();
-        Ok(WorkerFile { path: Some(path), keys: read.keys, lines })
-    } else {
-        Err(read.diagnostics)
-    }
+    let line = |span: &Span| source.place(span.key.clone()).line;
+    let lines = read.spans.iter().map(|(key, span)| (key.clone(), line(span))).collect();
+    (WorkerFile { path: Some(path), keys: read.keys, lines }, read.diagnostics)
 }
 
 /// Where a key and its value stand.

@@ -24,6 +24,7 @@ use crate::run::{Scheduler, Shared};
 use crate::signers::SignersFile;
 use crate::tell::outbox::Outbox;
 use crate::turn::Turns;
+use crate::twin::Twin;
 
 /// Answers and own touches that wait to be folded.
 const SMALL_QUEUE: usize = 256;
@@ -69,6 +70,8 @@ pub(crate) async fn run(
     let scheduler = Scheduler {
         bus,
         presence,
+        twin: Twin::new(run),
+        twin_before: None,
         touches,
         outbox,
         shared,

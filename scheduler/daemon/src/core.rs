@@ -66,6 +66,9 @@ pub struct Core {
     schedulers: BTreeSet<String>,
     /// When leases were lost.
     lost: BTreeMap<LeaseKey, BootTime>,
+    /// Workers whose leases were lost after they had stopped in order: nobody is told of their loss,
+    /// nor that they are back.
+    stopped: BTreeSet<WorkerName>,
     /// Leases that are given their time twice, and those of them that are to be told of.
     awaited: BTreeSet<LeaseKey>,
     awaits: Vec<LeaseKey>,
@@ -249,6 +252,7 @@ impl Core {
                 self.lost.remove(&key);
                 self.awaited.remove(&key);
                 let back = before == Life::Lost && *seconds == PRESENCE_SECONDS;
+                let back = back && !self.stopped.remove(worker);
                 back.then_some(News::Back(key.0, entry.seq))
             }
             // Whoever it is of touches it again soon.
@@ -293,6 +297,9 @@ impl Core {
                     judged(Life::Lost);
                     self.awaited.remove(&key);
                     self.lost.insert(key.clone(), now);
+                    if key.1 == PRESENCE_SECONDS && self.view.has_stopped(&key.0) {
+                        self.stopped.insert(key.0.clone());
+                    }
                     lost.push(key);
                 }
                 Verdict::Ask { at } => {
@@ -313,6 +320,11 @@ impl Core {
             self.judge.asked(key, now);
         }
         (lost, ask, changed)
+    }
+
+    /// Whether a worker whose lease is lost had stopped in order.
+    pub fn has_stopped(&self, worker: &WorkerName) -> bool {
+        self.stopped.contains(worker)
     }
 
     /// Leases that were to be lost since this was last asked, but that too many workers were silent

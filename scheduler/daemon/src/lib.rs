@@ -27,6 +27,7 @@ mod run;
 mod signers;
 pub mod tell;
 pub mod turn;
+mod twin;
 mod verify;
 pub mod writes;
 

@@ -33,6 +33,14 @@ impl Scheduler {
             self.rests_until = BootTime(0);
         }
         for key in lost {
+            if self.shared.lock().has_stopped(&key.0) {
+                tracing::info!(
+                    "the lease of {} s of worker {}, which stopped, is over",
+                    key.1,
+                    key.0
+                );
+                continue;
+            }
             let reason = format!("no touch for {} s, and no answer", key.1);
             tracing::warn!("worker {} is lost: {reason}", key.0);
             self.tell_worker(&key, WorkerChange::Lost, &reason);

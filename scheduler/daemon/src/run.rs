@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use dsbus_client::{Bus, Entry, Error, Item, NO_PEERS, Served, Value};
 use dsbus_planner::{Action, Now, invariants, plan};
+use dsbus_schema::command::code;
 use dsbus_schema::event::WorkerChange;
 use dsbus_schema::ids::{ProgramId, WorkerName};
 use dsbus_schema::moment::BootTime;
-use dsbus_schema::storage::Bucket;
+use dsbus_schema::storage::{Bucket, scheduler_key};
+use dsbus_schema::touch::SchedulerTouch;
 use dsbus_starter::{Stage, Starter};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -27,6 +29,7 @@ use crate::signers::SignersFile;
 use crate::tell::outbox::Outbox;
 use crate::tell::{Told, past, ticks};
 use crate::turn::Turns;
+use crate::twin::Twin;
 use crate::writes::hold_key;
 use crate::{begin, clock, leave, restock};
 
@@ -135,6 +138,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         if std::mem::take(&mut scheduler.expired) {
             scheduler.judge(clock::now());
         }
+        if let Some(other) = scheduler.twin_before.take() {
+            // Without a word to the others: what it would say would be said of the other one.
+            return Err(scheduler.refused(&other));
+        }
         scheduler.shared.folded.notify_waiters();
         if scheduler.shared.lock().ready() {
             scheduler.look_back(&mut ways.helpers);
@@ -188,6 +195,10 @@ pub(crate) async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), 
 pub(crate) struct Scheduler {
     pub(crate) bus: Bus,
     pub(crate) presence: Presence,
+    /// Who else has this one's id.
+    pub(crate) twin: Twin,
+    /// Where one is that had it before this one.
+    pub(crate) twin_before: Option<String>,
     /// The task that touches.
     pub(crate) touches: AbortHandle,
     pub(crate) outbox: Outbox,
@@ -253,6 +264,7 @@ impl Scheduler {
         match wake {
             Wake::Heard(bucket, Heard::Item(Item::Entry(entry))) => {
                 self.meet(bucket, &entry);
+                self.meet_twin(bucket, &entry);
                 self.expired |= bucket == Bucket::Fleet && entry.value == Value::Expired;
                 let folded = {
                     let mut core = self.shared.lock();
@@ -302,6 +314,32 @@ impl Scheduler {
             Wake::Judge => self.judge(now),
             Wake::Rested | Wake::Shutdown => {}
         }
+    }
+
+    /// Looks whether somebody else touches under this one's key.
+    fn meet_twin(&mut self, bucket: Bucket, entry: &Entry) {
+        let id = &self.presence.id;
+        if bucket != Bucket::Fleet || entry.key != scheduler_key(id) {
+            return;
+        }
+        let touch = entry.json::<SchedulerTouch>().ok().flatten();
+        match touch.and_then(|touch| self.twin.heard(&touch)) {
+            Some(met) if met.later => self.twin_before = Some(met.other),
+            Some(met) => tracing::error!(
+                "another scheduler ({}) was started with the id {id}, which is this one's; it ends",
+                met.other
+            ),
+            None => {}
+        }
+    }
+
+    /// Why this one ends.
+    fn refused(&self, other: &str) -> Error {
+        let id = &self.presence.id;
+        let text = format!(
+            "another scheduler of this fleet ({other}) has the id {id} and lives: give each an id of its own"
+        );
+        Error::Refused { code: code::CONFLICT, text, problems: Vec::new() }
     }
 
     /// How long until one may plan again.

@@ -285,6 +285,7 @@ fn described(name: &WorkerName) -> Worker {
         labels: Labels::default(),
         capacity: Capacity { cpu: CPU, memory: MEMORY },
         policy: None,
+        refuses: None,
         seal_key: None,
         facts: Facts { at: Some(wall()), cores: 64, memory_total: MEMORY, ..Facts::default() },
         draining: false,

@@ -33,7 +33,7 @@ pub(crate) fn run(setting: Setting) -> Outcome<Report> {
     let keys: Vec<String> = others.chain([pair.public_key()]).collect();
     let signers = Signers::parse(&keys.join("\n"))?;
 
-    let (mut written, mut signed, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut written, mut sealed, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     let (mut checked, mut proved, mut read) = (Vec::new(), Vec::new(), Vec::new());
     let mut bytes = 0;
     for number in 0..rounds {
@@ -44,7 +44,7 @@ pub(crate) fn run(setting: Setting) -> Outcome<Report> {
         written.push(took);
         let write = write?.stamp(Epoch(seq), seq - 1);
         let (took, seal) = timed(|| signer.seal(&fleet, &write));
-        signed.push(took);
+        sealed.push(took);
         let body = write.body.clone().ok_or("a put has no body")?;
         bytes = body.len();
         let (took, signature) = timed(|| pair.sign(&body));
@@ -59,7 +59,7 @@ pub(crate) fn run(setting: Setting) -> Outcome<Report> {
             value: Value::Put(body),
             time: Timestamp::from_unix_nanos(0),
             by: None,
-            note: Default::default(),
+            note: bytes::Bytes::new(),
             seal,
         };
         let (took, verdict) = timed(|| signers.check(&fleet, &entry));
@@ -71,7 +71,7 @@ pub(crate) fn run(setting: Setting) -> Outcome<Report> {
     }
     let mut report = Report::default();
     report.row(Who::Ours, &format!("a placement of {bytes} bytes written as JSON"), "us", written);
-    report.row(Who::Ours, "the same signed", "us", signed);
+    report.row(Who::Ours, "the same signed", "us", sealed);
     report.row(Who::Floor, "the bare signature of its bytes", "us", bare);
     report.row(Who::Ours, "the same checked, its signer one of four", "us", checked);
     report.row(Who::Floor, "the bare check", "us", proved);

@@ -46,7 +46,9 @@ fn agents_that_begin_before_the_bus_is_lost_tell_of_all_that_runs_and_after_it_o
         before.clone().into_iter().filter(|(name, _)| GO_ON.contains(&name.as_str())).collect();
     let live = || assert!(go_on.values().all(|(pid, _)| alive(*pid)), "a child was stopped");
     // They are told nothing by children that are quiet from now on.
-    ["w1", "w2"].iter().for_each(|worker| replace_agent(&fleet, worker));
+    for worker in ["w1", "w2"] {
+        replace_agent(&fleet, worker);
+    }
     fleet.wait_ready(2);
 
     fleet.nats.lose();
@@ -61,7 +63,9 @@ fn agents_that_begin_before_the_bus_is_lost_tell_of_all_that_runs_and_after_it_o
     wait_adrift(&fleet, &["one:0"]);
     // The next agents meet a bus that knows nothing, and know themselves what their supervisors have, and
     // what these have let go.
-    ["w1", "w2"].iter().for_each(|worker| replace_agent(&fleet, worker));
+    for worker in ["w1", "w2"] {
+        replace_agent(&fleet, worker);
+    }
     fleet.wait_ready(2);
     wait_adrift(&fleet, &["web:0", "web:1", "web:2", "db:0", "one:0"]);
     live();
@@ -128,11 +132,15 @@ fn an_old_copy_takes_back_no_deploy_no_stop_and_no_start() {
             reason.starts_with(&name) && reason.contains("went back in time")
         });
     };
-    names.iter().for_each(|name| told(name));
+    for name in &names {
+        told(name);
+    }
     told("stopped:0");
     as_before();
     // Nor do agents that begin now, and know what is here from their supervisors only.
-    ["w1", "w2"].iter().for_each(|worker| replace_agent(&fleet, worker));
+    for worker in ["w1", "w2"] {
+        replace_agent(&fleet, worker);
+    }
     fleet.wait_ready(2);
     as_before();
     // A command of a bus that is behind is not obeyed, and is no harm.
@@ -168,14 +176,18 @@ fn agents_that_begin_do_not_forget_which_epochs_are_over() {
     fleet.ok(&["undrain", &at]);
     fleet.wait_state("one:0", "RUNNING");
     let (one, one_epoch) = children(&fleet)["one:0"];
-    ["w1", "w2"].iter().for_each(|worker| replace_agent(&fleet, worker));
+    for worker in ["w1", "w2"] {
+        replace_agent(&fleet, worker);
+    }
     fleet.wait_ready(2);
     // The copy names it where it was, under the epoch that it had there.
     fleet.nats.lose();
     copy(&backup, &fleet.nats.store());
     fleet.nats.restart();
     crate::fleet::wait_dead(one);
-    ["w1", "w2"].iter().for_each(|worker| replace_agent(&fleet, worker));
+    for worker in ["w1", "w2"] {
+        replace_agent(&fleet, worker);
+    }
     fleet.wait_ready(2);
     wait_adrift(&fleet, &["one:0"]);
     recovered(&fleet, &[]);

@@ -104,6 +104,22 @@ fn daemons_in_the_background() {
             .run(&format!("{what} restart {wrong}"))
             .run(&format!("{what} stop --timeout soon"));
     }
+    let (runs, gone) = ("worker start --name w1 --dir w1", "worker stop --dir w1");
+    transcript
+        .run(runs)
+        .run("worker reload --dir w1")
+        .run("worker start --name w2 --dir w1")
+        .run("worker start --dir w1 --label zone=eu")
+        .run("worker stop --dir w1 --check-config")
+        .run("--fleet eu worker status --dir w1")
+        .run(gone)
+        .run("worker reload --dir w1")
+        .run("scheduler reload")
+        .run("gateway reload")
+        .run("worker --dir w1 start")
+        .run("gateway gw.toml start")
+        .run("alert start")
+        .run("healthy gateway");
     transcript.is("background");
 }
 

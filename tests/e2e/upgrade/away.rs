@@ -67,7 +67,9 @@ fn a_bus_that_is_away_meanwhile_hears_all_of_it_later() {
     let fleet = &scene.fleet;
     scene.wait_told("UPGRADED", 1);
     fleet.wait_row("mayfly:0", "the last one", |row| {
-        row["state"] == "RUNNING" && row["pid"].to_string() == last && row["restarts"] == 2
+        row["state"] == "RUNNING"
+            && row["pid"].as_i64().map(|pid| pid.to_string()).as_ref() == Some(&last)
+            && row["restarts"] == 2
     });
     assert_eq!(standing(&fleet.row("count:0")), count);
     assert_eq!(fleet.pid("w1"), supervisor);

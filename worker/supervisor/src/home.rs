@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dsbus_schema::call::Channel;
 use dsbus_schema::ids::{FleetName, Incarnation, InstanceId, WorkerName};
+use dsbus_schema::moment::BootTime;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::files::make_state_directory;
@@ -17,6 +18,9 @@ use crate::{Fatal, fatal};
 /// Most files of an instance that are removed at once: its logs, with all that were rotated.
 const FILES_MAX: usize = 1000;
 
+/// Longer is none of the names that a worker wrote down.
+const NAME_BYTES_MAX: u64 = 1024;
+
 /// The file in its directory that a worker holds locked.
 pub const LOCK: &str = "lock";
 
@@ -25,6 +29,22 @@ pub const WORKER_LOG: &str = "worker.log";
 
 /// The file that names the run of the worker: its children have that in their environment.
 const RUN: &str = "run";
+
+/// The file that names the fleet and the worker of the last run.
+const NAME: &str = "name";
+
+/// The file that says what became of the last SIGHUP, for whoever sent it: a line that begins with a
+/// number which is another one each time, then `ok` or `failed`, then what happened.
+pub const RELOADED: &str = "reloaded";
+
+/// Whose this directory is: the fleet and the name of the worker that ran there last, where one did
+/// that wrote it down.
+pub fn known_as(directory: &Path) -> Option<(FleetName, WorkerName)> {
+    let mut text = String::new();
+    File::open(directory.join(NAME)).ok()?.take(NAME_BYTES_MAX).read_to_string(&mut text).ok()?;
+    let (fleet, worker) = text.trim_end().split_once(' ')?;
+    Some((fleet.parse().ok()?, worker.parse().ok()?))
+}
 
 /// The state directory, locked.
 #[derive(Debug)]
@@ -83,6 +103,28 @@ impl Home {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes down whose it is, for whoever names the directory only. Best effort: the worker runs.
+    pub(crate) fn note_name(&self, fleet: &FleetName, worker: &WorkerName) {
+        self.note(NAME, &format!("{fleet} {worker}\n"));
+    }
+
+    /// Says what became of a SIGHUP; `at` tells it from the one before.
+    pub(crate) fn note_reloaded(&self, at: BootTime, outcome: &Result<String, String>) {
+        let (how, what) = match outcome {
+            Ok(what) => ("ok", what),
+            Err(why) => ("failed", why),
+        };
+        self.note(RELOADED, &format!("{} {how} {}\n", at.0, what.replace('\n', " ")));
+    }
+
+    /// Writes a file whole, or not at all.
+    fn note(&self, name: &str, text: &str) {
+        let (new, path) = (self.path.join(format!("{name}.new")), self.path.join(name));
+        if let Err(e) = fs::write(&new, text).and_then(|()| fs::rename(&new, &path)) {
+            tracing::warn!("{} cannot be written: {e}", path.display());
+        }
     }
 
     /// Directory of the reports that wait for the bus. A worker of another name, or of another
@@ -145,6 +187,18 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn it_knows_whose_it_was_last() {
+        let above = tempfile::tempdir().unwrap();
+        assert_eq!(known_as(above.path()), None);
+        let home = Home::open(above.path(), Incarnation(Uuid::now_v7())).unwrap();
+        let (fleet, worker) = ("eu".parse().unwrap(), "w1".parse().unwrap());
+        home.note_name(&fleet, &worker);
+        assert_eq!(known_as(above.path()), Some((fleet, worker)));
+        fs::write(above.path().join(NAME), "no name\nat all").unwrap();
+        assert_eq!(known_as(above.path()), None);
     }
 
     #[test]

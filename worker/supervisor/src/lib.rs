@@ -49,7 +49,7 @@ pub use config::{
 pub use driver::run;
 pub use files::{make_state_directory, open_trusted};
 pub use handover::{Handover, Itself, give_back, keep_way_back, owned, takes_over};
-pub use home::{LOCK, WORKER_LOG};
+pub use home::{LOCK, RELOADED, WORKER_LOG, known_as};
 pub use lock::lock_alone;
 pub use output::{LogFile, Rotation};
 pub use spawn::AGENT_FD;

@@ -50,6 +50,7 @@ pub const REPORTS_WINDOW_BYTES: usize = 4 << 20;
 /// What the supervisor says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "the largest is the first one, and comes once")]
 pub enum ToAgent {
     /// The first message to every agent.
     Hello(Hello),

@@ -35,6 +35,8 @@ pub(super) enum Found {
     Runs(Holder),
     /// It names one that has ended.
     Stale(i32),
+    /// It names one that has ended, and whose number another process has by now.
+    Foreign(i32),
     /// There is none.
     Nobody,
 }
@@ -76,6 +78,10 @@ fn look(path: &Path) -> io::Result<Looked> {
             Looked::Final(Found::Runs(Holder { pid, process }))
         }
         (Some(pid), Some(Err(_)), false) => Looked::Final(Found::Stale(pid)),
+        // One that has ended, and that nobody has asked how, is nobody else.
+        (Some(pid), Some(Ok(process)), _) if !has_ended(&process, PollTimeout::ZERO)? => {
+            Looked::Again(Found::Foreign(pid))
+        }
         (Some(pid), _, _) => Looked::Again(Found::Stale(pid)),
         (None, _, false) => Looked::Final(Found::Nobody),
         (None, _, true) => Looked::Again(Found::Nobody),
@@ -95,7 +101,15 @@ impl Holder {
     /// # Errors
     /// When it is another user's.
     pub(super) fn terminate(&self) -> io::Result<()> {
-        match pidfd_send_signal(&self.process, Signal::TERM) {
+        self.signal(Signal::TERM)
+    }
+
+    /// Tells it something.
+    ///
+    /// # Errors
+    /// When it is another user's.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.process, signal) {
             // It has just ended.
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(e) => Err(e.into()),
@@ -108,9 +122,13 @@ impl Holder {
     /// When that cannot be seen.
     pub(super) fn ended_within(&self, limit: Duration) -> io::Result<bool> {
         let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        let mut ended = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
-        Ok(poll(&mut ended, limit)? > 0)
+        has_ended(&self.process, limit)
     }
+}
+
+fn has_ended(process: &OwnedFd, limit: PollTimeout) -> io::Result<bool> {
+    let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut ended, limit)? > 0)
 }
 
 #[cfg(test)]
@@ -131,7 +149,7 @@ mod tests {
         // This process's number was given to it after the daemon had ended.
         let me = i32::try_from(std::process::id()).unwrap();
         fs::write(&path, format!("{me}\n")).unwrap();
-        assert!(matches!(find(&path).unwrap(), Found::Stale(pid) if pid == me));
+        assert!(matches!(find(&path).unwrap(), Found::Foreign(pid) if pid == me));
         let mut ended = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
         ended.wait().unwrap();
         fs::write(&path, ended.id().to_string()).unwrap();

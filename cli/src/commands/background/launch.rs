@@ -1,11 +1,13 @@
 //! Starting a daemon in the background, and hearing from it until it is ready.
 
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ use crate::output;
 
 /// Longest message of a daemon that is read.
 const MESSAGE_BYTES_MAX: usize = 4096;
+/// So much of a log is read when a daemon has ended, in bytes: more than a start writes.
+const LOG_BYTES_MAX: u64 = 64 << 10;
 /// Words of a command line that say what to do, and not what to run.
 const ACTS: [&str; 2] = ["start", "restart"];
 
@@ -45,7 +49,8 @@ pub(super) fn run(daemon: &Daemon, limit: Span) -> Result<Code, Failure> {
     let here = std::env::current_dir().unwrap_or_default();
     let itself = Itself::find(&given, &here, false);
     let mut command = Command::new(itself.path);
-    command.args(words(given.into_iter(), what, &daemon.more));
+    let more = more(daemon, given.iter().cloned());
+    command.args(words(given.into_iter(), what, &more));
     for variable in dsbus_starter::VARIABLES {
         command.env_remove(variable);
     }
@@ -56,6 +61,7 @@ pub(super) fn run(daemon: &Daemon, limit: Span) -> Result<Code, Failure> {
     unsafe {
         command.pre_exec(|| setsid().map(drop).map_err(Into::into));
     }
+    let before = fs::metadata(&daemon.log).map_or(0, |log| log.len());
     let mut child = command.spawn()?;
     let pid = child.id();
     let mut said = Said::default();
@@ -75,10 +81,51 @@ pub(super) fn run(daemon: &Daemon, limit: Span) -> Result<Code, Failure> {
         }
         Some(status) => {
             let code = if status.code() == Some(2) { Code::Usage } else { Code::Failed };
-            let why = said.status.filter(|_| said.stopping).unwrap_or_else(|| status.to_string());
-            Err(Failure::new(code, format!("the {what} does not run: {why}")).hint(see))
+            let why =
+                why(said, last_error(&daemon.log, before)).unwrap_or_else(|| status.to_string());
+            let failure = Failure::new(code, format!("the {what} does not run: {why}"));
+            Err(if daemon.log.exists() { failure.hint(see) } else { failure })
         }
     }
+}
+
+/// Why it has ended: what it said of that itself, or else the last error in its log. A worker that stops in
+/// order says only how far it is with that.
+fn why(said: Said, error: Option<String>) -> Option<String> {
+    let last = said.status.filter(|_| said.stopping);
+    let (goes, why): (Vec<_>, Vec<_>) =
+        last.into_iter().partition(|said| said.starts_with("stops "));
+    why.into_iter().chain(error).chain(goes).next()
+}
+
+/// The last error in a log, of those that were written after so many bytes.
+fn last_error(path: &Path, before: u64) -> Option<String> {
+    let mut log = File::open(path).ok()?;
+    let len = log.metadata().ok()?.len();
+    // One that is shorter was rotated, and is another one.
+    let begin = if len < before { 0 } else { before };
+    log.seek(SeekFrom::Start(begin.max(len.saturating_sub(LOG_BYTES_MAX)))).ok()?;
+    let mut bytes = Vec::new();
+    log.take(LOG_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().rev().find_map(error).map(str::to_owned)
+}
+
+/// What a line of a log says, if that is an error: after the time, the level and the module.
+fn error(line: &str) -> Option<&str> {
+    let (_, said) = line.split_once(" ERROR ")?;
+    Some(said.split_once(": ").map_or(said, |(_, said)| said))
+}
+
+/// What its command line has besides: its fleet, too, so that whoever looks at it knows whose it is.
+fn more(daemon: &Daemon, mut given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let says = |word: OsString| {
+        let word = word.as_encoded_bytes();
+        word == b"--fleet" || word.starts_with(b"--fleet=")
+    };
+    let fleet = daemon.whose.fleet.as_ref().filter(|_| !given.any(says));
+    let fleet = fleet.map(|fleet| [OsString::from("--fleet"), fleet.as_str().into()]);
+    fleet.into_iter().flatten().chain(daemon.more.iter().cloned()).collect()
 }
 
 /// The command line of the daemon: this one, without what is done here.
@@ -146,7 +193,7 @@ fn wait(
     }
 }
 
-fn now() -> Result<Duration, Failure> {
+pub(super) fn now() -> Result<Duration, Failure> {
     Ok(clock_gettime(ClockId::CLOCK_MONOTONIC).map_err(std::io::Error::from)?.into())
 }
 
@@ -172,6 +219,27 @@ mod tests {
         ] {
             assert_eq!(of(line), daemon, "{line}");
         }
+    }
+
+    #[test]
+    fn why_it_ended_is_what_it_said_or_what_it_logged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let old = "T ERROR a::b: of the run before\n";
+        fs::write(&path, format!("{old}T  INFO a::b: x\nT ERROR a::b: w1 lives: elsewhere\n"))
+            .unwrap();
+        let before = old.len() as u64;
+        assert_eq!(last_error(&path, before).as_deref(), Some("w1 lives: elsewhere"));
+        let said =
+            |status: &str| Said { stopping: true, status: Some(status.into()), ready: false };
+        let logged = || Some("logged".to_owned());
+        assert_eq!(why(said("stops 0 children"), logged()).as_deref(), Some("logged"));
+        assert_eq!(why(said("stops 0 children"), None).as_deref(), Some("stops 0 children"));
+        assert_eq!(why(said("no such file"), logged()).as_deref(), Some("no such file"));
+        assert_eq!(why(Said::default(), None), None);
+        // It was rotated meanwhile.
+        fs::write(&path, "T ERROR a: new\n").unwrap();
+        assert_eq!(last_error(&path, 1000).as_deref(), Some("new"));
     }
 
     #[test]

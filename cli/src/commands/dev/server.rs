@@ -149,6 +149,7 @@ mod tests {
         let around = Surroundings {
             variables: [(VARIABLE.into(), "/nonexistent".into())].into(),
             directory: "/".into(),
+            machine: None,
         };
         let said = Server::find(&around).unwrap_err().message;
         assert!(said.contains("/nonexistent, which does not run"), "{said}");

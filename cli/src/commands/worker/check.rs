@@ -73,6 +73,7 @@ fn origin(args: &args::Worker, choice: &Choice, key: &str) -> String {
         Some(line) if option => format!("--{key} (line {line} has another one)"),
         None if option => format!("--{key}"),
         Some(line) => format!("line {line}"),
+        None if key == "name" && choice.known => "that of the last run in dir".to_owned(),
         None if key == "name" => "the host's".to_owned(),
         None => "default".to_owned(),
     }

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use dsbus_schema::ids::{NAME_LEN_MAX, WorkerName};
 use dsbus_schema::worker::Labels;
 use dsbus_schema::worker::label::LABELS_MAX;
+use dsbus_supervisor::known_as;
 
 use crate::args;
 use crate::config::Surroundings;
+use crate::exit_code::Code;
 use crate::failure::Failure;
 use crate::file::Diagnostic;
 use crate::file::worker::{self, Keys, WorkerFile};
+use crate::output;
 
 /// Where a worker's file is looked for that was given neither a file nor a directory.
 pub(super) const FILE_DEFAULT: &str = "/etc/dsbus/worker.toml";
@@ -22,6 +25,8 @@ const FILE_NAME: &str = "worker.toml";
 pub(super) struct Choice {
     /// Its name.
     pub(super) worker: WorkerName,
+    /// Nobody says the name: it is that of the worker which ran in its directory before.
+    pub(super) known: bool,
     /// Its state directory.
     pub(super) directory: PathBuf,
     /// Whether it gives away what it runs before it stops.
@@ -41,20 +46,56 @@ pub(super) enum Wrong {
     Other(Failure),
 }
 
+impl Wrong {
+    /// As it is told to a person; `so` says what comes of mistakes in the file.
+    pub(super) fn told(self, so: &str) -> Failure {
+        match self {
+            Wrong::File(found) => {
+                output::diagnostics(&found, so);
+                Failure::told(Code::Usage)
+            }
+            Wrong::Other(failure) => failure,
+        }
+    }
+}
+
 impl Choice {
     /// Reads the file, and adds what it leaves open.
     pub(super) fn make(args: &args::Worker, around: &Surroundings) -> Result<Choice, Wrong> {
-        let file = read(args, around).map_err(Wrong::File)?;
+        Choice::of(args, around, read(args, around).map_err(Wrong::File)?)
+    }
+
+    /// The same for whoever only looks for one that runs: what is wrong with the file is given, and is
+    /// no matter as long as it can be told where the worker is.
+    pub(super) fn place(
+        args: &args::Worker,
+        around: &Surroundings,
+    ) -> Result<(Choice, Vec<Diagnostic>), Wrong> {
+        let (file, mistakes) = match path(args, around) {
+            Some(path) => worker::read_anyway(&path, around),
+            None => (WorkerFile::default(), Vec::new()),
+        };
+        let Keys { name, identifier, dir, .. } = &file.keys;
+        let named = args.name.is_some() || name.is_some() || identifier.is_some();
+        if !mistakes.is_empty() && !named && args.dir.is_none() && dir.is_none() {
+            return Err(Wrong::File(mistakes));
+        }
+        Ok((Choice::of(args, around, file)?, mistakes))
+    }
+
+    fn of(args: &args::Worker, around: &Surroundings, file: WorkerFile) -> Result<Choice, Wrong> {
         let keys = &file.keys;
         let named = args.name.as_ref().or(keys.name.as_ref()).or(keys.identifier.as_ref());
-        let worker = match named {
-            Some(name) => name.clone(),
+        let given = args.dir.as_ref().map(|dir| around.directory.join(dir)).or(keys.dir.clone());
+        let before = given.as_deref().and_then(known_as).map(|(_, worker)| worker);
+        let known = named.is_none() && before.is_some();
+        let worker = match named.cloned().or(before) {
+            Some(name) => name,
             None => host_name().map_err(Wrong::Other)?,
         };
-        let directory = match (&args.dir, &keys.dir) {
-            (Some(dir), _) => around.directory.join(dir),
-            (None, Some(dir)) => dir.clone(),
-            (None, None) => default_directory(around, &worker, nix::unistd::geteuid().is_root())
+        let directory = match given {
+            Some(directory) => directory,
+            None => default_directory(around, &worker, nix::unistd::geteuid().is_root())
                 .map_err(Wrong::Other)?,
         };
         let labels = labels(args, keys);
@@ -62,7 +103,7 @@ impl Choice {
             let why = format!("a worker has at most {LABELS_MAX} labels");
             return Err(Wrong::Other(Failure::usage(why)));
         }
-        Ok(Choice { worker, directory, drain: args.drain || keys.drain, labels, file })
+        Ok(Choice { worker, known, directory, drain: args.drain || keys.drain, labels, file })
     }
 }
 
@@ -81,8 +122,16 @@ pub(super) fn read(
     args: &args::Worker,
     around: &Surroundings,
 ) -> Result<WorkerFile, Vec<Diagnostic>> {
+    match path(args, around) {
+        Some(path) => worker::read(&path, around),
+        None => Ok(WorkerFile::default()),
+    }
+}
+
+/// Where the worker's file is, if it has one.
+fn path(args: &args::Worker, around: &Surroundings) -> Option<PathBuf> {
     if let Some(path) = &args.config {
-        return worker::read(path, around);
+        return Some(path.clone());
     }
     // A worker whose directory was given has that directory's file, and never that of another
     // worker on the machine.
@@ -90,7 +139,7 @@ pub(super) fn read(
         Some(dir) => around.directory.join(dir).join(FILE_NAME),
         None => PathBuf::from(FILE_DEFAULT),
     };
-    if exists(&path) { worker::read(&path, around) } else { Ok(WorkerFile::default()) }
+    exists(&path).then_some(path)
 }
 
 /// Whether there is a file, also one that cannot be read: that is a mistake to be told.
@@ -146,6 +195,7 @@ mod tests {
         let around = Surroundings {
             variables: [("HOME".into(), "/home/ann".into())].into(),
             directory: "/".into(),
+            machine: None,
         };
         let directory = |root| default_directory(&around, &name, root).unwrap();
         assert_eq!(directory(true), PathBuf::from("/var/lib/dsbus/w1"));

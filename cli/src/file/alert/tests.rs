@@ -7,6 +7,7 @@ fn around() -> Surroundings {
     Surroundings {
         variables: variables.iter().map(|(k, v)| (k.into(), v.into())).collect(),
         directory: "/etc".into(),
+        machine: None,
     }
 }
 

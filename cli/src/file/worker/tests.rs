@@ -6,6 +6,7 @@ fn around(home: &str) -> Surroundings {
     Surroundings {
         variables: [("HOME".into(), home.into()), ("ZONE".into(), "eu".into())].into(),
         directory: "/etc".into(),
+        machine: None,
     }
 }
 

@@ -107,6 +107,34 @@ fn a_lease_goes_from_live_over_silent_to_lost_and_back() {
     assert_eq!(life(&core), Life::Live);
 }
 
+/// Whether the worker is told as lost or has stopped, and what is told when it is back: it has said
+/// that it stops, and the last state of its child is this one.
+fn stopped_with(state: &str) -> (bool, Option<News>) {
+    let mut core = core(20_000);
+    let mut record = worker_record("w1");
+    record["stopping"] = true.into();
+    fold(&mut core, Bucket::Workers, &put("w1", 2, &record), 500);
+    let status = include_str!("../../../../bus-schema/golden/v1/status.json");
+    let mut status: serde_json::Value = serde_json::from_str(status).unwrap();
+    status["state"] = state.into();
+    status["incarnation"] = record["incarnation"].clone();
+    fold(&mut core, Bucket::Status, &put("w1.web.0", 3, &status), 600);
+    fold(&mut core, Bucket::Fleet, &touch(5), 1_000);
+    fold(&mut core, Bucket::Fleet, &entry("w1._touch.5", 6, Value::Expired), 6_100);
+    let lost = (6_100..9_000).step_by(50).find(|t| !core.judge_all(at(*t)).0.is_empty());
+    assert!(lost.is_some(), "what ran there is placed elsewhere as before");
+    let stopped = core.has_stopped(&"w1".parse().unwrap());
+    (stopped, fold(&mut core, Bucket::Fleet, &touch(8), 9_000))
+}
+
+#[test]
+fn nobody_misses_a_worker_that_said_that_it_stops_and_left_no_child() {
+    assert_eq!(stopped_with("STOPPED"), (true, None));
+    // It died while it stopped.
+    let back = News::Back("w1".parse().unwrap(), 8);
+    assert_eq!(stopped_with("STOPPING"), (false, Some(back)));
+}
+
 #[test]
 fn an_answer_is_a_sign_of_life() {
     let mut core = core(20_000);

@@ -9,7 +9,7 @@ use dsbus_schema::touch::PRESENCE_SECONDS;
 use dsbus_schema::worker::Worker;
 use dsbus_schema::worker_goal::WorkerGoal;
 
-use super::{Lease, Life, Seen};
+use super::{Lease, Life, Seen, View};
 
 /// What placed instances have declared to take. In whole numbers, so that what is taken and given
 /// back adds up to nothing.
@@ -174,6 +174,30 @@ impl Host {
         }
         less(&mut self.classes, &spec.touch_seconds());
         self.reserved = self.reserved.beyond(Reserved::of(spec));
+    }
+}
+
+impl View {
+    /// Whether a worker has said that it stops, and no child of it may live: nobody misses it. One that
+    /// died while it stopped has left some.
+    pub fn has_stopped(&self, worker: &WorkerName) -> bool {
+        let Some(host) = self.hosts.get(worker) else { return false };
+        let Some(record) = host.record.as_ref().map(|seen| &seen.value) else { return false };
+        // A later run may have touched, and not yet said what it is.
+        let touched = host.leases.get(&PRESENCE_SECONDS).and_then(|lease| lease.incarnation);
+        let same = touched.is_none_or(|incarnation| incarnation == record.incarnation);
+        let lives = |program: &ProgramName| {
+            let instances =
+                self.programs.get(program).into_iter().flat_map(|e| e.instances.values());
+            let mut statuses = instances.flat_map(|instance| &instance.statuses);
+            statuses.any(|(by, status)| {
+                let status = &status.value;
+                by == worker
+                    && status.incarnation == record.incarnation
+                    && status.state.may_have_child()
+            })
+        };
+        record.stopping && same && !host.told.keys().any(lives)
     }
 }
 

@@ -242,12 +242,16 @@ fn what_an_earlier_agent_told_is_written_where_it_is_lacking() {
     assert!(lacking[0].event.is_none() && lacking[0].number.is_none());
     assert!(matches!(written[0].entry, Some(Entry::Write { seq: 8, .. })));
     // Once it was looked for, it is as any other.
-    again.iter().for_each(|delivery| end(&mut p, delivery, Some(9)));
+    for delivery in &again {
+        end(&mut p, delivery, Some(9));
+    }
     p.write_again();
     let all = begun(&mut p);
     assert!(all.iter().all(|d| matches!(d.entry, Some(Entry::Write { seq: 9, .. }))), "{all:?}");
     // One that is gone is not written again.
-    all.iter().for_each(|delivery| end(&mut p, delivery, Some(9)));
+    for delivery in &all {
+        end(&mut p, delivery, Some(9));
+    }
     p.push(gone(6, 0));
     p.write_again();
     assert!(begun(&mut p).iter().all(|d| !matches!(&d.entry, Some(Entry::Lacking { .. }))));

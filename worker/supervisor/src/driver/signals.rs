@@ -20,8 +20,11 @@ impl Driver {
                 libc::SIGINT => self.stop("SIGINT", false),
                 libc::SIGQUIT => self.stop("SIGQUIT", false),
                 libc::SIGHUP => {
-                    self.reload();
-                    self.look_for_successor();
+                    let read = self.reload();
+                    // What is tried says later what became of it.
+                    if !self.look_for_successor() {
+                        self.home.note_reloaded(clock::now().boot, &read);
+                    }
                     // Ready again, unless a new version is coming in.
                     self.tell_starter(clock::now().boot);
                 }
@@ -36,7 +39,8 @@ impl Driver {
     }
 
     /// Reads the worker's own configuration again. Children that live are left alone.
-    fn reload(&mut self) {
+    /// Gives what is told of it.
+    fn reload(&mut self) -> Result<String, String> {
         self.starter.stands(Stage::Reloading, "reads its configuration again");
         match self.config.owner.reload() {
             Ok(settings) => {
@@ -45,8 +49,12 @@ impl Driver {
                 self.describe();
                 self.judge_all(clock::now());
                 tracing::info!("SIGHUP: the configuration is read again; new children obey it");
+                Ok("has read its configuration again; new children obey it".to_owned())
             }
-            Err(why) => tracing::error!("SIGHUP: the old configuration stays: {why}"),
+            Err(why) => {
+                tracing::error!("SIGHUP: the old configuration stays: {why}");
+                Err(format!("the old configuration stays: {why}"))
+            }
         }
     }
 

@@ -42,6 +42,7 @@ impl Driver {
     pub(super) fn begin(config: Config) -> Result<Driver, Fatal> {
         let incarnation = Incarnation(Uuid::now_v7());
         let home = Home::open(&config.directory, incarnation)?;
+        home.note_name(&config.fleet, &config.worker);
         let secrets = secrets(&config, &home)?;
         let reports = Reports::open(&home.reports(&config.fleet, &config.worker));
         if !reports.is_empty() {
@@ -97,11 +98,13 @@ impl Driver {
         match given_back {
             None => {
                 let reason = format!("from version {version} to {own}; no child was touched");
+                driver.home.note_reloaded(now.boot, &Ok(format!("took over {reason}")));
                 driver.worker_event(WorkerChange::Upgraded, Some(reason));
             }
             Some(why) => {
                 let reason = format!("version {own} goes on, its successor gave up: {why}");
                 tracing::error!("{reason}");
+                driver.home.note_reloaded(now.boot, &Err(reason.clone()));
                 driver.worker_event(WorkerChange::UpgradeFailed, Some(reason));
             }
         }
@@ -117,6 +120,7 @@ impl Driver {
         taking: &mut Taking,
     ) -> Result<Driver, String> {
         let home = Home::taken_over(&left.directory, taking.take(left.lock)?)?;
+        home.note_name(&config.fleet, &config.worker);
         let mut reports = Reports::open(&home.reports(&config.fleet, &config.worker));
         reports.resume(&left.earlier);
         let machine = Machine::with_cgroups(left.cgroups.take());

@@ -107,27 +107,27 @@ struct Packed {
 }
 
 impl Driver {
-    /// Looks whether there is another executable where this one was, and tries it.
-    pub(super) fn look_for_successor(&mut self) {
+    /// Looks whether there is another executable where this one was, and tries it. Says whether what
+    /// becomes of that was told, or will be.
+    pub(super) fn look_for_successor(&mut self) -> bool {
         let itself = &self.config.itself;
         if itself.path.as_os_str().is_empty() || self.ending != Ending::Not {
-            return;
+            return false;
         }
         if self.upgrade.pid().is_some() {
             tracing::info!("{} is being tried already", itself.path.display());
-            return;
+            return true;
         }
         match itself.successor() {
             Ok(None) => {
                 let path = itself.path.display();
                 tracing::info!("{path} is the executable that runs: nothing to upgrade");
+                return false;
             }
             Ok(Some(stamp)) => self.try_successor(stamp),
-            Err(e) => {
-                let path = itself.path.display();
-                tracing::warn!("{path} cannot be looked at, and is not taken over from: {e}");
-            }
+            Err(e) => self.refuse_successor(&format!("it cannot be looked at: {e}")),
         }
+        true
     }
 
     fn try_successor(&mut self, stamp: Stamp) {
@@ -172,6 +172,7 @@ impl Driver {
         let (path, own) = (self.config.itself.path.display(), env!("CARGO_PKG_VERSION"));
         let reason = format!("{path} does not take over, version {own} goes on: {why}");
         tracing::error!("{reason}");
+        self.home.note_reloaded(clock::now().boot, &Err(reason.clone()));
         self.worker_event(WorkerChange::UpgradeFailed, Some(reason));
     }
 
@@ -194,7 +195,11 @@ impl Driver {
 
     fn become_successor(&mut self, ready: Ready, now: BootTime) {
         if self.config.itself.successor().ok().flatten() != Some(ready.stamp) {
-            return self.look_for_successor();
+            if !self.look_for_successor() {
+                let gone = "goes on: what lies at its path is this version again".to_owned();
+                self.home.note_reloaded(now, &Ok(gone));
+            }
+            return;
         }
         if self.lacks_time(ready.rest) {
             return self.wait_for_time(ready, now);
@@ -204,7 +209,8 @@ impl Driver {
         self.reap();
         self.tell_agent();
         if self.ending != Ending::Not || self.end_asked.is_some() {
-            return;
+            let stops = "the worker stops, and no other version takes over".to_owned();
+            return self.home.note_reloaded(clock::now().boot, &Err(stops));
         }
         if !self.reports.save_all(clock::now().boot) {
             let why = "its events cannot be written to disk now, and would be lost";

@@ -276,7 +276,10 @@ fn later_elsewhere<'a>(
 fn is_later(held: &Placement, stood: &Placement) -> bool {
     let (has, had) = (held.wanted, stood.wanted);
     let more = has.starts > had.starts || has.restarts > had.restarts || has.reloads > had.reloads;
-    (held.id, held.epoch) == (stood.id, stood.epoch) && (held.revision > stood.revision || more)
+    // A stop counts nothing: where all else is the same, it is the later of the two.
+    let stopped = Wanted { run: true, ..has } == had && !has.run && held.revision == stood.revision;
+    let same = (held.id, held.epoch) == (stood.id, stood.epoch);
+    same && (held.revision > stood.revision || more || stopped)
 }
 
 /// What stands under an instance's key from now on.
