@@ -147,6 +147,18 @@ fn an_old_copy_takes_back_no_deploy_no_stop_and_no_start() {
     let output = fleet.run(&["stop", "web:0", "--timeout", "1s"]);
     assert!(!output.status.success(), "{}", crate::fleet::said(&output));
     as_before();
+
+    // Recovery brings the bus up to what is here; then it is obeyed, also what was asked meanwhile.
+    recovered(&fleet, &[]);
+    crate::fleet::wait_dead(before["web:0"].0);
+    fleet.ok(&["stop", "web:1"]);
+    crate::fleet::wait_dead(before["web:1"].0);
+    fleet.wait_state("stopped:0", "STOPPED");
+    for name in ["web:2", "db:0", "begun:0", "restarted:0"] {
+        assert!(alive(before[name].0), "{name} was stopped");
+        assert_eq!(fleet.wait_state(name, "RUNNING")["pid"], before[name].0, "{name}");
+    }
+    assert_eq!(begun(), begun_before, "a child was started");
 }
 
 #[test]
