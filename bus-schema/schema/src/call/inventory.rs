@@ -50,7 +50,8 @@ pub struct Holding {
 pub enum Hold {
     /// It is placed there, as far as the worker knows.
     Placed,
-    /// It runs, or stands stopped, although the bus has lost its placement.
+    /// It runs, or stands stopped, although the bus has lost its placement, or has it as it was earlier
+    /// under the same epoch.
     Adrift,
     /// It was exclusive, and was stopped because the bus has lost its placement.
     LetGo,
