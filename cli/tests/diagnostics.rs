@@ -172,10 +172,11 @@ fn help_and_version_are_exit_code_0() {
 fn what_documents_and_examples_declare_is_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a folder");
     let readme = std::fs::read_to_string(root.join("README.md")).expect("is there");
-    let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let of = |fence: &str| -> Vec<&str> {
+        readme.split(fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+    };
     let directory = tempfile::tempdir().expect("a directory");
-    let (alerts, blocks): (Vec<&str>, Vec<&str>) =
-        blocks.partition(|block| block.starts_with("# alert.toml"));
+    let (alerts, blocks) = (of("```toml alert\n"), of("```toml\n"));
     assert_eq!(alerts.len(), 1, "the README has rules for alerts");
     let rules = directory.path().join("alert.toml");
     std::fs::write(directory.path().join("slack.url"), "http://127.0.0.1:1/x").expect("is written");
@@ -184,8 +185,7 @@ fn what_documents_and_examples_declare_is_right() {
     std::fs::write(&rules, alert).expect("is written");
     let checked = dsbus(&["alert", "check", rules.to_str().expect("is text")]);
     assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
-    let (gateways, blocks): (Vec<&str>, Vec<&str>) =
-        blocks.into_iter().partition(|block| block.starts_with("# dsbus gateway"));
+    let gateways = of("```toml gateway\n");
     assert_eq!(gateways.len(), 1, "the README has users of a gateway");
     let settings =
         dsbus_gateway::users::Settings::parse(gateways[0], |path| std::fs::read_to_string(path));

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::fleet::{DEADLINE, Fleet, said};
 
-const RULES: &str = "[[rule]]\nname = \"fatal\"\nevents = \"FATAL\"\nsend = \"ops\"\n\
+pub(crate) const RULES: &str = "[[rule]]\nname = \"fatal\"\nevents = \"FATAL\"\nsend = \"ops\"\n\
                      [target.ops]\ntype = \"command\"\ncommand = \"cat\"\n";
 
 #[test]

@@ -45,7 +45,13 @@ fn daemons_of_a_fleet() {
 
 #[test]
 fn how_daemons_are() {
-    let fleet = Fleet::start(1, 1);
+    let mut fleet = Fleet::start(1, 1);
+    let (url, rules) = (fleet.nats.url(), fleet.file("alert.toml", crate::healthy::RULES));
+    fleet.spawn("night", &["--nats", &url, "alert", &rules, "--name", "night"]);
+    dsbus_harness::wait_until("alerts", crate::fleet::DEADLINE, || {
+        let output = fleet.run(&["healthy", "alert", "night"]);
+        if output.status.success() { Ok(()) } else { Err(crate::fleet::said(&output)) }
+    });
     let (well, served) = answering("HTTP/1.0 200 OK\r\n\r\nready\n");
     let (ill, refused) = answering("HTTP/1.0 503 Service Unavailable\r\n\r\nno bus\n");
     Transcript::of(&fleet)
