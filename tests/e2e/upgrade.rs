@@ -169,7 +169,7 @@ fn reload_waits_for_the_new_version_or_says_why_it_does_not_come() {
     scene.replace(Path::new(DSBUS));
     let said = scene.fleet.ok(&words);
     assert!(said.contains("took over from version"), "{said}");
-    assert_eq!(scene.told("UPGRADED").len(), 1);
+    scene.wait_told("UPGRADED", 1);
     std::fs::remove_file(&scene.binary).unwrap();
     let said = scene.fleet.fails(1, &words);
     assert!(said.contains("it cannot be looked at: No such file"), "{said}");
