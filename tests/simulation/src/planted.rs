@@ -99,7 +99,8 @@ impl Planted {
             Planted::NotMany => (500, &[ManyWait]),
             Planted::NoLeaseGuard => (2_000, &[OneChild, NoNeedlessMove]),
             Planted::LiteralGuard => (2_000, &[OnePlacement, EpochGrows]),
-            Planted::CommandInPlacement => (200, &[AsWanted, CommandsKept]),
+            // A command that is lost with its placement is counted back, which workers refuse.
+            Planted::CommandInPlacement => (200, &[AsWanted, CommandsKept, EpochGrows]),
             Planted::LowEpoch => (200, &[EpochGrows]),
             Planted::NoTurn => return None,
             // Where a living worker tells a child, nothing exclusive is placed: that hides it mostly.
