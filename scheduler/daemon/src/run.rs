@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dsbus_client::{Bus, Entry, Error, Item, NO_PEERS, Served, Value};
+use dsbus_client::{Bus, Entry, Error, Item, Served, Value};
 use dsbus_planner::{Action, Now, invariants, plan};
 use dsbus_schema::command::code;
 use dsbus_schema::event::WorkerChange;
@@ -45,8 +45,6 @@ const FOLDS_BEFORE_PLAN_MAX: usize = 2048;
 const RESTS_AFTER_PLAN: u32 = 3;
 /// But not for longer than this.
 const REST_MAX: Duration = Duration::from_millis(50);
-/// Pause after the buckets could not be created or checked.
-const PROVISION_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// What this scheduler knows, shared with those who answer commands.
 #[derive(Debug, Clone)]
@@ -91,7 +89,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let mut starter = Starter::here();
     let found = async {
         let bus = Bus::connect(config.connect.clone()).await?;
-        provision(&bus, config.replicas).await?;
+        restock::provision(&bus, config.replicas).await?;
         Ok::<_, Error>(bus)
     };
     starter.stands(Stage::Starting, "waits for the bus");
@@ -171,25 +169,6 @@ fn every(period: Duration) -> Interval {
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     interval
-}
-
-/// Makes the buckets, or waits until they can be made.
-pub(crate) async fn provision(bus: &Bus, replicas: Option<usize>) -> Result<(), Error> {
-    let mut told = false;
-    loop {
-        match bus.provision(replicas).await {
-            Err(Error::Timeout | Error::Disconnected | Error::NoResponders) => {
-                tracing::debug!("the bus is not there yet");
-            }
-            Err(Error::Api { code: NO_PEERS, text }) => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!("waits for more nodes of NATS, or room on them: {text}");
-                }
-            }
-            done => return done,
-        }
-        tokio::time::sleep(PROVISION_AGAIN_AFTER).await;
-    }
 }
 
 pub(crate) struct Scheduler {

@@ -10,12 +10,13 @@
 
 mod behind;
 mod inventory;
+mod seal;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dsbus_client::{Distrust, Entry, Item, Signers, Value};
+use dsbus_client::{Entry, Item, Signers, Value};
 use dsbus_schema::ids::{Epoch, FleetName, InstanceId, WorkerName};
 use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::program::TOUCH_TIMEOUT_MAX;
@@ -360,34 +361,6 @@ impl Placements {
         let highest = self.highest.entry(name.clone()).or_default();
         *highest = Epoch(was_here.epoch.0 + 1).max(*highest);
         Some(Change::Unplaced(name))
-    }
-
-    /// Says whether an entry counts, and remembers that it does.
-    ///
-    /// # Errors
-    /// Why not, and whether it may once another signer is known.
-    fn check(&mut self, name: &InstanceId, entry: &Entry) -> Result<(), (String, bool)> {
-        self.signers.check(&self.fleet, entry).map_err(|distrust| {
-            (distrust.to_string(), matches!(distrust, Distrust::Unknown { .. }))
-        })?;
-        let (Some(seal), false) = (&entry.seal, self.signers == Signers::Off) else {
-            return Ok(());
-        };
-        let stamp = seal.stamp();
-        let older = |why: String| Err((format!("it is an older one, written again: {why}"), false));
-        let written = self.written.get(name).copied().unwrap_or_default();
-        if stamp.after < written || stamp.after >= entry.seq {
-            return older(format!(
-                "it was to follow {}, after one that followed {written}",
-                stamp.after
-            ));
-        }
-        let highest = self.highest.get(name).copied().unwrap_or_default();
-        if stamp.epoch < highest {
-            return older(format!("it has epoch {}, after epoch {highest}", stamp.epoch));
-        }
-        self.written.insert(name.clone(), stamp.after);
-        Ok(())
     }
 
     fn touch(&mut self, seconds: u64, entry: &Entry) -> Change {

@@ -46,7 +46,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(2 * PRESENCE_SECONDS);
 const RACED: &str = "somebody else writes it at this moment; say it again";
 
 /// What is rebuilt, from what, and for whom.
-struct Task<'a> {
+struct Rebuild<'a> {
     ask: &'a Recover,
     found: &'a Found,
     declared: &'a BTreeMap<ProgramName, ProgramSpec>,
@@ -55,7 +55,7 @@ struct Task<'a> {
     dry_run: bool,
 }
 
-impl Task<'_> {
+impl Rebuild<'_> {
     fn terms(&self) -> Terms<'_> {
         Terms { force: self.ask.force, silent: &self.found.silent }
     }
@@ -80,9 +80,9 @@ impl Commander {
         self.fresh().await?;
         let found = self.found().await;
         let (ask, declared, author) = (&ask, &declared, &author);
-        let task = Task { ask, found: &found, declared, author, dry_run: ask.dry_run };
+        let task = Rebuild { ask, found: &found, declared, author, dry_run: ask.dry_run };
         if let Some(rest) = self.unsettled().filter(|_| !ask.force && !ask.dry_run) {
-            let told = self.rebuild(&Task { dry_run: true, ..task }).await?;
+            let told = self.rebuild(&Rebuild { dry_run: true, ..task }).await?;
             let known = |recovery| recovery == Recovery::Known;
             let done = told.programs.iter().all(|program| known(program.recovery))
                 && told.instances.iter().all(|instance| known(instance.recovery));
@@ -106,7 +106,7 @@ impl Commander {
         SETTLED_AFTER.checked_sub(heard).filter(|rest| !rest.is_zero())
     }
 
-    async fn rebuild(&self, task: &Task<'_>) -> Result<Recovered, Refusal> {
+    async fn rebuild(&self, task: &Rebuild<'_>) -> Result<Recovered, Refusal> {
         let (ask, found) = (task.ask, task.found);
         let mut told = Recovered { silent: found.silent.clone(), ..Recovered::default() };
         let names: Vec<&InstanceId> =
@@ -157,7 +157,7 @@ impl Commander {
         name: &InstanceId,
         judged: &Judged,
         copies: Vec<Copy<'_>>,
-        task: &Task<'_>,
+        task: &Rebuild<'_>,
     ) -> Result<Vec<RecoveredInstance>, Refusal> {
         let row = |worker: &WorkerName, recovery, reason| {
             let held = copies.iter().find(|(at, _)| *at == worker).map(|(_, held)| held);

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::super::declare::Wish;
 use super::super::revise::signed;
 use super::decide::{self, Of};
-use super::{AT_ONCE, Commander, RACED, RACES_MAX, Task};
+use super::{AT_ONCE, Commander, RACED, RACES_MAX, Rebuild};
 use crate::commands::unavailable;
 use crate::writes::goal_pattern;
 
@@ -49,7 +49,7 @@ impl Commander {
     pub(super) async fn judged(
         &self,
         name: &ProgramName,
-        task: &Task<'_>,
+        task: &Rebuild<'_>,
     ) -> Result<Judged, Refusal> {
         let (stored, seq) = self.program(name).await?;
         let copies = task.found.copies(name);
@@ -109,7 +109,7 @@ impl Commander {
         &self,
         name: &ProgramName,
         judged: Judged,
-        task: &Task<'_>,
+        task: &Rebuild<'_>,
     ) -> Result<RecoveredProgram, Refusal> {
         let Judged { mut row, program, seq, news } = judged;
         let left = row.recovery == Recovery::Left;
@@ -153,7 +153,7 @@ impl Commander {
         &self,
         program: &Program,
         lost: bool,
-        task: &Task<'_>,
+        task: &Rebuild<'_>,
     ) -> Vec<(InstanceId, WorkerName, Epoch)> {
         let copies = task.found.copies(&program.name);
         let reported = |name: &InstanceId| copies.iter().any(|(_, held)| held.name == *name);
@@ -192,7 +192,7 @@ impl Commander {
     fn goals_of(
         &self,
         program: &Program,
-        task: &Task<'_>,
+        task: &Rebuild<'_>,
     ) -> BTreeMap<Option<u32>, dsbus_schema::goal::Goal> {
         let mut placed: BTreeMap<InstanceId, Placement> = BTreeMap::new();
         let mut copies = task.found.copies(&program.name);
@@ -214,7 +214,7 @@ impl Commander {
     }
 
     /// Writes the goals by which instances are wanted as they were. Says whether they are there.
-    async fn write_goals(&self, program: &Program, task: &Task<'_>) -> Result<bool, Refusal> {
+    async fn write_goals(&self, program: &Program, task: &Rebuild<'_>) -> Result<bool, Refusal> {
         let pattern = goal_pattern(&program.name);
         'again: for _ in 0..RACES_MAX {
             let last = self.bus.get(Bucket::Goals, &pattern).await.map_err(unavailable)?;
@@ -261,7 +261,7 @@ impl Commander {
     /// Programs of which no worker has anything, and of which somebody tells what the bus has forgotten.
     pub(super) async fn unreported(
         &self,
-        task: &Task<'_>,
+        task: &Rebuild<'_>,
     ) -> Result<Vec<RecoveredProgram>, Refusal> {
         let names: Vec<ProgramName> = {
             let core = self.shared.lock();
@@ -280,7 +280,10 @@ impl Commander {
     }
 
     /// Declares what only the file knows.
-    pub(super) async fn unheld(&self, task: &Task<'_>) -> Result<Vec<RecoveredProgram>, Refusal> {
+    pub(super) async fn unheld(
+        &self,
+        task: &Rebuild<'_>,
+    ) -> Result<Vec<RecoveredProgram>, Refusal> {
         let mut wishes = BTreeMap::new();
         for (name, spec) in task.declared {
             if !task.found.holdings.contains_key(name) && self.program(name).await?.0.is_none() {
