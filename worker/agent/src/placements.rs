@@ -6,7 +6,7 @@
 //! instance that runs here, the bus has lost what it knew. Such an instance is adrift: it goes on, until
 //! the bus names it again. One that is exclusive does not: it may be placed elsewhere by now.
 //! Where the bus names it as it was earlier under its epoch, it stays as it is until something newer comes:
-//! nothing that was told under one epoch is ever taken back (see [`behind`]).
+//! nothing that was told under one epoch is ever taken back (see `behind.rs`).
 
 mod behind;
 mod inventory;
