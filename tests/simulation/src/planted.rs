@@ -80,9 +80,9 @@ impl Planted {
     /// optimisation only, or too rare to look for each time.
     pub fn found(self) -> Option<(u64, &'static [Invariant])> {
         use Invariant::{
-            AsWanted, CommandsKept, EpochGrows, EventsGapless, EventsTold, KilledAfterThaw,
-            LeaseCovers, LeaseKept, ManyWait, NoNeedlessLoss, NoNeedlessMove, OneChild,
-            OnePlacement, StopsWithCause,
+            AsWanted, CommandsKept, EpochGrows, EventsTold, KilledAfterThaw, LeaseCovers,
+            LeaseKept, ManyWait, NoNeedlessLoss, NoNeedlessMove, OneChild, OnePlacement,
+            StopsWithCause,
         };
         let found: (u64, &'static [Invariant]) = match self {
             Planted::NoTtl => (200, &[AsWanted]),
