@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dsbus_schema::event::{COMMAND_NAMES_MAX, CommandFact, Fact};
+use dsbus_schema::ids::InstanceId;
 use dsbus_schema::moment::BootTime;
 
 use super::{RECENT, Told};
@@ -49,15 +50,26 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// It is to be told now, by this scheduler, which wrote the entry. What is kept of the one that is
-    /// replaced by it is told before: if its writer dies, nobody could read it off any more.
+    /// It is to be told now, by this scheduler, which wrote the entry, and so is what is kept of the
+    /// one that is replaced by it.
     pub fn tell_own(&mut self, told: Told) {
-        let replaced = about(&told.fact).and_then(|about| self.about.get(&about));
-        for number in replaced.cloned().unwrap_or_default() {
+        if let Some(about) = about(&told.fact) {
+            self.replace(&about);
+        }
+        self.due.push(told);
+    }
+
+    /// This scheduler wrote over the entry of an instance, of which nothing is to be told but what is
+    /// kept of the one before: if its writer dies, nobody could read it off any more.
+    pub fn replace_placement(&mut self, name: &InstanceId) {
+        self.replace(&name.to_string());
+    }
+
+    fn replace(&mut self, about: &str) {
+        for number in self.about.get(about).cloned().unwrap_or_default() {
             let kept = self.remove(number);
             self.due.extend(kept.map(|kept| kept.told));
         }
-        self.due.push(told);
     }
 
     /// It is to be told now, by this scheduler.

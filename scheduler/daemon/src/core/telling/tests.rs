@@ -1,5 +1,6 @@
 //! Who is to tell what is folded.
 
+use dsbus_client::Value;
 use dsbus_schema::ids::FleetName;
 use dsbus_schema::touch::SchedulerTouch;
 use serde_json::json;
@@ -8,6 +9,7 @@ use uuid::Uuid;
 use super::super::tests::{entry, placement, put};
 use super::*;
 use crate::core::{Bucket, Core};
+use crate::tell::Check;
 
 const START: BootTime = BootTime(1_000_000_000_000);
 
@@ -82,6 +84,20 @@ fn who_writes_tells_and_the_others_do_when_it_is_gone() {
     assert_eq!(fold(&mut core, &old, 1), [""; 0], "an older scheduler tells for itself");
     assert_eq!(fold(&mut core, &marker("s2", 14), 6), ["PLACED web:1"]);
     assert_eq!(fold(&mut core, &placing("s2", 4, 15), 6), ["PLACED web:4"], "it came late");
+}
+
+/// Simulated: the writer died before it told, and whoever wrote over the placement died before that
+/// was noticed, so that nobody was left who had seen it.
+#[test]
+fn who_writes_over_a_placement_tells_at_once_what_is_kept_of_it() {
+    let mut core = s1();
+    fold(&mut core, &placing("s2", 0, 10), 1);
+    let mut stopped = placement(10, 5);
+    stopped["wanted"]["run"] = json!(false);
+    let over = |seq| put("w1.web.0", seq, &stopped);
+    assert_eq!(fold(&mut core, &by("s3", over(11)), 1), [""; 0], "who wrote it tells");
+    assert_eq!(fold(&mut core, &by("s1", over(12)), 1), ["PLACED web:0"]);
+    assert_eq!(fold(&mut core, &marker("s2", 14), 6), [""; 0], "once");
 }
 
 #[test]
