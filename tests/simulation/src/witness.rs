@@ -259,28 +259,26 @@ impl World {
 
     /// A scheduler declares a lease lost.
     pub(crate) fn witness_lost(&mut self, n: usize, key: &LeaseKey) {
-        let scheduler = n;
+        let (scheduler, now) = (n, self.agenda.now());
         self.counts.losses += 1;
         let (worker, seconds) = key;
         let Some(n) = self.machine_of(worker) else { return };
         let time = seconds * SECOND;
         // One who could not hear, or speak, has not been answered either.
-        let deaf = self.witness.deaf[scheduler] + 2 * SECOND > self.agenda.now();
+        let deaf = self.witness.deaf[scheduler] + 2 * SECOND > now;
         if self.reached_for(n, time) && !deaf {
             let what = format!("{worker} was declared lost, and could be reached");
             return self.fail(Invariant::NoNeedlessLoss, what);
         }
         // Rule 5: nobody could touch while the bus was away.
         let (gone, back) = self.witness.bus_away;
-        let back = back.min(self.agenda.now());
-        let there = self.agenda.now() - back;
-        if back - gone > time / 2 && there < time {
-            let there = crate::seconds(there);
-            let what = format!("{worker} was declared lost, {there:.3} s after the bus was back");
+        let back = back.min(now);
+        if back - gone > time / 2 && now - back < time {
+            let after = crate::seconds(now - back);
+            let what = format!("{worker} was declared lost, {after:.3} s after the bus was back");
             return self.fail(Invariant::NoNeedlessLoss, what);
         }
         // Rule 7, as seen by somebody who knows: workers whose leases end within T of this one's.
-        let now = self.agenda.now();
         let end = |worker: &WorkerName, seconds: u64| {
             let touched = self.witness.touched.get(&(worker.clone(), seconds));
             touched.map_or(0, |at| at + seconds * SECOND)
@@ -288,8 +286,10 @@ impl World {
         let mine = end(worker, *seconds);
         let close = |other: &&WorkerName| {
             let theirs = end(other, PRESENCE_SECONDS);
-            // One that has answered since is known to live.
-            let silent = self.witness.answered.get(*other).is_none_or(|at| *at < theirs);
+            // One that has answered since is known to live, and one that did a moment ago is not yet
+            // known to be silent.
+            let known = |at: &u64| *at < theirs && at + SECOND < now;
+            let silent = self.witness.answered.get(*other).is_none_or(known);
             *other == worker || (theirs <= now && theirs.abs_diff(mine) <= time / 2 && silent)
         };
         let gone = |other: &&WorkerName| {
