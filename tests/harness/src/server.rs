@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, ErrorKind, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use crate::binary::nats_server;
 use crate::port::Port;
 use crate::wait::{DEADLINE, wait_until};
+
+/// After this time without an answer one asks again: a busy machine answers within it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// A server that accepts and says nothing is asked again after this.
 const GREETING_MAX: Duration = Duration::from_secs(1);
@@ -166,21 +169,26 @@ impl NatsServer {
         self.ask_with(subject, "")
     }
 
-    /// The same with a body.
+    /// The same with a body. A server that begins lets drop what it cannot answer yet: it is asked
+    /// again.
     ///
     /// # Panics
     /// When it does not answer.
     pub fn ask_with(&self, subject: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port())).expect("a connection");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a time limit");
+        wait_until(&format!("an answer to {subject}"), DEADLINE, || self.ask_once(subject, body))
+    }
+
+    fn ask_once(&self, subject: &str, body: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port()))?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         let asked = format!(
             "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
             body.len()
         );
-        stream.write_all(asked.as_bytes()).expect("a request");
+        stream.write_all(asked.as_bytes())?;
         let mut lines = BufReader::new(stream).lines();
-        let mut line = || lines.next().expect("an answer").expect("an answer");
-        while !line().starts_with("MSG ") {}
+        let mut line = || lines.next().unwrap_or_else(|| Err(ErrorKind::UnexpectedEof.into()));
+        while !line()?.starts_with("MSG ") {}
         line()
     }
 
