@@ -50,6 +50,7 @@ def project() -> dict:
 
 def metadata(project: dict) -> str:
     """The same in all wheels: installers read it in one, and believe it of the others."""
+    extras = sorted(project["optional-dependencies"].items())
     lines = [
         "Metadata-Version: 2.1",
         f"Name: {project['name']}",
@@ -59,6 +60,8 @@ def metadata(project: dict) -> str:
         *(f"Classifier: {one}" for one in project["classifiers"]),
         f"Requires-Python: {project['requires-python']}",
         *(f"Requires-Dist: {one}" for one in project["dependencies"]),
+        *(f'Requires-Dist: {one} ; extra == "{extra}"' for extra, more in extras for one in more),
+        *(f"Provides-Extra: {extra}" for extra, _ in extras),
         "Description-Content-Type: text/markdown",
     ]
     return "\n".join(lines) + "\n\n" + (CLIENT / project["readme"]).read_text()

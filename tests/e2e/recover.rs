@@ -242,8 +242,10 @@ fn a_backup_that_is_old_is_put_right_by_what_runs() {
 fn an_empty_fleet_is_made_of_an_export() {
     let fleet = Fleet::start(1, 1);
     // Whoever exports every night is not to keep the export of a fleet that was lost.
-    let said = fleet.fails(1, &["export"]);
+    let kept = fleet.file("kept.toml", "# the last good one");
+    let said = fleet.fails(1, &["export", "--file", &kept]);
     assert!(said.contains("no program is declared") && said.contains("dsbus recover"), "{said}");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "# the last good one");
     fleet.set_secret("db-password", "correct horse");
     fleet.apply(
         r#"
@@ -279,13 +281,17 @@ fn an_empty_fleet_is_made_of_an_export() {
     let (before, text) = (stands(), fleet.ok(&["export"]));
     let again: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# dsbus ")).collect();
     assert_eq!(again, ["disable off", "stop web:1"], "{text}");
+    assert_eq!(fleet.ok(&["export", "--file", &kept]), "");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), text);
+    let said = fleet.fails(1, &["export", "--file", "/dev/null"]);
+    assert!(said.contains("cannot write /dev/null"), "{said}");
 
     fleet.ok(&["remove", "all"]);
     wait_until("nothing to be left", DEADLINE, || {
         let rows = fleet.status();
         if rows.is_empty() { Ok(()) } else { Err(rows) }
     });
-    fleet.ok(&["apply", &fleet.file("export.toml", &text)]);
+    fleet.ok(&["apply", &kept]);
     for command in again {
         fleet.ok(&command.split(' ').collect::<Vec<_>>());
     }

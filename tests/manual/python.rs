@@ -70,7 +70,7 @@ fn headers(place: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
     let info = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "dist-info"));
     let text = std::fs::read_to_string(info.unwrap().join("METADATA")).unwrap();
-    let kept = ["Name:", "Version:", "Summary:", "Classifier:", "Requires-"];
+    let kept = ["Name:", "Version:", "Summary:", "Classifier:", "Requires-", "Provides-"];
     let lines = text.lines().take_while(|line| !line.is_empty());
     let mut kept: Vec<_> = lines
         .filter(|line| kept.iter().any(|start| line.starts_with(start)))

@@ -7,7 +7,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         "apply",
         "dsbus apply web.toml\ndsbus apply --dry-run conf.d/web.toml conf.d/db.toml\ndsbus apply /etc/supervisor/supervisord.conf",
     ),
-    ("export", "dsbus export > programs.toml\ndsbus export web"),
+    ("export", "dsbus export --file programs.toml\ndsbus export web"),
     ("import", "dsbus import /etc/supervisor/supervisord.conf > programs.toml"),
     (
         "create",

@@ -268,4 +268,8 @@ pub(crate) struct Export {
     /// Programs or groups; all of them without one
     #[arg(value_name = "NAME", value_parser = Target::parse)]
     pub(crate) names: Vec<Target>,
+    /// Write it there instead, and replace a file that is there only when all of it is written. A new one
+    /// is only its owner's to read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<std::path::PathBuf>,
 }

@@ -1,6 +1,9 @@
 //! `dsbus export [NAME...]`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use dsbus_client::Entry;
 use dsbus_schema::ids::ProgramName;
@@ -8,6 +11,7 @@ use dsbus_schema::program::{Program, ProgramSpec};
 use dsbus_schema::status::{DISABLED, InstanceRow};
 use dsbus_schema::storage::Bucket;
 use futures::{StreamExt, TryStreamExt, stream};
+use tempfile::NamedTempFile;
 
 use crate::args;
 use crate::config::Config;
@@ -20,10 +24,10 @@ use crate::output;
 /// Programs that are asked for at once: enough to hide the way to the server and back.
 const ASKED_AT_ONCE: usize = 32;
 
-/// Prints the declarations of programs as a TOML file, which `dsbus apply` takes.
+/// Prints or writes the declarations of programs as a TOML file, which `dsbus apply` takes.
 ///
 /// # Errors
-/// When a name does not exist, nothing is declared, or nobody answers.
+/// When a name does not exist, nothing is declared, nobody answers, or the file cannot be written.
 pub(super) async fn run(config: &Config, args: &args::Export) -> Result<Code, Failure> {
     let connection = Connection::open(config).await?;
     let rows = connection.status(&args.names).await?;
@@ -36,16 +40,53 @@ pub(super) async fn run(config: &Config, args: &args::Export) -> Result<Code, Fa
         return Err(Failure::failed("no program is declared: there is nothing to export")
             .hint("if there were some, the bus has lost them: dsbus recover --dry-run"));
     }
-    output::line(file::as_toml(&programs).trim_end())?;
-    if !resting.is_empty() {
-        output::line(
-            "\n# What was stopped or disabled is started when this is applied. To stop it again:",
-        )?;
-    }
-    for command in &resting {
-        output::line(format_args!("# {command}"))?;
+    let text = text(&programs, &resting);
+    match &args.file {
+        None => output::line(text.trim_end())?,
+        Some(path) => replace(path, &text)
+            .map_err(|e| Failure::failed(format!("cannot write {}: {e}", path.display())))?,
     }
     Ok(Code::Done)
+}
+
+/// The whole file.
+fn text(programs: &BTreeMap<ProgramName, ProgramSpec>, resting: &[String]) -> String {
+    let mut text = file::as_toml(programs).trim_end().to_owned();
+    text.push('\n');
+    if !resting.is_empty() {
+        text.push_str(
+            "\n# What was stopped or disabled is started when this is applied. To stop it again:\n",
+        );
+    }
+    for command in resting {
+        let _ = writeln!(text, "# {command}");
+    }
+    text
+}
+
+/// Replaces a file whole: when anything fails, the one that is there stays as it is.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let there = match path.canonicalize() {
+        // Of a link, what it leads to.
+        Ok(there) => Some(there),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e),
+    };
+    let old = there.as_ref().map(|there| there.metadata()).transpose()?;
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
+        // Root would put a file in the place of a device.
+        return Err(io::Error::other("it is not a file"));
+    }
+    let path = there.as_deref().unwrap_or(path);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut fresh = NamedTempFile::new_in(parent.unwrap_or(Path::new(".")))?;
+    if let Some(old) = old {
+        fresh.as_file().set_permissions(old.permissions())?;
+    }
+    fresh.write_all(text.as_bytes())?;
+    fresh.as_file().sync_all()?;
+    fresh.persist(path)?;
+    Ok(())
 }
 
 /// The commands that stop what is stopped, and would be started: of a program where all of it is, else of

@@ -1,13 +1,17 @@
-//! A listener in Python, in a fleet with users: by what `dsbus auth` gave it, and nothing else.
+//! Python in a fleet with users, by what `dsbus auth` gave and nothing else: a listener, and a person who
+//! commands as the client's page shows it.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::Place;
+
+/// How the example's block begins.
+const FENCE: &str = "```python in a fleet with users\n";
 
 /// A process that is ended with the value.
 struct Listener(Child);
@@ -83,4 +87,31 @@ fn a_listener_in_python_reads_by_the_key_of_its_user() {
     let text = fs::read_to_string(&said).unwrap();
     assert!(!text.contains("one:0"), "it goes on where it ended: {text}");
     assert!(!text.contains("the bus: "), "nothing was denied to it: {text}");
+}
+
+#[test]
+fn a_person_commands_from_python_by_his_key() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let page = fs::read_to_string(format!("{root}/clients/python/README.md")).unwrap();
+    let block = page.split_once(FENCE).unwrap().1.split_once("```").unwrap().0;
+    let mut place = Place::new(&["--workers", "w1"]);
+    place.manage(&["add", "operator", "ann"]);
+    place.serve();
+    place.start("s1", "scheduler", &["scheduler", "--id", "s1"]);
+    place.worker("w1");
+    place.wait("the worker", |place| place.json("admin", &["workers"])[0]["state"] == "ready");
+    let bus = format!("tls://127.0.0.1:{}", place.port.number());
+    assert!(block.contains("\"tls://bus:4222\""), "{block}");
+    let mut path: Vec<PathBuf> =
+        vec![format!("{root}/clients/python/src").into(), format!("{root}/.tools/python").into()];
+    path.extend(std::env::var_os("PYTHONPATH").iter().flat_map(std::env::split_paths));
+    let ran = Command::new("python3")
+        .args(["-c", &block.replace("tls://bus:4222", &bus)])
+        .current_dir(place.auth().join("users/ann"))
+        .env("PYTHONPATH", std::env::join_paths(path).unwrap())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}{}", crate::fleet::said(&ran), place.logs());
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "job:0 RUNNING\n");
 }

@@ -101,7 +101,8 @@ pub struct ProgramSpec {
     /// Restart it when its executable file changes.
     #[serde(deserialize_with = "lenient::boolean")]
     pub restart_when_binary_changed: bool,
-    /// `"exit"`: when it ends FATAL, or by itself for good, its worker stops, with its exit code.
+    /// `"exit"`: when it ends FATAL, or by itself for good, its worker stops, with its exit code. With 2 the
+    /// worker's systemd unit does not start it again: that means a mistake in the worker's files.
     pub on_fatal: OnFatal,
     /// The signal that asks it to stop, or several, one after the other: `["TERM", "INT:5s"]`.
     pub stopsignal: StopSignals,

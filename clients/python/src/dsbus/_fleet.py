@@ -46,7 +46,8 @@ class connect:
     `url` is that of the bus; else it is `DSBUS_NATS`, `NATS_URL`, what `dsbus dev` wrote to
     `.dsbus/url` in this directory, or `nats://127.0.0.1:4222`. `fleet` is `DSBUS_FLEET` or
     `default`, `user`, as whom commands are sent, `DSBUS_USER` or `anonymous`. Everything else goes
-    to `nats.connect`: `nkeys_seed`, `user_credentials`, `tls`, `inbox_prefix`.
+    to `nats.connect`: `nkeys_seed` (which takes `pip install 'dsbus[nkeys]'`), `user_credentials`, `tls`,
+    `inbox_prefix`.
 
     Raises NoBus when no server is reached. Later the connection comes back by itself.
     """

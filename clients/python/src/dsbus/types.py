@@ -949,6 +949,8 @@ class ProgramSpec(TypedDict):
     # What `%(process_num)` is for the first copy.
     numprocs_start: NotRequired[int]
     # `"exit"`: when it ends FATAL, or by itself for good, its worker stops, with its exit code.
+    # With 2 the worker's systemd unit does not start it again: that means a mistake in the
+    # worker's files.
     on_fatal: NotRequired[OnFatal]
     # What becomes of an instance whose worker is lost: `move` it to another one, let it `stay`
     # until the worker is back, or `stop` it for good.
