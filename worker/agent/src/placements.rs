@@ -217,11 +217,6 @@ impl Placements {
         self.outdated || !self.adrift.is_empty()
     }
 
-    /// What ran here before the bus began anew, and was not named since.
-    pub fn unnamed(&self) -> impl Iterator<Item = &InstanceId> {
-        self.adrift.keys()
-    }
-
     /// Instances that run here although the bus has lost their placements; none, before all that there
     /// is was delivered.
     pub fn adrift(&self) -> &BTreeMap<InstanceId, Placement> {

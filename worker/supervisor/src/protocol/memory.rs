@@ -30,6 +30,6 @@ pub struct Memory {
 pub struct Anew {
     /// When that was found.
     pub at: BootTime,
-    /// What was placed here before.
+    /// The exclusive instances that could live here then, for their lease was alive.
     pub ran: BTreeSet<InstanceId>,
 }
