@@ -260,6 +260,7 @@ impl BusSide {
 
     /// The supervisor has stopped this exclusive instance, because the bus had lost its placement.
     pub fn let_go(&mut self, name: InstanceId, placement: Placement) {
+        self.handed(name.clone());
         self.placements.let_go(name, placement);
         self.one_told();
     }

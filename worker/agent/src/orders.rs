@@ -120,7 +120,10 @@ impl BusSide {
             .iter()
             .map(|(name, placement)| ((*name).clone(), lives_by(placement)))
             .collect();
-        let let_go = self.placements.names_let_go();
+        // What waits is let go, too, where the supervisor has it still: it is stopped or stays so, whatever
+        // lease is extended meanwhile, and its epoch is not over.
+        let mut let_go = self.placements.names_let_go();
+        let_go.extend(self.early.waiting().cloned());
         for (_, lease) in self.handed.iter_mut().filter(|(name, _)| let_go.contains(*name)) {
             *lease = None;
         }

@@ -249,6 +249,11 @@ impl Instance {
         self.epoch
     }
 
+    /// Number of its last event under that epoch.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
     /// The lease that its next child will live by, in seconds.
     pub(crate) fn next_lease_seconds(&self) -> u64 {
         self.placed.spec.touch_seconds()

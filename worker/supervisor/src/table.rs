@@ -36,6 +36,10 @@ pub struct Table {
     /// Exclusive instances that were stopped because the bus had lost their placements.
     #[serde(default)]
     let_go: BTreeMap<InstanceId, Placement>,
+    /// Where the events of those ended that are gone: they go on there, should the bus find the placement
+    /// again.
+    #[serde(default)]
+    let_go_seq: BTreeMap<InstanceId, u64>,
     /// The last time that the bus began anew.
     #[serde(default)]
     anew: Option<Anew>,
@@ -53,6 +57,7 @@ impl Table {
             leases: BTreeMap::new(),
             stopping: false,
             let_go: BTreeMap::new(),
+            let_go_seq: BTreeMap::new(),
             anew: None,
         }
     }
@@ -88,7 +93,9 @@ impl Table {
             return vec![(name, Effect::Worker { change: WorkerChange::Refused, reason })];
         }
         *highest = placement.epoch;
-        self.let_go.remove(&name);
+        let let_go =
+            self.forget_let_go(&name).filter(|(before, _)| before.epoch == placement.epoch);
+        let seq = let_go.map_or(seq, |(_, counted)| seq.max(counted));
         if self.stopping {
             return Vec::new();
         }
@@ -135,6 +142,9 @@ impl Table {
         }
         let effects = instance.handle(input, now);
         if effects.iter().any(|effect| matches!(effect, Effect::Gone { .. })) {
+            if self.let_go.get(name).is_some_and(|let_go| let_go.epoch == instance.epoch()) {
+                self.let_go_seq.insert(name.clone(), instance.seq());
+            }
             self.instances.remove(name);
             self.specs.retain(|_, spec| spec.strong_count() > 0);
         }

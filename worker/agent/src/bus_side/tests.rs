@@ -205,3 +205,21 @@ fn what_was_named_between_two_beginnings_did_not_live_here() {
     let (orders, _) = scene.begins_anew(100, items);
     assert!(!orders.contains(&one()), "{orders:?}");
 }
+
+#[test]
+fn what_waits_is_let_go_and_may_be_placed_under_its_epoch_later() {
+    let mut scene = scene();
+    // The bus is empty, and then a copy is there at once: its child may still be stopping.
+    assert_eq!(scene.begins_anew(200, vec![]), (vec![], vec![one()]));
+    assert_eq!(scene.begins_anew(200, one_stands()), (vec![], vec![one()]));
+    // It is told once more, should it have been dropped.
+    scene.side.dropped();
+    scene.tick(100);
+    let last = scene.said.iter().rfind(|said| matches!(said, ToSupervisor::Sync { .. }));
+    let Some(ToSupervisor::Sync { let_go: Some(let_go), .. }) = last else { panic!("{last:?}") };
+    assert!(let_go.contains(&one()), "{let_go:?}");
+    assert_eq!(scene.placed_within(5), [one()]);
+    // So is what was fenced here: the lease that is extended next is not to start it.
+    assert_eq!(scene.begins_anew(10_000, one_stands()), (vec![], vec![one()]));
+    assert_eq!(scene.placed_within(5), [one()]);
+}

@@ -23,7 +23,7 @@ impl Table {
     #[must_use]
     pub fn unplace(&mut self, name: &InstanceId, now: Now) -> Effects {
         let placed = self.instances.get(name).map(Instance::placed_epoch);
-        let let_go = self.let_go.remove(name).map(|placement| placement.epoch);
+        let let_go = self.forget_let_go(name).map(|(placement, _)| placement.epoch);
         if let Some(epoch) = placed.max(let_go) {
             self.over(name, epoch);
         }
@@ -47,7 +47,7 @@ impl Table {
             if self.let_go.len() > LET_GO_MAX
                 && let Some((_, earliest)) = self.let_go.iter().map(latest).min()
             {
-                self.let_go.remove(&earliest);
+                self.forget_let_go(&earliest);
             }
         }
         self.handle(name, Input::Unplace, now)
@@ -56,6 +56,13 @@ impl Table {
     /// Only these are let go still.
     pub fn keep_let_go(&mut self, names: &BTreeSet<InstanceId>) {
         self.let_go.retain(|name, _| names.contains(name));
+        self.let_go_seq.retain(|name, _| names.contains(name));
+    }
+
+    /// It is let go no more; gives what it was placed as, and where its events ended.
+    pub(super) fn forget_let_go(&mut self, name: &InstanceId) -> Option<(Placement, u64)> {
+        let seq = self.let_go_seq.remove(name).unwrap_or_default();
+        Some((self.let_go.remove(name)?, seq))
     }
 
     /// The bus began anew.
