@@ -27,7 +27,7 @@ impl Table {
         if let Some(epoch) = placed.max(let_go) {
             self.over(name, epoch);
         }
-        self.handle(name, Input::Unplace, now)
+        self.handle(name, Input::Unplace { lost: false }, now)
     }
 
     /// What was placed here under this epoch was taken away.
@@ -50,7 +50,7 @@ impl Table {
                 self.forget_let_go(&earliest);
             }
         }
-        self.handle(name, Input::Unplace, now)
+        self.handle(name, Input::Unplace { lost: true }, now)
     }
 
     /// Only these are let go still.
