@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::call::Channel;
@@ -90,10 +90,16 @@ impl Home {
     }
 
     /// The directory that another version of this worker has locked, and lives in.
+    ///
+    /// # Errors
+    /// When the lock is not had. It stays open: the version before takes it back.
     pub(crate) fn taken_over(path: &Path, lock: OwnedFd) -> Result<Home, String> {
         // The lock belongs to what is handed over, and is had already.
         let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock);
-        let lock = lock.map_err(|(_, e)| format!("the lock of {}: {e}", path.display()))?;
+        let lock = lock.map_err(|(file, e)| {
+            let _ = file.into_raw_fd();
+            format!("the lock of {}: {e}", path.display())
+        })?;
         Ok(Home { path: path.to_owned(), lock })
     }
 
@@ -178,6 +184,7 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::PermissionsExt;
 
     use uuid::Uuid;
@@ -199,6 +206,16 @@ mod tests {
         assert_eq!(known_as(above.path()), Some((fleet, worker)));
         fs::write(above.path().join(NAME), "no name\nat all").unwrap();
         assert_eq!(known_as(above.path()), None);
+    }
+
+    #[test]
+    fn a_lock_that_is_not_had_stays_open_for_the_version_before() {
+        let above = tempfile::tempdir().unwrap();
+        let home = Home::open(above.path(), Incarnation(Uuid::now_v7())).unwrap();
+        let other = File::open(above.path().join(LOCK)).unwrap();
+        let number = other.as_raw_fd();
+        assert!(Home::taken_over(home.path(), other.into()).unwrap_err().contains("the lock of"));
+        assert!(Path::new(&format!("/proc/self/fd/{number}")).exists());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 
+use super::back::give_back;
+
 /// Those that are handed on.
 #[derive(Debug, Default)]
 pub(crate) struct Passing(Vec<RawFd>);
@@ -31,7 +33,8 @@ impl Passing {
     }
 }
 
-/// Those that are taken over; each once.
+/// Those that are taken over; each once. One that cannot be taken gives the place back at once, while
+/// whatever was taken before is open still: an error on its way out closes that.
 #[derive(Debug, Default)]
 pub(crate) struct Taking(BTreeSet<RawFd>);
 
@@ -39,12 +42,14 @@ impl Taking {
     /// Takes one over.
     ///
     /// # Errors
-    /// When it is not there, or was taken before.
+    /// When it is not there, or was taken before, and the place cannot be given back.
     pub(crate) fn take(&mut self, number: RawFd) -> Result<OwnedFd, String> {
-        if !self.0.insert(number) {
-            return Err(format!("descriptor {number} is handed over twice"));
-        }
-        take(number)
+        let taken = if self.0.insert(number) {
+            take(number)
+        } else {
+            Err(format!("descriptor {number} is handed over twice"))
+        };
+        taken.map_err(|why| give_back(&why))
     }
 }
 
