@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use dsbus_schema::call::Channel;
 use dsbus_schema::ids::{FleetName, Incarnation, InstanceId, WorkerName};
 use dsbus_schema::moment::BootTime;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::files::make_state_directory;
@@ -46,6 +47,14 @@ pub fn known_as(directory: &Path) -> Option<(FleetName, WorkerName)> {
     Some((fleet.parse().ok()?, worker.parse().ok()?))
 }
 
+/// Why the lock of a directory, which names this holder, is not had.
+fn not_locked(directory: &Path, holder: &str, e: Errno) -> String {
+    if e == Errno::EWOULDBLOCK {
+        return format!("another worker (pid {holder}) uses {}", directory.display());
+    }
+    format!("{} cannot be locked: {e}", directory.join(LOCK).display())
+}
+
 /// The state directory, locked.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -71,11 +80,10 @@ impl Home {
             .truncate(false)
             .open(path.join(LOCK))
             .map_err(|e| fatal(format!("cannot open {}: {e}", path.join(LOCK).display())))?;
-        let mut lock = lock_alone(lock).map_err(|(mut file, _)| {
+        let mut lock = lock_alone(lock).map_err(|(mut file, e)| {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
-            let holder = holder.trim();
-            fatal(format!("another worker (pid {holder}) uses {}", path.display()))
+            fatal(not_locked(&path, holder.trim(), e))
         })?;
         let written = lock
             .set_len(0)
@@ -206,6 +214,17 @@ mod tests {
         assert_eq!(known_as(above.path()), Some((fleet, worker)));
         fs::write(above.path().join(NAME), "no name\nat all").unwrap();
         assert_eq!(known_as(above.path()), None);
+    }
+
+    #[test]
+    fn only_a_lock_that_somebody_has_means_another_worker() {
+        let directory = tempfile::tempdir().unwrap();
+        let _home = Home::open(directory.path(), Incarnation(Uuid::now_v7())).unwrap();
+        let again = Home::open(directory.path(), Incarnation(Uuid::now_v7())).unwrap_err();
+        let pid = format!("another worker (pid {}) uses ", std::process::id());
+        assert!(again.to_string().starts_with(&pid), "{again}");
+        let no_locks = not_locked(Path::new("/srv/w1"), "", Errno::ENOLCK);
+        assert!(no_locks.starts_with("/srv/w1/lock cannot be locked: ENOLCK"), "{no_locks}");
     }
 
     #[test]
