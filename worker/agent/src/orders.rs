@@ -82,6 +82,7 @@ impl BusSide {
     /// A placement was taken away.
     pub(crate) fn unplaced(&mut self, name: InstanceId, now: BootTime) {
         self.early.gone(&name);
+        self.handed.remove(&name);
         // Should it come back, its last events are of this incarnation.
         if let Some(last) = &mut self.last {
             last.remove(&name);

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 pub use child::Child;
 pub use hands::{Handed, NotHanded};
-pub use memory::{Anew, EPOCHS_TOLD_MAX, Memory};
+pub use memory::{Anew, EPOCHS_KEPT_MAX, EPOCHS_TOLD_MAX, Memory, Turns};
 pub use order::{LastEvent, Order};
 
 /// Longest line, in bytes: a placement of the greatest allowed declaration, JSON-escaped, fits.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 use crate::instance::{Effect, Files, Input, Instance, Placed};
-use crate::protocol::{Anew, Order};
+use crate::protocol::{Anew, Order, Turns};
 
 /// What is to be done, for which instance.
 pub type Effects = Vec<(InstanceId, Effect)>;
@@ -29,8 +29,12 @@ pub struct Table {
     /// The last spec of each program: its instances share it.
     #[serde(skip)]
     specs: BTreeMap<ProgramName, Weak<ProgramSpec>>,
-    /// The highest epoch seen per instance; a lower one is refused (rule 10).
+    /// The highest epoch seen per instance; a lower one is refused (rule 10). Of instances that are not
+    /// here, [`EPOCHS_KEPT_MAX`](crate::protocol::EPOCHS_KEPT_MAX) at most.
     epochs: BTreeMap<InstanceId, Epoch>,
+    /// In which order these were taken away.
+    #[serde(default)]
+    turns: Turns,
     leases: BTreeMap<u64, BootTime>,
     stopping: bool,
     /// Exclusive instances that were stopped because the bus had lost their placements.
@@ -54,6 +58,7 @@ impl Table {
             instances: BTreeMap::new(),
             specs: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            turns: Turns::default(),
             leases: BTreeMap::new(),
             stopping: false,
             let_go: BTreeMap::new(),

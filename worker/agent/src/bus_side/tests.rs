@@ -223,3 +223,17 @@ fn what_waits_is_let_go_and_may_be_placed_under_its_epoch_later() {
     assert_eq!(scene.begins_anew(10_000, one_stands()), (vec![], vec![one()]));
     assert_eq!(scene.placed_within(5), [one()]);
 }
+
+#[test]
+fn what_was_taken_away_is_not_remembered_as_handed() {
+    let mut scene = scene();
+    assert!(scene.side.handed.contains_key(&one()));
+    scene.side.watched(
+        match entry("w1.one.0", 9, &()) {
+            Item::Entry(entry) => Item::Entry(Entry { value: Value::Deleted, ..entry }),
+            other => other,
+        },
+        scene.now,
+    );
+    assert!(scene.side.handed.is_empty());
+}

@@ -1,7 +1,6 @@
 //! What outlives an instance: which epochs are over, and what was let go. The agent that found it out
 //! may not be the one that needs it.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use dsbus_schema::ids::{Epoch, InstanceId};
@@ -34,6 +33,10 @@ impl Table {
     pub fn over(&mut self, name: &InstanceId, epoch: Epoch) {
         let known = self.epochs.entry(name.clone()).or_default();
         *known = Epoch(epoch.0.saturating_add(1)).max(*known);
+        self.turns.note(name);
+        let (instances, let_go) = (&self.instances, &self.let_go);
+        let here = |name: &InstanceId| instances.contains_key(name) || let_go.contains_key(name);
+        self.turns.forget(&mut self.epochs, here);
     }
 
     /// The bus has lost the placement of an exclusive instance: it stops, and is remembered. The bus may
@@ -73,9 +76,7 @@ impl Table {
     /// What a new agent is told besides the instances.
     pub fn memory(&self) -> Memory {
         let placed = |name: &InstanceId| self.instances.get(name).is_some_and(Instance::is_placed);
-        let others = self.epochs.iter().filter(|(name, _)| !placed(name));
-        let mut epochs: Vec<_> = others.map(|(name, epoch)| (name.clone(), *epoch)).collect();
-        epochs.sort_by_key(|(_, epoch)| Reverse(*epoch));
+        let mut epochs = self.turns.latest(&self.epochs, placed);
         epochs.truncate(EPOCHS_TOLD_MAX);
         Memory { let_go: self.let_go.len(), epochs, anew: self.anew.clone() }
     }
