@@ -28,8 +28,14 @@ fn lives(directory: &Path) -> Vec<(u64, u64, u64)> {
     lives
 }
 
-/// Asserts that no two lives overlap, once there are so many.
+/// Asserts that no two lives overlap, and that their epochs grow, once there are so many.
 pub(crate) fn assert_never_two(directory: &Path, at_least: usize) {
+    let lives = assert_apart(directory, at_least);
+    assert!(lives.is_sorted_by_key(|(epoch, _, _)| *epoch), "{lives:?}");
+}
+
+/// Asserts that no two lives overlap, once there are so many, and gives them.
+pub(crate) fn assert_apart(directory: &Path, at_least: usize) -> Vec<(u64, u64, u64)> {
     let lives = wait_until("the witness to write", DEADLINE, || {
         let lives = lives(directory);
         if lives.len() >= at_least { Ok(lives) } else { Err(lives) }
@@ -40,8 +46,8 @@ pub(crate) fn assert_never_two(directory: &Path, at_least: usize) {
             last < first,
             "two live copies: epoch {epoch} until {last}, {next_epoch} from {first}"
         );
-        assert!(next_epoch >= epoch, "{lives:?}");
     }
+    lives
 }
 
 struct Scene {

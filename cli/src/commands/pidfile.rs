@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use dsbus_supervisor::{lock_alone, owned};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
@@ -50,13 +51,9 @@ impl PidFile {
             let file = options.open(path).map_err(wrong)?;
             let mut lock = match lock_alone(file) {
                 Ok(lock) => lock,
-                Err((file, _)) => {
+                Err((file, e)) => {
                     let holder = text(&file).map_err(wrong)?;
-                    return Err(Failure::failed(format!(
-                        "another {what} (pid {}) lives, and has the pidfile {shown}",
-                        holder.trim()
-                    ))
-                    .hint(format!("give each {what} of this machine a pidfile of its own")));
+                    return Err(not_locked(path, what, holder.trim(), e));
                 }
             };
             let old = text(&lock).map_err(wrong)?;
@@ -108,6 +105,16 @@ impl PidFile {
     }
 }
 
+/// Why a pidfile that holds this could not be locked.
+fn not_locked(path: &Path, what: &str, holder: &str, e: Errno) -> Failure {
+    let shown = path.display();
+    if e != Errno::EWOULDBLOCK {
+        return Failure::failed(format!("the pidfile {shown} cannot be locked: {e}"));
+    }
+    Failure::failed(format!("another {what} (pid {holder}) lives, and has the pidfile {shown}"))
+        .hint(format!("give each {what} of this machine a pidfile of its own"))
+}
+
 fn text(file: &File) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(TEXT_BYTES_MAX).read_to_end(&mut bytes)?;
@@ -139,6 +146,15 @@ mod tests {
         mine.remove();
         assert!(!path.exists());
         PidFile::write(&path, "worker").unwrap();
+    }
+
+    #[test]
+    fn only_a_lock_that_somebody_has_means_another_worker() {
+        let said = |e| not_locked(Path::new("/run/w.pid"), "worker", "7", e).message;
+        assert!(said(Errno::EWOULDBLOCK).starts_with("another worker (pid 7) lives"));
+        let no_locks = said(Errno::ENOLCK);
+        assert!(no_locks.starts_with("the pidfile /run/w.pid cannot be locked: "), "{no_locks}");
+        assert!(no_locks.contains("ENOLCK") && !no_locks.contains("another"), "{no_locks}");
     }
 
     #[test]

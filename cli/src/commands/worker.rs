@@ -22,6 +22,7 @@ use dsbus_supervisor::{
     make_state_directory,
 };
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::User;
 
@@ -292,7 +293,8 @@ fn open_log(keys: &Keys, directory: &Path, taken: bool) -> Option<Arc<Mutex<LogF
 /// Whether a worker runs in this directory.
 fn in_use(directory: &Path) -> bool {
     let Ok(lock) = fs::File::open(directory.join(LOCK)) else { return false };
-    Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_err()
+    let locked = Flock::lock(lock, FlockArg::LockExclusiveNonblock);
+    matches!(locked, Err((_, Errno::EWOULDBLOCK)))
 }
 
 /// Lets the log that is named be read over the bus. Best effort: the log itself is what matters.

@@ -1,6 +1,7 @@
 //! Agents are replaced, and then the bus is lost or goes back in time: their successors know what they knew.
 
 use super::*;
+use crate::proxy::Proxy;
 
 /// The agent of a worker, whatever the bus knows of it.
 fn agent_of(fleet: &Fleet, worker: &str) -> Option<i32> {
@@ -207,4 +208,53 @@ fn agents_that_begin_do_not_forget_which_epochs_are_over() {
         row["state"] == "RUNNING" && row["epoch"].as_u64().unwrap() > one_epoch
     });
     crate::exclusive::assert_never_two(lives.path(), 3);
+}
+
+/// Waits until a worker runs the exclusive witness; gives its process.
+fn wait_runs(fleet: &Fleet, worker: &str) -> i32 {
+    let runs = |row: &Value| {
+        let here = row["state"] == "RUNNING" && row["worker"] == worker;
+        here && alive(number(&row["pid"]))
+    };
+    number(&fleet.wait_row("one:0", &format!("running on {worker}"), runs)["pid"])
+}
+
+#[test]
+fn what_was_fenced_on_its_worker_waits_there_for_whoever_has_it_although_an_old_copy_names_it() {
+    let mut fleet = Fleet::start(1, 0);
+    let [first, second] = [(); 2].map(|()| Proxy::start(fleet.nats.port()));
+    fleet.worker_at("w1", &first.url());
+    fleet.wait_ready(1);
+    let lives = tempfile::tempdir().unwrap();
+    let witness = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/e2e/witness.py");
+    fleet.apply(&format!(
+        r#"
+        [program.one]
+        command = ["python3", "{}", "{}"]
+        startsecs = 0
+        stopwaitsecs = 1
+        exclusive = true
+        touch_timeout = 9
+        "#,
+        witness.display(),
+        lives.path().display()
+    ));
+    fleet.nats.stop();
+    let backup = fleet.path().join("backup");
+    copy(&fleet.nats.store(), &backup);
+    fleet.nats.restart();
+    fleet.worker_at("w2", &second.url());
+    fleet.wait_ready(2);
+    // It is moved, and its first worker does not hear of that.
+    first.cut();
+    let child = wait_runs(&fleet, "w2");
+    // Its second one does not hear of the copy, and stops it when its lease is over.
+    second.cut();
+    fleet.nats.lose();
+    copy(&backup, &fleet.nats.store());
+    fleet.nats.restart();
+    first.heal();
+    assert!(alive(child), "the copy is there while it lives");
+    wait_runs(&fleet, "w1");
+    crate::exclusive::assert_apart(lives.path(), 3);
 }

@@ -5,6 +5,9 @@
 //! Pure: it takes what happened, and leaves what is to be done in a queue of [`Deed`]s, which the
 //! loop carries out at once, in this order. The simulation runs it on a virtual clock.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -97,6 +100,12 @@ pub enum Deed {
     Bar(ToSupervisor),
 }
 
+/// The lease, in seconds, by which an exclusive instance may live that is to run; `None` of any other one.
+pub(crate) fn lives_by(placement: &Placement) -> Option<u64> {
+    let runs = placement.spec.exclusive && placement.wanted.run;
+    runs.then(|| placement.spec.touch_seconds())
+}
+
 /// The bus side of the agent.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -106,8 +115,11 @@ pub struct BusSide {
     pub(crate) phase: Phase,
     pub(crate) placements: Placements,
     pub(crate) leases: Leases,
-    /// Instances that this supervisor knows; it counts their events by itself.
-    pub(crate) handed: BTreeSet<InstanceId>,
+    /// Instances that this supervisor knows; it counts their events by itself. With it the lease, in
+    /// seconds, by which an exclusive one may live that it is to run.
+    pub(crate) handed: BTreeMap<InstanceId, Option<u64>>,
+    /// Until when children may live by each lease, as the supervisor was told last.
+    pub(crate) live_until: BTreeMap<u64, BootTime>,
     /// So many instances that the supervisor has, or has let go, are still to be told.
     pub(crate) untold: usize,
     /// The buckets are there, and what is in them is to be learned once these are told.
@@ -148,7 +160,9 @@ impl BusSide {
             phase: Phase::Offline,
             placements: Placements::new(hello.worker.clone()).known(memory.epochs),
             leases: Leases::new(me.clone(), hello.generation, now),
-            handed: hello.children.iter().map(|child| child.name.clone()).collect(),
+            // Which of them it is to run is told of those that it holds.
+            handed: hello.children.iter().map(|child| (child.name.clone(), None)).collect(),
+            live_until: hello.leases.iter().copied().collect(),
             untold: hello.held + memory.let_go,
             learns: false,
             remembers,
@@ -239,13 +253,14 @@ impl BusSide {
 
     /// The supervisor has this instance, as an earlier agent told it.
     pub fn held(&mut self, name: InstanceId, placement: Placement) {
-        self.placements.held(name.clone(), placement);
-        self.handed(name);
+        self.handed.insert(name.clone(), lives_by(&placement));
+        self.placements.held(name, placement);
         self.one_told();
     }
 
     /// The supervisor has stopped this exclusive instance, because the bus had lost its placement.
     pub fn let_go(&mut self, name: InstanceId, placement: Placement) {
+        self.handed(name.clone());
         self.placements.let_go(name, placement);
         self.one_told();
     }
@@ -273,7 +288,15 @@ impl BusSide {
 
     /// The supervisor knows this instance.
     pub fn handed(&mut self, name: InstanceId) {
-        self.handed.insert(name);
+        self.handed.entry(name).or_default();
+    }
+
+    /// Exclusive instances that may live here at this moment: nobody else has started them, for their
+    /// lease is alive, and it is not extended before a move is heard of that was made while it was not.
+    pub(crate) fn could_live(&self, now: BootTime) -> BTreeSet<InstanceId> {
+        let alive = |seconds: &u64| self.live_until.get(seconds).is_some_and(|until| now < *until);
+        let may = self.handed.iter().filter(|(_, lease)| lease.as_ref().is_some_and(alive));
+        may.map(|(name, _)| name.clone()).collect()
     }
 
     /// How often the supervisor is asked whether it lives.

@@ -119,7 +119,7 @@ impl BusSide {
                     "the bus has lost what it knew, or began anew; learning what is there"
                 );
                 self.lost = true;
-                self.early.reset(self.placements.unnamed(), now);
+                self.early.reset(self.could_live(now), now);
                 self.remember_anew();
                 self.phase = Phase::Learning;
                 let outputs = self.leases.tell_all(&Input::Reset, now);
@@ -132,7 +132,7 @@ impl BusSide {
         if !self.lost && self.placements.knows_more() {
             tracing::warn!("the bus has lost what it knew, or began anew, before this agent did");
             self.lost = true;
-            self.early.reset(self.handed.iter(), now);
+            self.early.reset(self.could_live(now), now);
             self.remember_anew();
         }
         if self.claimed {

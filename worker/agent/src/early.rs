@@ -1,6 +1,7 @@
 //! A bus that begins anew may have gone back in time, and name an exclusive instance here that another
 //! worker has by now. That one finds it out, too, and stops its child; or it is cut off, and its child dies
-//! with its lease. So what did not run here before waits for both. Pure.
+//! with its lease. So what could not live here at that moment waits for both. What could is safe: while
+//! the lease of an instance lives, nobody else starts it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +19,7 @@ const MORE: Duration = Duration::from_secs(1);
 pub(crate) struct Early {
     /// When the bus began anew.
     since: Option<BootTime>,
-    /// What ran here before.
+    /// What could live here then.
     ran: BTreeSet<InstanceId>,
     waiting: BTreeMap<InstanceId, BootTime>,
 }
@@ -34,25 +35,24 @@ impl Early {
         self.since.map(|at| Anew { at, ran: self.ran.clone() })
     }
 
-    /// The bus began anew; these were placed here before.
-    pub(crate) fn reset<'a>(
-        &mut self,
-        placed: impl Iterator<Item = &'a InstanceId>,
-        now: BootTime,
-    ) {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.ran = placed.filter(|name| !waiting.contains_key(*name)).cloned().collect();
-        self.since = Some(now);
+    /// The bus began anew, when these exclusive instances could live here. What waits begins to wait
+    /// anew.
+    pub(crate) fn reset(&mut self, ran: BTreeSet<InstanceId>, now: BootTime) {
+        *self = Early { since: Some(now), ran, waiting: BTreeMap::new() };
     }
 
-    /// Whether a placement has to wait; it is remembered.
+    /// Whether a placement has to wait; it is remembered. One that is stopped starts nothing.
     pub(crate) fn waits(
         &mut self,
         name: &InstanceId,
         placement: &Placement,
         now: BootTime,
     ) -> bool {
-        let Some(since) = self.since.filter(|_| placement.spec.exclusive) else { return false };
+        let starts = placement.spec.exclusive && placement.wanted.run;
+        let Some(since) = self.since.filter(|_| starts) else {
+            self.waiting.remove(name);
+            return false;
+        };
         let lease = Duration::from_secs(placement.spec.touch_seconds());
         let until = since + placement.spec.stopwaitsecs.0.max(lease) + MORE;
         let waits = now < until && !self.ran.contains(name);
@@ -60,6 +60,11 @@ impl Early {
             self.waiting.insert(name.clone(), until);
         }
         waits
+    }
+
+    /// What waits.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &InstanceId> {
+        self.waiting.keys()
     }
 
     /// It is not placed here any more.
@@ -95,24 +100,26 @@ mod tests {
     fn placement(exclusive: bool) -> Placement {
         let spec = json!({ "command": "x", "exclusive": exclusive, "touch_timeout": 3, "stopwaitsecs": 5 });
         let spec = serde_json::from_value(spec).unwrap();
-        Placement::new(ProgramId(uuid::Uuid::nil()), 1, Epoch(1), Wanted::default(), spec)
+        let wanted = Wanted { run: true, ..Wanted::default() };
+        Placement::new(ProgramId(uuid::Uuid::nil()), 1, Epoch(1), wanted, spec)
     }
 
     #[test]
-    fn what_is_exclusive_and_did_not_run_here_waits_once_the_bus_began_anew() {
+    fn what_is_exclusive_and_could_not_live_here_waits_once_the_bus_began_anew() {
         let (web, db): (InstanceId, InstanceId) =
             ("web:0".parse().unwrap(), "db:0".parse().unwrap());
         let at = |seconds| BootTime(0) + Duration::from_secs(seconds);
         let mut early = Early::default();
         assert!(!early.waits(&web, &placement(true), at(1)), "nothing has happened");
-        early.reset([&db].into_iter(), at(10));
+        early.reset([db.clone()].into(), at(10));
         assert!(!early.waits(&db, &placement(true), at(11)));
         assert!(!early.waits(&web, &placement(false), at(11)));
         assert!(early.waits(&web, &placement(true), at(11)));
         assert_eq!(early.deadline(), Some(at(16)));
         assert!(early.due(at(15)).is_empty());
         // A second reset finds it still waiting, and begins anew.
-        early.reset([&web, &db].into_iter(), at(15));
+        early.reset([db.clone()].into(), at(15));
+        assert_eq!(early.waiting().next(), None, "the placements that follow are judged anew");
         assert!(early.waits(&web, &placement(true), at(16)));
         assert_eq!(early.due(at(21)), std::slice::from_ref(&web));
         // The next agent is told of it, and goes on with it.
@@ -121,5 +128,11 @@ mod tests {
         assert!(!next.waits(&db, &placement(true), at(20)));
         assert!(!early.waits(&web, &placement(true), at(21)));
         assert_eq!(early.deadline(), None);
+        // What is stopped meanwhile waits for nothing; what is started again does.
+        early.reset(BTreeSet::new(), at(30));
+        let stopped = Placement { wanted: Wanted::default(), ..placement(true) };
+        assert!(early.waits(&web, &placement(true), at(31)));
+        assert!(!early.waits(&web, &stopped, at(32)) && early.waiting().next().is_none());
+        assert!(early.waits(&web, &placement(true), at(33)));
     }
 }

@@ -11,7 +11,7 @@ use dsbus_schema::placement::Placement;
 use dsbus_schema::worker::{Capacity, Labels, PolicyFacts};
 use dsbus_supervisor::protocol::{Order, ToSupervisor};
 
-use crate::bus_side::{BusSide, Deed, LastEvents, Phase};
+use crate::bus_side::{BusSide, Deed, LastEvents, Phase, lives_by};
 use crate::leases::Outputs;
 use crate::takeover;
 use crate::touch::{Input, Output};
@@ -46,7 +46,8 @@ impl BusSide {
     pub(crate) fn begin(&mut self, now: BootTime) {
         self.phase = Phase::Touching;
         let placed = self.placements.placed().keys();
-        let unknown: Vec<_> = placed.filter(|name| !self.handed.contains(name)).cloned().collect();
+        let unknown: Vec<_> =
+            placed.filter(|name| !self.handed.contains_key(name)).cloned().collect();
         self.last = unknown.is_empty().then(LastEvents::new);
         if !unknown.is_empty() {
             self.deeds.push_back(Deed::LookUp(unknown));
@@ -71,9 +72,9 @@ impl BusSide {
             && let Some(placement) = self.placements.placed().get(name)
             && !self.early.waits(name, placement, now)
         {
-            let order = self.order(name, placement);
+            let (order, lease) = (self.order(name, placement), lives_by(placement));
             self.say(ToSupervisor::Place { order: Box::new(order) });
-            self.handed(name.clone());
+            self.handed.insert(name.clone(), lease);
         }
         self.hold(now);
     }
@@ -81,6 +82,7 @@ impl BusSide {
     /// A placement was taken away.
     pub(crate) fn unplaced(&mut self, name: InstanceId, now: BootTime) {
         self.early.gone(&name);
+        self.handed.remove(&name);
         // Should it come back, its last events are of this incarnation.
         if let Some(last) = &mut self.last {
             last.remove(&name);
@@ -115,7 +117,18 @@ impl BusSide {
         let now_due = placed.iter().filter(|(name, placement)| !early.waits(name, placement, now));
         let now_due: Vec<_> = now_due.collect();
         let orders = now_due.iter().map(|(name, placement)| self.order(name, placement)).collect();
-        self.handed.extend(placed.keys().cloned());
+        let leases: Vec<_> = now_due
+            .iter()
+            .map(|(name, placement)| ((*name).clone(), lives_by(placement)))
+            .collect();
+        // What waits is let go, too, where the supervisor has it still: it is stopped or stays so, whatever
+        // lease is extended meanwhile, and its epoch is not over.
+        let mut let_go = self.placements.names_let_go();
+        let_go.extend(self.early.waiting().cloned());
+        for (_, lease) in self.handed.iter_mut().filter(|(name, _)| let_go.contains(*name)) {
+            *lease = None;
+        }
+        self.handed.extend(leases);
         self.owed = false;
         self.phase = Phase::Live;
         let adrift = self.placements.adrift().len();
@@ -128,7 +141,7 @@ impl BusSide {
         }
         // Again, should it have been dropped.
         self.remember_anew();
-        let (keep, let_go) = (self.placements.unknown(), self.placements.names_let_go());
+        let keep = self.placements.unknown();
         self.say(ToSupervisor::Sync { orders, keep, let_go: Some(let_go) });
         self.extend_all();
     }
@@ -144,6 +157,7 @@ impl BusSide {
         // What may have been moved away is not to live longer: whoever forged its key may have written
         // over the move.
         if self.live() && !self.owed && !self.placements.doubts(seconds) {
+            self.live_until.insert(seconds, until);
             self.deeds.push_back(Deed::Extend { seconds, until });
         } else {
             self.extensions.insert(seconds, until);

@@ -22,6 +22,7 @@ use dsbus_schema::placement::{Placement, Removal};
 use dsbus_schema::program::TOUCH_TIMEOUT_MAX;
 use dsbus_schema::storage::FleetKey;
 use dsbus_schema::touch::{PRESENCE_SECONDS, Touch};
+use dsbus_supervisor::protocol::Turns;
 
 use crate::identity::Identity;
 use crate::touch::Seen;
@@ -100,7 +101,11 @@ pub struct Placements {
     outdated: bool,
     /// All that there was has been delivered: what comes now is new.
     caught_up: bool,
+    /// The lowest epoch under which each may begin here. Of instances that are not here,
+    /// [`EPOCHS_KEPT_MAX`](dsbus_supervisor::protocol::EPOCHS_KEPT_MAX) at most.
     highest: BTreeMap<InstanceId, Epoch>,
+    /// In which order these were taken away.
+    turns: Turns,
     touches: BTreeMap<u64, Seen>,
     fleet: FleetName,
     /// Whose placements count.
@@ -125,6 +130,7 @@ impl Placements {
             outdated: false,
             caught_up: false,
             highest: BTreeMap::new(),
+            turns: Turns::default(),
             touches: BTreeMap::new(),
             fleet: FleetName::default(),
             signers: Signers::Off,
@@ -139,10 +145,14 @@ impl Placements {
         Placements { fleet, signers, ..self }
     }
 
-    /// The same, which knows that epochs below these are over.
+    /// The same, which knows that epochs below these are over; the latest is told first.
     #[must_use]
-    pub fn known(self, epochs: Vec<(InstanceId, Epoch)>) -> Placements {
-        Placements { highest: epochs.into_iter().collect(), ..self }
+    pub fn known(mut self, epochs: Vec<(InstanceId, Epoch)>) -> Placements {
+        for (name, epoch) in epochs.into_iter().rev() {
+            self.turns.note(&name);
+            self.highest.insert(name, epoch);
+        }
+        self
     }
 
     /// From now on these count. Gives what was refused because its signer was not known, to be taken
@@ -215,11 +225,6 @@ impl Placements {
     /// has lost something, or has gone back in time.
     pub fn knows_more(&self) -> bool {
         self.outdated || !self.adrift.is_empty()
-    }
-
-    /// What ran here before the bus began anew, and was not named since.
-    pub fn unnamed(&self) -> impl Iterator<Item = &InstanceId> {
-        self.adrift.keys()
     }
 
     /// Instances that run here although the bus has lost their placements; none, before all that there
@@ -360,6 +365,12 @@ impl Placements {
         // Whatever comes next has a greater epoch. A bus that goes back in time to before this has not.
         let highest = self.highest.entry(name.clone()).or_default();
         *highest = Epoch(was_here.epoch.0 + 1).max(*highest);
+        self.turns.note(&name);
+        let here = [&self.placed, &self.adrift, &self.let_go, &self.refused];
+        let here = |name: &InstanceId| here.iter().any(|here| here.contains_key(name));
+        for forgotten in self.turns.forget(&mut self.highest, here) {
+            self.written.remove(&forgotten);
+        }
         Some(Change::Unplaced(name))
     }
 

@@ -39,7 +39,7 @@ use crate::table::Table;
 
 pub(crate) use back::close_way_back;
 pub use back::{give_back, keep_way_back};
-pub(crate) use descriptors::{Passing, Taking, arm_alarm, disarm_alarm, keep_open};
+pub(crate) use descriptors::{Passing, Taking, arm_alarm, disarm_alarm, go_on, keep_open};
 pub(crate) use document::write;
 pub use itself::{Itself, owned, takes_over};
 pub(crate) use itself::{Trial, document};

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use dsbus_schema::call::Channel;
 use dsbus_schema::ids::{FleetName, Incarnation, InstanceId, WorkerName};
 use dsbus_schema::moment::BootTime;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::files::make_state_directory;
@@ -46,6 +47,14 @@ pub fn known_as(directory: &Path) -> Option<(FleetName, WorkerName)> {
     Some((fleet.parse().ok()?, worker.parse().ok()?))
 }
 
+/// Why the lock of a directory, which names this holder, is not had.
+fn not_locked(directory: &Path, holder: &str, e: Errno) -> String {
+    if e == Errno::EWOULDBLOCK {
+        return format!("another worker (pid {holder}) uses {}", directory.display());
+    }
+    format!("{} cannot be locked: {e}", directory.join(LOCK).display())
+}
+
 /// The state directory, locked.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -71,11 +80,10 @@ impl Home {
             .truncate(false)
             .open(path.join(LOCK))
             .map_err(|e| fatal(format!("cannot open {}: {e}", path.join(LOCK).display())))?;
-        let mut lock = lock_alone(lock).map_err(|(mut file, _)| {
+        let mut lock = lock_alone(lock).map_err(|(mut file, e)| {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
-            let holder = holder.trim();
-            fatal(format!("another worker (pid {holder}) uses {}", path.display()))
+            fatal(not_locked(&path, holder.trim(), e))
         })?;
         let written = lock
             .set_len(0)
@@ -90,10 +98,16 @@ impl Home {
     }
 
     /// The directory that another version of this worker has locked, and lives in.
+    ///
+    /// # Errors
+    /// When the lock is not had. It stays open: the version before takes it back.
     pub(crate) fn taken_over(path: &Path, lock: OwnedFd) -> Result<Home, String> {
         // The lock belongs to what is handed over, and is had already.
         let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock);
-        let lock = lock.map_err(|(_, e)| format!("the lock of {}: {e}", path.display()))?;
+        let lock = lock.map_err(|(file, e)| {
+            let _ = file.into_raw_fd();
+            format!("the lock of {}: {e}", path.display())
+        })?;
         Ok(Home { path: path.to_owned(), lock })
     }
 
@@ -178,6 +192,7 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::PermissionsExt;
 
     use uuid::Uuid;
@@ -199,6 +214,27 @@ mod tests {
         assert_eq!(known_as(above.path()), Some((fleet, worker)));
         fs::write(above.path().join(NAME), "no name\nat all").unwrap();
         assert_eq!(known_as(above.path()), None);
+    }
+
+    #[test]
+    fn only_a_lock_that_somebody_has_means_another_worker() {
+        let directory = tempfile::tempdir().unwrap();
+        let _home = Home::open(directory.path(), Incarnation(Uuid::now_v7())).unwrap();
+        let again = Home::open(directory.path(), Incarnation(Uuid::now_v7())).unwrap_err();
+        let pid = format!("another worker (pid {}) uses ", std::process::id());
+        assert!(again.to_string().starts_with(&pid), "{again}");
+        let no_locks = not_locked(Path::new("/srv/w1"), "", Errno::ENOLCK);
+        assert!(no_locks.starts_with("/srv/w1/lock cannot be locked: ENOLCK"), "{no_locks}");
+    }
+
+    #[test]
+    fn a_lock_that_is_not_had_stays_open_for_the_version_before() {
+        let above = tempfile::tempdir().unwrap();
+        let home = Home::open(above.path(), Incarnation(Uuid::now_v7())).unwrap();
+        let other = File::open(above.path().join(LOCK)).unwrap();
+        let number = other.as_raw_fd();
+        assert!(Home::taken_over(home.path(), other.into()).unwrap_err().contains("the lock of"));
+        assert!(Path::new(&format!("/proc/self/fd/{number}")).exists());
     }
 
     #[test]

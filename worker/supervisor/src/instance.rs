@@ -76,6 +76,9 @@ pub struct Instance {
     hooks_killed: bool,
     since: Timestamp,
     taken_away: bool,
+    /// Nobody has taken it away: the bus has lost its placement.
+    #[serde(default)]
+    lost: bool,
     shutdown: bool,
     lease: BootTime,
     /// It would start, but for a living lease: only that wakes it up.
@@ -134,6 +137,7 @@ impl Instance {
             hooks_killed: false,
             since: now.wall,
             taken_away: false,
+            lost: false,
             shutdown: false,
             lease: BootTime(0),
             waits: false,
@@ -154,16 +158,6 @@ impl Instance {
             stderr_line: None,
             gone: false,
         }
-    }
-
-    /// The highest epoch it was placed under.
-    pub fn placed_epoch(&self) -> Epoch {
-        self.placed.epoch
-    }
-
-    /// Its placement; `None` when that was taken away.
-    pub fn placement(&self) -> Option<dsbus_schema::placement::Placement> {
-        (!self.taken_away).then(|| self.placed.placement())
     }
 
     /// What it was declared as last.
@@ -213,11 +207,6 @@ impl Instance {
         self.taken_away || self.spawning || !self.hooks.is_empty() || older
     }
 
-    /// Whether it was not taken away.
-    pub(crate) fn is_placed(&self) -> bool {
-        !self.taken_away
-    }
-
     /// Whether a child that was asked for is still wanted, and may be started.
     pub fn still_wants(&self, spec: &ProgramSpec, epoch: Epoch, now: BootTime) -> bool {
         self.spawning
@@ -247,6 +236,11 @@ impl Instance {
     /// The epoch of the child, and of its events.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Number of its last event under that epoch.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// The lease that its next child will live by, in seconds.
@@ -336,9 +330,13 @@ impl Instance {
                 self.placed = placed;
                 self.next_seq = seq;
                 self.taken_away = false;
+                self.lost = false;
                 // The first report of a placement tells its worker has seen it.
             }
-            Input::Unplace => self.taken_away = true,
+            Input::Unplace { lost } => {
+                self.taken_away = true;
+                self.lost = lost;
+            }
             Input::Shutdown { fence } => {
                 self.shutdown = true;
                 if fence && self.lease_seconds().is_some() {

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 pub use child::Child;
 pub use hands::{Handed, NotHanded};
-pub use memory::{Anew, EPOCHS_TOLD_MAX, Memory};
+pub use memory::{Anew, EPOCHS_KEPT_MAX, EPOCHS_TOLD_MAX, Memory, Turns};
 pub use order::{LastEvent, Order};
 
 /// Longest line, in bytes: a placement of the greatest allowed declaration, JSON-escaped, fits.
@@ -289,8 +289,9 @@ pub enum ToSupervisor {
         /// as they are.
         #[serde(default)]
         keep: BTreeSet<InstanceId>,
-        /// Exclusive instances that are stopped, or were, because the bus has lost their placements. All
-        /// that is to be remembered so; `None` from an agent that does not know.
+        /// Exclusive instances that are stopped, or were, because the bus has lost their placements, or
+        /// has found them again and others are given the time to stop theirs. All that is to be remembered
+        /// so; `None` from an agent that does not know.
         #[serde(default)]
         let_go: Option<BTreeSet<InstanceId>>,
     },

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 use crate::instance::{Effect, Files, Input, Instance, Placed};
-use crate::protocol::{Anew, Order};
+use crate::protocol::{Anew, Order, Turns};
 
 /// What is to be done, for which instance.
 pub type Effects = Vec<(InstanceId, Effect)>;
@@ -29,13 +29,21 @@ pub struct Table {
     /// The last spec of each program: its instances share it.
     #[serde(skip)]
     specs: BTreeMap<ProgramName, Weak<ProgramSpec>>,
-    /// The highest epoch seen per instance; a lower one is refused (rule 10).
+    /// The highest epoch seen per instance; a lower one is refused (rule 10). Of instances that are not
+    /// here, [`EPOCHS_KEPT_MAX`](crate::protocol::EPOCHS_KEPT_MAX) at most.
     epochs: BTreeMap<InstanceId, Epoch>,
+    /// In which order these were taken away.
+    #[serde(default)]
+    turns: Turns,
     leases: BTreeMap<u64, BootTime>,
     stopping: bool,
     /// Exclusive instances that were stopped because the bus had lost their placements.
     #[serde(default)]
     let_go: BTreeMap<InstanceId, Placement>,
+    /// Where the events of those ended that are gone: they go on there, should the bus find the placement
+    /// again.
+    #[serde(default)]
+    let_go_seq: BTreeMap<InstanceId, u64>,
     /// The last time that the bus began anew.
     #[serde(default)]
     anew: Option<Anew>,
@@ -50,9 +58,11 @@ impl Table {
             instances: BTreeMap::new(),
             specs: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            turns: Turns::default(),
             leases: BTreeMap::new(),
             stopping: false,
             let_go: BTreeMap::new(),
+            let_go_seq: BTreeMap::new(),
             anew: None,
         }
     }
@@ -88,7 +98,9 @@ impl Table {
             return vec![(name, Effect::Worker { change: WorkerChange::Refused, reason })];
         }
         *highest = placement.epoch;
-        self.let_go.remove(&name);
+        let let_go =
+            self.forget_let_go(&name).filter(|(before, _)| before.epoch == placement.epoch);
+        let seq = let_go.map_or(seq, |(_, counted)| seq.max(counted));
         if self.stopping {
             return Vec::new();
         }
@@ -135,6 +147,9 @@ impl Table {
         }
         let effects = instance.handle(input, now);
         if effects.iter().any(|effect| matches!(effect, Effect::Gone { .. })) {
+            if self.let_go.get(name).is_some_and(|let_go| let_go.epoch == instance.epoch()) {
+                self.let_go_seq.insert(name.clone(), instance.seq());
+            }
             self.instances.remove(name);
             self.specs.retain(|_, spec| spec.strong_count() > 0);
         }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -72,7 +73,11 @@ fn look(path: &Path) -> io::Result<Looked> {
     let pid = read(&file)?;
     let process = pid.and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
     // Asked for after the process was: so it is the one that held it then.
-    let locked = Flock::lock(file, FlockArg::LockSharedNonblock).is_err();
+    let locked = match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => false,
+        Err((_, Errno::EWOULDBLOCK)) => true,
+        Err((_, e)) => return Err(e.into()),
+    };
     Ok(match (pid, process, locked) {
         (Some(pid), Some(Ok(process)), true) if read(&File::open(path)?)? == Some(pid) => {
             Looked::Final(Found::Runs(Holder { pid, process }))

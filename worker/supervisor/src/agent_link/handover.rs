@@ -35,8 +35,7 @@ impl AgentLink {
         AgentLeft { generation: self.generation, agent: self.agent.as_ref().map(left) }
     }
 
-    /// Ends the agent of the version before; the next one is started at once. Its socket is closed
-    /// only when it is dead: an agent that finds it closed kills all children.
+    /// Has the agent of the version before, until it is replaced.
     pub(crate) fn take_over(
         &mut self,
         left: &AgentLeft,
@@ -47,14 +46,19 @@ impl AgentLink {
         let Some(Left { pid, socket, words }) = left.agent else { return Ok(()) };
         let socket = taking.take(socket)?.into();
         let words = words.map(|words| taking.take(words)).transpose()?.map(PipeReader::from);
-        let agent = Agent { words, ..Agent::new(pid, socket, now) };
-        self.agent = Some(agent);
+        self.agent = Some(Agent { words, ..Agent::new(pid, socket, now) });
+        Ok(())
+    }
+
+    /// Ends the agent of the version before; the next one is started at once. Its socket is closed
+    /// only when it is dead: an agent that finds it closed kills all children.
+    pub(crate) fn replace(&mut self, now: BootTime) {
+        let Some(pid) = self.agent.as_ref().map(|agent| agent.pid) else { return };
         self.pass_on_last_words();
         process::kill_one(pid);
         // It may have said something since, such as why it wanted to end.
         self.pass_on_last_words();
         self.agent = None;
         self.start_at = now;
-        Ok(())
     }
 }

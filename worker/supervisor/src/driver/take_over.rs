@@ -78,15 +78,17 @@ impl Driver {
         let Handover { version, mut left, file } = handover;
         let (mut taking, given_back) = (Taking::default(), config.given_back.clone());
         let at = left.at;
-        // Whatever can be missing was looked for: what fails from here on would fail with the version
-        // before, too.
+        // Whatever can be missing was looked for. What cannot be taken nevertheless has given the place
+        // back; where even that fails, the version before could not have it either.
         let taken = Driver::adopt(config, &mut left, poller, secrets, &mut taking);
         let mut driver = taken.map_err(|why| {
             fatal(format!("version {version} handed over what cannot be taken: {why}"))
         })?;
         // The document, and the executable before this one: nobody goes back now.
         for number in [file, left.executable] {
-            drop(taking.take(number).map_err(fatal)?);
+            if let Err(why) = taking.take(number) {
+                tracing::warn!("what is not needed any more cannot be closed: {why}");
+            }
         }
         let now = clock::now();
         let gap = now.boot.since(at);
@@ -119,7 +121,8 @@ impl Driver {
         secrets: Secrets,
         taking: &mut Taking,
     ) -> Result<Driver, String> {
-        let home = Home::taken_over(&left.directory, taking.take(left.lock)?)?;
+        let home = Home::taken_over(&left.directory, taking.take(left.lock)?);
+        let home = home.map_err(|why| give_back(&why))?;
         home.note_name(&config.fleet, &config.worker);
         let mut reports = Reports::open(&home.reports(&config.fleet, &config.worker));
         reports.resume(&left.earlier);
@@ -168,9 +171,11 @@ impl Driver {
         self.wanted = std::mem::take(&mut left.wanted);
         self.held = std::mem::take(&mut left.held).into();
         self.forgotten = std::mem::take(&mut left.forgotten).into_iter().collect();
+        self.agent.take_over(&left.agent, taking, now.boot)?;
         // What follows cannot be undone.
         close_way_back();
-        self.agent.take_over(&left.agent, taking, now.boot)
+        self.agent.replace(now.boot);
+        Ok(())
     }
 
     fn on(mut config: Config, ground: Ground) -> Driver {

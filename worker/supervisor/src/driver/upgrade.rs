@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Driver, Ending, Source};
 use crate::clock::{self, Now};
-use crate::handover::{self, Left, Passing, Trial, arm_alarm, disarm_alarm, document, keep_open};
+use crate::handover::{self, Left, Passing, Trial, arm_alarm, document, go_on, keep_open};
 use crate::process;
 use crate::stamp::Stamp;
 
@@ -263,8 +263,7 @@ impl Driver {
             Ok(()) => self.config.itself.execute(packed.document.as_raw_fd()),
             Err(e) => e,
         };
-        let undone = keep_open(&numbers, false).and_then(|()| disarm_alarm());
-        undone.map_err(text)?;
+        go_on(&numbers).map_err(text)?;
         Err(format!("it cannot be executed: {failed}"))
     }
 

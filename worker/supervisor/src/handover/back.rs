@@ -1,5 +1,6 @@
 //! The way back: until a version has taken what it was given, whatever goes wrong with it gives the
-//! place back to the version before, a panic, too.
+//! place back to the version before, a panic, too. That happens where it goes wrong, before anything that
+//! was taken is closed.
 //!
 //! It stands on as little as it can: on two keys of the document, which may be of a version whose other
 //! words are not understood here.
@@ -104,32 +105,53 @@ mod tests {
     use std::os::fd::{AsRawFd, IntoRawFd};
     use std::process::Command;
 
-    use super::super::document;
+    use super::super::{Taking, document};
     use super::*;
 
-    /// Says that this process of the test is the one that panics.
-    const PANICS: &str = "DSBUS_TEST_PANICS";
+    /// Says that this process of the test is the one that takes over, and how that goes wrong.
+    const GOES_WRONG: &str = "DSBUS_TEST_TAKE_OVER_GOES_WRONG";
 
-    #[test]
-    fn a_panic_gives_the_place_back_with_what_is_needed_for_it() {
-        if std::env::var_os(PANICS).is_some() {
-            return take_over_and_panic();
+    /// What the version before says, which is one that says its command line, and what is told besides;
+    /// `None` in the process that takes over.
+    fn given_back(test: &str, wrong: &str) -> Option<(String, String)> {
+        if let Some(wrong) = std::env::var_os(GOES_WRONG) {
+            take_over_and(&wrong);
+            return None;
         }
         let this = std::env::current_exe().unwrap();
-        let name = "handover::back::tests::a_panic_gives_the_place_back_with_what_is_needed_for_it";
+        let name = format!("handover::back::tests::{test}");
         let mut command = Command::new(this);
-        let panics = command.args(["--exact", name, "--nocapture"]).env(PANICS, "1");
-        let output = panics.output().unwrap();
+        let wrong = command.args(["--exact", &name, "--nocapture"]).env(GOES_WRONG, wrong);
+        let output = wrong.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let told = String::from_utf8_lossy(&output.stderr);
         let line = said.lines().find(|line| line.contains(GIVEN_BACK));
         let line = line.unwrap_or_else(|| panic!("{said}{told}"));
-        assert!(line.contains(TAKE_OVER) && line.contains("=a panic: out of tea (at "), "{line}");
+        assert!(line.contains(TAKE_OVER), "{line}");
+        Some((line.to_owned(), told.into_owned()))
+    }
+
+    #[test]
+    fn a_panic_gives_the_place_back_with_what_is_needed_for_it() {
+        let test = "a_panic_gives_the_place_back_with_what_is_needed_for_it";
+        let Some((line, told)) = given_back(test, "panics") else { return };
+        assert!(line.contains("=a panic: out of tea (at "), "{line}");
         assert!(told.contains("out of tea"), "the panic itself is told, too: {told}");
     }
 
-    /// The version before is one that says its command line.
-    fn take_over_and_panic() {
+    #[test]
+    fn what_cannot_be_taken_gives_the_place_back_with_what_was_taken_before() {
+        let test = "what_cannot_be_taken_gives_the_place_back_with_what_was_taken_before";
+        for (wrong, why) in [
+            ("missing", "=descriptor 999999 was not handed over"),
+            ("twice", " is handed over twice"),
+        ] {
+            let Some((line, _)) = given_back(test, wrong) else { return };
+            assert!(line.contains(why), "{line}");
+        }
+    }
+
+    fn take_over_and(goes_wrong: &OsStr) {
         let before = File::open("/bin/echo").unwrap().into_raw_fd();
         // Words of another version are around what is needed.
         let body = format!(
@@ -138,7 +160,17 @@ mod tests {
         let file = document(format!("{{\"format\":99}}\n{body}\n").as_bytes()).unwrap();
         assert!(super::super::Handover::read(file.as_raw_fd(), true).is_err());
         keep_way_back(file.into_raw_fd(), Path::new("/"));
-        panic!("out of tea");
+        // As the rooms of a driver are taken: what was taken is closed by an error on its way out.
+        let mut taking = Taking::default();
+        let mut take = |number| {
+            let first = taking.take(before)?;
+            Ok::<_, String>((first, taking.take(number)?))
+        };
+        match goes_wrong.to_str() {
+            Some("missing") => drop(take(999_999)),
+            Some("twice") => drop(take(before)),
+            _ => panic!("out of tea"),
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 
+use super::back::give_back;
+
 /// Those that are handed on.
 #[derive(Debug, Default)]
 pub(crate) struct Passing(Vec<RawFd>);
@@ -31,7 +33,8 @@ impl Passing {
     }
 }
 
-/// Those that are taken over; each once.
+/// Those that are taken over; each once. One that cannot be taken gives the place back at once, while
+/// whatever was taken before is open still: an error on its way out closes that.
 #[derive(Debug, Default)]
 pub(crate) struct Taking(BTreeSet<RawFd>);
 
@@ -39,12 +42,14 @@ impl Taking {
     /// Takes one over.
     ///
     /// # Errors
-    /// When it is not there, or was taken before.
+    /// When it is not there, or was taken before, and the place cannot be given back.
     pub(crate) fn take(&mut self, number: RawFd) -> Result<OwnedFd, String> {
-        if !self.0.insert(number) {
-            return Err(format!("descriptor {number} is handed over twice"));
-        }
-        take(number)
+        let taken = if self.0.insert(number) {
+            take(number)
+        } else {
+            Err(format!("descriptor {number} is handed over twice"))
+        };
+        taken.map_err(|why| give_back(&why))
     }
 }
 
@@ -74,9 +79,16 @@ fn set_cloexec(number: RawFd, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets descriptors stay open over exec, or not.
+/// Lets descriptors stay open over exec, or not: all of them for which that can be said.
 pub(crate) fn keep_open(numbers: &[RawFd], on: bool) -> io::Result<()> {
-    numbers.iter().try_for_each(|number| set_cloexec(*number, !on))
+    numbers.iter().map(|number| set_cloexec(*number, !on)).fold(Ok(()), Result::and)
+}
+
+/// The next program could not be executed, and this one goes on: nothing of what was prepared stays,
+/// whatever of that cannot be undone.
+pub(crate) fn go_on(numbers: &[RawFd]) -> io::Result<()> {
+    let (kept, alarm) = (keep_open(numbers, false), disarm_alarm());
+    alarm.and(kept)
 }
 
 /// Lets the kernel end this process so much later. Unlike other timers this one outlives exec, and so
@@ -112,12 +124,44 @@ fn set_alarm(after: Duration) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::IntoRawFd;
+    use std::sync::{Mutex, PoisonError};
+
     use nix::sys::signal::SigSet;
 
     use super::*;
 
+    /// A process has one alarm, and these tests are in one process.
+    static ALARM: Mutex<()> = Mutex::new(());
+
+    /// How long until the alarm goes off, in seconds; none is armed at 0.
+    fn alarm_in() -> i64 {
+        let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
+        let mut left = libc::itimerval { it_interval: zero, it_value: zero };
+        // SAFETY: writes one value on this stack.
+        assert_eq!(unsafe { libc::getitimer(libc::ITIMER_REAL, &raw mut left) }, 0);
+        left.it_value.tv_sec
+    }
+
+    #[test]
+    fn whoever_goes_on_has_no_alarm_even_if_a_descriptor_is_gone() {
+        let _alone = ALARM.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: asks for flags, and touches no memory.
+        let flags = |number: RawFd| unsafe { libc::fcntl(number, libc::F_GETFD) };
+        let [gone, there] =
+            [(); 2].map(|()| std::fs::File::open("/dev/null").unwrap().into_raw_fd());
+        drop(take(gone).unwrap());
+        assert!(keep_open(&[gone, there], true).is_err());
+        assert_eq!(flags(there) & libc::FD_CLOEXEC, 0);
+        arm_alarm(Duration::from_secs(3600)).unwrap();
+        assert!(alarm_in() > 3000);
+        assert!(go_on(&[gone, there]).is_err(), "it is told");
+        assert_eq!((alarm_in(), flags(there) & libc::FD_CLOEXEC), (0, libc::FD_CLOEXEC));
+    }
+
     #[test]
     fn the_alarm_ends_a_process_that_was_told_to_ignore_and_to_block_it() {
+        let _alone = ALARM.lock().unwrap_or_else(PoisonError::into_inner);
         let mut alarm = SigSet::empty();
         alarm.add(Signal::SIGALRM);
         // SAFETY: it gets no handler.

@@ -12,6 +12,10 @@ use super::{Effect, Instance, Question};
 use crate::clock::Now;
 use crate::fence;
 
+/// Why an exclusive instance stops that is let go.
+const LOST: &str =
+    "the bus has lost its placement, and it is exclusive; dsbus recover places it anew";
+
 impl Instance {
     pub(super) fn settle_living(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(child) = self.main().cloned() else { return };
@@ -100,6 +104,8 @@ impl Instance {
         let wanted = self.placed.wanted;
         if self.shutdown {
             Some("its worker was told to stop")
+        } else if self.lost {
+            Some(LOST)
         } else if self.taken_away {
             Some("its placement was taken away")
         } else if self.placed.epoch != self.epoch {

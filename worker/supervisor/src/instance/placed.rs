@@ -9,6 +9,8 @@ use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::worker::Refusal;
 use serde::{Deserialize, Serialize};
 
+use super::Instance;
+
 /// A placement. The spec is shared: by the instances of a program, and by their children.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Placed {
@@ -47,5 +49,22 @@ impl Placed {
             arguments: self.arguments.clone(),
             ..Placement::new(self.id, self.revision, self.epoch, self.wanted, spec)
         }
+    }
+}
+
+impl Instance {
+    /// The highest epoch it was placed under.
+    pub fn placed_epoch(&self) -> Epoch {
+        self.placed.epoch
+    }
+
+    /// Its placement; `None` when it is not placed here any more.
+    pub fn placement(&self) -> Option<Placement> {
+        (!self.taken_away).then(|| self.placed.placement())
+    }
+
+    /// Whether it is placed here.
+    pub(crate) fn is_placed(&self) -> bool {
+        !self.taken_away
     }
 }

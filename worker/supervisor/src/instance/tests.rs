@@ -250,9 +250,24 @@ fn events_go_on_after_those_of_an_earlier_incarnation() {
 fn taken_away() {
     let p = placement(1, |_| {});
     let mut s = running(&p, 2000);
-    assert_eq!(s.feed(Input::Unplace, 3000), ["signal TERM", "RUNNING -> STOPPING"]);
+    assert_eq!(
+        s.feed(Input::Unplace { lost: false }, 3000),
+        ["signal TERM", "RUNNING -> STOPPING"]
+    );
     assert_eq!(s.end(Exit::code(0), 3010), ["STOPPING -> STOPPED", "gone"]);
     assert!(s.feed(Input::Tick, 3020).is_empty());
+}
+
+#[test]
+fn what_is_let_go_says_that_nobody_took_it_away() {
+    let reason = |s: &Scene| s.status().reason.clone().unwrap_or_default();
+    let mut s = running(&placement(1, |_| {}), 2000);
+    let _ = s.feed(Input::Unplace { lost: true }, 3000);
+    assert!(reason(&s).contains("the bus has lost its placement"), "{}", reason(&s));
+    assert!(reason(&s).contains("dsbus recover"), "{}", reason(&s));
+    let mut s = running(&placement(1, |_| {}), 2000);
+    let _ = s.feed(Input::Unplace { lost: false }, 3000);
+    assert_eq!(reason(&s), "its placement was taken away");
 }
 
 #[test]

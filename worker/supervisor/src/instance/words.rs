@@ -23,8 +23,11 @@ pub enum Input {
         /// Last `seq` under its epoch.
         seq: u64,
     },
-    /// Its placement was taken away, or the worker is stopping for good.
-    Unplace,
+    /// It is not placed here any more.
+    Unplace {
+        /// Nobody has taken its placement away: the bus has lost it, and it is exclusive.
+        lost: bool,
+    },
     /// The worker stops: stop the child and start no more.
     Shutdown {
         /// Kill at once where the child is exclusive: the name belongs to another worker.

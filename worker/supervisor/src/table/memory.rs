@@ -1,7 +1,6 @@
 //! What outlives an instance: which epochs are over, and what was let go. The agent that found it out
 //! may not be the one that needs it.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use dsbus_schema::ids::{Epoch, InstanceId};
@@ -23,17 +22,21 @@ impl Table {
     #[must_use]
     pub fn unplace(&mut self, name: &InstanceId, now: Now) -> Effects {
         let placed = self.instances.get(name).map(Instance::placed_epoch);
-        let let_go = self.let_go.remove(name).map(|placement| placement.epoch);
+        let let_go = self.forget_let_go(name).map(|(placement, _)| placement.epoch);
         if let Some(epoch) = placed.max(let_go) {
             self.over(name, epoch);
         }
-        self.handle(name, Input::Unplace, now)
+        self.handle(name, Input::Unplace { lost: false }, now)
     }
 
     /// What was placed here under this epoch was taken away.
     pub fn over(&mut self, name: &InstanceId, epoch: Epoch) {
         let known = self.epochs.entry(name.clone()).or_default();
         *known = Epoch(epoch.0.saturating_add(1)).max(*known);
+        self.turns.note(name);
+        let (instances, let_go) = (&self.instances, &self.let_go);
+        let here = |name: &InstanceId| instances.contains_key(name) || let_go.contains_key(name);
+        self.turns.forget(&mut self.epochs, here);
     }
 
     /// The bus has lost the placement of an exclusive instance: it stops, and is remembered. The bus may
@@ -47,15 +50,22 @@ impl Table {
             if self.let_go.len() > LET_GO_MAX
                 && let Some((_, earliest)) = self.let_go.iter().map(latest).min()
             {
-                self.let_go.remove(&earliest);
+                self.forget_let_go(&earliest);
             }
         }
-        self.handle(name, Input::Unplace, now)
+        self.handle(name, Input::Unplace { lost: true }, now)
     }
 
     /// Only these are let go still.
     pub fn keep_let_go(&mut self, names: &BTreeSet<InstanceId>) {
         self.let_go.retain(|name, _| names.contains(name));
+        self.let_go_seq.retain(|name, _| names.contains(name));
+    }
+
+    /// It is let go no more; gives what it was placed as, and where its events ended.
+    pub(super) fn forget_let_go(&mut self, name: &InstanceId) -> Option<(Placement, u64)> {
+        let seq = self.let_go_seq.remove(name).unwrap_or_default();
+        Some((self.let_go.remove(name)?, seq))
     }
 
     /// The bus began anew.
@@ -66,9 +76,7 @@ impl Table {
     /// What a new agent is told besides the instances.
     pub fn memory(&self) -> Memory {
         let placed = |name: &InstanceId| self.instances.get(name).is_some_and(Instance::is_placed);
-        let others = self.epochs.iter().filter(|(name, _)| !placed(name));
-        let mut epochs: Vec<_> = others.map(|(name, epoch)| (name.clone(), *epoch)).collect();
-        epochs.sort_by_key(|(_, epoch)| Reverse(*epoch));
+        let mut epochs = self.turns.latest(&self.epochs, placed);
         epochs.truncate(EPOCHS_TOLD_MAX);
         Memory { let_go: self.let_go.len(), epochs, anew: self.anew.clone() }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dsbus_schema::event::WorkerChange;
+use dsbus_schema::ids::Epoch;
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::state::{Exit, State};
 use dsbus_supervisor::clock;
@@ -187,4 +188,31 @@ fn a_lease_starts_nothing_that_was_taken_away_before() {
     let started =
         |message: &ToAgent| matches!(message, ToAgent::Child(child) if child.name == order.name);
     assert!(!stage.heard().iter().any(started));
+}
+
+#[test]
+fn what_was_let_go_is_started_by_no_lease_and_goes_on_where_it_is_placed_again() {
+    let mut stage = Stage::open();
+    stage.lease(2, LONG);
+    let order = exclusive_sleeper();
+    let first = stage.run(&order);
+    let let_go = || {
+        let let_go = Some([order.name.clone()].into());
+        ToSupervisor::Sync { orders: Vec::new(), keep: BTreeSet::new(), let_go }
+    };
+    // Said once more while it stops, and when it is gone.
+    stage.say(&let_go());
+    stage.say(&let_go());
+    let (stopped, _) = stage.change("web", State::Stopped);
+    stage.say(&let_go());
+    stage.lease(2, 2 * LONG);
+    stage.run(&sleeper("other"));
+    stage.place(&order);
+    let (running, _) = stage.change("web", State::Running);
+    assert_eq!((running.epoch, running.seq), (Epoch(1), stopped.seq + 2), "it STARTED between");
+    let started = stage.heard().into_iter().filter_map(|message| match message {
+        ToAgent::Child(child) if child.name == order.name => Some(child.pid),
+        _ => None,
+    });
+    assert_eq!(started.collect::<Vec<_>>(), [first, running.pid.unwrap()]);
 }

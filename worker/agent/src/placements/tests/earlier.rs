@@ -1,6 +1,8 @@
 //! The bus goes back in time: what it tells of the past changes nothing, and what was told in its order is
 //! always obeyed.
 
+use dsbus_supervisor::protocol::{EPOCHS_KEPT_MAX, EPOCHS_TOLD_MAX};
+
 use super::*;
 
 /// What is placed, as one epoch goes on.
@@ -101,6 +103,20 @@ fn epochs_that_are_over_are_known_to_the_next_agent() {
     let held = p.inventory(None, |_| None).instances;
     assert_eq!((held[0].hold, held[0].epoch), (Hold::Refused, Epoch(41)));
     assert_eq!(p.take(put("w1.web.0", 58, &placement(58, 5))), Some(Change::Placed(name(0))));
+}
+
+#[test]
+fn of_many_that_were_taken_away_the_latest_epochs_are_known() {
+    let mut p = Placements::new(worker()).known(vec![(name(u32::MAX), Epoch(9))]);
+    for index in 0..u32::try_from(EPOCHS_KEPT_MAX).unwrap() {
+        let key = format!("w1.web.{index}");
+        assert!(p.take(put(&key, 1, &placement(1, 5))).is_some());
+        assert!(p.take(item(&key, 2, Value::Deleted)).is_some());
+    }
+    assert_eq!(p.highest.len(), EPOCHS_TOLD_MAX);
+    let last = format!("w1.web.{}", EPOCHS_KEPT_MAX - 1);
+    assert!(matches!(p.take(put(&last, 3, &placement(1, 5))), Some(Change::Odd { .. })));
+    assert!(!p.highest.contains_key(&name(u32::MAX)), "the oldest is forgotten");
 }
 
 /// A step of a scheduler, by the planner's rules: what is counted grows, a start is counted, and what is

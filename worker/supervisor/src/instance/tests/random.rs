@@ -91,7 +91,7 @@ proptest! {
                     resting = (more > 1 && p.rest.is_some()).then(|| format!("spawn e{epoch}"));
                     s.put(&p, now);
                 }
-                Happening::Unplace => { s.feed(Input::Unplace, now); }
+                Happening::Unplace => { s.feed(Input::Unplace { lost: false }, now); }
                 Happening::End(which, code) => {
                     if let Some(pid) = s.alive.get(which).copied() {
                         s.end_of(pid, Exit::code(code), now);

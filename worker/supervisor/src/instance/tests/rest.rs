@@ -156,7 +156,7 @@ fn what_comes_here_to_rest_ends_what_ran_here_before() {
     let status = s.status();
     assert_eq!((status.state, status.epoch, status.restarts), (State::Fatal, Epoch(5), 0));
     assert_eq!(status.exit, Some(Exit::code(5)));
-    assert_eq!(s.feed(Input::Unplace, 3020), ["gone"]);
+    assert_eq!(s.feed(Input::Unplace { lost: false }, 3020), ["gone"]);
 }
 
 fn aging(index: u32) -> (Placement, Scene) {

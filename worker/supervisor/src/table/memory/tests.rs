@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::handover::specs::with_list;
 use crate::instance::{Effect, Files};
-use crate::protocol::Order;
+use crate::protocol::{EPOCHS_KEPT_MAX, Order};
 
 fn name(index: u32) -> InstanceId {
     format!("one:{index}").parse().unwrap()
@@ -83,4 +83,22 @@ fn of_many_that_were_let_go_the_latest_stay() {
     let first = table.all_let_go().map(|(_, placed)| placed.epoch).min();
     assert_eq!((table.memory().let_go, first), (LET_GO_MAX, Some(Epoch(2))));
     assert_eq!(table.memory().epochs.len(), EPOCHS_TOLD_MAX);
+}
+
+#[test]
+fn of_many_that_were_taken_away_the_latest_are_remembered() {
+    let mut table = table();
+    let first = order(u32::MAX, 9);
+    assert!(!refuses(&mut table, first.clone()));
+    // Each is a new one, and so is under the first epoch of its own.
+    let count = u32::try_from(EPOCHS_KEPT_MAX).unwrap() + 1;
+    for index in 0..count {
+        table.over(&name(index), Epoch(1));
+    }
+    assert_eq!(table.epochs.len(), EPOCHS_TOLD_MAX + 1);
+    assert!(refuses(&mut table, order(count - 1, 1)), "a copy may name it");
+    assert!(!table.epochs.contains_key(&name(0)));
+    assert_eq!(table.memory().epochs[0], (name(count - 1), Epoch(2)));
+    let _ = table.unplace(&first.name, now());
+    assert!(refuses(&mut table, first), "what is here is not forgotten for being old");
 }
