@@ -11,12 +11,14 @@ use crate::view::Placed;
 /// Whether whoever wrote this placement knew of a later command, or of a goal that is not there.
 pub(crate) fn is_ahead(scene: &Scene<'_>, index: u32, placed: &Placed) -> bool {
     let program = scene.program;
-    let wanted = scene.entry.wanted(program, index);
+    let (wanted, told) = (scene.entry.wanted(program, index), placed.wanted);
     let later = placed.revision > program.revision
-        || asked(program, wanted) < asked(program, placed.wanted)
-        || wanted.reloads < placed.wanted.reloads;
-    // Nobody has commanded anything, and yet somebody has stopped it.
-    let stopped = wanted.run && !placed.wanted.run && !placed.leaves;
+        || asked(program, wanted) < asked(program, told)
+        || wanted.reloads < told.reloads;
+    // Nobody has commanded anything, its declaration would have it run, and yet somebody has stopped it.
+    // What a declaration stops has that declaration: see `Rolling::next`.
+    let runs_by_itself = placed.spec.autostart && placed.spec.schedule.is_none();
+    let stopped = wanted.run && !told.run && runs_by_itself && !placed.leaves;
     later || (stopped && !scene.entry.goals.is_commanded(index))
 }
 

@@ -2,7 +2,7 @@
 
 use dsbus_planner::view::Seen;
 use dsbus_schema::ids::{Epoch, Incarnation};
-use dsbus_schema::program::{Kind, MissedRun, Schedule};
+use dsbus_schema::program::{Kind, MissedRun, ProgramSpec, Schedule};
 use dsbus_schema::state::State;
 use dsbus_schema::storage::Bucket;
 use uuid::Uuid;
@@ -147,4 +147,48 @@ fn an_epoch_that_cannot_be_is_not_believed() {
     w.lose("w1");
     w.step();
     assert!(before < w.epoch("web:0") && w.epoch("web:0") <= w.seq, "{}", w.epoch("web:0"));
+}
+
+/// From now on nobody starts `web` but a person.
+fn by_hand(spec: &mut ProgramSpec) {
+    spec.autostart = false;
+}
+
+/// Nor is it started but by a schedule.
+fn by_schedule(spec: &mut ProgramSpec) {
+    spec.schedule = Some(Schedule::new("0 3 * * *", None, MissedRun::Skip).unwrap());
+}
+
+#[test]
+fn what_a_declaration_has_stopped_runs_again_by_the_next_one() {
+    for stop in [by_hand, by_schedule] {
+        let mut w = World::with_workers(1);
+        w.declare("web", |_| {});
+        w.settle();
+        w.declare("web", stop);
+        assert_eq!(w.settle(), ["update web:0 stop r2"]);
+        w.declare("web", |s| (s.autostart, s.schedule) = (true, None));
+        assert_eq!(w.settle(), ["update web:0 run r3"]);
+        assert_eq!(w.state("web:0"), State::Running);
+    }
+}
+
+#[test]
+fn what_a_canary_has_stopped_beside_it_runs_again() {
+    for stop in [by_hand, by_schedule] {
+        let mut w = World::with_workers(1);
+        w.declare("web", |s| (s.numprocs, s.update.canary) = (2, 1));
+        w.settle();
+        w.settle();
+        // The change needs new children, and is promoted by nobody.
+        w.declare("web", |s| {
+            s.shell = true;
+            stop(s);
+        });
+        w.settle();
+        assert_eq!((w.state("web:0"), w.state("web:1")), (State::Stopped, State::Stopped));
+        w.declare("web", |s| (s.shell, s.autostart, s.schedule) = (false, true, None));
+        w.settle();
+        assert_eq!((w.state("web:0"), w.state("web:1")), (State::Running, State::Running));
+    }
 }
