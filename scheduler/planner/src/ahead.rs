@@ -4,7 +4,6 @@
 //! lost goals, or went back in time, stays behind, and what was stopped would be started. So nothing is
 //! planned for such an instance until `recover` (or a person) has said what is wanted of it.
 
-use crate::placed::asked;
 use crate::plan::Scene;
 use crate::view::Placed;
 
@@ -12,8 +11,10 @@ use crate::view::Placed;
 pub(crate) fn is_ahead(scene: &Scene<'_>, index: u32, placed: &Placed) -> bool {
     let program = scene.program;
     let (wanted, told) = (scene.entry.wanted(program, index), placed.wanted);
+    // Each by itself: a restart makes up for no start that is lost.
     let later = placed.revision > program.revision
-        || asked(program, wanted) < asked(program, told)
+        || wanted.starts < told.starts
+        || wanted.restarts < told.restarts
         || wanted.reloads < told.reloads;
     // Nobody has commanded anything, its declaration would have it run, and yet somebody has stopped it.
     // What a declaration stops has that declaration: see `Rolling::next`.

@@ -192,3 +192,16 @@ fn what_a_canary_has_stopped_beside_it_runs_again() {
         assert_eq!((w.state("web:0"), w.state("web:1")), (State::Running, State::Running));
     }
 }
+
+#[test]
+fn no_count_makes_up_for_another_one() {
+    let mut w = World::with_workers(1);
+    w.declare("web", |_| {});
+    w.command("web", |goal| (goal.run, goal.starts) = (true, 2));
+    w.settle();
+    // Of an earlier time, and restarted since.
+    w.command("web", |goal| (goal.run, goal.starts, goal.restarts) = (false, 1, 1));
+    assert_eq!(w.settle(), nothing());
+    w.command("web", |goal| (goal.run, goal.starts) = (false, 2));
+    assert_eq!(w.settle(), ["update web:0 stop r1"]);
+}
