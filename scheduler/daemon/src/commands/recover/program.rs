@@ -138,9 +138,11 @@ impl Commander {
         if task.dry_run {
             return Ok(row);
         }
-        let written = self.write_goals(&program, task).await?
-            && self.raise_floors(&program, missing).await?
-            && (!news || self.write_program(name, &program, seq).await?);
+        let mut written = self.write_goals(&program, task).await?;
+        if written {
+            self.raise_floors(&program, missing).await?;
+            written = !news || self.write_program(name, &program, seq).await?;
+        }
         if !written {
             (row.recovery, row.reason) = (Recovery::Left, Some(RACED.to_owned()));
         }
@@ -169,7 +171,7 @@ impl Commander {
         &self,
         program: &Program,
         missing: Vec<(InstanceId, WorkerName, Epoch)>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(), Refusal> {
         let writes = missing.into_iter().map(|(name, worker, epoch)| async move {
             let reason = "no worker had it when the fleet was recovered".to_owned();
             let removal = Removal { id: program.id, epoch, reason };
@@ -184,8 +186,7 @@ impl Commander {
                 Err(error) => Err(unavailable(error)),
             }
         });
-        let () = stream::iter(writes).buffered(AT_ONCE).try_collect().await?;
-        Ok(true)
+        stream::iter(writes).buffered(AT_ONCE).try_collect().await
     }
 
     /// The goals that are to be written, as things stand in the view.
