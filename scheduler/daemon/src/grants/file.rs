@@ -13,8 +13,8 @@ use dsbus_schema::ids::{ProgramName, UserName, WorkerName};
 use super::{Grants, Touched};
 use crate::run::Scheduler;
 
-/// Longest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Longest file of grants that is read, in bytes: room for some ten thousand users.
+pub const GRANTS_BYTES_MAX: u64 = 1 << 20;
 /// Most slips that are told of one file.
 const TOLD_MAX: usize = 16;
 
@@ -140,7 +140,7 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 fn read(path: &Path) -> Result<Last, String> {
     // Before it is read: one that changes meanwhile is read again.
     let stamp = stamp(path);
-    let text = read_limited_text(path, FILE_BYTES_MAX).map_err(|e| match e.kind() {
+    let text = read_limited_text(path, GRANTS_BYTES_MAX).map_err(|e| match e.kind() {
         ErrorKind::FileTooLarge => format!("it {e}"),
         _ => format!("it cannot be read: {e}"),
     })?;
