@@ -205,3 +205,37 @@ fn no_count_makes_up_for_another_one() {
     w.command("web", |goal| (goal.run, goal.starts) = (false, 2));
     assert_eq!(w.settle(), ["update web:0 stop r1"]);
 }
+
+#[test]
+fn what_is_removed_does_not_wait_for_a_worker_that_is_gone() {
+    for state in [State::Running, State::Fatal] {
+        let mut w = lost(state);
+        w.remove("web");
+        assert_eq!(w.step(), nothing(), "w1 is there, and has it");
+        w.lose("w1");
+        assert_eq!([w.step(), w.step()].concat(), ["drop web:0 w1", "forget web"], "{state}");
+        // Or it has come back without it.
+        let mut w = lost(state);
+        w.remove("web");
+        w.edit_worker("w1", |worker| worker.incarnation = Incarnation(Uuid::from_u128(5)));
+        assert_eq!([w.step(), w.step()].concat(), ["drop web:0 w1", "forget web"], "{state}");
+    }
+}
+
+#[test]
+fn what_is_removed_is_not_forgotten_while_a_worker_without_a_record_may_have_it() {
+    for (state, touches, waits) in [
+        (State::Running, true, true),
+        (State::Fatal, true, true),
+        (State::Running, false, true),
+        (State::Fatal, false, false),
+    ] {
+        let mut w = lost(state);
+        w.remove("web");
+        w.view.set_worker(&worker("w1"), None::<Seen<_>>);
+        if !touches {
+            w.view.reset(Bucket::Fleet);
+        }
+        assert_eq!(w.step().is_empty(), waits, "{state}, touches: {touches}");
+    }
+}
