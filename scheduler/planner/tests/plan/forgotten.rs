@@ -1,5 +1,7 @@
 //! The bus has lost placements, goals, or went back in time, and workers tell what they have.
 
+use dsbus_planner::explain::explain;
+use dsbus_planner::rows::{AHEAD, holds_back};
 use dsbus_planner::view::Seen;
 use dsbus_schema::ids::{Epoch, Incarnation};
 use dsbus_schema::program::{Kind, MissedRun, ProgramSpec, Schedule};
@@ -81,6 +83,8 @@ fn what_was_stopped_stays_so_without_its_goal() {
     w.view.reset(Bucket::Goals);
     assert_eq!(w.settle(), nothing());
     assert_eq!(w.state("web:1"), State::Stopped);
+    let why = explain(&w.view, &instance("web:1"), w.now()).unwrap().because;
+    assert!(why.ends_with(AHEAD), "{why}");
     w.command("web", |goal| goal.run = true);
     assert_eq!(w.settle(), ["update web:1 run r1"]);
 }
@@ -204,6 +208,28 @@ fn no_count_makes_up_for_another_one() {
     assert_eq!(w.settle(), nothing());
     w.command("web", |goal| (goal.run, goal.starts) = (false, 2));
     assert_eq!(w.settle(), ["update web:0 stop r1"]);
+}
+
+#[test]
+fn what_is_held_back_does_not_fail_over_and_says_so() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |_| {});
+    w.command("web", |goal| (goal.run, goal.starts) = (true, 1));
+    w.settle();
+    let why = |w: &World| explain(&w.view, &instance("web:0"), w.now()).unwrap().because;
+    assert!(!holds_back(&w.view, &program("web")) && !why(&w).contains(AHEAD));
+    w.view.reset(Bucket::Goals);
+    assert_eq!((w.settle(), w.state("web:0")), (nothing(), State::Running));
+    assert_eq!(w.reason("web:0"), AHEAD);
+    assert!(why(&w).ends_with(AHEAD), "{}", why(&w));
+    w.lose("w1");
+    assert_eq!((w.settle(), w.state("web:0")), (nothing(), State::Unknown));
+    assert_eq!(w.reason("web:0"), AHEAD);
+    assert!(holds_back(&w.view, &program("web")) && why(&w).ends_with(AHEAD), "{}", why(&w));
+    // As recover does.
+    w.command("web", |goal| (goal.run, goal.starts) = (true, 1));
+    assert_eq!(w.settle(), ["move web:0 w1 w2 lost", "drop web:0 w1"]);
+    assert!(!why(&w).contains(AHEAD), "{}", why(&w));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dsbus_client::{Error, Refusal, Write};
+use dsbus_planner::rows;
 use dsbus_schema::command::{AppliedProgram, RecoveredProgram, Recovery};
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::placement::{Placement, Removal};
@@ -259,7 +260,8 @@ impl Commander {
         }
     }
 
-    /// Programs of which no worker has anything, and of which somebody tells what the bus has forgotten.
+    /// Programs of which no worker has anything, and of which somebody tells what the bus has forgotten: a
+    /// worker, or a placement.
     pub(super) async fn unreported(
         &self,
         task: &Rebuild<'_>,
@@ -267,7 +269,9 @@ impl Commander {
         let names: Vec<ProgramName> = {
             let core = self.shared.lock();
             let names = core.view.programs().map(|program| &program.name);
-            let lost = names.filter(|name| !core.view.forgotten(name).is_empty());
+            let lost = names.filter(|name| {
+                !core.view.forgotten(name).is_empty() || rows::holds_back(&core.view, name)
+            });
             lost.filter(|name| !task.found.holdings.contains_key(*name)).cloned().collect()
         };
         let mut rows = Vec::new();
