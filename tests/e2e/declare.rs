@@ -232,3 +232,19 @@ fn what_is_declared_is_exported_and_applied_again_changes_nothing() {
     assert!(one.contains("[program.job]") && !one.contains("web"), "{one}");
     assert!(fleet.fails(1, &["export", "nobody"]).contains("no program is named"));
 }
+
+#[test]
+fn what_is_declared_to_run_again_runs_again() {
+    let fleet = Fleet::start(1, 1);
+    let with =
+        |lines: &str| format!("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n{lines}\n");
+    let runs = with("");
+    for stops in ["autostart = false", "schedule = { cron = \"0 3 1 1 *\" }"] {
+        fleet.apply(&runs);
+        fleet.wait_state("web:0", "RUNNING");
+        fleet.apply(&with(stops));
+        fleet.wait_state("web:0", "STOPPED");
+        fleet.apply(&runs);
+        fleet.wait_state("web:0", "RUNNING");
+    }
+}

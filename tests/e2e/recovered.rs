@@ -305,6 +305,28 @@ fn what_was_stopped_stays_so_when_goals_are_lost() {
 }
 
 #[test]
+fn what_placements_know_more_of_does_not_fail_over_until_it_is_recovered() {
+    let mut fleet = Fleet::start(1, 2);
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    fleet.ok(&["restart", "web"]);
+    remove(&fleet, "goals");
+    let worker = fleet.row("web:0")["worker"].as_str().unwrap().to_owned();
+    fleet.kill_worker(&worker);
+    let row = fleet.wait_state("web:0", "UNKNOWN");
+    let held = "nothing is planned for it until dsbus recover";
+    assert!(row["reason"].as_str().unwrap().ends_with(held), "{row}");
+    let why = fleet.ok(&["explain", "web:0"]);
+    assert!(why.split_whitespace().collect::<Vec<_>>().join(" ").contains(held), "{why}");
+    let found = said(&fleet.run(&["doctor"]));
+    assert!(found.contains("ahead") && found.contains("web:0"), "{found}");
+    // Of all of its instances only the bus knows.
+    let (told, code) = recover(&fleet, &[]);
+    assert_eq!((code, &told["programs"][0]["recovery"]), (Some(0), &"rebuilt".into()), "{told}");
+    let row = fleet.wait_state("web:0", "RUNNING");
+    assert_ne!(row["worker"], worker.as_str(), "{row}");
+}
+
+#[test]
 fn a_file_says_what_workers_do_not() {
     let (fleet, children, _) = lost();
     let file = fleet.file(

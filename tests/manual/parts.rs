@@ -36,7 +36,7 @@ fn wrong(reader: Reader, text: &str) -> Option<String> {
             let beside = |name: &Path| fs::read_to_string(place.path().join(name));
             dsbus_gateway::users::Settings::parse(&text, beside).err()
         }
-        Reader::Grants => dsbus_scheduler::check_grants(&text).err(),
+        Reader::Grants => dsbus_scheduler::Grants::parse(&text).err(),
         Reader::Settings => {
             let mut command = dsbus(&["config"]);
             told(&command.env("DSBUS_CONFIG", &file).output().unwrap(), 0)

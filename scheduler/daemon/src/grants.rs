@@ -11,18 +11,11 @@ use serde::Deserialize;
 
 use crate::commands::resolve::did_you_mean;
 
+pub use file::GRANTS_BYTES_MAX;
 pub(crate) use file::GrantsFile;
 
 /// Names whoever is not named.
 const OTHERS: &str = "*";
-
-/// Whether the text of a `grants.toml` can be used.
-///
-/// # Errors
-/// What is wrong with it, and where.
-pub fn check(text: &str) -> Result<(), String> {
-    Grants::parse(text).map(drop)
-}
 
 /// What a command is about, once its names are understood.
 #[derive(Debug, Clone, Copy)]

@@ -34,5 +34,6 @@ pub mod writes;
 pub use commands::act::{Order, changed};
 pub use commands::revise::{Author, Revised, revised};
 pub use config::Config;
-pub use grants::{Grants, check as check_grants};
+pub use dsbus_planner::rows::AHEAD;
+pub use grants::{GRANTS_BYTES_MAX, Grants};
 pub use run::run;

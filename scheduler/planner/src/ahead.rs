@@ -4,27 +4,54 @@
 //! lost goals, or went back in time, stays behind, and what was stopped would be started. So nothing is
 //! planned for such an instance until `recover` (or a person) has said what is wanted of it.
 
-use crate::placed::asked;
+use dsbus_schema::ids::{InstanceId, ProgramName};
+use dsbus_schema::program::Program;
+
 use crate::plan::Scene;
-use crate::view::Placed;
+use crate::view::{Entry, Placed, View};
+
+/// What people are told of an instance whose placement is ahead.
+pub const AHEAD: &str = "its placement knows of a later command or declaration than the bus; nothing is \
+                         planned for it until dsbus recover";
 
 /// Whether whoever wrote this placement knew of a later command, or of a goal that is not there.
-pub(crate) fn is_ahead(scene: &Scene<'_>, index: u32, placed: &Placed) -> bool {
-    let program = scene.program;
-    let wanted = scene.entry.wanted(program, index);
+pub(crate) fn is_ahead(entry: &Entry, program: &Program, index: u32, placed: &Placed) -> bool {
+    let (wanted, told) = (entry.wanted(program, index), placed.wanted);
+    // Each by itself: a restart makes up for no start that is lost.
     let later = placed.revision > program.revision
-        || asked(program, wanted) < asked(program, placed.wanted)
-        || wanted.reloads < placed.wanted.reloads;
-    // Nobody has commanded anything, and yet somebody has stopped it.
-    let stopped = wanted.run && !placed.wanted.run && !placed.leaves;
-    later || (stopped && !scene.entry.goals.is_commanded(index))
+        || wanted.starts < told.starts
+        || wanted.restarts < told.restarts
+        || wanted.reloads < told.reloads;
+    // Nobody has commanded anything, its declaration would have it run, and yet somebody has stopped it.
+    // What a declaration stops has that declaration: see `Rolling::next`.
+    let runs_by_itself = placed.spec.autostart && placed.spec.schedule.is_none();
+    let stopped = wanted.run && !told.run && runs_by_itself && !placed.leaves;
+    later || (stopped && !entry.goals.is_commanded(index))
 }
 
 /// Whether that holds for some instance of a program, or some is adrift: what a schedule has fired is not
 /// known then.
 pub(crate) fn some_is(scene: &Scene<'_>) -> bool {
-    scene.entry.instances.iter().any(|(index, instance)| match instance.placed() {
-        Some(placed) => placed.id == scene.program.id && is_ahead(scene, *index, placed),
-        None => scene.view.adrift(instance, scene.program.spec.exclusive).is_some(),
+    let Scene { view, entry, program, .. } = *scene;
+    entry.instances.iter().any(|(index, instance)| match instance.placed() {
+        Some(placed) => placed.id == program.id && is_ahead(entry, program, *index, placed),
+        None => view.adrift(instance, program.spec.exclusive).is_some(),
     })
+}
+
+/// Whether nothing is planned for an instance because its placement is ahead: not even that it is placed
+/// elsewhere when its worker is lost.
+pub(crate) fn is_held_back(view: &View, name: &InstanceId) -> bool {
+    let Some(entry) = view.programs.get(&name.program) else { return false };
+    let program = entry.program.as_ref().map(|seen| &seen.value).filter(|it| !it.removing);
+    program.zip(view.placed(name)).is_some_and(|(program, placed)| {
+        let stays = entry.is_declared(program, name.index) || program.rollout.is_some();
+        stays && placed.id == program.id && is_ahead(entry, program, name.index, placed)
+    })
+}
+
+/// Whether that holds for some instance of a program.
+pub fn holds_back(view: &View, name: &ProgramName) -> bool {
+    let mut indexes = view.programs.get(name).into_iter().flat_map(|entry| entry.instances.keys());
+    indexes.any(|index| is_held_back(view, &InstanceId::new(name.clone(), *index)))
 }

@@ -4,6 +4,7 @@ use dsbus_schema::command::{Explanation, WorkerVerdict};
 use dsbus_schema::ids::InstanceId;
 use dsbus_schema::state::State;
 
+use crate::ahead::{self, AHEAD};
 use crate::fit::{Ask, Deltas};
 use crate::leave;
 use crate::place;
@@ -77,7 +78,9 @@ fn where_it_is(
     let wanted = view.wanted(program, name.index);
     let (_, spec) = rolling.next(name.index, placed);
     let mut add = |more: String| because = format!("{because}; {more}");
-    if view.is_cut_off(placed) {
+    if ahead::is_held_back(view, name) {
+        add(AHEAD.to_owned());
+    } else if view.is_cut_off(placed) {
         add(told.unwrap_or("its worker is lost").to_owned());
     } else if let Some(leave) = leave::why(scene, name.index, instance, placed, wanted, &spec) {
         let ask = Ask::new(view, name, &spec, place::past(scene, name.index));

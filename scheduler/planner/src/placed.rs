@@ -60,7 +60,7 @@ pub(crate) fn plan(scene: &Scene<'_>, index: u32, rolling: &mut Rolling<'_>, dra
         return retire(view, held, reason, draft);
     }
     let wanted = entry.wanted(program, index);
-    if ahead::is_ahead(scene, index, placed) {
+    if ahead::is_ahead(entry, program, index, placed) {
         return;
     }
     let mut next = rolling.next(index, placed);

@@ -11,6 +11,7 @@ use crate::view::{Entry, View};
 
 /// States that nobody will take back.
 pub(crate) fn statuses(view: &View, name: &ProgramName, entry: &Entry, draft: &mut Draft) {
+    let removing = entry.program.as_ref().is_some_and(|seen| seen.value.removing);
     for (index, instance) in &entry.instances {
         let name = || InstanceId::new(name.clone(), *index);
         for (worker, status) in &instance.statuses {
@@ -22,8 +23,14 @@ pub(crate) fn statuses(view: &View, name: &ProgramName, entry: &Entry, draft: &m
                 record.is_none_or(|record| record.incarnation != status.value.incarnation)
             };
             // Where the bus knows no more of an instance, it is all that tells who has it.
-            if !held && (view.is_gone(worker) || earlier()) && !view.tells(instance, worker, status)
-            {
+            let tells = || {
+                if removing {
+                    view.tells_of_removed(instance, worker, status)
+                } else {
+                    view.tells(instance, worker, status)
+                }
+            };
+            if !held && (view.is_gone(worker) || earlier()) && !tells() {
                 draft.actions.push(Action::DropStatus {
                     name: name(),
                     worker: worker.clone(),

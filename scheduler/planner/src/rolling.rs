@@ -15,7 +15,7 @@ use dsbus_schema::state::State;
 use crate::action::Action;
 use crate::order::ended_well;
 use crate::plan::{Draft, Scene};
-use crate::view::{Entry, Instance, Placed, View};
+use crate::view::{Entry, Goals, Instance, Placed, View};
 
 /// How an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub(crate) fn restarts(scene: &Scene<'_>, index: u32) -> bool {
 #[derive(Debug)]
 pub(crate) struct Rolling<'a> {
     program: &'a Program,
+    goals: &'a Goals,
     spec: Arc<ProgramSpec>,
     stable: Option<(u64, Arc<ProgramSpec>)>,
     /// Other specs in use, whose children may go on as ones of `spec`.
@@ -92,6 +93,7 @@ impl<'a> Rolling<'a> {
         let stable = rollout.zip(entry.stable.clone());
         let mut rolling = Rolling {
             program,
+            goals: &entry.goals,
             spec: entry.spec.clone(),
             stable: stable.map(|(rollout, spec)| (rollout.stable.revision, spec)),
             quiet: quiet(entry),
@@ -237,13 +239,19 @@ impl<'a> Rolling<'a> {
 
     /// What a placed instance is to run, before it is asked whether it may go down for it.
     pub(crate) fn next(&self, index: u32, placed: &Placed) -> (u64, Arc<ProgramSpec>) {
-        let within = self.stable.is_none() || index < self.reach;
+        let within = self.stable.is_none() || index < self.reach || self.is_idle(index);
         // What needs no new child is not rolled out; nor is what was changed already taken back.
         if within || self.is_quiet(&placed.spec) || placed.revision >= self.program.revision {
             (self.program.revision, self.spec.clone())
         } else {
             (placed.revision, placed.spec.clone())
         }
+    }
+
+    /// Whether it is the declaration alone by which an instance does not run. It stands beside that stop:
+    /// whoever finds one that would have it run takes the stop for a person's.
+    fn is_idle(&self, index: u32) -> bool {
+        !self.goals.is_commanded(index) && !self.goals.wanted(self.program, index).run
     }
 
     /// What an instance runs elsewhere whose worker is lost: the loss of many is no reason to change

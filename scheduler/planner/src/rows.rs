@@ -10,8 +10,10 @@ use dsbus_schema::state::State;
 use dsbus_schema::status::{DISABLED, InstanceRow, NOT_STARTED, Status, WorkerRow};
 use dsbus_schema::touch::PRESENCE_SECONDS;
 
+use crate::ahead;
 use crate::view::{Placed, View};
 
+pub use crate::ahead::{AHEAD, holds_back};
 pub use crate::groups::{groups, rollout};
 
 /// Every instance that is declared or placed, by name.
@@ -70,6 +72,9 @@ pub fn instance(view: &View, name: &InstanceId) -> Option<InstanceRow> {
     };
     if row.state == State::Stopped && view.is_disabled(&name.program, name.index) {
         row.reason = Some(DISABLED.to_owned());
+    }
+    if ahead::is_held_back(view, name) {
+        row.reason = Some(AHEAD.to_owned());
     }
     row.arguments = view.arguments(name);
     row.wanted = wanted;

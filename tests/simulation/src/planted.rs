@@ -86,8 +86,8 @@ impl Planted {
         };
         let found: (u64, &'static [Invariant]) = match self {
             Planted::NoTtl => (200, &[AsWanted]),
-            // Rare, and not seen any more in some 10,000 seeds since schedulers hold back whatever a living
-            // worker tells of: a touch is lost, and the next one comes too late.
+            // Rare, and not found in 30,000 seeds since schedulers hold back whatever a living worker tells
+            // of: a touch is lost, and the next one comes too late.
             Planted::NoRetry => return None,
             Planted::NoAdoption => (200, &[LeaseKept, StopsWithCause, ManyWait, NoNeedlessLoss]),
             Planted::SilentSupervisor => (2_000, &[AsWanted]),

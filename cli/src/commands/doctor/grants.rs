@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dsbus_client::read_limited_text;
-use dsbus_scheduler::Grants;
+use dsbus_scheduler::{GRANTS_BYTES_MAX, Grants};
 
 use super::facts::GrantsFound;
 use crate::commands::auth;
 use crate::config::Config;
 use crate::settings::Origin;
 
-/// Longest file that is read, in bytes: the longest that a scheduler reads.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What the file is called.
 const NAME: &str = "grants.toml";
 
@@ -33,7 +31,7 @@ pub(super) fn found(config: &Config) -> Vec<GrantsFound> {
 
 fn of(path: &Path, users: Option<BTreeSet<String>>) -> GrantsFound {
     let text =
-        read_limited_text(path, FILE_BYTES_MAX).map_err(|e| format!("it cannot be read: {e}"));
+        read_limited_text(path, GRANTS_BYTES_MAX).map_err(|e| format!("it cannot be read: {e}"));
     let read = text.and_then(|text| Grants::parse(&text));
     GrantsFound { path: path.display().to_string(), read, users }
 }

@@ -1,6 +1,7 @@
 //! What it means. Pure.
 
 mod adrift;
+mod ahead;
 mod bus;
 mod fleet;
 mod grants;
@@ -32,6 +33,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             found.extend(grants::judge(&facts.grants, Some(bus)));
             found.extend(fleet::judge(facts, bus));
             found.extend(adrift::judge(bus));
+            found.extend(ahead::judge(bus));
             found.extend(programs::judge(bus));
             found.extend(secrets::judge(bus));
             found.extend(leftovers::judge(bus));

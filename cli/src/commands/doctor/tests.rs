@@ -48,7 +48,7 @@ type Case = (&'static str, Verdict, fn(&mut Bus), &'static str);
 #[test]
 fn each_illness_is_found_alone_and_has_a_fix() {
     use Verdict::{Warning, Wrong};
-    let cases: [Case; 29] = [
+    let cases: [Case; 30] = [
         ("bus", Wrong, |b| b.server = Err(Error::Timeout), "does not answer"),
         ("bus", Warning, |b| server(b).round_trip = Duration::from_millis(300), "300.0 ms"),
         ("bus", Warning, |b| server(b).too_narrow = Some("short".into()), "short"),
@@ -97,6 +97,7 @@ fn each_illness_is_found_alone_and_has_a_fix() {
             "w2 refuses what s2",
         ),
         ("adrift", Wrong, |b| b.placements.clear(), "web:0 on w1"),
+        ("ahead", Wrong, |b| b.rows = Some(Ok(vec![held_back()])), "do not fail over: web:0"),
         ("leftovers", Warning, |b| b.statuses[0].1 = instance("gone"), "gone:0 on w1"),
     ];
     for (check, verdict, spoil, said) in cases {
@@ -220,6 +221,11 @@ fn of_programs_schedulers_tell_if_there_are_any() {
 fn rows(states: &[&str]) -> Option<Result<Vec<InstanceRow>, Error>> {
     let all = states.iter().enumerate();
     Some(Ok(all.map(|(n, state)| row(&format!("web{n}"), state, false)).collect()))
+}
+
+/// An instance that runs, and whose placement knows of more than the bus.
+fn held_back() -> InstanceRow {
+    InstanceRow { reason: Some(dsbus_scheduler::AHEAD.to_owned()), ..row("web", "RUNNING", true) }
 }
 
 trait ClearFirst {

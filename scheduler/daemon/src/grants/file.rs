@@ -1,5 +1,6 @@
 //! The file of grants, as it is now: read again when it changes, and said where it cannot be used.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,14 +8,13 @@ use std::time::SystemTime;
 
 use dsbus_client::{Error, read_limited_text};
 use dsbus_schema::command::Verb;
-use dsbus_schema::ids::UserName;
+use dsbus_schema::ids::{ProgramName, UserName, WorkerName};
 
 use super::{Grants, Touched};
-use crate::core::Core;
 use crate::run::Scheduler;
 
-/// Longest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Longest file of grants that is read, in bytes: room for some ten thousand users.
+pub const GRANTS_BYTES_MAX: u64 = 1 << 20;
 /// Most slips that are told of one file.
 const TOLD_MAX: usize = 16;
 
@@ -60,22 +60,13 @@ impl GrantsFile {
         self.current().grants.judge(user, verb, touched)
     }
 
-    /// What is likely a slip in it, once for each time that it is read.
-    fn slips(&self, core: &Core) -> Option<String> {
+    /// What it grants, where that is to be looked over: once for each time that it is read. It is read
+    /// again in any case.
+    fn to_look_over(&self, ready: bool) -> Option<(&Path, Grants)> {
         let path = self.path.as_ref()?;
         let mut now = self.current();
-        if std::mem::replace(&mut now.looked_over, true) {
-            return None;
-        }
-        let programs = core.view.programs().map(|program| program.name.clone()).collect();
-        let workers = core.view.workers().map(|worker| worker.name.clone()).collect();
-        let mut idle = now.grants.idle(&programs, &workers);
-        let more = idle.len().saturating_sub(TOLD_MAX);
-        idle.truncate(TOLD_MAX);
-        if more > 0 {
-            idle.push(format!("{more} more"));
-        }
-        (!idle.is_empty()).then(|| format!("{}: {}", path.display(), idle.join("; ")))
+        let due = ready && !std::mem::replace(&mut now.looked_over, true);
+        due.then(|| (path.as_path(), now.grants.clone()))
     }
 
     /// What it said last that could be used.
@@ -109,14 +100,36 @@ impl GrantsFile {
 
 impl Scheduler {
     /// Reads the file again if it has changed, whether or not anybody commands something, and says what
-    /// is wrong with it, or likely so.
+    /// is wrong with it, or likely so. All else waits for the lock on what is known: nothing is read
+    /// under it, and no names are compared.
     pub(crate) fn look_over_grants(&self) {
-        let core = self.shared.lock();
+        let ready = self.shared.lock().ready();
         // What is not known yet cannot be said to be missing.
-        if let Some(slips) = core.ready().then(|| self.grants.slips(&core)).flatten() {
-            tracing::warn!("likely slips in {slips}");
+        let Some((path, grants)) = self.grants.to_look_over(ready) else { return };
+        let (programs, workers) = {
+            let core = self.shared.lock();
+            let programs = core.view.programs().map(|program| program.name.clone()).collect();
+            (programs, core.view.workers().map(|worker| worker.name.clone()).collect())
+        };
+        if let Some(slips) = slips(&grants, &programs, &workers) {
+            tracing::warn!("likely slips in {}: {slips}", path.display());
         }
     }
+}
+
+/// What is likely a slip, as much of it as is told.
+fn slips(
+    grants: &Grants,
+    programs: &BTreeSet<ProgramName>,
+    workers: &BTreeSet<WorkerName>,
+) -> Option<String> {
+    let mut idle = grants.idle(programs, workers);
+    let more = idle.len().saturating_sub(TOLD_MAX);
+    idle.truncate(TOLD_MAX);
+    if more > 0 {
+        idle.push(format!("{more} more"));
+    }
+    (!idle.is_empty()).then(|| idle.join("; "))
 }
 
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
@@ -127,7 +140,7 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 fn read(path: &Path) -> Result<Last, String> {
     // Before it is read: one that changes meanwhile is read again.
     let stamp = stamp(path);
-    let text = read_limited_text(path, FILE_BYTES_MAX).map_err(|e| match e.kind() {
+    let text = read_limited_text(path, GRANTS_BYTES_MAX).map_err(|e| match e.kind() {
         ErrorKind::FileTooLarge => format!("it {e}"),
         _ => format!("it cannot be read: {e}"),
     })?;
@@ -154,5 +167,24 @@ mod tests {
         assert_eq!(judge(), Ok(()), "as it was");
         std::fs::remove_file(&path).unwrap();
         assert_eq!(judge(), Ok(()), "as it was");
+    }
+
+    #[test]
+    fn a_file_is_looked_over_once_for_each_time_that_it_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("grants.toml");
+        std::fs::write(&path, "[user.ann]\nverbs = []\n").unwrap();
+        let file = GrantsFile::open(Some(path.clone())).unwrap();
+        let looks = |ready| file.to_look_over(ready).is_some();
+        assert_eq!(
+            [looks(false), looks(true), looks(true), looks(false)],
+            [false, true, false, false]
+        );
+        let text = "[user.ann]\nverbs = [\"stop\"]\nprograms = [\"wbe\"]\n";
+        std::fs::write(&path, text).unwrap();
+        let (_, grants) = file.to_look_over(true).unwrap();
+        let said = slips(&grants, &["web".parse().unwrap()].into(), &BTreeSet::new()).unwrap();
+        assert!(said.contains("did you mean web"), "{said}");
+        assert!(!looks(true));
     }
 }

@@ -5,6 +5,7 @@
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::state::WorkerState;
 use dsbus_schema::status::Status;
+use dsbus_schema::touch::PRESENCE_SECONDS;
 
 use super::{Instance, Seen, View};
 
@@ -37,6 +38,22 @@ impl View {
     ) -> bool {
         let forgotten = instance.guard == 0 && instance.placements.is_empty();
         forgotten && (status.value.rests || self.is_of_now(worker, &status.value))
+    }
+
+    /// Whether that counts of a program that is being removed: only where the worker is there, or comes
+    /// back, to be told to stop it. What nobody has is not waited for.
+    pub(crate) fn tells_of_removed(
+        &self,
+        instance: &Instance,
+        worker: &WorkerName,
+        status: &Seen<Box<Status>>,
+    ) -> bool {
+        let lease = self.lease_of(worker, PRESENCE_SECONDS);
+        // Who has no record is never judged to be lost.
+        let known =
+            self.worker(worker).is_some() || lease.is_some_and(|lease| lease.incarnation.is_some());
+        let has = known || status.value.state.may_have_child();
+        has && self.tells(instance, worker, status) && self.is_of_now(worker, &status.value)
     }
 
     /// Whether the present run of a worker told a state, and is not lost. Its record may be lost, too.

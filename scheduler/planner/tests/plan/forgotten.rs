@@ -1,8 +1,10 @@
 //! The bus has lost placements, goals, or went back in time, and workers tell what they have.
 
+use dsbus_planner::explain::explain;
+use dsbus_planner::rows::{AHEAD, holds_back};
 use dsbus_planner::view::Seen;
 use dsbus_schema::ids::{Epoch, Incarnation};
-use dsbus_schema::program::{Kind, MissedRun, Schedule};
+use dsbus_schema::program::{Kind, MissedRun, ProgramSpec, Schedule};
 use dsbus_schema::state::State;
 use dsbus_schema::storage::Bucket;
 use uuid::Uuid;
@@ -81,6 +83,8 @@ fn what_was_stopped_stays_so_without_its_goal() {
     w.view.reset(Bucket::Goals);
     assert_eq!(w.settle(), nothing());
     assert_eq!(w.state("web:1"), State::Stopped);
+    let why = explain(&w.view, &instance("web:1"), w.now()).unwrap().because;
+    assert!(why.ends_with(AHEAD), "{why}");
     w.command("web", |goal| goal.run = true);
     assert_eq!(w.settle(), ["update web:1 run r1"]);
 }
@@ -147,4 +151,117 @@ fn an_epoch_that_cannot_be_is_not_believed() {
     w.lose("w1");
     w.step();
     assert!(before < w.epoch("web:0") && w.epoch("web:0") <= w.seq, "{}", w.epoch("web:0"));
+}
+
+/// From now on nobody starts `web` but a person.
+fn by_hand(spec: &mut ProgramSpec) {
+    spec.autostart = false;
+}
+
+/// Nor is it started but by a schedule.
+fn by_schedule(spec: &mut ProgramSpec) {
+    spec.schedule = Some(Schedule::new("0 3 * * *", None, MissedRun::Skip).unwrap());
+}
+
+#[test]
+fn what_a_declaration_has_stopped_runs_again_by_the_next_one() {
+    for stop in [by_hand, by_schedule] {
+        let mut w = World::with_workers(1);
+        w.declare("web", |_| {});
+        w.settle();
+        w.declare("web", stop);
+        assert_eq!(w.settle(), ["update web:0 stop r2"]);
+        w.declare("web", |s| (s.autostart, s.schedule) = (true, None));
+        assert_eq!(w.settle(), ["update web:0 run r3"]);
+        assert_eq!(w.state("web:0"), State::Running);
+    }
+}
+
+#[test]
+fn what_a_canary_has_stopped_beside_it_runs_again() {
+    for stop in [by_hand, by_schedule] {
+        let mut w = World::with_workers(1);
+        w.declare("web", |s| (s.numprocs, s.update.canary) = (2, 1));
+        w.settle();
+        w.settle();
+        // The change needs new children, and is promoted by nobody.
+        w.declare("web", |s| {
+            s.shell = true;
+            stop(s);
+        });
+        w.settle();
+        assert_eq!((w.state("web:0"), w.state("web:1")), (State::Stopped, State::Stopped));
+        w.declare("web", |s| (s.shell, s.autostart, s.schedule) = (false, true, None));
+        w.settle();
+        assert_eq!((w.state("web:0"), w.state("web:1")), (State::Running, State::Running));
+    }
+}
+
+#[test]
+fn no_count_makes_up_for_another_one() {
+    let mut w = World::with_workers(1);
+    w.declare("web", |_| {});
+    w.command("web", |goal| (goal.run, goal.starts) = (true, 2));
+    w.settle();
+    // Of an earlier time, and restarted since.
+    w.command("web", |goal| (goal.run, goal.starts, goal.restarts) = (false, 1, 1));
+    assert_eq!(w.settle(), nothing());
+    w.command("web", |goal| (goal.run, goal.starts) = (false, 2));
+    assert_eq!(w.settle(), ["update web:0 stop r1"]);
+}
+
+#[test]
+fn what_is_held_back_does_not_fail_over_and_says_so() {
+    let mut w = World::with_workers(2);
+    w.declare("web", |_| {});
+    w.command("web", |goal| (goal.run, goal.starts) = (true, 1));
+    w.settle();
+    let why = |w: &World| explain(&w.view, &instance("web:0"), w.now()).unwrap().because;
+    assert!(!holds_back(&w.view, &program("web")) && !why(&w).contains(AHEAD));
+    w.view.reset(Bucket::Goals);
+    assert_eq!((w.settle(), w.state("web:0")), (nothing(), State::Running));
+    assert_eq!(w.reason("web:0"), AHEAD);
+    assert!(why(&w).ends_with(AHEAD), "{}", why(&w));
+    w.lose("w1");
+    assert_eq!((w.settle(), w.state("web:0")), (nothing(), State::Unknown));
+    assert_eq!(w.reason("web:0"), AHEAD);
+    assert!(holds_back(&w.view, &program("web")) && why(&w).ends_with(AHEAD), "{}", why(&w));
+    // As recover does.
+    w.command("web", |goal| (goal.run, goal.starts) = (true, 1));
+    assert_eq!(w.settle(), ["move web:0 w1 w2 lost", "drop web:0 w1"]);
+    assert!(!why(&w).contains(AHEAD), "{}", why(&w));
+}
+
+#[test]
+fn what_is_removed_does_not_wait_for_a_worker_that_is_gone() {
+    for state in [State::Running, State::Fatal] {
+        let mut w = lost(state);
+        w.remove("web");
+        assert_eq!(w.step(), nothing(), "w1 is there, and has it");
+        w.lose("w1");
+        assert_eq!([w.step(), w.step()].concat(), ["drop web:0 w1", "forget web"], "{state}");
+        // Or it has come back without it.
+        let mut w = lost(state);
+        w.remove("web");
+        w.edit_worker("w1", |worker| worker.incarnation = Incarnation(Uuid::from_u128(5)));
+        assert_eq!([w.step(), w.step()].concat(), ["drop web:0 w1", "forget web"], "{state}");
+    }
+}
+
+#[test]
+fn what_is_removed_is_not_forgotten_while_a_worker_without_a_record_may_have_it() {
+    for (state, touches, waits) in [
+        (State::Running, true, true),
+        (State::Fatal, true, true),
+        (State::Running, false, true),
+        (State::Fatal, false, false),
+    ] {
+        let mut w = lost(state);
+        w.remove("web");
+        w.view.set_worker(&worker("w1"), None::<Seen<_>>);
+        if !touches {
+            w.view.reset(Bucket::Fleet);
+        }
+        assert_eq!(w.step().is_empty(), waits, "{state}, touches: {touches}");
+    }
 }

@@ -9,6 +9,10 @@ use super::super::facts::Bus;
 use super::super::finding::Finding;
 use super::names;
 
+/// What to do about what the bus has lost.
+pub(super) const RECOVER: &str =
+    "rebuild what the bus has lost: dsbus recover --dry-run shows it, dsbus recover does it";
+
 /// Says which instances are adrift; nothing where none is.
 pub(super) fn judge(bus: &Bus) -> Option<Finding> {
     let adrift = all(bus);
@@ -18,8 +22,7 @@ pub(super) fn judge(bus: &Bus) -> Option<Finding> {
             "these run, and the bus has lost their placements: {}; they go on",
             names(told.collect::<Vec<_>>())
         );
-        let fix = "rebuild what the bus has lost: dsbus recover --dry-run shows it, dsbus recover does it";
-        Finding::wrong("adrift", text, fix)
+        Finding::wrong("adrift", text, RECOVER)
     })
 }
 

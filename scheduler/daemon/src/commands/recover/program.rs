@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dsbus_client::{Error, Refusal, Write};
+use dsbus_planner::rows;
 use dsbus_schema::command::{AppliedProgram, RecoveredProgram, Recovery};
 use dsbus_schema::ids::{Epoch, InstanceId, ProgramId, ProgramName, WorkerName};
 use dsbus_schema::placement::{Placement, Removal};
@@ -138,9 +139,11 @@ impl Commander {
         if task.dry_run {
             return Ok(row);
         }
-        let written = self.write_goals(&program, task).await?
-            && self.raise_floors(&program, missing).await?
-            && (!news || self.write_program(name, &program, seq).await?);
+        let mut written = self.write_goals(&program, task).await?;
+        if written {
+            self.raise_floors(&program, missing).await?;
+            written = !news || self.write_program(name, &program, seq).await?;
+        }
         if !written {
             (row.recovery, row.reason) = (Recovery::Left, Some(RACED.to_owned()));
         }
@@ -169,7 +172,7 @@ impl Commander {
         &self,
         program: &Program,
         missing: Vec<(InstanceId, WorkerName, Epoch)>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(), Refusal> {
         let writes = missing.into_iter().map(|(name, worker, epoch)| async move {
             let reason = "no worker had it when the fleet was recovered".to_owned();
             let removal = Removal { id: program.id, epoch, reason };
@@ -184,8 +187,7 @@ impl Commander {
                 Err(error) => Err(unavailable(error)),
             }
         });
-        let () = stream::iter(writes).buffered(AT_ONCE).try_collect().await?;
-        Ok(true)
+        stream::iter(writes).buffered(AT_ONCE).try_collect().await
     }
 
     /// The goals that are to be written, as things stand in the view.
@@ -258,7 +260,8 @@ impl Commander {
         }
     }
 
-    /// Programs of which no worker has anything, and of which somebody tells what the bus has forgotten.
+    /// Programs of which no worker has anything, and of which somebody tells what the bus has forgotten: a
+    /// worker, or a placement.
     pub(super) async fn unreported(
         &self,
         task: &Rebuild<'_>,
@@ -266,7 +269,9 @@ impl Commander {
         let names: Vec<ProgramName> = {
             let core = self.shared.lock();
             let names = core.view.programs().map(|program| &program.name);
-            let lost = names.filter(|name| !core.view.forgotten(name).is_empty());
+            let lost = names.filter(|name| {
+                !core.view.forgotten(name).is_empty() || rows::holds_back(&core.view, name)
+            });
             lost.filter(|name| !task.found.holdings.contains_key(*name)).cloned().collect()
         };
         let mut rows = Vec::new();

@@ -1,0 +1,23 @@
+//! What is held back: its placement knows of more than goals and programs do.
+
+use dsbus_scheduler::AHEAD;
+
+use super::super::facts::Bus;
+use super::super::finding::Finding;
+use super::adrift::RECOVER;
+use super::names;
+
+/// Says for which instances nothing is planned; nothing where there is none, or nobody who knows it.
+pub(super) fn judge(bus: &Bus) -> Option<Finding> {
+    let rows = bus.rows.as_ref()?.as_ref().ok()?;
+    let ahead = rows.iter().filter(|row| row.reason.as_deref() == Some(AHEAD));
+    let ahead: Vec<_> = ahead.map(|row| &row.name).collect();
+    (!ahead.is_empty()).then(|| {
+        let text = format!(
+            "the bus has lost commands or declarations that placements know of; these stay as they are, and \
+             do not fail over: {}",
+            names(ahead)
+        );
+        Finding::wrong("ahead", text, RECOVER)
+    })
+}
