@@ -11,6 +11,8 @@ use dsbus_schema::moment::BootTime;
 use dsbus_schema::placement::Placement;
 use dsbus_supervisor::protocol::Anew;
 
+use crate::bus_side::lives_by;
+
 /// Beyond a lease and the time to stop: others may find it out a moment later.
 const MORE: Duration = Duration::from_secs(1);
 
@@ -41,19 +43,18 @@ impl Early {
         *self = Early { since: Some(now), ran, waiting: BTreeMap::new() };
     }
 
-    /// Whether a placement has to wait; it is remembered. One that is stopped starts nothing.
+    /// Whether a placement has to wait; it is remembered. One that is stopped or rests starts nothing.
     pub(crate) fn waits(
         &mut self,
         name: &InstanceId,
         placement: &Placement,
         now: BootTime,
     ) -> bool {
-        let starts = placement.spec.exclusive && placement.wanted.run;
-        let Some(since) = self.since.filter(|_| starts) else {
+        let Some((since, seconds)) = self.since.zip(lives_by(placement)) else {
             self.waiting.remove(name);
             return false;
         };
-        let lease = Duration::from_secs(placement.spec.touch_seconds());
+        let lease = Duration::from_secs(seconds);
         let until = since + placement.spec.stopwaitsecs.0.max(lease) + MORE;
         let waits = now < until && !self.ran.contains(name);
         if waits {

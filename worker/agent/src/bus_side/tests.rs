@@ -5,6 +5,7 @@ use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, Incarnation, ProgramId};
 use dsbus_schema::lenient::Span;
 use dsbus_schema::moment::Timestamp;
+use dsbus_schema::placement::{Rest, RestState};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::protocol::Memory;
@@ -236,4 +237,33 @@ fn what_was_taken_away_is_not_remembered_as_handed() {
         scene.now,
     );
     assert!(scene.side.handed.is_empty());
+}
+
+#[test]
+fn what_has_ended_does_not_run_again_although_the_copy_is_of_before() {
+    for state in [RestState::Exited, RestState::Fatal] {
+        let mut scene = scene();
+        let (exit, reason, since) = (None, None, Timestamp::from_unix_nanos(0));
+        let rest = Some(Rest { state, exit, reason, since });
+        let rests = Placement { rest, ..placement(7) };
+        scene.side.watched(entry("w1.one.0", 8, &rests), scene.now);
+        assert_eq!(scene.placed_within(1), [one()]);
+        assert_eq!(scene.begins_anew(10_000, one_stands()), (vec![one()], vec![]));
+        assert_eq!(scene.side.placements.placed()[&one()], rests);
+        assert_eq!(scene.placed_within(5), []);
+    }
+}
+
+#[test]
+fn what_rests_here_waits_when_it_is_started_after_the_bus_began_anew() {
+    let mut scene = scene();
+    let (exit, reason, since) = (None, None, Timestamp::from_unix_nanos(0));
+    let rest = Some(Rest { state: RestState::Exited, exit, reason, since });
+    let rests = || vec![entry("w1.one.0", 8, &Placement { rest: rest.clone(), ..placement(7) })];
+    assert_eq!(scene.begins_anew(10_000, rests()), (vec![one()], vec![]));
+    let mut more = placement(7);
+    more.wanted.starts = 1;
+    scene.side.watched(entry("w1.one.0", 9, &more), scene.now);
+    assert_eq!(scene.placed_within(3), [], "another worker may still have it");
+    assert_eq!(scene.placed_within(2), [one()]);
 }
