@@ -67,8 +67,8 @@ fn lines(path: &Path) -> usize {
     std::fs::read_to_string(path).unwrap_or_default().lines().count()
 }
 
-/// One that has ended, one that was given up, and one that fails and is tried again; each writes a line
-/// when it is started.
+/// Two that have ended, one of them exclusive, one that was given up, and one that fails and is tried again;
+/// each writes a line when it is started.
 fn ended(fleet: &Fleet) -> String {
     let says = |name: &str, code: u8| {
         let file = fleet.path().join(name);
@@ -79,6 +79,12 @@ fn ended(fleet: &Fleet) -> String {
         [program.once]
         {}
         kind = "oneshot"
+        [program.single]
+        {}
+        kind = "oneshot"
+        exclusive = true
+        touch_timeout = 5
+        machines = "w1"
         [program.broken]
         {}
         startretries = 0
@@ -88,6 +94,7 @@ fn ended(fleet: &Fleet) -> String {
         startretries = 1000
         "#,
         says("once", 0),
+        says("single", 0),
         says("broken", 1),
         says("again", 1),
     )
@@ -99,12 +106,20 @@ fn start_ended(fleet: &Fleet) -> Vec<Value> {
     fleet.wait_state("once:0", "EXITED");
     fleet.wait_state("broken:0", "FATAL");
     fleet.wait_state("again:0", "BACKOFF");
+    fleet.wait_state("single:0", "EXITED");
+    // Its worker knows that it rests by its placement.
+    wait_until("the word that it rests", DEADLINE, || {
+        let stored = Raw::connect(fleet.nats.port(), "", "").last("w1.single.0");
+        let placement: Value = serde_json::from_slice(&stored.body).unwrap();
+        if placement["rest"].is_object() { Ok(()) } else { Err(placement) }
+    });
     fleet.status()
 }
 
 /// Nothing of it was run again, or elsewhere.
 fn assert_as_before(fleet: &Fleet, before: &[Value]) {
     fleet.wait_state("once:0", "EXITED");
+    fleet.wait_state("single:0", "EXITED");
     fleet.wait_state("broken:0", "FATAL");
     fleet.wait_row("again:0", "tried", |row| !row["epoch"].is_null() && row["epoch"] != 0);
     for (before, now) in before.iter().zip(fleet.status()) {
@@ -112,7 +127,9 @@ fn assert_as_before(fleet: &Fleet, before: &[Value]) {
             assert_eq!(before[key], now[key], "{now}");
         }
     }
-    assert_eq!(lines(&fleet.path().join("once")), 1, "a oneshot that ended was run again");
+    for name in ["once", "single"] {
+        assert_eq!(lines(&fleet.path().join(name)), 1, "{name} has ended, and was run again");
+    }
     assert_eq!(lines(&fleet.path().join("broken")), 1, "what was given up was run again");
 }
 

@@ -1,5 +1,7 @@
 //! Agents are replaced, and then the bus is lost or goes back in time: their successors know what they knew.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::proxy::Proxy;
 
@@ -257,4 +259,49 @@ fn what_was_fenced_on_its_worker_waits_there_for_whoever_has_it_although_an_old_
     assert!(alive(child), "the copy is there while it lives");
     wait_runs(&fleet, "w1");
     crate::exclusive::assert_apart(lives.path(), 3);
+}
+
+#[test]
+fn what_has_ended_since_an_old_copy_does_not_run_again_although_it_is_exclusive() {
+    let mut fleet = Fleet::start(1, 1);
+    let [starts, end] = ["starts", "end"].map(|name| fleet.path().join(name));
+    fleet.apply(&format!(
+        r#"
+        [program.one]
+        command = ["sh", "-c", "echo x >> {}; while [ ! -e {} ]; do sleep 0.1; done"]
+        kind = "oneshot"
+        startsecs = 0
+        stopwaitsecs = 1
+        exclusive = true
+        touch_timeout = 6
+        "#,
+        starts.display(),
+        end.display()
+    ));
+    fleet.wait_state("one:0", "RUNNING");
+    fleet.nats.stop();
+    let backup = fleet.path().join("backup");
+    copy(&fleet.nats.store(), &backup);
+    fleet.nats.restart();
+    fleet.wait_ready(1);
+    std::fs::write(&end, "").unwrap();
+    fleet.wait_state("one:0", "EXITED");
+    let begun = || std::fs::read_to_string(&starts).unwrap().lines().count();
+    let begun_before = begun();
+    let pass = |what: &str, seconds| {
+        let since = Instant::now();
+        wait_until(what, DEADLINE, || {
+            assert_eq!(begun(), begun_before, "it was run again");
+            let left = Duration::from_secs(seconds).checked_sub(since.elapsed());
+            left.map_or(Ok(()), Err)
+        });
+    };
+
+    fleet.nats.lose();
+    copy(&backup, &fleet.nats.store());
+    pass("its lease to end", 7);
+    fleet.nats.restart();
+    fleet.wait_ready(1);
+    pass("what must wait to have waited", 9);
+    fleet.wait_state("one:0", "EXITED");
 }

@@ -100,9 +100,10 @@ pub enum Deed {
     Bar(ToSupervisor),
 }
 
-/// The lease, in seconds, by which an exclusive instance may live that is to run; `None` of any other one.
+/// The lease, in seconds, by which an exclusive instance may live that is to run and does not rest; `None`
+/// of any other one.
 pub(crate) fn lives_by(placement: &Placement) -> Option<u64> {
-    let runs = placement.spec.exclusive && placement.wanted.run;
+    let runs = placement.spec.exclusive && placement.wanted.run && placement.rest.is_none();
     runs.then(|| placement.spec.touch_seconds())
 }
 

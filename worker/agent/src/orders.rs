@@ -73,6 +73,9 @@ impl BusSide {
             && !self.early.waits(name, placement, now)
         {
             let (order, lease) = (self.order(name, placement), lives_by(placement));
+            if self.early.begins(name, placement) {
+                self.remember_anew();
+            }
             self.say(ToSupervisor::Place { order: Box::new(order) });
             self.handed.insert(name.clone(), lease);
         }
@@ -116,6 +119,9 @@ impl BusSide {
         let early = &mut self.early;
         let now_due = placed.iter().filter(|(name, placement)| !early.waits(name, placement, now));
         let now_due: Vec<_> = now_due.collect();
+        for (name, placement) in &now_due {
+            self.early.begins(name, placement);
+        }
         let orders = now_due.iter().map(|(name, placement)| self.order(name, placement)).collect();
         let leases: Vec<_> = now_due
             .iter()

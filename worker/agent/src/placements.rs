@@ -4,7 +4,8 @@
 //! Invariant: a placement ends by a word, and never by silence. NATS keeps the tombstone of each
 //! placement that was taken away; so where nothing stands under a key, or only what is older than the
 //! instance that runs here, the bus has lost what it knew. Such an instance is adrift: it goes on, until
-//! the bus names it again. One that is exclusive does not: it may be placed elsewhere by now.
+//! the bus names it again. One that is exclusive does not, unless it rests, and so has nothing to stop: it
+//! may be placed elsewhere by now.
 //! Where the bus names it as it was earlier under its epoch, it stays as it is until something newer comes:
 //! nothing that was told under one epoch is ever taken back (see `behind.rs`).
 
@@ -265,12 +266,13 @@ impl Placements {
         match item {
             Item::CaughtUp => {
                 self.caught_up = true;
-                // Silence may mean that they were moved.
-                let (exclusive, adrift) = std::mem::take(&mut self.adrift)
-                    .into_iter()
-                    .partition(|(_, placement)| placement.spec.exclusive);
+                // Silence may mean that they were moved. What rests has nothing to stop.
+                let (let_go, adrift) =
+                    std::mem::take(&mut self.adrift).into_iter().partition(|(_, placement)| {
+                        placement.spec.exclusive && placement.rest.is_none()
+                    });
                 self.adrift = adrift;
-                self.let_go.extend::<BTreeMap<_, _>>(exclusive);
+                self.let_go.extend::<BTreeMap<_, _>>(let_go);
                 Some(Change::CaughtUp)
             }
             Item::Reset => {

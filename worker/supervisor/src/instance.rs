@@ -76,7 +76,7 @@ pub struct Instance {
     hooks_killed: bool,
     since: Timestamp,
     taken_away: bool,
-    /// Nobody has taken it away: the bus has lost its placement.
+    /// Nobody has taken it away: the bus has lost its placement, or went back in time.
     #[serde(default)]
     lost: bool,
     shutdown: bool,

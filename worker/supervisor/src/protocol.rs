@@ -291,7 +291,7 @@ pub enum ToSupervisor {
         keep: BTreeSet<InstanceId>,
         /// Exclusive instances that are stopped, or were, because the bus has lost their placements, or
         /// has found them again and others are given the time to stop theirs. All that is to be remembered
-        /// so; `None` from an agent that does not know.
+        /// so; what rests has nothing to stop, and stays as it is. `None` from an agent that does not know.
         #[serde(default)]
         let_go: Option<BTreeSet<InstanceId>>,
     },

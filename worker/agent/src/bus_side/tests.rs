@@ -5,6 +5,7 @@ use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Epoch, Incarnation, ProgramId};
 use dsbus_schema::lenient::Span;
 use dsbus_schema::moment::Timestamp;
+use dsbus_schema::placement::{Rest, RestState};
 use dsbus_schema::program::ProgramSpec;
 use dsbus_schema::worker::{Capacity, Labels};
 use dsbus_supervisor::protocol::Memory;
@@ -87,7 +88,12 @@ impl Scene {
             self.side.watched(item, self.now);
         }
         self.tick(0);
-        let sync = self.said.iter().find_map(|said| match said {
+        self.synced()
+    }
+
+    /// The orders of the last sync, and what it lets go.
+    fn synced(&self) -> (Vec<InstanceId>, Vec<InstanceId>) {
+        let sync = self.said.iter().rev().find_map(|said| match said {
             ToSupervisor::Sync { orders, keep, let_go } => {
                 assert!(keep.is_empty(), "an extension would start it");
                 let orders = orders.iter().map(|order| order.name.clone()).collect();
@@ -213,11 +219,10 @@ fn what_waits_is_let_go_and_may_be_placed_under_its_epoch_later() {
     assert_eq!(scene.begins_anew(200, vec![]), (vec![], vec![one()]));
     assert_eq!(scene.begins_anew(200, one_stands()), (vec![], vec![one()]));
     // It is told once more, should it have been dropped.
+    scene.said.clear();
     scene.side.dropped();
     scene.tick(100);
-    let last = scene.said.iter().rfind(|said| matches!(said, ToSupervisor::Sync { .. }));
-    let Some(ToSupervisor::Sync { let_go: Some(let_go), .. }) = last else { panic!("{last:?}") };
-    assert!(let_go.contains(&one()), "{let_go:?}");
+    assert_eq!(scene.synced().1, [one()]);
     assert_eq!(scene.placed_within(5), [one()]);
     // So is what was fenced here: the lease that is extended next is not to start it.
     assert_eq!(scene.begins_anew(10_000, one_stands()), (vec![], vec![one()]));
@@ -236,4 +241,60 @@ fn what_was_taken_away_is_not_remembered_as_handed() {
         scene.now,
     );
     assert!(scene.side.handed.is_empty());
+}
+
+#[test]
+fn what_has_ended_does_not_run_again_although_the_copy_is_of_before() {
+    for state in [RestState::Exited, RestState::Fatal] {
+        let mut scene = scene();
+        let (exit, reason, since) = (None, None, Timestamp::from_unix_nanos(0));
+        let rest = Some(Rest { state, exit, reason, since });
+        let rests = Placement { rest, ..placement(7) };
+        scene.side.watched(entry("w1.one.0", 8, &rests), scene.now);
+        assert_eq!(scene.placed_within(1), [one()]);
+        assert_eq!(scene.begins_anew(10_000, one_stands()), (vec![one()], vec![]));
+        assert_eq!(scene.side.placements.placed()[&one()], rests);
+        assert_eq!(scene.placed_within(5), []);
+    }
+}
+
+#[test]
+fn what_rests_here_waits_when_it_is_started_after_the_bus_began_anew() {
+    let mut scene = scene();
+    let (exit, reason, since) = (None, None, Timestamp::from_unix_nanos(0));
+    let rest = Some(Rest { state: RestState::Exited, exit, reason, since });
+    let rests = || vec![entry("w1.one.0", 8, &Placement { rest: rest.clone(), ..placement(7) })];
+    assert_eq!(scene.begins_anew(10_000, rests()), (vec![one()], vec![]));
+    let mut more = placement(7);
+    more.wanted.starts = 1;
+    scene.side.watched(entry("w1.one.0", 9, &more), scene.now);
+    assert_eq!(scene.placed_within(3), [], "another worker may still have it");
+    assert_eq!(scene.placed_within(2), [one()]);
+}
+
+#[test]
+fn what_has_waited_never_waits_again_though_its_time_to_stop_grows() {
+    let mut scene = scene();
+    assert_eq!(scene.begins_anew(10_000, one_stands()), (vec![], vec![one()]));
+    assert_eq!(scene.placed_within(5), [one()]);
+    let anew = scene.said.iter().rev().find_map(|said| match said {
+        ToSupervisor::Anew(anew) => Some(anew.clone()),
+        _ => None,
+    });
+    let mut patient = Placement { revision: 2, ..placement(7) };
+    patient.spec.stopwaitsecs = Span::from_secs(600);
+    let item = || entry("w1.one.0", 8, &patient);
+    scene.side.watched(item(), scene.now);
+    assert_eq!(scene.placed_within(1), [one()], "it runs, and is told");
+    scene.said.clear();
+    scene.side.dropped();
+    scene.tick(100);
+    assert_eq!(scene.synced(), (vec![one()], vec![]));
+    // The next agent knows it from its supervisor.
+    let memory = Some(Memory { anew, ..Memory::default() });
+    let told = Hello { generation: 2, held: 1, memory, ..hello() };
+    let mut next = Scene::new(told, 18_000);
+    next.side.held(one(), placement(7));
+    next.side.learn();
+    assert_eq!(next.learns(vec![item()]), (vec![one()], vec![]));
 }

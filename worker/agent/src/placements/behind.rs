@@ -2,8 +2,9 @@
 //!
 //! Invariant, which the planner keeps: while an instance has one epoch, its identity stays, and its revision
 //! and what is counted of its wishes never go back. A stop counts nothing; but what was stopped runs again
-//! under the same epoch only if something was counted. So a word that has less, or runs what was stopped
-//! for nothing, is older than what is here: the bus was put back from a copy.
+//! under the same epoch only if something was counted; and so does what has come to rest. So a word that has
+//! less, or runs what was stopped or has ended for nothing, is older than what is here: the bus was put back
+//! from a copy.
 
 use dsbus_schema::placement::Placement;
 
@@ -19,13 +20,16 @@ pub(super) fn why(here: &Placement, stands: &Placement) -> Option<String> {
         ("restarts", theirs.restarts, mine.restarts),
         ("reloads", theirs.reloads, mine.reloads),
     ];
+    let same = counted.iter().all(|(_, stands, here)| stands == here);
     let less = counted.iter().find(|(_, stands, here)| stands < here);
     let told = if here.id != stands.id {
         "it is of another program of that name".to_owned()
     } else if let Some((what, stands, here)) = less {
         format!("it has {what} {stands}, after {here}")
-    } else if theirs.run && !mine.run && counted.iter().all(|(_, stands, here)| stands == here) {
+    } else if theirs.run && !mine.run && same {
         "it was stopped since".to_owned()
+    } else if theirs.run && here.rest.is_some() && stands.rest.is_none() && same {
+        "it has ended since, or was given up".to_owned()
     } else {
         return None;
     };

@@ -4,6 +4,7 @@ use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Incarnation, ProgramId};
 use dsbus_schema::lenient::Span;
 use dsbus_schema::moment::{BootTime, Timestamp};
+use dsbus_schema::placement::{Rest, RestState};
 use dsbus_schema::program::ProgramSpec;
 use proptest::prelude::*;
 use uuid::Uuid;

@@ -13,8 +13,8 @@ use crate::clock::Now;
 use crate::fence;
 
 /// Why an exclusive instance stops that is let go.
-const LOST: &str =
-    "the bus has lost its placement, and it is exclusive; dsbus recover places it anew";
+const LOST: &str = "the bus has lost its placement, or went back in time, and it is exclusive; it starts \
+                    again when nobody else can have it, or dsbus recover places it anew";
 
 impl Instance {
     pub(super) fn settle_living(&mut self, now: Now, out: &mut Vec<Effect>) {

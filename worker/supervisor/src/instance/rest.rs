@@ -37,6 +37,11 @@ impl Instance {
         }
     }
 
+    /// Whether it has no child, and starts none before more is wanted of it, whatever lease is extended.
+    pub(crate) fn stays_at_rest(&self) -> bool {
+        self.is_placed() && self.rests() && !self.busy() && !self.waits
+    }
+
     /// A placement that is met anew says that the instance rests: what is wanted beside it was acted
     /// on, elsewhere or before.
     pub(super) fn rest(&mut self, out: &mut Vec<Effect>) {

@@ -25,7 +25,8 @@ pub enum Input {
     },
     /// It is not placed here any more.
     Unplace {
-        /// Nobody has taken its placement away: the bus has lost it, and it is exclusive.
+        /// Nobody has taken its placement away: the bus has lost it, or went back in time, and it is
+        /// exclusive.
         lost: bool,
     },
     /// The worker stops: stop the child and start no more.

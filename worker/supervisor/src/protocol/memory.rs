@@ -93,6 +93,7 @@ pub struct Memory {
 pub struct Anew {
     /// When that was found.
     pub at: BootTime,
-    /// The exclusive instances that could live here then, for their lease was alive.
+    /// The exclusive instances that could live here then, for their lease was alive, or were let begin here
+    /// since.
     pub ran: BTreeSet<InstanceId>,
 }

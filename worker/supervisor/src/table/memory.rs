@@ -39,10 +39,14 @@ impl Table {
         self.turns.forget(&mut self.epochs, here);
     }
 
-    /// The bus has lost the placement of an exclusive instance: it stops, and is remembered. The bus may
-    /// find the placement again.
+    /// The bus has lost the placement of an exclusive instance, or went back in time: it stops, and is
+    /// remembered. The bus may find the placement again. What rests stays as it is: it has nothing to stop,
+    /// and were it forgotten that it has ended, it would run again.
     #[must_use]
     pub fn let_go(&mut self, name: &InstanceId, now: Now) -> Effects {
+        if self.instances.get(name).is_some_and(Instance::stays_at_rest) {
+            return Effects::new();
+        }
         let placement = self.instances.get(name).and_then(Instance::placement);
         if let Some(placement) = placement {
             self.let_go.insert(name.clone(), placement);

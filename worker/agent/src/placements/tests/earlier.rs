@@ -15,12 +15,13 @@ fn later(from: &Placement, edit: impl Fn(&mut Placement)) -> Placement {
 #[test]
 fn an_earlier_word_under_the_same_epoch_changes_nothing_and_is_told() {
     type Edit = fn(&mut Placement);
-    let earlier: [(Edit, Edit, &str); 6] = [
+    let earlier: [(Edit, Edit, &str); 7] = [
         (|_| {}, |p| p.revision += 1, "revision 1, after 2"),
         (|_| {}, |p| p.wanted.restarts += 1, "restarts 0, after 1"),
         (|p| p.wanted.run = false, |p| (p.wanted.run, p.wanted.starts) = (true, 1), "starts 0"),
         (|_| {}, |p| p.wanted.reloads += 1, "reloads 0, after 1"),
         (|_| {}, |p| p.wanted.run = false, "it was stopped since"),
+        (|_| {}, |p| p.rest = rests(), "it has ended since"),
         (
             |p| p.wanted.restarts = 5,
             |p| (p.revision, p.wanted.restarts) = (9, 4),
@@ -34,9 +35,9 @@ fn an_earlier_word_under_the_same_epoch_changes_nothing_and_is_told() {
         let mut p = Placements::new(worker());
         assert!(p.take(put("w1.web.0", 1, &copy)).is_some());
         let obeyed = p.take(put("w1.web.0", 2, &here)) == Some(Change::Placed(name(0)));
-        assert_eq!(obeyed, number < 5, "{number}");
+        assert_eq!(obeyed, number < 6, "{number}");
         // By the agent that was there, and by the next one.
-        let (held, copy) = if number < 5 { (here, copy) } else { (copy, here) };
+        let (held, copy) = if number < 6 { (here, copy) } else { (copy, here) };
         let mut next = Placements::new(worker());
         next.held(name(0), held.clone());
         assert_eq!(p.take(Item::Reset), Some(Change::Reset));
@@ -72,6 +73,30 @@ fn an_exclusive_instance_that_is_named_as_it_was_earlier_stays() {
     assert_eq!(p.placed()[&name(0)], here);
     assert!(p.names_let_go().is_empty(), "the bus names it here, under its epoch");
     assert_eq!(p.take(item("w1.web.0", 9, Value::Deleted)), Some(Change::Unplaced(name(0))));
+}
+
+/// It has ended.
+fn rests() -> Option<Rest> {
+    let since = Timestamp::from_unix_nanos(0);
+    Some(Rest { state: RestState::Exited, exit: None, reason: None, since })
+}
+
+#[test]
+fn an_exclusive_instance_that_rests_has_nothing_to_stop_when_its_placement_is_lost() {
+    let mut here = placement(7, 5);
+    (here.spec.exclusive, here.rest) = (true, rests());
+    let mut p = Placements::new(worker());
+    assert!(p.take(put("w1.web.0", 1, &here)).is_some());
+    assert_eq!(p.take(Item::Reset), Some(Change::Reset));
+    let mut next = Placements::new(worker());
+    next.held(name(0), here.clone());
+    for mut p in [p, next] {
+        assert_eq!(p.take(Item::CaughtUp), Some(Change::CaughtUp));
+        assert_eq!((p.names_let_go(), p.unknown()), ([].into(), [name(0)].into()));
+        // It is rebuilt with its rest.
+        let held = p.inventory(None, |_| None).instances;
+        assert_eq!((held[0].hold, &held[0].placement), (Hold::Adrift, &here));
+    }
 }
 
 #[test]
@@ -120,15 +145,18 @@ fn of_many_that_were_taken_away_the_latest_epochs_are_known() {
 }
 
 /// A step of a scheduler, by the planner's rules: what is counted grows, a start is counted, and what is
-/// placed anew has a greater epoch.
+/// placed anew has a greater epoch. What rests does so until more is wanted, or it is stopped.
 fn step(from: &Placement, dice: u8) -> Placement {
-    later(from, |p| match dice % 7 {
+    later(from, |p| match dice % 9 {
         0 => p.revision += 1,
-        1 => p.wanted.restarts += 1,
+        1 => (p.wanted.restarts, p.rest) = (p.wanted.restarts + 1, None),
         2 => p.wanted.reloads += 1,
         3 => p.wanted.run = false,
-        4 => (p.wanted.run, p.wanted.starts) = (true, p.wanted.starts + 1),
-        5 => (p.wanted.run, p.epoch) = (true, Epoch(p.epoch.0 + 1)),
+        4 => (p.wanted.run, p.wanted.starts, p.rest) = (true, p.wanted.starts + 1, None),
+        5 => (p.wanted.run, p.epoch, p.rest) = (true, Epoch(p.epoch.0 + 1), None),
+        6 => p.rest = rests(),
+        // It is to leave.
+        7 => (p.wanted.run, p.rest) = (false, None),
         _ => p.arguments = vec![dice.to_string()],
     })
 }
@@ -165,6 +193,7 @@ proptest! {
         } else {
             prop_assert!(here.epoch == held.epoch && here.revision == held.revision, "{:?}", change);
             prop_assert_eq!(here.wanted, held.wanted);
+            prop_assert!(!here.wanted.run || here.rest.is_some() || held.rest.is_none());
         }
     }
 }

@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use dsbus_schema::goal::Wanted;
 use dsbus_schema::ids::{Incarnation, ProgramId, WorkerName};
 use dsbus_schema::moment::{BootTime, Timestamp};
+use dsbus_schema::placement::{Rest, RestState};
 use dsbus_schema::program::ProgramSpec;
+use dsbus_schema::state::State;
 use uuid::Uuid;
 
 use super::*;
@@ -71,6 +75,40 @@ fn what_was_let_go_is_remembered_until_a_word_about_it() {
     assert!(refuses(&mut table, order(1, 41)));
     table.keep_let_go(&BTreeSet::new());
     assert_eq!(let_go(&table), []);
+}
+
+#[test]
+fn what_rests_has_nothing_to_stop_when_it_is_let_go_and_does_not_run_again() {
+    for state in [RestState::Exited, RestState::Fatal] {
+        let (exit, reason, since) = (None, None, Timestamp::from_unix_nanos(0));
+        let mut rests = order(0, 40);
+        rests.placement.rest = Some(Rest { state, exit, reason, since });
+        let mut table = table();
+        let spawns = |effects: Effects| {
+            effects.iter().any(|(_, effect)| matches!(effect, Effect::Spawn { .. }))
+        };
+        let place = |table: &mut Table, order| spawns(table.place(order, Files::default(), now()));
+        assert!(!place(&mut table, rests));
+        assert!(table.let_go(&name(0), now()).is_empty());
+        let told = |table: &Table| table.statuses().next().map(|(_, status)| status.state);
+        assert_eq!(told(&table), Some(State::from(state)));
+        assert_eq!((table.held().len(), table.all_let_go().count()), (1, 0));
+        // Neither a lease nor its placement of before it had ended starts it.
+        let until = BootTime(0) + Duration::from_secs(15);
+        assert!(!spawns(table.lease(15, until, now())));
+        assert!(!place(&mut table, order(0, 40)));
+        assert_eq!(told(&table), Some(State::from(state)));
+        // More is wanted: without a lease that waits, and the next lease must not start what is let go.
+        let mut more = order(0, 40);
+        more.placement.wanted.starts = 1;
+        let mut waits = table.clone();
+        waits.leases.clear();
+        assert!(!place(&mut waits, more.clone()));
+        let _ = waits.let_go(&name(0), now());
+        assert_eq!((waits.held().len(), waits.all_let_go().count()), (0, 1));
+        assert!(!spawns(waits.lease(15, until, now())));
+        assert!(place(&mut table, more));
+    }
 }
 
 #[test]
