@@ -256,7 +256,9 @@ fn what_is_removed_does_not_wait_for_a_worker_that_is_gone() {
         w.remove("web");
         assert_eq!(w.step(), nothing(), "w1 is there, and has it");
         w.lose("w1");
-        assert_eq!([w.step(), w.step()].concat(), ["drop web:0 w1", "forget web"], "{state}");
+        // Which may come back with it: it finds a tombstone under its key, and stops it.
+        let planned = [w.step(), w.step(), w.step()].concat();
+        assert_eq!(planned, ["remove web:0 w1", "drop web:0 w1", "forget web"], "{state}");
         // Or it has come back without it.
         let mut w = lost(state);
         w.remove("web");
