@@ -1,6 +1,8 @@
 //! What `dsbus recover` does in doubt: what has ended, who does not answer, who contradicts whom, and a
 //! bus that is behind.
 
+mod cut_off;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -324,25 +326,6 @@ fn what_placements_know_more_of_does_not_fail_over_until_it_is_recovered() {
     assert_eq!((code, &told["programs"][0]["recovery"]), (Some(0), &"rebuilt".into()), "{told}");
     let row = fleet.wait_state("web:0", "RUNNING");
     assert_ne!(row["worker"], worker.as_str(), "{row}");
-}
-
-#[test]
-fn what_is_removed_while_its_worker_is_cut_off_is_stopped_when_that_comes_back() {
-    let mut fleet = Fleet::start(1, 1);
-    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
-    let (child, agent) = (number(&fleet.row("web:0")["pid"]), fleet.agent_pid("w1"));
-    empty_placements(&fleet);
-    replace(&mut fleet, "s1", "s2");
-    fleet.wait_row("web:0", "adrift", |row| row["state"] == "PENDING");
-    signal_worker(&fleet, "w1", agent, Signal::SIGSTOP);
-    wait_until("w1 to be lost", DEADLINE, || {
-        let workers = fleet.json(&["workers", "-o", "json"]);
-        if workers[0]["state"] == "lost" { Ok(()) } else { Err(workers) }
-    });
-    fleet.ok(&["remove", "web"]);
-    assert!(alive(child));
-    signal_worker(&fleet, "w1", agent, Signal::SIGCONT);
-    wait_dead(child);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use dsbus_schema::ids::{InstanceId, ProgramName};
 use dsbus_schema::program::{Program, ProgramSpec};
 
 use crate::plan::Scene;
-use crate::view::{Entry, Placed, View};
+use crate::view::{Entry, Instance, Placed, View};
 
 /// What people are told of an instance whose placement is ahead: the last of what its row says, unless it
 /// is disabled.
@@ -55,7 +55,14 @@ pub(crate) fn is_held_back(view: &View, name: &InstanceId) -> bool {
     })
 }
 
-/// Whether that holds for some instance of a program.
+/// The placement of a program that has its latest declaration, of all that are known.
+pub fn latest<'a>(view: &'a View, program: &Program) -> Option<&'a Placed> {
+    let instances = view.programs.get(&program.name)?.instances.values();
+    let placed = instances.filter_map(Instance::placed).filter(|placed| placed.id == program.id);
+    placed.max_by_key(|placed| placed.revision)
+}
+
+/// Whether something of a program [is held back](is_held_back).
 pub fn holds_back(view: &View, name: &ProgramName) -> bool {
     let mut indexes = view.programs.get(name).into_iter().flat_map(|entry| entry.instances.keys());
     indexes.any(|index| is_held_back(view, &InstanceId::new(name.clone(), *index)))

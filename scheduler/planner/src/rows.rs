@@ -13,7 +13,7 @@ use dsbus_schema::touch::PRESENCE_SECONDS;
 use crate::ahead;
 use crate::view::{Placed, View};
 
-pub use crate::ahead::{AHEAD, holds_back};
+pub use crate::ahead::{AHEAD, holds_back, latest};
 pub use crate::groups::{groups, rollout};
 
 /// Every instance that is declared or placed, by name.
