@@ -103,7 +103,9 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     fresh.persist(path)?;
     // A directory that may not be read, or cannot be written out, is left to the kernel.
     match File::open(parent).and_then(|directory| directory.sync_all()) {
-        Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => Ok(()),
+        Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
+            Ok(())
+        }
         synced => synced,
     }
 }

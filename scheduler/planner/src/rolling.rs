@@ -253,8 +253,7 @@ impl<'a> Rolling<'a> {
     /// That one stands beside the stop: whoever finds one that would have it run takes the stop for a
     /// person's. It is this one step; what has taken it waits for its turn as all others do.
     fn is_stopping(&self, index: u32, placed: &Placed) -> bool {
-        let idle =
-            !self.goals.is_commanded(index) && !self.goals.wanted(self.program, index).run;
+        let idle = !self.goals.is_commanded(index) && !self.goals.wanted(self.program, index).run;
         idle && runs_by_itself(&placed.spec)
     }
 
