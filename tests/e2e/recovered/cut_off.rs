@@ -47,19 +47,19 @@ fn a_declaration_that_only_a_placement_on_a_lost_worker_has_is_recovered() {
 }
 
 #[test]
-fn what_is_removed_while_its_worker_is_cut_off_is_stopped_when_that_comes_back() {
+fn what_is_removed_and_forgotten_while_its_worker_is_cut_off_is_stopped_by_that() {
     let mut fleet = Fleet::start(1, 1);
     fleet.apply(&web(1000));
     let (child, agent) = (number(&fleet.row("web:0")["pid"]), fleet.agent_pid("w1"));
     empty_placements(&fleet);
     replace(&mut fleet, "s1", "s2");
     fleet.wait_row("web:0", "adrift", |row| row["state"] == "PENDING");
+    fleet.ok(&["remove", "--no-wait", "web"]);
     signal_worker(&fleet, "w1", agent, Signal::SIGSTOP);
-    wait_until("w1 to be lost", DEADLINE, || {
-        let row = fleet.worker_row("w1");
-        if row["state"] == "lost" { Ok(()) } else { Err(row) }
+    wait_until("web to be forgotten", DEADLINE, || {
+        let rows = fleet.status();
+        if rows.is_empty() { Ok(()) } else { Err(rows) }
     });
-    fleet.ok(&["remove", "web"]);
     assert!(alive(child));
     signal_worker(&fleet, "w1", agent, Signal::SIGCONT);
     wait_dead(child);

@@ -59,6 +59,7 @@ impl View {
     /// Who may come back with an instance of a program that is being removed, and finds no word about it
     /// on the bus; and under which epoch: it is told by a tombstone, before the last is dropped that tells
     /// of it. Of several the one that was placed last: one tombstone is all that a forgotten instance takes.
+    /// What was told by a worker that was lost before the removal is dropped already, and not known here.
     pub(crate) fn returns<'a>(&self, instance: &'a Instance) -> Option<(&'a WorkerName, Epoch)> {
         let told = || instance.statuses.iter();
         if instance.guard > 0 || told().any(|(at, s)| self.tells_of_removed(instance, at, s)) {
