@@ -1,6 +1,8 @@
 //! What `dsbus recover` does in doubt: what has ended, who does not answer, who contradicts whom, and a
 //! bus that is behind.
 
+mod cut_off;
+
 use std::path::Path;
 use std::process::Command;
 

@@ -1,8 +1,11 @@
 //! `dsbus export [NAME...]`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
 use dsbus_client::Entry;
@@ -11,7 +14,6 @@ use dsbus_schema::program::{Program, ProgramSpec};
 use dsbus_schema::status::{DISABLED, InstanceRow};
 use dsbus_schema::storage::Bucket;
 use futures::{StreamExt, TryStreamExt, stream};
-use tempfile::NamedTempFile;
 
 use crate::args;
 use crate::config::Config;
@@ -64,14 +66,21 @@ fn text(programs: &BTreeMap<ProgramName, ProgramSpec>, resting: &[String]) -> St
     text
 }
 
-/// Replaces a file whole: when anything fails, the one that is there stays as it is.
+/// Replaces a file whole, and keeps whose it is and who may read it: when anything fails before that, the
+/// one that is there stays as it is.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let there = match path.canonicalize() {
         // Of a link, what it leads to.
         Ok(there) => Some(there),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
         Err(e) => return Err(e),
     };
+    if there.is_none()
+        && let Ok(leads) = path.read_link()
+    {
+        let leads = leads.display();
+        return Err(io::Error::other(format!("it is a link to {leads}, which is not there")));
+    }
     let old = there.as_ref().map(|there| there.metadata()).transpose()?;
     if old.as_ref().is_some_and(|old| !old.is_file()) {
         // Root would put a file in the place of a device.
@@ -79,14 +88,39 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     let path = there.as_deref().unwrap_or(path);
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut fresh = NamedTempFile::new_in(parent.unwrap_or(Path::new(".")))?;
+    let parent = parent.unwrap_or(Path::new("."));
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    // What is left where this is killed can be known by its name.
+    let mut fresh = tempfile::Builder::new().prefix(&prefix).tempfile_in(parent)?;
     if let Some(old) = old {
+        give(fresh.as_file(), &old)?;
         fresh.as_file().set_permissions(old.permissions())?;
     }
     fresh.write_all(text.as_bytes())?;
     fresh.as_file().sync_all()?;
     fresh.persist(path)?;
-    Ok(())
+    // A directory that may not be read, or cannot be written out, is left to the kernel.
+    match File::open(parent).and_then(|directory| directory.sync_all()) {
+        Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Gives a new file to whom the old one belongs.
+fn give(fresh: &File, old: &Metadata) -> io::Result<()> {
+    let (new, to) = (fresh.metadata()?, (old.uid(), old.gid()));
+    if (new.uid(), new.gid()) == to {
+        return Ok(());
+    }
+    fchown(fresh, Some(to.0), Some(to.1)).map_err(|e| {
+        let (user, group) = to;
+        let text = format!("it belongs to user {user} and group {group}, to whom a new one");
+        io::Error::new(e.kind(), format!("{text} cannot be given: {e}"))
+    })
 }
 
 /// The commands that stop what is stopped, and would be started: of a program where all of it is, else of
@@ -144,4 +178,52 @@ pub(super) async fn declared(
         .try_collect()
         .await?;
     Ok(found.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_stays_whose_it_is() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let (file, link) = (place.path().join("web.toml"), place.path().join("link"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::chown(&file, Some(1234), Some(2345)).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        symlink("web.toml", &link).unwrap();
+        for (path, text) in [(&file, "new"), (&link, "newer")] {
+            replace(path, text).unwrap();
+            let found = file.metadata().unwrap();
+            assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (1234, 2345, 0o640));
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        }
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_link_to_nowhere_stays_one() {
+        let place = tempfile::tempdir().unwrap();
+        let link = place.path().join("link");
+        symlink("nowhere", &link).unwrap();
+        let said = replace(&link, "new").unwrap_err().to_string();
+        assert_eq!(said, "it is a link to nowhere, which is not there");
+        assert!(link.is_symlink() && std::fs::read_dir(place.path()).unwrap().count() == 1);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(replace(place.path(), "new").unwrap_err().to_string(), "it is not a file");
+        let fresh = place.path().join("fresh");
+        replace(&fresh, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&fresh).unwrap(), "new");
+    }
 }

@@ -55,7 +55,7 @@ pub(super) async fn run(config: &Config, args: &args::Recover) -> Result<Code, F
     if !recovered.silent.is_empty() {
         let silent: Vec<&str> = recovered.silent.iter().map(WorkerName::as_str).collect();
         output::note(format_args!(
-            "no answer from {}: what is there is not known",
+            "no answer that counts from {}: what is there is not known",
             silent.join(", ")
         ));
     }

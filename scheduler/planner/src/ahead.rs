@@ -5,14 +5,20 @@
 //! planned for such an instance until `recover` (or a person) has said what is wanted of it.
 
 use dsbus_schema::ids::{InstanceId, ProgramName};
-use dsbus_schema::program::Program;
+use dsbus_schema::program::{Program, ProgramSpec};
 
 use crate::plan::Scene;
-use crate::view::{Entry, Placed, View};
+use crate::view::{Entry, Instance, Placed, View};
 
-/// What people are told of an instance whose placement is ahead.
+/// What people are told of an instance whose placement is ahead: the last of what its row says, unless it
+/// is disabled.
 pub const AHEAD: &str = "its placement knows of a later command or declaration than the bus; nothing is \
                          planned for it until dsbus recover";
+
+/// Whether an instance of such a declaration runs without anybody's asking, and at once.
+pub(crate) fn runs_by_itself(spec: &ProgramSpec) -> bool {
+    spec.autostart && spec.schedule.is_none()
+}
 
 /// Whether whoever wrote this placement knew of a later command, or of a goal that is not there.
 pub(crate) fn is_ahead(entry: &Entry, program: &Program, index: u32, placed: &Placed) -> bool {
@@ -24,8 +30,7 @@ pub(crate) fn is_ahead(entry: &Entry, program: &Program, index: u32, placed: &Pl
         || wanted.reloads < told.reloads;
     // Nobody has commanded anything, its declaration would have it run, and yet somebody has stopped it.
     // What a declaration stops has that declaration: see `Rolling::next`.
-    let runs_by_itself = placed.spec.autostart && placed.spec.schedule.is_none();
-    let stopped = wanted.run && !told.run && runs_by_itself && !placed.leaves;
+    let stopped = wanted.run && !told.run && runs_by_itself(&placed.spec) && !placed.leaves;
     later || (stopped && !entry.goals.is_commanded(index))
 }
 
@@ -50,7 +55,14 @@ pub(crate) fn is_held_back(view: &View, name: &InstanceId) -> bool {
     })
 }
 
-/// Whether that holds for some instance of a program.
+/// The placement of a program that has its latest declaration, of all that are known.
+pub fn latest<'a>(view: &'a View, program: &Program) -> Option<&'a Placed> {
+    let instances = view.programs.get(&program.name)?.instances.values();
+    let placed = instances.filter_map(Instance::placed).filter(|placed| placed.id == program.id);
+    placed.max_by_key(|placed| placed.revision)
+}
+
+/// Whether something of a program [is held back](is_held_back).
 pub fn holds_back(view: &View, name: &ProgramName) -> bool {
     let mut indexes = view.programs.get(name).into_iter().flat_map(|entry| entry.instances.keys());
     indexes.any(|index| is_held_back(view, &InstanceId::new(name.clone(), *index)))

@@ -14,6 +14,18 @@ pub(crate) fn statuses(view: &View, name: &ProgramName, entry: &Entry, draft: &m
     let removing = entry.program.as_ref().is_some_and(|seen| seen.value.removing);
     for (index, instance) in &entry.instances {
         let name = || InstanceId::new(name.clone(), *index);
+        if removing && let Some((worker, epoch)) = view.returns(instance) {
+            // Then nothing would tell of it, and nobody would tell it.
+            draft.actions.push(Action::Remove {
+                name: name(),
+                worker: worker.clone(),
+                guard: instance.guard,
+                lease: None,
+                epoch,
+                reason: "its program is removed".to_owned(),
+            });
+            continue;
+        }
         for (worker, status) in &instance.statuses {
             let held = instance.placements.iter().any(|placed| placed.worker == *worker);
             // A living worker takes its own entry away, once the child is gone; but not one that an

@@ -13,6 +13,7 @@ use dsbus_schema::rollout::{Rollout, RolloutChange, RolloutState};
 use dsbus_schema::state::State;
 
 use crate::action::Action;
+use crate::ahead::runs_by_itself;
 use crate::order::ended_well;
 use crate::plan::{Draft, Scene};
 use crate::view::{Entry, Goals, Instance, Placed, View};
@@ -239,7 +240,7 @@ impl<'a> Rolling<'a> {
 
     /// What a placed instance is to run, before it is asked whether it may go down for it.
     pub(crate) fn next(&self, index: u32, placed: &Placed) -> (u64, Arc<ProgramSpec>) {
-        let within = self.stable.is_none() || index < self.reach || self.is_idle(index);
+        let within = self.stable.is_none() || index < self.reach || self.is_stopping(index, placed);
         // What needs no new child is not rolled out; nor is what was changed already taken back.
         if within || self.is_quiet(&placed.spec) || placed.revision >= self.program.revision {
             (self.program.revision, self.spec.clone())
@@ -248,10 +249,12 @@ impl<'a> Rolling<'a> {
         }
     }
 
-    /// Whether it is the declaration alone by which an instance does not run. It stands beside that stop:
-    /// whoever finds one that would have it run takes the stop for a person's.
-    fn is_idle(&self, index: u32) -> bool {
-        !self.goals.is_commanded(index) && !self.goals.wanted(self.program, index).run
+    /// Whether an instance would run by the declaration that it has, and by the present one alone does not.
+    /// That one stands beside the stop: whoever finds one that would have it run takes the stop for a
+    /// person's. It is this one step; what has taken it waits for its turn as all others do.
+    fn is_stopping(&self, index: u32, placed: &Placed) -> bool {
+        let idle = !self.goals.is_commanded(index) && !self.goals.wanted(self.program, index).run;
+        idle && runs_by_itself(&placed.spec)
     }
 
     /// What an instance runs elsewhere whose worker is lost: the loss of many is no reason to change

@@ -13,7 +13,7 @@ use dsbus_schema::touch::PRESENCE_SECONDS;
 use crate::ahead;
 use crate::view::{Placed, View};
 
-pub use crate::ahead::{AHEAD, holds_back};
+pub use crate::ahead::{AHEAD, holds_back, latest};
 pub use crate::groups::{groups, rollout};
 
 /// Every instance that is declared or placed, by name.
@@ -71,10 +71,11 @@ pub fn instance(view: &View, name: &InstanceId) -> Option<InstanceRow> {
         None => unplaced_row(view, program, name, wanted),
     };
     if row.state == State::Stopped && view.is_disabled(&name.program, name.index) {
+        // Others decide by this word.
         row.reason = Some(DISABLED.to_owned());
-    }
-    if ahead::is_held_back(view, name) {
-        row.reason = Some(AHEAD.to_owned());
+    } else if ahead::is_held_back(view, name) {
+        let why = row.reason.take().filter(|why| !why.is_empty());
+        row.reason = Some(why.map_or_else(|| AHEAD.to_owned(), |why| format!("{why}; {AHEAD}")));
     }
     row.arguments = view.arguments(name);
     row.wanted = wanted;

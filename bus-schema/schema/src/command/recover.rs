@@ -44,7 +44,7 @@ pub struct Recovered {
     pub programs: Vec<RecoveredProgram>,
     /// Instances, by name.
     pub instances: Vec<RecoveredInstance>,
-    /// Workers that did not answer, and are not lost.
+    /// Workers that did not answer, or not as workers do, and are not lost.
     #[serde(default)]
     pub silent: Vec<WorkerName>,
     /// There are more: ask again after this one.

@@ -225,7 +225,8 @@ fn rows(states: &[&str]) -> Option<Result<Vec<InstanceRow>, Error>> {
 
 /// An instance that runs, and whose placement knows of more than the bus.
 fn held_back() -> InstanceRow {
-    InstanceRow { reason: Some(dsbus_scheduler::AHEAD.to_owned()), ..row("web", "RUNNING", true) }
+    let reason = format!("exit code 1; {}", dsbus_scheduler::AHEAD);
+    InstanceRow { reason: Some(reason), ..row("web", "RUNNING", true) }
 }
 
 trait ClearFirst {

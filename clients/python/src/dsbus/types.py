@@ -1127,7 +1127,7 @@ class Recovered(TypedDict):
     next: NotRequired[Optional[InstanceId]]
     # Programs, by name.
     programs: List[RecoveredProgram]
-    # Workers that did not answer, and are not lost.
+    # Workers that did not answer, or not as workers do, and are not lost.
     silent: NotRequired[List[WorkerName]]
 
 

@@ -108,7 +108,8 @@ impl Commander {
 
     async fn rebuild(&self, task: &Rebuild<'_>) -> Result<Recovered, Refusal> {
         let (ask, found) = (task.ask, task.found);
-        let mut told = Recovered { silent: found.silent.clone(), ..Recovered::default() };
+        let silent = found.silent.iter().map(|(worker, _)| worker.clone()).collect();
+        let mut told = Recovered { silent, ..Recovered::default() };
         let names: Vec<&InstanceId> =
             found.names().into_iter().filter(|name| ask.after.as_ref() < Some(name)).collect();
         let page: Vec<&InstanceId> = names.iter().take(RECOVER_INSTANCES_MAX).copied().collect();

@@ -40,8 +40,8 @@ impl View {
         forgotten && (status.value.rests || self.is_of_now(worker, &status.value))
     }
 
-    /// Whether that counts of a program that is being removed: only where the worker is there, or comes
-    /// back, to be told to stop it. What nobody has is not waited for.
+    /// Whether that counts of a program that is being removed: only where the worker is not lost. What
+    /// nobody has is not waited for, nor is a worker that is cut off: see [`View::returns`].
     pub(crate) fn tells_of_removed(
         &self,
         instance: &Instance,
@@ -56,11 +56,29 @@ impl View {
         has && self.tells(instance, worker, status) && self.is_of_now(worker, &status.value)
     }
 
+    /// Who may come back with an instance of a program that is being removed, and finds no word about it
+    /// on the bus; and under which epoch: it is told by a tombstone, before the last is dropped that tells
+    /// of it. Of several the one that was placed last: one tombstone is all that a forgotten instance takes.
+    /// What was told by a worker that was lost before the removal is dropped already, and not known here.
+    pub(crate) fn returns<'a>(&self, instance: &'a Instance) -> Option<(&'a WorkerName, Epoch)> {
+        let told = || instance.statuses.iter();
+        if instance.guard > 0 || told().any(|(at, s)| self.tells_of_removed(instance, at, s)) {
+            return None;
+        }
+        let same = told().filter(|(at, status)| self.is_of_its_run(at, &status.value));
+        let told = same.map(|(at, status)| (at, status.value.epoch));
+        told.filter(|(_, epoch)| *epoch <= Epoch::TOLD_MAX).max_by_key(|(_, epoch)| *epoch)
+    }
+
     /// Whether the present run of a worker told a state, and is not lost. Its record may be lost, too.
     fn is_of_now(&self, worker: &WorkerName, status: &Status) -> bool {
+        !self.is_lost(worker) && self.is_of_its_run(worker, status)
+    }
+
+    /// Whether the run of a worker told a state that its record is of. It may be lost, too.
+    fn is_of_its_run(&self, worker: &WorkerName, status: &Status) -> bool {
         let record = self.worker(worker);
-        !self.is_lost(worker)
-            && record.is_none_or(|record| record.incarnation == status.incarnation)
+        record.is_none_or(|record| record.incarnation == status.incarnation)
     }
 
     /// Instances of a program of which only workers tell, who tells, and the epoch that these know.

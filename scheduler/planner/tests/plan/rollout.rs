@@ -319,6 +319,33 @@ fn stopped_instances_are_changed_at_once() {
 }
 
 #[test]
+fn what_no_declaration_runs_waits_for_the_canaries_too() {
+    let mut w = running(3, |s| s.update.canary = 1);
+    w.declare("web", |s| s.autostart = false);
+    w.settle();
+    assert_eq!(revisions(&w, 3), [2, 2, 2], "it needs no new child");
+    w.declare("web", change);
+    assert_eq!(w.settle(), ["update web:0 stop r3"]);
+    w.command_one("web:1", |g| (g.run, g.starts) = (true, 1));
+    assert_eq!(w.settle(), ["update web:1 run r2"]);
+    w.edit("web", |p| p.rollout.as_mut().unwrap().promoted = true);
+    w.settle();
+    assert_eq!((revisions(&w, 3), state(&w)), (vec![3, 3, 3], None));
+}
+
+#[test]
+fn what_no_declaration_runs_waits_while_a_rollout_is_paused_or_has_failed() {
+    for stands in [RolloutState::Paused, RolloutState::Failed] {
+        let mut w = running(3, |_| {});
+        w.declare("web", |s| s.autostart = false);
+        w.settle();
+        w.declare("web", change);
+        w.edit("web", |p| p.rollout.as_mut().unwrap().state = stands);
+        assert_eq!((w.settle(), revisions(&w, 3)), (nothing(), vec![2, 2, 2]), "{stands:?}");
+    }
+}
+
+#[test]
 fn a_rolling_restart_goes_one_by_one_and_another_one_everywhere_at_once() {
     for (rolling, at_once) in [(true, 1), (false, 3)] {
         let mut w = running(3, |s| s.update.max_unavailable = 0);

@@ -18,6 +18,12 @@ pub(super) use goals::goals;
 /// What a worker has of an instance.
 pub(super) type Copy<'a> = (&'a WorkerName, &'a Holding);
 
+/// A worker that does not say what it has, or not as one does, and why not.
+pub(super) type Silent = (WorkerName, &'static str);
+
+/// Why most do not.
+pub(super) const NO_ANSWER: &str = "it does not answer";
+
 /// What stands on the bus about an instance.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Stands {
@@ -46,8 +52,8 @@ pub(super) struct Of {
 pub(super) struct Terms<'a> {
     /// Also what is doubtful.
     pub(super) force: bool,
-    /// Workers that may have something, and do not say so.
-    pub(super) silent: &'a [WorkerName],
+    /// Who may have something, and does not say so.
+    pub(super) silent: &'a [Silent],
 }
 
 /// What becomes of an instance.
@@ -82,11 +88,15 @@ pub(super) fn is_believed(held: &Holding) -> bool {
     epoch <= Epoch::TOLD_MAX && numbers.into_iter().all(|number| number <= Epoch::TOLD_MAX.0)
 }
 
-/// Who does not answer, in words.
-pub(super) fn silence(silent: &[WorkerName]) -> String {
-    let names: Vec<_> = silent.iter().map(WorkerName::as_str).collect();
-    let (verb, does) = if names.len() == 1 { ("may", "does") } else { ("may", "do") };
-    format!("{} {verb} have it, too, and {does} not answer", names.join(", "))
+/// Who does not say what it has, and why, in words.
+pub(super) fn silence(silent: &[Silent]) -> String {
+    let (unheard, odd): (Vec<_>, Vec<_>) = silent.iter().partition(|(_, why)| *why == NO_ANSWER);
+    let names: Vec<_> = unheard.iter().map(|(worker, _)| worker.as_str()).collect();
+    let does = if names.len() == 1 { "does" } else { "do" };
+    let all = format!("{} may have it, too, and {does} not answer", names.join(", "));
+    let each = odd.iter().map(|(worker, why)| format!("{worker} may have it, too: {why}"));
+    let said: Vec<_> = (!names.is_empty()).then_some(all).into_iter().chain(each).collect();
+    said.join("; ")
 }
 
 /// What becomes of one instance of a program.
@@ -212,10 +222,15 @@ fn verdict(of: Of, copies: &[Copy<'_>], stands: &Stands, terms: Terms<'_>) -> Ve
         Some((worker, stood)) if at != worker && has(worker) => {
             Some(format!("{worker}, where the bus has it under epoch {}, has it, too", stood.epoch))
         }
-        Some((worker, stood)) if at != worker && terms.silent.contains(worker) => Some(format!(
-            "{worker}, where the bus has it under epoch {}, does not answer",
-            stood.epoch
-        )),
+        Some((worker, stood)) if at != worker => {
+            let silent = terms.silent.iter().find(|(silent, _)| silent == worker);
+            let epoch = stood.epoch;
+            silent.map(|(_, why)| {
+                format!(
+                    "{worker}, where the bus has it under epoch {epoch}, does not say so: {why}"
+                )
+            })
+        }
         Some(_) => None,
         None if held.epoch < stands.removed => {
             return Verdict::none(format!("it was taken away under epoch {}", stands.removed));

@@ -9,7 +9,7 @@ use dsbus_schema::ids::{InstanceId, ProgramName, WorkerName};
 use futures::{StreamExt, stream};
 use tokio::time::{sleep, timeout};
 
-use super::decide::{Copy, is_believed};
+use super::decide::{Copy, NO_ANSWER, Silent, is_believed};
 use super::{AT_ONCE, Commander};
 
 /// How long a worker may take to say what it has, each time that it is asked. A client waits for a second
@@ -28,6 +28,7 @@ const WORKER_MAX: Duration = Duration::from_secs(10);
 /// Why one is not believed.
 const ODD: &str = "its answers do not go on in the order of names";
 const TOO_MUCH: &str = "it tells more than a worker can have";
+const TOO_SLOW: &str = "its answers do not come to an end in time";
 
 /// What all workers have.
 #[derive(Debug, Default)]
@@ -35,7 +36,7 @@ pub(super) struct Found {
     pub(super) holdings: BTreeMap<ProgramName, Vec<(WorkerName, Holding)>>,
     /// What cannot be: see [`is_believed`].
     pub(super) odd: Vec<(WorkerName, Holding)>,
-    pub(super) silent: Vec<WorkerName>,
+    pub(super) silent: Vec<Silent>,
 }
 
 /// What a worker has told so far, part by part.
@@ -91,7 +92,7 @@ impl Commander {
     /// Asks every worker that may have something what it has.
     pub(super) async fn found(&self) -> Found {
         let workers = self.shared.lock().view.may_have();
-        let asked: Vec<(WorkerName, Option<Vec<Holding>>)> = stream::iter(workers)
+        let asked: Vec<(WorkerName, Result<Vec<Holding>, &'static str>)> = stream::iter(workers)
             .map(|worker| async move {
                 let has = self.inventory(&worker).await;
                 (worker, has)
@@ -101,9 +102,13 @@ impl Commander {
             .await;
         let mut found = Found::default();
         for (worker, has) in asked {
-            let Some(has) = has else {
-                found.silent.push(worker);
-                continue;
+            let has = match has {
+                Ok(has) => has,
+                Err(why) => {
+                    tracing::warn!("what worker {worker} has is not known: {why}");
+                    found.silent.push((worker, why));
+                    continue;
+                }
             };
             for held in has {
                 if is_believed(&held) {
@@ -117,24 +122,17 @@ impl Commander {
         found
     }
 
-    /// What a worker has; nothing where it does not say so, or says what cannot be.
-    async fn inventory(&self, worker: &WorkerName) -> Option<Vec<Holding>> {
+    /// What a worker has; why not, where it does not say so, or says what cannot be.
+    async fn inventory(&self, worker: &WorkerName) -> Result<Vec<Holding>, &'static str> {
         let asking = async {
             let mut told = Told::default();
             while let Some(ask) = told.next() {
-                let part = self.part(worker, &ask).await.ok_or("it does not answer")?;
+                let part = self.part(worker, &ask).await.ok_or(NO_ANSWER)?;
                 told.add(part)?;
             }
             Ok::<_, &'static str>(told.all)
         };
-        let told = timeout(WORKER_MAX, asking).await;
-        match told.unwrap_or(Err("it does not come to an end in time")) {
-            Ok(all) => Some(all),
-            Err(why) => {
-                tracing::warn!("what worker {worker} has is not known: {why}");
-                None
-            }
-        }
+        timeout(WORKER_MAX, asking).await.unwrap_or(Err(TOO_SLOW))
     }
 
     async fn part(&self, worker: &WorkerName, ask: &InventoryAsk) -> Option<Inventory> {

@@ -60,8 +60,15 @@ impl Commander {
             let row = RecoveredProgram { name: name.clone(), id, revision, recovery, reason };
             Judged { row, program, seq, news: false }
         };
-        let newest = decide::newest(&copies, stored.as_ref().map(|program| program.id));
-        let Some((id, revision, spec)) = newest.filter(|(_, revision, _)| {
+        let placed = stored.as_ref().and_then(|known| {
+            let core = self.shared.lock();
+            rows::latest(&core.view, known).cloned()
+        });
+        let told = decide::newest(&copies, stored.as_ref().map(|program| program.id));
+        // What a placement says that counts, a scheduler has said; its worker may be lost.
+        let placed = placed.as_ref().map(|placed| (placed.id, placed.revision, &*placed.spec));
+        let placed = placed.filter(|(_, revision, _)| told.is_none_or(|told| told.1 < *revision));
+        let Some((id, revision, spec)) = placed.or(told).filter(|(_, revision, _)| {
             stored.as_ref().is_none_or(|known| *revision > known.revision && !known.removing)
         }) else {
             let recovery = if stored.is_some() { Recovery::Known } else { Recovery::Left };
@@ -72,6 +79,7 @@ impl Commander {
             return Ok(judged(None, ends, Some(REMOVED.to_owned())));
         }
         let vouched = task.declared.contains_key(name)
+            || placed.is_some()
             || stored.as_ref().is_some_and(|known| known.spec == *spec)
             || task.ask.force
             || !self.shared.lock().checks_signatures();
@@ -94,7 +102,8 @@ impl Commander {
         program.spec = wished.unwrap_or(spec).clone();
         program.revision = if wished.is_some() { revision.saturating_add(1) } else { revision };
         program.rollout = None;
-        signed(&mut program, task.author, Some("recovered from what workers have".to_owned()));
+        let from = if placed.is_some() { "its placements say" } else { "workers have" };
+        signed(&mut program, task.author, Some(format!("recovered from what {from}")));
         let reason = match (wished, before) {
             (Some(_), _) => {
                 Some("its declaration is that of the file, which is another one".to_owned())

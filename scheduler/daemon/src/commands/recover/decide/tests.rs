@@ -53,7 +53,7 @@ fn decide(copies: &str, placed: Option<(&str, u64)>, force: bool, silent: &[&str
         .collect();
     let copies: Vec<Copy<'_>> = copies.iter().map(|(at, held)| (at, held)).collect();
     let placed = placed.map(|(at, epoch)| (worker(at), placement(epoch)));
-    let silent: Vec<WorkerName> = silent.iter().map(|name| worker(name)).collect();
+    let silent: Vec<Silent> = silent.iter().map(|name| (worker(name), NO_ANSWER)).collect();
     instance(OF, &copies, &Stands { placed, removed: Epoch(0) }, Terms { force, silent: &silent })
 }
 
@@ -207,6 +207,19 @@ fn an_epoch_that_another_worker_knows_never_goes_back() {
     // Nor while a third one has it, too.
     let third = decide("w1:40px w2:57gx w3:39x", Some(("w1", 40)), false, &[]);
     assert_eq!(third.end, Vec::new());
+}
+
+#[test]
+fn why_a_worker_is_silent_is_said() {
+    let of = |silent: &[(&str, &'static str)]| {
+        silence(&silent.iter().map(|(name, why)| (worker(name), *why)).collect::<Vec<_>>())
+    };
+    assert_eq!(of(&[("w1", NO_ANSWER)]), "w1 may have it, too, and does not answer");
+    assert_eq!(
+        of(&[("w1", NO_ANSWER), ("w2", "it is odd"), ("w3", NO_ANSWER)]),
+        "w1, w3 may have it, too, and do not answer; w2 may have it, too: it is odd"
+    );
+    assert_eq!(of(&[("w2", "it is odd")]), "w2 may have it, too: it is odd");
 }
 
 #[test]
