@@ -21,7 +21,7 @@ fn an_earlier_word_under_the_same_epoch_changes_nothing_and_is_told() {
         (|p| p.wanted.run = false, |p| (p.wanted.run, p.wanted.starts) = (true, 1), "starts 0"),
         (|_| {}, |p| p.wanted.reloads += 1, "reloads 0, after 1"),
         (|_| {}, |p| p.wanted.run = false, "it was stopped since"),
-        (|_| {}, |p| p.rest = rests(), "it has ended since"),
+        (|_| {}, |p| p.rest = Some(rest()), "it has ended since"),
         (
             |p| p.wanted.restarts = 5,
             |p| (p.revision, p.wanted.restarts) = (9, 4),
@@ -76,15 +76,15 @@ fn an_exclusive_instance_that_is_named_as_it_was_earlier_stays() {
 }
 
 /// It has ended.
-fn rests() -> Option<Rest> {
+fn rest() -> Rest {
     let since = Timestamp::from_unix_nanos(0);
-    Some(Rest { state: RestState::Exited, exit: None, reason: None, since })
+    Rest { state: RestState::Exited, exit: None, reason: None, since }
 }
 
 #[test]
 fn an_exclusive_instance_that_rests_has_nothing_to_stop_when_its_placement_is_lost() {
     let mut here = placement(7, 5);
-    (here.spec.exclusive, here.rest) = (true, rests());
+    (here.spec.exclusive, here.rest) = (true, Some(rest()));
     let mut p = Placements::new(worker());
     assert!(p.take(put("w1.web.0", 1, &here)).is_some());
     assert_eq!(p.take(Item::Reset), Some(Change::Reset));
@@ -154,7 +154,7 @@ fn step(from: &Placement, dice: u8) -> Placement {
         3 => p.wanted.run = false,
         4 => (p.wanted.run, p.wanted.starts, p.rest) = (true, p.wanted.starts + 1, None),
         5 => (p.wanted.run, p.epoch, p.rest) = (true, Epoch(p.epoch.0 + 1), None),
-        6 => p.rest = rests(),
+        6 => p.rest = Some(rest()),
         // It is to leave.
         7 => (p.wanted.run, p.rest) = (false, None),
         _ => p.arguments = vec![dice.to_string()],
