@@ -188,7 +188,6 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn a_whole_fleet_works_by_what_its_users_may_do() {
     let mut place = Place::new(&["--workers", "w1,w2", "--listeners"]);
-    place.manage(&["add", "listener", "audit", "--events", "process.*"]);
     place.manage(&["add", "operator", "rita", "--verbs", "start,stop"]);
     place.serve();
     place.start("s1", "scheduler", &["scheduler", "--id", "s1"]);
@@ -223,9 +222,8 @@ fn everywhere(place: &Place, worker: &str) -> bool {
 
 /// A listener, an alert and a gateway; where the last one listens.
 fn stand_by(place: &mut Place) -> String {
-    let listen = format!("cat >> {}", place.path("heard").display());
-    let listener = ["listen", "audit", "--events", "PROCESS_STATE", "--", "sh", "-c", &listen];
-    place.start("audit", "audit", &listener);
+    let listen = format!("echo READY; cat >> {}", place.path("heard").display());
+    place.start("listener", "w1", &["listen", "--since", "1h", "--", "sh", "-c", &listen]);
     let told = place.path("told");
     let rules = format!(
         "[[rule]]\nname = \"runs\"\nevents = [\"RUNNING\"]\nsend = [\"file\"]\n\n\
@@ -234,6 +232,7 @@ fn stand_by(place: &mut Place) -> String {
     );
     fs::write(place.auth().join("users/alert/alert.toml"), rules).unwrap();
     place.start("alert", "alert", &["alert", "alert.toml"]);
+    place.wait("the alert to work", |place| place.log("alert").contains("works"));
     let port = Port::reserve();
     let web = format!("127.0.0.1:{}", port.number());
     place.start("gateway", "gateway", &["gateway", "gateway.toml", "--listen", &web]);
@@ -245,10 +244,10 @@ fn declare(place: &Place, web: &str) {
     let program = "[program.web]\ncommand = \"echo hello; exec sleep 1000\"\nshell = true\n\
                    startsecs = 0\nnumprocs = 2\nenvironment = { KEY = \"hush\" }\n";
     fs::write(place.path("web.toml"), program).unwrap();
-    let file = place.path("web.toml");
-    place.works("admin", &["apply", file.to_str().unwrap()]);
+    place.works("admin", &["apply", place.path("web.toml").to_str().unwrap()]);
     place.wait("both instances", |place| everywhere(place, ""));
-    place.wait("the alert", |place| !place.log("told").is_empty());
+    let heard = |place: &Place| ["told", "heard"].iter().all(|log| !place.log(log).is_empty());
+    place.wait("the alert and the listener", heard);
     place.wait("the gateway", |place| place.log("gateway").contains("listens on"));
     let conf = fs::read_to_string(place.auth().join("users/gateway/gateway.toml")).unwrap();
     let password = conf.split("password = \"").nth(1).unwrap().split('"').next().unwrap();
