@@ -90,8 +90,10 @@ fn two_copies_at_once_are_found() {
     let out = tempfile::tempdir().unwrap();
     let out = out.path().to_str().unwrap();
     let frozen = ["--kinds", "supervisor-freeze", "--faults", "1", "--hold", "15", "--no-network"];
-    let (well, said) = run(&[&["--unfenced", "--alone", "0", "--out", out], &frozen[..]].concat());
-    assert!(!well, "{said}");
+    let args = [&["--unfenced", "--alone", "0", "--out", out], &frozen[..]].concat();
+    // Whose worker is frozen is chance, and on a busy machine it may be one that has lost its lease.
+    let ran = (0..3).map(|_| run(&args)).find(|(well, _)| !well);
+    let (_, said) = ran.expect("two copies at once, three times not found");
     assert!(said.contains("PROBLEM: two copies of "), "{said}");
     assert!(said.contains("lost events: 0") && said.contains("unneeded moves: 0"), "{said}");
 }
