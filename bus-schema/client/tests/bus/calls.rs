@@ -219,7 +219,8 @@ async fn daemons_tell_what_they_count() {
     let _old = three.serve_worker(&worker.worker, || Value::Null, silent).await.unwrap();
     let wanted = [Stats::Scheduler(scheduler), Stats::Worker(worker)];
     wait_for_async("both to tell", PATIENCE, async || {
-        let told = bus.stats(PATIENCE, |told| told.len() == 2).await.unwrap();
+        // They may not serve yet, when they are asked first.
+        let told = bus.stats(PATIENCE / 10, |told| told.len() == 2).await.unwrap();
         wanted.iter().all(|one| told.contains(one)).then_some(())
     })
     .await;
