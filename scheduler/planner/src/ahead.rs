@@ -62,7 +62,7 @@ pub fn latest<'a>(view: &'a View, program: &Program) -> Option<&'a Placed> {
     placed.max_by_key(|placed| placed.revision)
 }
 
-/// Whether something of a program [is held back](is_held_back).
+/// Whether nothing is planned for some instance of a program, because its placement is ahead.
 pub fn holds_back(view: &View, name: &ProgramName) -> bool {
     let mut indexes = view.programs.get(name).into_iter().flat_map(|entry| entry.instances.keys());
     indexes.any(|index| is_held_back(view, &InstanceId::new(name.clone(), *index)))
