@@ -101,8 +101,9 @@ impl Planted {
             Planted::CommandInPlacement => (200, &[AsWanted, CommandsKept, EpochGrows]),
             Planted::LowEpoch => (200, &[EpochGrows]),
             Planted::NoTurn => return None,
-            // Where a living worker tells a child, nothing exclusive is placed: that hides it mostly.
-            Planted::NoStopFirst => (10_000, &[OneChild]),
+            // Where a living worker tells a child, nothing exclusive is placed: that hides it mostly. And
+            // without the stop nobody has time to tell what a dead scheduler placed.
+            Planted::NoStopFirst => (10_000, &[OneChild, EventsTold]),
             Planted::EveryTouchCounts => (10_000, &[LeaseCovers]),
             Planted::NoMargin => (500, &[OneChild, LeaseCovers]),
             Planted::OneEnforcer => (200, &[OneChild, KilledAfterThaw]),
