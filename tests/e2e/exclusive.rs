@@ -50,6 +50,23 @@ pub(crate) fn assert_apart(directory: &Path, at_least: usize) -> Vec<(u64, u64, 
     lives
 }
 
+/// An exclusive program `one` that writes down when it lives, and under which epoch.
+pub(crate) fn witness(lives: &Path, touch_timeout: u32) -> String {
+    let witness = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/e2e/witness.py");
+    format!(
+        r#"
+        [program.one]
+        command = ["python3", "{}", "{}"]
+        exclusive = true
+        touch_timeout = {touch_timeout}
+        stopwaitsecs = 1
+        startsecs = 0
+        "#,
+        witness.display(),
+        lives.display()
+    )
+}
+
 struct Scene {
     fleet: Fleet,
     proxy: Proxy,
@@ -63,19 +80,7 @@ fn scene(touch_timeout: u32) -> Scene {
     fleet.worker_at("w1", &proxy.url());
     fleet.wait_ready(1);
     let lives = tempfile::tempdir().unwrap();
-    let witness = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/e2e/witness.py");
-    fleet.apply(&format!(
-        r#"
-        [program.one]
-        command = ["python3", "{witness}", "{directory}"]
-        exclusive = true
-        touch_timeout = {touch_timeout}
-        stopwaitsecs = 1
-        startsecs = 0
-        "#,
-        witness = witness.display(),
-        directory = lives.path().display(),
-    ));
+    fleet.apply(&witness(lives.path(), touch_timeout));
     fleet.worker("w2");
     fleet.wait_ready(2);
     assert_eq!(fleet.row("one:0")["worker"], "w1");

@@ -3,9 +3,10 @@
 mod earlier;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::exclusive::witness;
 use crate::fleet::{DEADLINE, Fleet, alive, number};
 use crate::raw::Raw;
 use dsbus_harness::wait_until;
@@ -181,13 +182,27 @@ fn copy(from: &Path, to: &Path) {
     assert!(done.success());
 }
 
+/// A copy of what the server has stored, taken while it was stopped.
+fn back_up(fleet: &mut Fleet) -> PathBuf {
+    fleet.nats.stop();
+    let backup = fleet.path().join("backup");
+    copy(&fleet.nats.store(), &backup);
+    fleet.nats.restart();
+    backup
+}
+
+/// The server loses what it has, and begins with a copy.
+fn put_back(fleet: &mut Fleet, backup: &Path) {
+    fleet.nats.lose();
+    copy(backup, &fleet.nats.store());
+    fleet.nats.restart();
+}
+
 #[test]
 fn a_backup_that_is_old_is_put_right_by_what_runs() {
     let mut fleet = Fleet::start(2, 2);
     let lives = tempfile::tempdir().unwrap();
-    let witness = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/e2e/witness.py");
-    fleet.apply(&format!(
-        r#"
+    let others = r#"
         [program.web]
         command = "sleep 1000"
         numprocs = 2
@@ -195,20 +210,9 @@ fn a_backup_that_is_old_is_put_right_by_what_runs() {
         [program.gone]
         command = "sleep 1000"
         startsecs = 0
-        [program.one]
-        command = ["python3", "{}", "{}"]
-        startsecs = 0
-        stopwaitsecs = 1
-        exclusive = true
-        touch_timeout = 3
-        "#,
-        witness.display(),
-        lives.path().display()
-    ));
-    fleet.nats.stop();
-    let backup = fleet.path().join("backup");
-    copy(&fleet.nats.store(), &backup);
-    fleet.nats.restart();
+        "#;
+    fleet.apply(&format!("{others}{}", witness(lives.path(), 3)));
+    let backup = back_up(&mut fleet);
     fleet.wait_ready(2);
     // The fleet goes on: one program is new, one is removed, and what one worker had is moved.
     fleet.apply("[program.new]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
@@ -220,9 +224,7 @@ fn a_backup_that_is_old_is_put_right_by_what_runs() {
     let mut before = children(&fleet);
     let (one, one_epoch) = before.remove("one:0").unwrap();
     // The backup is put back.
-    fleet.nats.lose();
-    copy(&backup, &fleet.nats.store());
-    fleet.nats.restart();
+    put_back(&mut fleet, &backup);
     fleet.wait_ready(2);
     wait_adrift(&fleet, &["new:0", "web:0", "web:1", "one:0"]);
     // What is exclusive stops, since it may be somewhere else; nobody starts it from the backup.

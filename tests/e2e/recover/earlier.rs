@@ -99,10 +99,7 @@ fn an_old_copy_takes_back_no_deploy_no_stop_and_no_start() {
     let others = others.map(|name| program(name, &environment(1))).concat();
     fleet.apply(&format!("{}{others}", shop(1)));
     fleet.ok(&["stop", "begun"]);
-    fleet.nats.stop();
-    let backup = fleet.path().join("backup");
-    copy(&fleet.nats.store(), &backup);
-    fleet.nats.restart();
+    let backup = back_up(&mut fleet);
     fleet.wait_ready(2);
     // What has happened since, under the same epochs.
     fleet.apply(&format!("{}{others}", shop(2)));
@@ -122,9 +119,7 @@ fn an_old_copy_takes_back_no_deploy_no_stop_and_no_start() {
         assert_eq!(begun(), begun_before, "a child was started");
     };
 
-    fleet.nats.lose();
-    copy(&backup, &fleet.nats.store());
-    fleet.nats.restart();
+    put_back(&mut fleet, &backup);
     fleet.wait_ready(2);
     let told = |name: &str| {
         let name = format!("the placement of {name} does not count");
@@ -166,23 +161,8 @@ fn an_old_copy_takes_back_no_deploy_no_stop_and_no_start() {
 fn agents_that_begin_do_not_forget_which_epochs_are_over() {
     let mut fleet = Fleet::start(2, 2);
     let lives = tempfile::tempdir().unwrap();
-    let witness = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/e2e/witness.py");
-    fleet.apply(&format!(
-        r#"
-        [program.one]
-        command = ["python3", "{}", "{}"]
-        startsecs = 0
-        stopwaitsecs = 1
-        exclusive = true
-        touch_timeout = 3
-        "#,
-        witness.display(),
-        lives.path().display()
-    ));
-    fleet.nats.stop();
-    let backup = fleet.path().join("backup");
-    copy(&fleet.nats.store(), &backup);
-    fleet.nats.restart();
+    fleet.apply(&witness(lives.path(), 3));
+    let backup = back_up(&mut fleet);
     fleet.wait_ready(2);
     let at = fleet.row("one:0")["worker"].as_str().unwrap().to_owned();
     fleet.ok(&["drain", &at]);
@@ -194,9 +174,7 @@ fn agents_that_begin_do_not_forget_which_epochs_are_over() {
     }
     fleet.wait_ready(2);
     // The copy names it where it was, under the epoch that it had there.
-    fleet.nats.lose();
-    copy(&backup, &fleet.nats.store());
-    fleet.nats.restart();
+    put_back(&mut fleet, &backup);
     crate::fleet::wait_dead(one);
     for worker in ["w1", "w2"] {
         replace_agent(&fleet, worker);
@@ -226,23 +204,8 @@ fn what_was_fenced_on_its_worker_waits_there_for_whoever_has_it_although_an_old_
     fleet.worker_at("w1", &first.url());
     fleet.wait_ready(1);
     let lives = tempfile::tempdir().unwrap();
-    let witness = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/e2e/witness.py");
-    fleet.apply(&format!(
-        r#"
-        [program.one]
-        command = ["python3", "{}", "{}"]
-        startsecs = 0
-        stopwaitsecs = 1
-        exclusive = true
-        touch_timeout = 9
-        "#,
-        witness.display(),
-        lives.path().display()
-    ));
-    fleet.nats.stop();
-    let backup = fleet.path().join("backup");
-    copy(&fleet.nats.store(), &backup);
-    fleet.nats.restart();
+    fleet.apply(&witness(lives.path(), 9));
+    let backup = back_up(&mut fleet);
     fleet.worker_at("w2", &second.url());
     fleet.wait_ready(2);
     // It is moved, and its first worker does not hear of that.
@@ -250,9 +213,7 @@ fn what_was_fenced_on_its_worker_waits_there_for_whoever_has_it_although_an_old_
     let child = wait_runs(&fleet, "w2");
     // Its second one does not hear of the copy, and stops it when its lease is over.
     second.cut();
-    fleet.nats.lose();
-    copy(&backup, &fleet.nats.store());
-    fleet.nats.restart();
+    put_back(&mut fleet, &backup);
     first.heal();
     assert!(alive(child), "the copy is there while it lives");
     wait_runs(&fleet, "w1");
@@ -284,10 +245,7 @@ fn what_has_ended_since_an_old_copy_does_not_run_again_although_it_is_exclusive(
     ));
     fleet.wait_state("one:0", "RUNNING");
     let (other, _) = children(&fleet)["other:0"];
-    fleet.nats.stop();
-    let backup = fleet.path().join("backup");
-    copy(&fleet.nats.store(), &backup);
-    fleet.nats.restart();
+    let backup = back_up(&mut fleet);
     fleet.wait_ready(1);
     std::fs::write(&end, "").unwrap();
     fleet.wait_state("one:0", "EXITED");
