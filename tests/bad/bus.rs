@@ -47,6 +47,11 @@ fn a_request_that_is_wrong_is_refused_by_its_field() {
         let (got, said) = raw.ask(&format!("dsbus.default.cmd.ann.{verb}"), &body(&text));
         wrong.extend(judged(&format!("{verb} {text}"), (got, &said), (code, &says)));
     }
+    // A worker may be ready before it serves.
+    wait_until("w1 to serve", DEADLINE, || {
+        let (_, said) = raw.ask("dsbus.default.worker.w1.ping", b"");
+        if said.starts_with("NATS/1.0 503") { Err(said) } else { Ok(()) }
+    });
     for (verb, text, code, says) in
         rows::<(String, String, u64, String)>(include_str!("calls.toml"))
     {

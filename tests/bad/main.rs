@@ -17,6 +17,7 @@ mod served;
 use std::collections::BTreeMap;
 
 use dsbus_client::{Bus, ConnectOptions};
+use dsbus_harness::{wait_for_async, wait_until};
 use dsbus_schema::ids::{FleetName, UserName};
 use dsbus_schema::storage::{Bucket, FleetKey};
 use serde::de::DeserializeOwned;
@@ -81,16 +82,20 @@ async fn connect(fleet: &Fleet) -> Bus {
         user: UserName::default(),
         access: dsbus_client::Access::default(),
         label: "test".to_owned(),
-        wait: false,
+        wait: true,
     };
     Bus::connect(options).await.unwrap()
 }
 
 fn look(fleet: &Fleet) -> Seen {
     let stored = tokio::runtime::Runtime::new().unwrap().block_on(stored(fleet));
-    let rows = fleet.status();
+    let rows = wait_until("all to run", fleet::DEADLINE, || {
+        let rows = fleet.try_json(&["status", "-o", "json"])?;
+        let all = rows.as_array().unwrap();
+        let run = all.iter().all(|row| row["state"] == "RUNNING" && row["pid"].is_i64());
+        if run { Ok(all.clone()) } else { Err(rows.to_string()) }
+    });
     let child = |row: &serde_json::Value| {
-        assert_eq!(row["state"], "RUNNING", "{row}");
         (row["name"].as_str().unwrap().to_owned(), row["pid"].as_i64().unwrap())
     };
     Seen { stored, children: rows.iter().map(child).collect(), agent: fleet.agent_pid("w1") }
@@ -100,7 +105,10 @@ async fn stored(fleet: &Fleet) -> BTreeMap<(String, String), String> {
     let bus = connect(fleet).await;
     let mut all = BTreeMap::new();
     for bucket in [Bucket::Programs, Bucket::Goals, Bucket::Fleet] {
-        for entry in bus.read_all(bucket, "test").await.unwrap() {
+        let read = wait_for_async("the entries", fleet::DEADLINE, async || {
+            bus.read_all(bucket, "test").await.ok()
+        });
+        for entry in read.await {
             // Leases are renewed all the time.
             let lease = matches!(
                 FleetKey::parse(&entry.key),

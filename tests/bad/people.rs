@@ -7,6 +7,9 @@ use dsbus_harness::wait_until;
 use crate::fleet::{DEADLINE, DSBUS, Fleet};
 use crate::{assert_as_before, fleet, judged, look, rows};
 
+/// Exit code where no scheduler answers.
+const UNREACHABLE: Option<i32> = Some(4);
+
 /// Runs a command that should end at once; one that goes on is a failure, and is ended.
 fn end(command: &mut Command, what: &str) -> Output {
     let mut child =
@@ -15,6 +18,15 @@ fn end(command: &mut Command, what: &str) -> Output {
         child.try_wait().unwrap().map(drop).ok_or("it runs")
     });
     child.wait_with_output().unwrap()
+}
+
+/// The same, again as long as no scheduler answers in time, where that is not what is expected.
+fn answered(mut command: impl FnMut() -> Command, what: &str, expected: Option<i32>) -> Output {
+    wait_until(&format!("an answer to {what}"), DEADLINE, || {
+        let output = end(&mut command(), what);
+        let code = output.status.code();
+        if code == UNREACHABLE && code != expected { Err(text(&output)) } else { Ok(output) }
+    })
 }
 
 fn text(output: &Output) -> String {
@@ -59,10 +71,10 @@ fn a_file_that_is_wrong_is_refused_by_its_key() {
     let mut wrong = Vec::new();
     for (kind, content, says) in rows::<(String, String, String)>(include_str!("files.toml")) {
         let row = format!("{kind}: {content}");
-        let output = end(&mut reader(&fleet, &kind, &content), &row);
-        let code = output.status.code();
         let declares = ["program", "file", "supervisord"].contains(&kind.as_str());
         let expected = Some(if declares { 1 } else { 2 });
+        let output = answered(|| reader(&fleet, &kind, &content), &row, expected);
+        let code = output.status.code();
         wrong.extend(judged(&row, (code, &text(&output)), (expected, &says)));
     }
     assert_as_before(&mut fleet, &before, &["s1", "w1"], &wrong);
@@ -75,7 +87,12 @@ fn words_that_are_wrong_are_refused() {
     let mut wrong = Vec::new();
     for (words, code, says) in rows::<(Vec<String>, i32, String)>(include_str!("words.toml")) {
         let row = words.join(" ");
-        let output = end(fleet.command().args(&words), &row);
+        let command = || {
+            let mut command = fleet.command();
+            command.args(&words);
+            command
+        };
+        let output = answered(command, &row, Some(code));
         wrong.extend(judged(&row, (output.status.code(), &text(&output)), (Some(code), &says)));
     }
     assert_as_before(&mut fleet, &before, &["s1", "w1"], &wrong);

@@ -1,11 +1,16 @@
 //! A plain client: what it says need be no JSON, and no subject that dsbus would make.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
+use dsbus_harness::wait_for;
 use serde_json::Value;
 
 use crate::fleet::DEADLINE;
+
+/// After this time without an answer one asks again: a busy machine answers within it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connection, and how many questions it asked.
 #[derive(Debug)]
@@ -20,24 +25,51 @@ pub(crate) type Said = (u64, String);
 impl Raw {
     pub(crate) fn connect(port: u16) -> Raw {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut raw = Raw { stream: BufReader::new(stream), asked: 0 };
+        raw.patience(DEADLINE);
         let options = r#"{"verbose":false,"headers":true,"no_responders":true}"#;
         raw.write(format!("CONNECT {options}\r\nSUB raw.* 1\r\n").as_bytes());
         raw
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer. A scheduler that was busy lets drop what it was asked meanwhile:
+    /// it is asked again.
     pub(crate) fn ask(&mut self, subject: &str, body: &[u8]) -> Said {
+        let first = self.asked + 1;
+        wait_for(&format!("an answer to {subject}"), DEADLINE, || {
+            self.ask_once(first, subject, body)
+        })
+    }
+
+    /// `first` numbers the first time that the same was asked.
+    fn ask_once(&mut self, first: usize, subject: &str, body: &[u8]) -> Option<Said> {
         self.asked += 1;
         let inbox = format!("raw.{}", self.asked);
         self.publish(&format!("PUB {subject} {inbox} {}", body.len()), body);
-        loop {
-            let (to, message) = self.next();
-            if to == inbox {
-                return read(&message);
+        while self.has_more() {
+            let Some((to, message)) = self.message() else { continue };
+            // An answer to a question before may come late.
+            if to.strip_prefix("raw.").and_then(|to| to.parse::<usize>().ok()) >= Some(first) {
+                return Some(read(&message));
             }
         }
+        None
+    }
+
+    /// Whether anything comes within the time after which one asks again.
+    fn has_more(&mut self) -> bool {
+        self.patience(ANSWER_WITHIN);
+        let more = match self.stream.fill_buf() {
+            Ok(bytes) => !bytes.is_empty(),
+            Err(e) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&e.kind()) => false,
+            Err(e) => panic!("{e}"),
+        };
+        self.patience(DEADLINE);
+        more
+    }
+
+    fn patience(&self, patience: Duration) {
+        self.stream.get_ref().set_read_timeout(Some(patience)).unwrap();
     }
 
     /// Says something, with this line before it, and waits until the server has taken it.
@@ -72,17 +104,14 @@ impl Raw {
         line
     }
 
-    /// The next message: its subject, and its headers and body.
-    fn next(&mut self) -> (String, Vec<u8>) {
-        loop {
-            let line = self.line();
-            let words: Vec<&str> = line.split(' ').collect();
-            if let ["MSG" | "HMSG", to, .., size] = words.as_slice() {
-                let mut message = vec![0; size.parse::<usize>().unwrap() + 2];
-                self.stream.read_exact(&mut message).unwrap();
-                return ((*to).to_owned(), message);
-            }
-        }
+    /// What the server says next, where it is a message: its subject, and its headers and body.
+    fn message(&mut self) -> Option<(String, Vec<u8>)> {
+        let line = self.line();
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["MSG" | "HMSG", to, .., size] = words.as_slice() else { return None };
+        let mut message = vec![0; size.parse::<usize>().unwrap() + 2];
+        self.stream.read_exact(&mut message).unwrap();
+        Some(((*to).to_owned(), message))
     }
 }
 

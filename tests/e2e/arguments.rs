@@ -3,15 +3,17 @@
 use crate::fleet::{Fleet, number};
 use dsbus_harness::{DEADLINE, wait_until};
 
-/// What the kernel says the child of an instance was started with, after its command.
-fn given(fleet: &Fleet, name: &str, command: usize) -> Vec<String> {
-    let pid = number(&fleet.wait_state(name, "RUNNING")["pid"]);
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-    let words =
-        line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
-    let mut words: Vec<String> = words.skip(command).collect();
-    words.pop();
-    words
+/// Waits until the kernel says that the child of an instance was started with these, after its command:
+/// a shell becomes what it executes a moment after it runs.
+fn wait_given(fleet: &Fleet, name: &str, command: usize, wanted: &[&str]) {
+    wait_until(&format!("{name} to have been given {wanted:?}"), DEADLINE, || {
+        let pid = number(&fleet.wait_state(name, "RUNNING")["pid"]);
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let mut words: Vec<String> = words.skip(command).map(Into::into).collect();
+        words.pop();
+        if words == wanted { Ok(()) } else { Err(String::from_utf8_lossy(&line).into_owned()) }
+    });
 }
 
 /// Shells that go on, and so show their own words.
@@ -36,7 +38,7 @@ fn arguments_are_for_one_start() {
     let odd = "a 'b' \"c\" %(x)s $HOME \n;";
     fleet.ok(&["start", "web", "line", "--", "--port", odd]);
     for (name, command) in [("web:0", 4), ("web:1", 4), ("line:0", 4)] {
-        assert_eq!(given(&fleet, name, command), ["--port", odd], "{name}");
+        wait_given(&fleet, name, command, &["--port", odd]);
     }
     assert_eq!(fleet.row("web:1")["arguments"][1], odd);
     let told = fleet.fails(1, &["start", "web:1", "--", "-x"]);
@@ -49,13 +51,13 @@ fn arguments_are_for_one_start() {
     fleet.wait_row("web:0", "another child", |row| {
         row["state"] == "RUNNING" && row["pid"] != before
     });
-    assert_eq!(given(&fleet, "web:0", 4), ["--port", odd]);
+    wait_given(&fleet, "web:0", 4, &["--port", odd]);
     let worker = fleet.row("web:0")["worker"].as_str().unwrap().to_owned();
     fleet.ok(&["drain", &worker]);
-    let moved = fleet.wait_row("web:0", "elsewhere", |row| {
+    fleet.wait_row("web:0", "elsewhere", |row| {
         row["state"] == "RUNNING" && row["worker"] != worker.as_str()
     });
-    assert_eq!(given(&fleet, "web:0", 4), ["--port", odd], "{moved}");
+    wait_given(&fleet, "web:0", 4, &["--port", odd]);
     fleet.ok(&["undrain", &worker]);
 
     // A plain start of what runs touches no child, but its next one is plain again.
@@ -67,10 +69,10 @@ fn arguments_are_for_one_start() {
         Some(still) => Err(still.clone()),
     });
     fleet.ok(&["restart", "web:0", "--", "-v"]);
-    assert_eq!(given(&fleet, "web:0", 4), ["-v"]);
+    wait_given(&fleet, "web:0", 4, &["-v"]);
     fleet.ok(&["restart", "web", "line"]);
     for (name, command) in [("web:0", 4), ("web:1", 4), ("line:0", 4)] {
-        assert_eq!(given(&fleet, name, command), Vec::<String>::new(), "{name}");
+        wait_given(&fleet, name, command, &[]);
     }
     let told = fleet.fails(1, &["restart", "web", "--", &"x".repeat(17_000)]);
     assert!(told.contains("a start takes 16384"), "{told}");

@@ -5,10 +5,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use dsbus_harness::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
+use serde_json::Value;
 
-use crate::fleet::{DSBUS, Fleet, alive, said, wait_dead};
+use crate::fleet::{DEADLINE, DSBUS, Fleet, alive, said, wait_dead};
 
 /// A user's home on a machine, whose daemons end with it.
 struct Home {
@@ -166,9 +168,9 @@ fn one_that_does_not_come_up_says_why() {
     fs::write(home.path("taken"), "Dear Ann, this is no process id.\n").unwrap();
     let (code, said) = home.run("scheduler start --id s1 --pidfile taken --logfile s.log");
     assert!(code == Some(1) && said.contains("what it holds is no process id"), "{said}");
-    // One that waits for the bus is left alone, and is not ready.
+    // One that waits for the bus is left alone, and is not ready. It says so within that time.
     let away = Home::new("nats://127.0.0.1:1");
-    let (code, said) = away.run(&format!("scheduler start {SCHEDULER} --timeout 300ms"));
+    let (code, said) = away.run(&format!("scheduler start {SCHEDULER} --timeout 10s"));
     assert!(code == Some(5) && said.contains("it waits for the bus"), "{said}");
     away.ok(&format!("scheduler status {SCHEDULER}"));
     away.ok(&format!("scheduler stop {SCHEDULER}"));
@@ -216,15 +218,24 @@ fn a_directory_knows_its_worker() {
     assert!(alive(first));
     assert!(home.ok("worker start --dir state --label zone=eu").contains("runs already"));
     home.ok("worker restart --dir state");
-    fleet.wait_ready(1);
-    let row = fleet.worker_row("w1");
-    assert!(row["supervisor_pid"] == home.pid("state/lock") && first != home.pid("state/lock"));
+    assert_ne!(first, home.pid("state/lock"));
+    let row = wait_known(&fleet, &home);
     assert_eq!(row["labels"]["zone"], "eu", "{row}");
     home.ok("worker stop --dir state");
     home.ok("worker start --dir state");
-    fleet.wait_ready(1);
-    assert_eq!(fleet.worker_row("w1")["supervisor_pid"], home.pid("state/lock"));
+    wait_known(&fleet, &home);
     home.ok("worker stop --dir state");
+}
+
+/// Waits until the fleet knows w1 as the worker that runs there now.
+fn wait_known(fleet: &Fleet, home: &Home) -> Value {
+    wait_until("the new w1 to be known", DEADLINE, || {
+        let rows = fleet.try_json(&["workers", "-o", "json"])?;
+        let known = rows[0]["state"] == "ready"
+            && rows[0]["supervisor_pid"] == home.pid("state/lock")
+            && rows[0]["name"] == "w1";
+        if known { Ok(rows[0].clone()) } else { Err(rows.to_string()) }
+    })
 }
 
 #[test]
@@ -279,7 +290,10 @@ fn a_worker_that_is_told_to_reload_says_what_came_of_it() {
     fs::write(home.path("state/worker.toml"), "labels = { zone = \"eu\" }\n").unwrap();
     let said = home.ok("worker reload --dir state");
     assert!(said.contains(&format!("the worker (pid {pid}) has read its configuration")), "{said}");
-    fleet.wait_event("of its label", |_| fleet.worker_row("w1")["labels"]["zone"] == "eu");
+    wait_until("its label", DEADLINE, || {
+        let rows = fleet.try_json(&["workers", "-o", "json"])?;
+        if rows[0]["labels"]["zone"] == "eu" { Ok(()) } else { Err(rows.to_string()) }
+    });
     fs::write(home.path("state/worker.toml"), "labels = 7\n").unwrap();
     let (code, said) = home.run("worker reload --dir state");
     assert!(code == Some(1) && said.contains("the old configuration stays"), "{said}");

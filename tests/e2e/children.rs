@@ -11,7 +11,8 @@ use crate::fleet::{Fleet, alive, assert_gapless, number, wait_dead};
 #[test]
 fn a_child_is_ready_when_its_port_answers_and_is_reloaded_without_a_gap() {
     let fleet = Fleet::start(1, 1);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let reserved = dsbus_harness::Port::reserve();
+    let port = reserved.number();
     // The worker holds the port, so two children may listen on it, one after the other.
     let server = fleet.file(
         "server.py",
@@ -116,6 +117,8 @@ fn a_worker_ends_with_the_code_of_the_program_that_it_is_for() {
     );
     fleet.ok(&["apply", "--no-wait", &file]);
     assert_eq!(fleet.wait_exit("w1"), Some(42));
+    // What it had no time to tell before its end, its next run tells.
+    fleet.worker("w1");
     let why = fleet.wait_event("the end", |e| e["data"]["change"] == "STOPPING");
     assert!(why["data"]["reason"].as_str().unwrap().contains("job:0 has ended for good"), "{why}");
 }

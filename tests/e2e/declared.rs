@@ -1,6 +1,7 @@
 //! What is declared and wanted of programs together: `scale`, `enable`, `disable`, groups, order,
 //! `restart --rolling`.
 
+use crate::bus::answered;
 use crate::fleet::{DEADLINE, Fleet, alive, assert_gapless, number};
 use dsbus_client::{Bus, ConnectOptions};
 use dsbus_harness::wait_until;
@@ -46,11 +47,11 @@ async fn a_scale_sent_again_acts_once_and_answers_the_same() {
         programs: [(web.clone(), n)].into(),
     };
     let three = scale(3);
-    let first: Applied = bus.command(Verb::Scale, &three).await.unwrap();
+    let first: Applied = answered(&bus, Verb::Scale, &three).await.unwrap();
     assert_eq!((first.programs[0].change, first.programs[0].revision), (Change::Changed, 2));
-    let _: Applied = bus.command(Verb::Scale, &scale(4)).await.unwrap();
+    let _: Applied = answered(&bus, Verb::Scale, &scale(4)).await.unwrap();
     for _ in 0..5 {
-        let again: Applied = bus.command(Verb::Scale, &three).await.unwrap();
+        let again: Applied = answered(&bus, Verb::Scale, &three).await.unwrap();
         assert_eq!(again, first, "to whichever scheduler it goes, and whatever came since");
     }
     let rows = fleet.json(&["history", "web", "-o", "json"]);
@@ -58,7 +59,7 @@ async fn a_scale_sent_again_acts_once_and_answers_the_same() {
     // Ten clients at once, each with another number: each has one answer, and a revision of its own.
     let all = futures::future::join_all((5..15).map(|n| {
         let (bus, scale) = (bus.clone(), scale(n));
-        async move { bus.command::<_, Applied>(Verb::Scale, &scale).await.unwrap() }
+        async move { answered::<Applied>(&bus, Verb::Scale, &scale).await.unwrap() }
     }));
     let mut revisions: Vec<u64> = all.await.iter().map(|a| a.programs[0].revision).collect();
     revisions.sort_unstable();
@@ -89,12 +90,12 @@ async fn fifty_starts_stops_and_scales_at_once_end_as_the_last_of_each_says() {
         for round in 0..5 {
             let act = Act::new(envelope(), names.clone());
             match (n + round) % 3 {
-                0 => drop(bus.command::<_, Acted>(Verb::Start, &act).await.unwrap()),
-                1 => drop(bus.command::<_, Acted>(Verb::Stop, &act).await.unwrap()),
+                0 => drop(answered::<Acted>(&bus, Verb::Start, &act).await.unwrap()),
+                1 => drop(answered::<Acted>(&bus, Verb::Stop, &act).await.unwrap()),
                 _ => {
                     let programs = [(web.clone(), 2 + (n + round) % 4)].into();
                     let scale = Scale { envelope: envelope(), programs };
-                    drop(bus.command::<_, Applied>(Verb::Scale, &scale).await.unwrap());
+                    drop(answered::<Applied>(&bus, Verb::Scale, &scale).await.unwrap());
                 }
             }
         }
@@ -213,8 +214,10 @@ fn programs_that_wait_for_themselves_are_refused_with_the_way() {
         said.contains("no program is named dbb yet") && said.contains("did you mean db?"),
         "{said}"
     );
-    let explained = fleet.ok(&["explain", "job"]);
-    assert!(explained.contains("job:0 is PENDING") && explained.contains("dbb"), "{explained}");
+    wait_until("what it waits for", DEADLINE, || {
+        let said = fleet.ok(&["explain", "job"]);
+        if said.contains("job:0 is PENDING") && said.contains("dbb") { Ok(()) } else { Err(said) }
+    });
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Dev {
     }
 
     fn wait_line(&mut self, part: &str) {
-        wait_until(&format!("dev to print {part:?}"), DEADLINE, || {
+        wait_until(&format!("dev to print {part:?}"), DEADLINE * 2, || {
             self.seen.extend(self.lines.try_iter());
             if self.seen.iter().any(|l| l.contains(part)) {
                 Ok(())
@@ -70,8 +70,12 @@ impl Dev {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// What runs; a scheduler that is slow is asked again.
     fn status(&self) -> Vec<Value> {
-        serde_json::from_str(&self.shell("dsbus status -o json")).unwrap()
+        wait_until("the status", DEADLINE, || {
+            let shown = self.shell("dsbus status -o json");
+            serde_json::from_str(&shown).map_err(|_| shown)
+        })
     }
 
     fn interrupt(&mut self) {
@@ -120,7 +124,10 @@ fn a_fleet_kept_with_data_is_the_same_after_a_second_start() {
     let before = facts(&dev.status());
     assert_eq!(before.len(), 3);
     dev.interrupt();
-    assert_eq!(processes_of(directory.path()), Vec::<String>::new(), "nothing is left behind");
+    wait_until("nothing to be left behind", DEADLINE, || {
+        let left = processes_of(directory.path());
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
 
     let mut dev = Dev::start(directory.path(), &["--data", data]);
     let after = wait_until("the same fleet", DEADLINE, || {
@@ -142,7 +149,8 @@ fn a_fleet_has_a_web_page_unless_nobody_wants_it() {
         let mut answer = ureq::get(url).call().map_err(|e| e.to_string())?;
         answer.body_mut().read_to_string().map_err(|e| e.to_string())
     };
-    assert!(title(&page).unwrap().contains("<title>dsbus</title>"));
+    let shown = wait_until("the page", DEADLINE, || title(&page));
+    assert!(shown.contains("<title>dsbus</title>"), "{shown}");
     dev.interrupt();
     assert!(title(&page).is_err(), "it ends with the fleet");
     let dev = Dev::start(directory.path(), &["--workers", "1", "--no-gateway"]);

@@ -21,17 +21,38 @@ fn ill(fleet: &Fleet, args: &[&str]) -> (Vec<(String, String)>, Option<i32>) {
     (ill.collect(), output.status.code())
 }
 
-fn has(found: &[(String, String)], check: &str, said: &str) {
-    assert!(found.iter().any(|(c, text)| c == check && text.contains(said)), "{found:?}");
+fn has(found: &[(String, String)], check: &str, said: &str) -> bool {
+    found.iter().any(|(c, text)| c == check && text.contains(said))
+}
+
+/// Waits until this is found, and the exit code is so: on a busy machine somebody may answer late, which
+/// is found as well.
+fn wait_ill(fleet: &Fleet, code: i32, wanted: &[(&str, &str)]) {
+    wait_until(&format!("the doctor to find {wanted:?} ({code})"), DEADLINE, || {
+        let (found, ended) = ill(fleet, &[]);
+        let all = wanted.iter().all(|(check, said)| has(&found, check, said));
+        if all && ended == Some(code) { Ok(()) } else { Err((found, ended)) }
+    });
+}
+
+/// Waits until the doctor says this, and ends so.
+fn wait_said(fleet: &Fleet, code: i32, is: impl Fn(&str) -> bool) {
+    wait_until("the doctor's words", DEADLINE, || {
+        let output = fleet.run(&["doctor"]);
+        let told = said(&output);
+        if is(&told) && output.status.code() == Some(code) { Ok(()) } else { Err(told) }
+    });
 }
 
 #[test]
 fn a_fleet_falls_ill_and_each_time_the_doctor_says_of_what() {
     let mut fleet = Fleet::start(2, 2);
     fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
-    assert_eq!(ill(&fleet, &[]), (Vec::new(), Some(0)), "a healthy one");
-    let text = fleet.ok(&["doctor"]);
-    assert!(text.contains("✓ schedulers  2 answer: s1 s2"), "{text}");
+    wait_until("a healthy one", DEADLINE, || match ill(&fleet, &[]) {
+        (found, Some(0)) if found.is_empty() => Ok(()),
+        other => Err(other),
+    });
+    wait_said(&fleet, 0, |text| text.contains("✓ schedulers  2 answer: s1 s2"));
 
     // A configuration that somebody has chosen, and one that cannot be worked with.
     let info = fleet.nats.ask("$JS.API.STREAM.INFO.DSBUS_EVENTS");
@@ -39,51 +60,45 @@ fn a_fleet_falls_ill_and_each_time_the_doctor_says_of_what() {
     config["max_age"] = 3_600_000_000_000_u64.into();
     let answer = fleet.nats.ask_with("$JS.API.STREAM.UPDATE.DSBUS_EVENTS", &config.to_string());
     assert!(!answer.contains("error"), "{answer}");
-    let (found, code) = ill(&fleet, &[]);
-    has(&found, "streams", "DSBUS_EVENTS: max_age is 3600 s");
-    assert_eq!(code, Some(0), "it may be so");
+    // It may be so.
+    wait_ill(&fleet, 0, &[("streams", "DSBUS_EVENTS: max_age is 3600 s")]);
     config["subjects"] = serde_json::json!(["dsbus.default.evt.only.>"]);
     let answer = fleet.nats.ask_with("$JS.API.STREAM.UPDATE.DSBUS_EVENTS", &config.to_string());
     assert!(!answer.contains("error"), "{answer}");
-    let (found, code) = ill(&fleet, &[]);
-    has(&found, "streams", "must be");
-    assert_eq!(code, Some(1));
+    wait_ill(&fleet, 1, &[("streams", "must be")]);
 
     fleet.kill_worker("w2");
     fleet.kill("s1");
     fleet.kill("s2");
-    wait_until("w2 to be lost", DEADLINE, || {
-        let (found, code) = ill(&fleet, &[]);
-        let lost = found.iter().any(|(check, text)| check == "workers" && text.contains("w2"));
-        if lost && code == Some(1) { Ok(()) } else { Err(found) }
-    });
-    has(&ill(&fleet, &[]).0, "schedulers", "none answers");
+    wait_ill(&fleet, 1, &[("workers", "w2")]);
+    wait_ill(&fleet, 1, &[("schedulers", "none answers")]);
 
     let answer = fleet.nats.ask("$JS.API.STREAM.DELETE.KV_dsbus_goals");
     assert!(answer.contains("success"), "{answer}");
-    let (found, _) = ill(&fleet, &[]);
-    has(&found, "streams", "missing: KV_dsbus_goals");
+    wait_ill(&fleet, 1, &[("streams", "missing: KV_dsbus_goals")]);
 
-    let version = fleet.json(&["version", "-o", "json"]);
-    assert_eq!(version["schedulers"].as_array().unwrap().len(), 0);
-    assert_eq!(version["workers"][0]["name"], "w1", "{version}");
+    wait_until("the version of w1", DEADLINE, || {
+        let version = fleet.try_json(&["version", "-o", "json"])?;
+        assert_eq!(version["schedulers"].as_array().map(Vec::len), Some(0), "{version}");
+        if version["workers"][0]["name"] == "w1" { Ok(()) } else { Err(version.to_string()) }
+    });
 }
 
 #[test]
 fn programs_that_have_failed_are_found() {
     let fleet = Fleet::start(1, 1);
     fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
-    let text = fleet.ok(&["doctor"]);
-    assert!(text.contains("✓ programs    the only instance is as it should be"), "{text}");
+    let well = "✓ programs    the only instance is as it should be";
+    wait_said(&fleet, 0, |text| text.contains(well));
     let bad = "[program.bad]\ncommand = \"false\"\nstartretries = 0\nmax_fail_count = 1\n";
     let file = fleet.file("bad.toml", bad);
     fleet.fails(1, &["apply", &file]);
     fleet.wait_state("bad:0", "FATAL");
-    let (found, code) = ill(&fleet, &[]);
-    has(&found, "programs", "bad:0 (FATAL)");
-    assert_eq!(code, Some(1));
-    let told = String::from_utf8(fleet.run(&["doctor"]).stdout).unwrap();
-    assert!(told.contains("dsbus explain bad:0") && !told.contains("All is well"), "{told}");
+    wait_ill(&fleet, 1, &[("programs", "bad:0 (FATAL)")]);
+    wait_said(&fleet, 1, |told| {
+        assert!(!told.contains("All is well"), "{told}");
+        told.contains("dsbus explain bad:0")
+    });
 }
 
 #[test]
@@ -96,10 +111,8 @@ fn leftovers_are_found() {
     let create = format!("$JS.API.CONSUMER.DURABLE.CREATE.DSBUS_EVENTS.{old}");
     let answer = fleet.nats.ask_with(&create, &config);
     assert!(!answer.contains("error"), "{answer}");
-    let (found, code) = ill(&fleet, &[]);
-    has(&found, "leftovers", old);
-    has(&found, "schedulers", "s1 is the only one");
-    assert_eq!(code, Some(0), "warnings are not wrong");
+    // Warnings are not wrong.
+    wait_ill(&fleet, 0, &[("leftovers", old), ("schedulers", "s1 is the only one")]);
     fleet.ok(&["listen", "--forget", old]);
     assert!(!ill(&fleet, &[]).0.iter().any(|(check, _)| check == "leftovers"));
 }
@@ -107,15 +120,14 @@ fn leftovers_are_found() {
 #[test]
 fn a_bus_without_a_fleet_and_no_bus() {
     let mut fleet = Fleet::bare();
-    let (found, code) = ill(&fleet, &[]);
-    has(&found, "streams", "there is no such fleet");
-    assert_eq!(code, Some(1));
-    let version = fleet.json(&["version", "-o", "json"]);
-    assert!(version["nats_server"].as_str().unwrap().starts_with("2."), "{version}");
+    wait_ill(&fleet, 1, &[("streams", "there is no such fleet")]);
+    wait_until("the server's version", DEADLINE, || {
+        let version = fleet.try_json(&["version", "-o", "json"])?;
+        let known = version["nats_server"].as_str().is_some_and(|known| known.starts_with("2."));
+        if known { Ok(()) } else { Err(version.to_string()) }
+    });
     fleet.nats.stop();
-    let (found, code) = ill(&fleet, &[]);
-    has(&found, "bus", "cannot reach the bus");
-    assert_eq!(code, Some(1));
+    wait_ill(&fleet, 1, &[("bus", "cannot reach the bus")]);
     let output = fleet.run(&["version"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("cannot reach the bus"), "{}", said(&output));
@@ -150,21 +162,21 @@ fn no_jetstream_and_no_permission() {
             all.as_array().unwrap().iter().map(|f| (text(&f["check"]), text(&f["text"]))).collect();
         (all, output.status.code())
     };
-    wait_until("the scheduler", DEADLINE, || {
-        let (found, code) = doctor(&fleet, "all");
-        if code == Some(0) { Ok(()) } else { Err(found) }
-    });
-    let (found, code) = doctor(&fleet, "viewer");
-    has(&found, "permissions", "viewer, in account B: denied are the commands stop");
-    has(&found, "permissions", "writing dsbus_programs");
-    assert_eq!(code, Some(0), "one may be meant to look only");
-    let (found, code) = doctor(&fleet, "blind");
-    has(&found, "permissions", "reading");
-    has(&found, "unread", "not known: this user may not read");
-    assert_eq!(code, Some(0), "what may not be read is not known, and not wrong");
-    let (found, code) = doctor(&fleet, "none");
-    has(&found, "jetstream", "JetStream");
-    assert_eq!(code, Some(1));
+    let wait = |name: &str, code: i32, wanted: &[(&str, &str)]| {
+        wait_until(&format!("{name} to be told {wanted:?} ({code})"), DEADLINE, || {
+            let (found, ended) = doctor(&fleet, name);
+            let all = wanted.iter().all(|(check, said)| has(&found, check, said));
+            if all && ended == Some(code) { Ok(found) } else { Err((found, ended)) }
+        })
+    };
+    wait("all", 0, &[]);
+    // One may be meant to look only.
+    let denied = "viewer, in account B: denied are the commands stop";
+    wait("viewer", 0, &[("permissions", denied), ("permissions", "writing dsbus_programs")]);
+    // What may not be read is not known, and not wrong.
+    let unread = "not known: this user may not read";
+    wait("blind", 0, &[("permissions", "reading"), ("unread", unread)]);
+    let found = wait("none", 1, &[("jetstream", "JetStream")]);
     assert!(!found.iter().any(|(check, _)| check == "streams"), "said once: {found:?}");
 }
 

@@ -85,7 +85,11 @@ fn pids(fleet: &Fleet, index: usize) -> Vec<i32> {
 fn crash(fleet: &Fleet, times: usize) {
     for _ in 0..times {
         for index in 0..3 {
-            let before = pids(fleet, index);
+            // One runs a moment before it notes that.
+            let before = wait_until("a child", DEADLINE, || {
+                let now = pids(fleet, index);
+                if now.is_empty() { Err("none") } else { Ok(now) }
+            });
             kill(Pid::from_raw(*before.last().unwrap()), Signal::SIGKILL).unwrap();
             wait_until("a new child", DEADLINE, || {
                 let now = pids(fleet, index);
@@ -162,7 +166,7 @@ async fn every_event_is_stored_once_and_in_order_whatever_dies_while_the_bus_is_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_killed_leaves_nothing_that_runs_for_ever() {
     let mut fleet = Fleet::start(1, 2);
-    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\ntouch_timeout = 2\nstartsecs = 0\n");
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\ntouch_timeout = 9\nstartsecs = 0\n");
     let before = fleet.row("web:0");
     let (first, epoch) = (before["worker"].as_str().unwrap().to_owned(), number(&before["epoch"]));
     fleet.kill_worker(&first);
@@ -203,7 +207,9 @@ async fn a_flood_of_output_while_the_bus_is_away_pushes_out_no_change_of_state_a
     let first = |name: &str| file(&fleet, "w1", &format!("{name}.0"), "first");
     let told_file = |name: &str| file(&fleet, "w1", &format!("{name}.0"), "told");
     let pid = |name: &str| -> i32 {
-        std::fs::read_to_string(first(name)).unwrap().trim().parse().unwrap()
+        wait_until("its first child", DEADLINE, || {
+            std::fs::read_to_string(first(name)).unwrap_or_default().trim().parse::<i32>()
+        })
     };
     let pids = [pid("bad"), pid("loud")];
     let exists = [told_file("bad"), told_file("loud")];
@@ -218,9 +224,10 @@ async fn a_flood_of_output_while_the_bus_is_away_pushes_out_no_change_of_state_a
     fleet.wait_state("bad:0", "FATAL");
     let dropped = wait_until("what was dropped", DEADLINE, || {
         let text = fleet.run(&["events", "--worker", "w1", "-n", "100000", "-o", "json"]);
-        let events: Vec<Event> = serde_json::from_slice(&text.stdout).unwrap();
+        let events: Vec<Event> = serde_json::from_slice(&text.stdout).map_err(|e| e.to_string())?;
         let told = workers(&events, WorkerChange::EventsDropped);
-        told.first().map(|fact| fact.dropped.clone().unwrap()).ok_or(events.len())
+        let dropped = told.first().map(|fact| fact.dropped.clone().unwrap());
+        dropped.ok_or_else(|| events.len().to_string())
     });
     assert_eq!(dropped.kinds.keys().collect::<Vec<_>>(), ["output"], "{dropped:?}");
     assert!(dropped.events > 100 && dropped.from <= dropped.to, "{dropped:?}");

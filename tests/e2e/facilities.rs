@@ -4,16 +4,20 @@
 use crate::bus::connect;
 use crate::fleet::{DEADLINE, Fleet};
 use dsbus_client::Write;
+use dsbus_harness::wait_for_async;
 use dsbus_schema::storage::Bucket;
 use dsbus_schema::worker::Worker;
 
 /// From now on, and until its agent starts anew, a worker says that it has these.
 async fn equip(fleet: &Fleet, worker: &str, facilities: &[&str]) {
     let bus = connect(fleet).await;
-    let entry = bus.get(Bucket::Workers, worker).await.unwrap().unwrap();
-    let mut record: Worker = entry.json().unwrap().unwrap();
-    record.facilities = facilities.iter().map(|f| (*f).to_owned()).collect();
-    bus.write(Bucket::Workers, Write::put(worker, &record).unwrap()).await.unwrap();
+    let write = async || {
+        let entry = bus.get(Bucket::Workers, worker).await.ok()??;
+        let mut record: Worker = entry.json().unwrap().unwrap();
+        record.facilities = facilities.iter().map(|f| (*f).to_owned()).collect();
+        bus.write(Bucket::Workers, Write::put(worker, &record).unwrap()).await.ok()
+    };
+    wait_for_async("the record to be written", DEADLINE, write).await;
 }
 
 /// It was placed there; a worker that cannot do it, whatever its record says, may refuse it at once.

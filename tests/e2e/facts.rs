@@ -103,7 +103,10 @@ fn labels_and_capacity_reach_people_and_are_read_again_on_a_hup() {
     let file = directory.join("worker.toml");
     let write = |zone: &str| {
         let text = format!("[labels]\nzone = \"{zone}\"\ndisk = \"ssd\"\n[capacity]\ncpu = 1.5\n");
-        fs::write(&file, text).unwrap();
+        // Whole at once: the worker may be reading it because of an earlier signal.
+        let new = directory.join("worker.toml.new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, &file).unwrap();
     };
     write("eu");
     fleet.worker_with("w1", &["--label", "disk=nvme"]);
@@ -122,6 +125,11 @@ fn labels_and_capacity_reach_people_and_are_read_again_on_a_hup() {
     // A mistake changes nothing, and the worker goes on.
     write("us\\n");
     fleet.signal("w1", Signal::SIGHUP);
+    wait_until("the mistake to be told", DEADLINE, || {
+        let logs = [fleet.log("w1"), directory.join("worker.log")];
+        let logs = logs.map(|log| fs::read_to_string(log).unwrap_or_default()).concat();
+        if logs.contains("the old one stays") { Ok(()) } else { Err(logs) }
+    });
     let check = std::process::Command::new(DSBUS)
         .args(["worker", "--check-config", "--label", "disk=nvme", "--dir"])
         .arg(&directory)

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use dsbus_harness::wait_until;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::fleet::{DEADLINE, Fleet, number, said};
 
@@ -74,19 +75,20 @@ fn signals_reach_the_child_that_is_meant_once() {
         (Some("trap:1"), Some("done"))
     );
     wait_for_file(&fleet, "w1", "trap.1/stdout.log", b"up\ngot 1\n");
-    let event = fleet.wait_event("SIGNALLED", |e| e["data"]["change"] == "SIGNALLED");
+    let by_ann = |e: &Value| e["data"]["change"] == "SIGNALLED" && e["data"]["by"] == "ann";
+    let event = fleet.wait_event("SIGNALLED", by_ann);
     let data = &event["data"];
-    assert_eq!(
-        (&data["by"], &data["signal"], &data["pid"]),
-        (&"ann".into(), &"USR1".into(), &pid.into())
-    );
-    let all = fleet.events();
-    let told = |by: &str| {
-        let is =
-            |e: &&serde_json::Value| e["data"]["change"] == "SIGNALLED" && e["data"]["by"] == by;
-        all.iter().filter(is).count()
-    };
-    assert_eq!((told("ann"), told("anonymous")), (3, 2), "each once");
+    assert_eq!((&data["signal"], &data["pid"]), (&"USR1".into(), &pid.into()));
+    // A worker answers, and tells it then.
+    wait_until("each to be told once", DEADLINE, || {
+        let all = fleet.events();
+        let told = |by: &str| {
+            let is = |e: &&Value| e["data"]["change"] == "SIGNALLED" && e["data"]["by"] == by;
+            all.iter().filter(is).count()
+        };
+        let told = (told("ann"), told("anonymous"));
+        if told == (3, 2) { Ok(()) } else { Err(told) }
+    });
 
     let slip = fleet.fails(2, &["signal", "USR3", "trap"]);
     assert!(slip.contains("did you mean \"usr"), "{slip}");
@@ -120,7 +122,8 @@ fn an_end_by_a_signal_has_a_cause() {
 #[test]
 fn a_signal_that_may_yet_be_sent_is_told_of() {
     let fleet = Fleet::start(1, 1);
-    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    // Its worker is not lost meanwhile.
+    fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\ntouch_timeout = 60\n");
     fleet.signal("w1", Signal::SIGSTOP);
     let told = fleet.fails(1, &["--as", "ann", "signal", "CONT", "web"]);
     fleet.signal("w1", Signal::SIGCONT);

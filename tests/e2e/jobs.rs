@@ -37,7 +37,9 @@ fn a_scheduled_run_is_fired_once_whoever_lives() {
     let mut fleet = Fleet::start(3, 2);
     let runs = Runs::new(&fleet, "runs");
     fleet.apply(&format!(
-        "[program.tick]\ncommand = \"sh -c 'echo run >> {}'\"\nschedule = \"* * * * * *\"\n",
+        // A stop lets a run end that has only just begun.
+        "[program.tick]\ncommand = \"sh -c 'echo run >> {}'\"\nschedule = \"* * * * * *\"\n\
+         stopsignal = \"WINCH\"\nstopwaitsecs = 60\n",
         runs.path().display()
     ));
     runs.wait_for(3);
@@ -88,9 +90,9 @@ fn what_has_ended_is_not_run_again_when_its_worker_is_lost_or_comes_back() {
     let runs = Runs::new(&fleet, "runs");
     let once = runs.path().display();
     fleet.apply(&format!(
-        "[program.once]\ncommand = \"sh -c 'echo run >> {once}'\"\nkind = \"oneshot\"\nmachines = \"w1\"\ntouch_timeout = \"2s\"\n\
-         [program.free]\ncommand = \"sh -c 'echo run >> {once}; sleep 1'\"\nstartsecs = 0\nautorestart = false\ntouch_timeout = \"2s\"\n\
-         [program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\nnumprocs = 2\ntouch_timeout = \"2s\"\n"
+        "[program.once]\ncommand = \"sh -c 'echo run >> {once}'\"\nkind = \"oneshot\"\nmachines = \"w1\"\ntouch_timeout = \"7s\"\n\
+         [program.free]\ncommand = \"sh -c 'echo run >> {once}; sleep 1'\"\nstartsecs = 0\nautorestart = false\ntouch_timeout = \"7s\"\n\
+         [program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\nnumprocs = 2\ntouch_timeout = \"7s\"\n"
     ));
     for name in ["once:0", "free:0"] {
         fleet.wait_state(name, "EXITED");

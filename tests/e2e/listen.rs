@@ -181,8 +181,10 @@ fn a_pool_shares_and_the_end_of_its_bridge_ends_it() {
     let who = |at: usize| lines.iter().map(|line| field(line, at)).collect::<BTreeSet<_>>();
     assert!(who(3).is_subset(&["rec_00", "rec_01", "rec_02"].map(str::to_owned).into()));
     assert_eq!(who(4), ["rec".to_owned()].into());
-    let pids: Vec<i32> = bridge.children();
-    assert_eq!(pids.len(), 3);
+    let pids = wait_until("a pool of three", DEADLINE, || {
+        let pids = bridge.children();
+        if pids.len() == 3 { Ok(pids) } else { Err(pids) }
+    });
     bridge.signal(Signal::SIGKILL);
     // Nobody stops them, but their standard input ends.
     pids.into_iter().for_each(wait_dead);

@@ -27,7 +27,7 @@ const TALK: &str = "i=0; while :; do n=0; while [ $n -lt 300 ]; do n=$((n+1)); i
 fn talker(keys: &str) -> String {
     format!(
         "[program.talk]\ncommand = '''{TALK}'''\nshell = true\nstartsecs = 0\n\
-         touch_timeout = \"2s\"\nstdout_logfile_maxbytes = \"60KB\"\n\
+         touch_timeout = \"10s\"\nstdout_logfile_maxbytes = \"60KB\"\n\
          stdout_logfile_backups = 900\n{keys}\n"
     )
 }
@@ -57,6 +57,20 @@ impl Follower {
 
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Stops it, and waits until all of it stands still.
+    fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let threads = format!("/proc/{}/task", self.child.id());
+        wait_until("it to stand still", DEADLINE, || {
+            let threads = fs::read_dir(&threads).unwrap().flatten();
+            // One that has ended since it was listed does nothing, either.
+            let stats = threads.filter_map(|one| fs::read_to_string(one.path().join("stat")).ok());
+            let runs = |stat: &String| !stat.rsplit(')').next().unwrap().starts_with(" T");
+            let running: Vec<String> = stats.filter(runs).collect();
+            if running.is_empty() { Ok(()) } else { Err(running) }
+        });
     }
 
     /// What it has shown.

@@ -43,6 +43,12 @@ fn a_program_is_described_without_its_secrets() {
     let fleet = Fleet::start(1, 2);
     let file = fleet.file("shop.toml", &[SHOP, BAD].concat());
     fleet.fails(1, &["apply", &file, "--as", "ann"]);
+    // Who has placed them tells it for itself.
+    for name in ["web:0", "web:1"] {
+        fleet.wait_event("of its placement", |event| {
+            event["data"]["name"] == name && event["data"]["change"] == "PLACED"
+        });
+    }
     let shown = fleet.ok(&["describe", "web"]);
     for part in [
         "web\nstate     2 instances, 2 as it should be",
@@ -61,7 +67,9 @@ fn a_program_is_described_without_its_secrets() {
     assert!(one.contains("web:1\nstate     RUNNING") && one.contains("because   "), "{one}");
     assert!(!one.contains("Declaration") && !one.contains("web:0"), "{one}");
     assert!(one.contains("stdout    /"), "{one}");
-    let row = &fleet.json(&["status", "bad:0", "-o", "json"])[0];
+    let row = fleet.wait_row("bad:0", "given up", |row| {
+        row["reason"].as_str().is_some_and(|why| why.contains("; given up "))
+    });
     let why = row["reason"].as_str().unwrap();
     assert!(why.starts_with("failed to start 1 time: ") && why.contains("; given up "), "{why}");
     let bad = fleet.ok(&["describe", "bad"]);
@@ -115,11 +123,16 @@ fn a_watched_status_stays_current_on_a_terminal() {
     let mut command = fleet.command();
     command.args(["status", "-w"]);
     let mut terminal = Terminal::start(command, 80, 24);
-    let shown = terminal.wait_for("30 of 30 as they should be");
-    assert!(shown.contains("● RUNNING") && shown.contains("more lines"), "{shown}");
+    // What it draws comes in parts.
+    terminal.wait_until("as many as there is room for", |shown| {
+        ["30 of 30 as they should be", "● RUNNING", "more lines"]
+            .iter()
+            .all(|part| shown.contains(part))
+    });
     fleet.ok(&["stop", "web:0"]);
-    let shown = terminal.wait_for("○ STOPPED");
-    assert!(shown.starts_with("default: "), "nothing has scrolled: {shown}");
+    terminal.wait_until("a stop, and nothing that has scrolled", |shown| {
+        shown.contains("○ STOPPED") && shown.starts_with("default: ")
+    });
     terminal.press("\x03");
     terminal.ended();
 }
@@ -183,7 +196,8 @@ fn a_rollout_is_shown_live_and_goes_on_when_one_leaves() {
     let mut command = fleet.command();
     command.args(["rollout", "status", "-w", "web"]);
     let mut terminal = Terminal::start(command, 100, 24);
-    let shown = terminal.wait_for("web: rolled out (revision 2)");
-    assert!(!shown.contains("Ctrl-C"), "what was passing is gone: {shown}");
+    terminal.wait_until("the end, and nothing that was passing", |shown| {
+        shown.contains("web: rolled out (revision 2)") && !shown.contains("Ctrl-C")
+    });
     assert_eq!(terminal.ended().code(), Some(0));
 }

@@ -200,7 +200,7 @@ fn three_nodes_may_go_one_after_the_other_and_come_back() {
     cluster.nodes[1].kill();
     insist(&fleet, &["stop", "web:1"]);
     wait_dead(before["web:1"].0);
-    fleet.ok(&["start", "web:1"]);
+    insist(&fleet, &["start", "web:1"]);
     let one = number(&fleet.wait_state("one:0", "RUNNING")["pid"]);
     let mut before = children(&fleet);
     before.remove("one:0");
@@ -221,7 +221,7 @@ fn three_nodes_may_go_one_after_the_other_and_come_back() {
     fleet.wait_ready(2);
     wait_children(&fleet, &before);
     live();
-    fleet.ok(&["restart", "web:0"]);
+    insist(&fleet, &["restart", "web:0"]);
     fleet.wait_state("one:0", "RUNNING");
     assert_never_two(lives.path(), 2);
 }

@@ -66,7 +66,11 @@ fn what_is_not_allowed_is_not_started_and_runs_elsewhere() {
     ));
     let row = fleet.wait_state("web:0", "RUNNING");
     assert_eq!(row["worker"], "w2");
-    assert_eq!(fs::read_to_string(&witness).unwrap(), "w2\n", "it was started once");
+    // It runs before it has written anything.
+    wait_until("it to be started once", DEADLINE, || {
+        let started = fs::read_to_string(&witness).unwrap_or_default();
+        if started == "w2\n" { Ok(()) } else { Err(started) }
+    });
     let event = fleet.wait_event("the refusal", |event| is_refused(event, "w1"));
     let reason = event["data"]["reason"].as_str().unwrap();
     let rule = format!("{}:2: policy.executables", file.display());

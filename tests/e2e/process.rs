@@ -40,17 +40,19 @@ fn the_child_knows_who_it_is() {
         "#,
     );
     let row = fleet.row("who:0");
-    let out = fleet.ok(&["logs", "who:0", "-n", "200"]);
-    for line in [
+    let wanted = [
         format!("DSBUS_EPOCH={}", row["epoch"]),
         "DSBUS_INSTANCE=who:0".into(),
         "DSBUS_WORKER=w1".into(),
         "DSBUS_FLEET=default".into(),
         "GREETING=a=b, \"c\"; %d".into(),
         "/usr".into(),
-    ] {
-        assert!(out.lines().any(|l| l == line), "no {line:?} in:\n{out}");
-    }
+    ];
+    dsbus_harness::wait_until("all that it says", crate::fleet::DEADLINE, || {
+        let out = fleet.ok(&["logs", "who:0", "-n", "200"]);
+        let missing = wanted.iter().find(|line| !out.lines().any(|l| l == *line));
+        missing.map_or(Ok(()), |line| Err(format!("no {line:?} in:\n{out}")))
+    });
 }
 
 #[test]

@@ -52,11 +52,16 @@ pub(crate) fn wait_children(fleet: &Fleet, expected: &BTreeMap<String, (i32, u64
     });
 }
 
+/// What `dsbus recover` tells, once every worker has answered: a busy one may be too late.
 fn recovered(fleet: &Fleet, args: &[&str]) -> BTreeMap<String, String> {
     let args: Vec<&str> = ["recover", "-o", "json"].iter().chain(args).copied().collect();
-    let output = fleet.run(&args);
-    let told: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {}", crate::fleet::said(&output)));
+    let told = wait_until("an answer of every worker", DEADLINE, || {
+        let output = fleet.run(&args);
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|e| format!("{e}: {}", crate::fleet::said(&output)))?;
+        let all = told["silent"].as_array().is_some_and(Vec::is_empty);
+        if all { Ok(told) } else { Err(told.to_string()) }
+    });
     let rows = ["programs", "instances"].map(|key| told[key].as_array().unwrap().clone()).concat();
     let word = |value: &Value| value.as_str().unwrap().to_owned();
     rows.iter().map(|row| (word(&row["name"]), word(&row["recovery"]))).collect()
@@ -68,6 +73,29 @@ fn wait_adrift(fleet: &Fleet, names: &[&str]) {
         let found = recovered(fleet, &["--dry-run"]);
         let there = names.iter().all(|name| found.contains_key(*name));
         if there { Ok(()) } else { Err(found) }
+    });
+}
+
+/// Waits until every scheduler has heard that workers have what a file declares: so often in a row it is
+/// refused that each will have answered.
+fn wait_guarded(fleet: &Fleet, file: &str) {
+    for _ in 0..6 {
+        wait_until("it to be refused", DEADLINE, || {
+            let output = fleet.run(&["apply", "--dry-run", file]);
+            let said = crate::fleet::said(&output);
+            let refused = !output.status.success() && said.contains("dsbus recover");
+            if refused { Ok(()) } else { Err(said) }
+        });
+    }
+}
+
+/// Kills the agent of a worker, and waits until the schedulers know another one.
+fn renew_agent(fleet: &Fleet, worker: &str) {
+    let agent = fleet.agent_pid(worker);
+    kill(Pid::from_raw(agent), Signal::SIGKILL).unwrap();
+    wait_until("a new agent", DEADLINE, || {
+        let row = fleet.worker_row(worker);
+        if number(&row["agent_pid"]) == agent { Err(row) } else { Ok(()) }
     });
 }
 
@@ -100,17 +128,13 @@ fn a_fleet_whose_bus_has_lost_everything_is_rebuilt_from_what_runs() {
         if told && text.contains("dsbus recover") { Ok(()) } else { Err(text) }
     });
     // An agent that dies now, and a scheduler that begins now, change nothing.
-    let agent = fleet.agent_pid("w1");
-    kill(Pid::from_raw(agent), Signal::SIGKILL).unwrap();
-    wait_until("a new agent", DEADLINE, || {
-        let row = fleet.worker_row("w1");
-        if number(&row["agent_pid"]) == agent { Err(row) } else { Ok(()) }
-    });
+    renew_agent(&fleet, "w1");
     fleet.scheduler("s3");
     fleet.wait_ready(2);
     wait_adrift(&fleet, &GO_ON);
     // Who declares it anew now would run it twice.
     let web = fleet.file("web.toml", "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 3\n");
+    wait_guarded(&fleet, &web);
     let said = fleet.fails(1, &["apply", &web]);
     assert!(said.contains("dsbus recover"), "{said}");
     assert!(fleet.status().is_empty());
@@ -123,8 +147,10 @@ fn a_fleet_whose_bus_has_lost_everything_is_rebuilt_from_what_runs() {
     assert!(GO_ON.iter().all(|name| done[*name] == "rebuilt"), "{done:?}");
     live();
     wait_children(&fleet, &go_on);
-    let text = crate::fleet::said(&fleet.run(&["doctor"]));
-    assert!(!text.contains("adrift"), "{text}");
+    wait_until("nothing to be adrift", DEADLINE, || {
+        let text = crate::fleet::said(&fleet.run(&["doctor"]));
+        if text.contains("adrift") || !text.contains("workers") { Err(text) } else { Ok(()) }
+    });
     // What was stopped stays so.
     fleet.wait_state("idle:0", "STOPPED");
     // The audit log has it.
@@ -165,12 +191,12 @@ fn a_bucket_that_somebody_has_emptied_stops_nothing() {
     raw.send(format!("HPUB {subject} {size} {}\r\n{header}{{}}\r\n", size + 2).as_bytes());
     raw.settled();
     fleet.wait_row("web:0", "without a place", |row| row["state"] == "PENDING");
-    let agent = fleet.agent_pid("w2");
-    kill(Pid::from_raw(agent), Signal::SIGKILL).unwrap();
+    renew_agent(&fleet, "w2");
     fleet.scheduler("s2");
     fleet.wait_ready(2);
-    let reason = fleet.row("web:0")["reason"].to_string();
-    assert!(reason.contains("dsbus recover"), "{reason}");
+    fleet.wait_row("web:0", "known to run", |row| {
+        row["reason"].as_str().is_some_and(|reason| reason.contains("dsbus recover"))
+    });
     recovered(&fleet, &[]);
     wait_children(&fleet, &before);
     assert!(before.values().all(|(pid, _)| alive(*pid)));
@@ -217,7 +243,7 @@ fn a_backup_that_is_old_is_put_right_by_what_runs() {
     // The fleet goes on: one program is new, one is removed, and what one worker had is moved.
     fleet.apply("[program.new]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
     fleet.ok(&["remove", "gone"]);
-    let at = fleet.row("one:0")["worker"].as_str().unwrap().to_owned();
+    let at = fleet.wait_state("one:0", "RUNNING")["worker"].as_str().unwrap().to_owned();
     fleet.ok(&["drain", &at]);
     fleet.ok(&["undrain", &at]);
     fleet.wait_state("one:0", "RUNNING");
@@ -274,6 +300,9 @@ fn an_empty_fleet_is_made_of_an_export() {
     fleet.ok(&["scale", "web=3"]);
     fleet.ok(&["stop", "web:1"]);
     fleet.ok(&["disable", "off"]);
+    for name in ["web:1", "off:0"] {
+        fleet.wait_state(name, "STOPPED");
+    }
     let stands = || {
         let rows = fleet.status();
         let word = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
@@ -297,6 +326,9 @@ fn an_empty_fleet_is_made_of_an_export() {
     for command in again {
         fleet.ok(&command.split(' ').collect::<Vec<_>>());
     }
-    assert_eq!(stands(), before);
+    wait_until("all to stand as it did", DEADLINE, || {
+        let now = stands();
+        if now == before { Ok(()) } else { Err(format!("{now:?}, not {before:?}")) }
+    });
     assert_eq!(fleet.ok(&["export"]), text);
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use dsbus_harness::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fleet::{DEADLINE, Fleet, alive, number, said, wait_dead};
 use crate::raw::Raw;
@@ -20,6 +20,14 @@ fn recover(fleet: &Fleet, args: &[&str]) -> (Value, Option<i32>) {
     let output = fleet.run(&args);
     let told = serde_json::from_slice(&output.stdout);
     (told.unwrap_or_else(|e| panic!("{e}: {}", said(&output))), output.status.code())
+}
+
+/// The same, once every worker has answered: a busy one may be too late.
+fn recover_all(fleet: &Fleet, args: &[&str]) -> (Value, Option<i32>) {
+    wait_until("an answer of every worker", DEADLINE, || {
+        let (told, code) = recover(fleet, args);
+        if told["silent"] == json!([]) { Ok((told, code)) } else { Err(told) }
+    })
 }
 
 /// The row of a program or an instance.
@@ -53,6 +61,11 @@ fn empty_placements(fleet: &Fleet) {
     let (subject, size) = ("$KV.dsbus_fleet.w1._touch.77", header.len());
     raw.send(format!("HPUB {subject} {size} {}\r\n{header}{{}}\r\n", size + 2).as_bytes());
     raw.settled();
+}
+
+/// Whether an instance has no place, since a worker has it.
+fn is_adrift(row: &Value) -> bool {
+    row["state"] == "PENDING" && row["reason"].to_string().contains("dsbus recover")
 }
 
 /// Removes a bucket, and waits until a scheduler has made it anew.
@@ -142,10 +155,9 @@ fn what_has_ended_or_fails_is_not_run_again_when_placements_are_lost() {
     empty_placements(&fleet);
     replace(&mut fleet, "s1", "s2");
     for name in ["once:0", "broken:0", "again:0"] {
-        let row = fleet.wait_row(name, "adrift", |row| row["state"] == "PENDING");
-        assert!(row["reason"].to_string().contains("dsbus recover"), "{row}");
+        fleet.wait_row(name, "adrift", is_adrift);
     }
-    let (told, code) = recover(&fleet, &[]);
+    let (told, code) = recover_all(&fleet, &[]);
     assert_eq!(code, Some(0), "{told}");
     assert_as_before(&fleet, &before);
 }
@@ -160,7 +172,7 @@ fn what_has_ended_or_fails_is_not_run_again_when_everything_is_lost() {
     wait_told(&fleet, &["once:0", "broken:0", "again:0"]);
     let declared = fleet.file("ended.toml", &ended(&fleet));
     assert!(fleet.fails(1, &["apply", &declared]).contains("dsbus recover"));
-    let (told, code) = recover(&fleet, &[]);
+    let (told, code) = recover_all(&fleet, &[]);
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(row(&told, "once:0")["recovery"], "rebuilt");
     assert_as_before(&fleet, &before);
@@ -200,9 +212,9 @@ fn while_a_worker_is_silent_nothing_is_written_that_could_start_something() {
         let told = fleet.nats.ask_with("dsbus.default.cmd.ann.recover", "{}");
         signal_worker(&fleet, "w2", agent, Signal::SIGCONT);
         let told: Value = serde_json::from_str(&told).map_err(|e| format!("{e}: {told}"))?;
-        if told["silent"].is_array() { Ok(told) } else { Err(told.to_string()) }
+        // On a busy machine the other one may have been silent, too.
+        if told["silent"] == json!(["w2"]) { Ok(told) } else { Err(told.to_string()) }
     });
-    assert_eq!(told["silent"][0], "w2", "{told}");
     let rows = ["programs", "instances"].map(|key| told[key].as_array().unwrap().clone()).concat();
     for row in &rows {
         assert_eq!(row["recovery"], "left", "{told}");
@@ -210,12 +222,15 @@ fn while_a_worker_is_silent_nothing_is_written_that_could_start_something() {
     }
     assert!(rows[0]["reason"].as_str().unwrap().contains("w2"), "{told}");
     assert!(fleet.status().is_empty(), "its program was written");
-    let (told, code) = recover(&fleet, &[]);
+    let (told, code) = recover_all(&fleet, &[]);
     assert_eq!(code, Some(0), "{told}");
-    for (row, (pid, worker)) in fleet.status().iter().zip(&children) {
-        assert_eq!((number(&row["pid"]), row["worker"].as_str().unwrap()), (*pid, &**worker));
-        assert!(alive(*pid));
-    }
+    wait_until("the same children", DEADLINE, || {
+        let rows = fleet.status();
+        let now: Vec<_> = rows.iter().map(|row| json!([row["pid"], row["worker"]])).collect();
+        let same = children.iter().map(|(pid, worker)| json!([pid, worker])).eq(now);
+        if same { Ok(()) } else { Err(rows) }
+    });
+    assert!(children.iter().all(|(pid, _)| alive(*pid)));
 }
 
 #[test]
@@ -243,7 +258,7 @@ fn of_two_workers_that_have_an_instance_force_ends_one() {
     assert_eq!(row_of(&told, "w2").unwrap()["recovery"], "known", "{told}");
     let old = children[index].0;
     assert!(alive(old), "it is left as it is");
-    let (told, code) = recover(&fleet, &["--force"]);
+    let (told, code) = recover_all(&fleet, &["--force"]);
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(row_of(&told, "w1").unwrap()["recovery"], "ended", "{told}");
     wait_dead(old);
@@ -279,7 +294,7 @@ fn what_is_known_of_later_than_the_copy_is_planned_again() {
     fleet.nats.restart();
     fleet.wait_ready(2);
     wait_told(&fleet, &["web:0", "web:1"]);
-    let (told, code) = recover(&fleet, &[]);
+    let (told, code) = recover_all(&fleet, &[]);
     assert_eq!(code, Some(0), "{told}");
     for before in &before {
         let name = before["name"].as_str().unwrap();
@@ -312,10 +327,10 @@ fn what_was_stopped_stays_so_when_goals_are_lost() {
     // Whoever runs this has planned for all that there is.
     fleet.apply("[program.probe]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
     assert_eq!(fleet.row("web:0")["state"], "STOPPED");
-    let (told, code) = recover(&fleet, &[]);
+    let (told, code) = recover_all(&fleet, &[]);
     assert_eq!((code, &row(&told, "web")["recovery"]), (Some(0), &"rebuilt".into()), "{told}");
     assert_eq!(row(&told, "db")["recovery"], "rebuilt", "{told}");
-    let (again, _) = recover(&fleet, &[]);
+    let (again, _) = recover_all(&fleet, &[]);
     assert_eq!(row(&again, "db")["recovery"], "known", "{again}");
     assert_eq!((&fleet.row("web:0")["state"], &fleet.row("db:0")["pid"]), (&"STOPPED".into(), &db));
     fleet.ok(&["stop", "db"]);
@@ -331,15 +346,17 @@ fn what_placements_know_more_of_does_not_fail_over_until_it_is_recovered() {
     remove(&fleet, "goals");
     let worker = fleet.row("web:0")["worker"].as_str().unwrap().to_owned();
     fleet.kill_worker(&worker);
-    let row = fleet.wait_state("web:0", "UNKNOWN");
     let held = "nothing is planned for it until dsbus recover";
-    assert!(row["reason"].as_str().unwrap().ends_with(held), "{row}");
+    fleet.wait_row("web:0", "UNKNOWN, and held", |row| {
+        let reason = row["reason"].as_str().unwrap_or_default();
+        row["state"] == "UNKNOWN" && reason.ends_with(held)
+    });
     let why = fleet.ok(&["explain", "web:0"]);
     assert!(why.split_whitespace().collect::<Vec<_>>().join(" ").contains(held), "{why}");
     let found = said(&fleet.run(&["doctor"]));
     assert!(found.contains("ahead") && found.contains("web:0"), "{found}");
     // Of all of its instances only the bus knows.
-    let (told, code) = recover(&fleet, &[]);
+    let (told, code) = recover_all(&fleet, &[]);
     assert_eq!((code, &told["programs"][0]["recovery"]), (Some(0), &"rebuilt".into()), "{told}");
     let row = fleet.wait_state("web:0", "RUNNING");
     assert_ne!(row["worker"], worker.as_str(), "{row}");
@@ -352,7 +369,7 @@ fn a_file_says_what_workers_do_not() {
         "from.toml",
         &format!("{WEB}[program.extra]\ncommand = \"sleep 1000\"\nstartsecs = 0\n"),
     );
-    let (told, code) = recover(&fleet, &["--from", &file]);
+    let (told, code) = recover_all(&fleet, &["--from", &file]);
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(row(&told, "extra")["recovery"], "rebuilt", "{told}");
     fleet.wait_state("extra:0", "RUNNING");

@@ -153,11 +153,24 @@ fn verbs_that_lay_hands_on_what_runs() {
 #[test]
 fn verbs_that_show() {
     let fleet = Fleet::start(1, 1);
-    fleet.apply(&[SHOP, JOB].concat());
-    fleet.wait_row("job:0", "done", |row| row["state"] == "EXITED");
-    fleet.wait_event("of its placement", |event| {
-        event["data"]["name"] == "job:0" && event["data"]["change"] == "PLACED"
-    });
+    // Who places and who starts tell it each for itself: here nothing runs before its place is told.
+    let gate = fleet.path().join("gate");
+    let readiness = format!(
+        "startsecs = 0\nreadiness = {{ exec = \"test -e {}\", interval = \"200ms\" }}",
+        gate.display()
+    );
+    let shop = SHOP.replace("startsecs = 0", &readiness);
+    let file = fleet.file("shop.toml", &format!("{shop}{JOB}"));
+    fleet.ok(&["apply", "--no-wait", &file]);
+    for name in ["job:0", "web:0", "web:1"] {
+        fleet.wait_event("of its placement", |event| {
+            event["data"]["name"] == name && event["data"]["change"] == "PLACED"
+        });
+    }
+    fleet.file("gate", "");
+    for (name, state) in [("job:0", "EXITED"), ("web:0", "RUNNING"), ("web:1", "RUNNING")] {
+        fleet.wait_state(name, state);
+    }
     Transcript::of(&fleet)
         .run("status")
         .run("status web:0 -o json")
@@ -205,8 +218,8 @@ fn verbs_about_workers_and_events() {
         .run("rebalance")
         .run("rebalance --dry-run -o json")
         .run("rebalance w1")
-        .run("recover")
-        .run("recover --dry-run -o json")
+        .calm("recover", |said| said.matches(" known").count() == 5)
+        .calm("recover --dry-run -o json", |said| said.contains("\"silent\": []"))
         .run("recover --from missing.toml")
         .run("recover w1")
         .run("emit deployed hello")

@@ -106,8 +106,7 @@ fn top_shows_a_fleet_and_acts_on_it() {
     top.wait_for("NAME▾");
     top.press("q");
     assert_eq!(top.ended().code(), Some(0));
-    let left = top.coloured();
-    assert!(!top.shown().contains("NAME"), "the screen is as it was before: {left:?}");
+    top.wait_until("a screen as it was before", |shown| !shown.contains("NAME"));
 }
 
 #[test]
@@ -288,6 +287,7 @@ fn control_c_ends_an_action_of_supervisorctl_and_not_its_shell() {
             fleet.wait_row("far:0", "it to be wanted", |row| row["wanted"]["run"] == true);
         }
         shell.press(CONTROL_C);
+        shell.wait_until("the prompt", |shown| shown.trim_end().ends_with("supervisor>"));
         shell.press("version\r");
         shell.wait_until("the version", |shown| {
             shown.trim_end().ends_with("supervisor>") && shown.contains("4.3.0")

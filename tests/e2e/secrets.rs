@@ -8,7 +8,7 @@ use dsbus_schema::storage::{Bucket, secret_key};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fleet::{DEADLINE, Fleet, wait_dead};
+use crate::fleet::{DEADLINE, Fleet, said, wait_dead};
 
 const WEB: &str = r#"
 [program.web]
@@ -61,7 +61,11 @@ fn a_secret_that_lacks_fails_the_start_with_what_to_do_and_then_it_is_there() {
     let doctor = String::from_utf8(doctor.stdout).unwrap();
     assert!(doctor.contains("w1 lacks db-password, and web cannot start there"), "{doctor}");
     fleet.set_secret("db-password", "one\n");
-    fleet.ok(&["start", "web"]);
+    // Its worker hears of the secret and of the start for itself.
+    wait_until("it to start", DEADLINE, || {
+        let output = fleet.run(&["start", "web"]);
+        if output.status.success() { Ok(()) } else { Err(said(&output)) }
+    });
     child(&fleet, "DB=one");
     // The list tells who joined later.
     let list = fleet.json(&["secret", "list", "-o", "json"]);
@@ -130,10 +134,15 @@ async fn a_sealed_value_opens_under_its_own_name_only() {
     let sealed: SealedSecret = entry.json().unwrap().unwrap();
     bus.write(Bucket::Secrets, Write::put(key("db-password"), &sealed).unwrap()).await.unwrap();
     let file = fleet.file("web.toml", WEB);
-    let why = fleet.fails(1, &["apply", &file]);
+    let mut why = fleet.fails(1, &["apply", &file]);
     let told = "worker w1 cannot read its secret db-password: it was sealed as secret other of \
                 worker w1 in fleet default, and copied";
-    assert!(why.contains(told), "{why}");
+    wait_until("its worker to have heard of it", DEADLINE, || {
+        if why.contains(told) {
+            return Ok(());
+        }
+        Err(std::mem::replace(&mut why, fleet.fails(1, &["start", "web"])))
+    });
     // One that is sealed to another key than the worker has.
     let key_of_another = dsbus_schema::secret::SealKeys::random().public();
     let elsewhere = SealedSecret { key: key_of_another, ..sealed };

@@ -1,5 +1,7 @@
 //! What schedulers tell: each of it once, however many there are, and whoever is killed.
 
+mod once;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bus::connect;
@@ -13,9 +15,6 @@ use dsbus_schema::storage::{Bucket, FleetKey, events_stream};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-const SHOP: &str = "[program.web]\ncommand = \"sleep 1000\"\nnumprocs = 2\ngroup = \"shop\"\nstartsecs = 0\n\
-     [program.api]\ncommand = \"sleep 1000\"\ngroup = \"shop\"\nrequired = false\nstartsecs = 0\n";
 
 fn text<'a>(event: &'a Value, key: &str) -> &'a str {
     event["data"][key].as_str().unwrap_or_default()
@@ -64,110 +63,42 @@ fn counted(all: &[(&str, usize)]) -> BTreeMap<String, usize> {
     all.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
 }
 
-/// A fleet in which everything happens that schedulers tell, but for losses.
-fn a_life(schedulers: usize) -> Fleet {
-    let fleet = Fleet::start(schedulers, 2);
-    let group = |change: &'static str| {
-        let is = move |e: &Value| text(e, "group") == "shop" && type_of(e) == change;
-        fleet.wait_event(&format!("the group is {change}"), is);
-    };
-    fleet.apply(SHOP);
-    group("OK");
-    fleet.apply(&SHOP.replace("\"sleep 1000\"\nnumprocs = 2", "\"sleep 2000\"\nnumprocs = 2"));
-    let done = |e: &Value| text(e, "kind") == "rollout" && type_of(e) == "DONE";
-    fleet.wait_event("the rollout is done", done);
-    fleet.ok(&["scale", "web=3"]);
-    fleet.ok(&["restart", "api"]);
-    fleet.ok(&["cordon", "w2"]);
-    fleet.ok(&["uncordon", "w2"]);
-    fleet.ok(&["drain", "w1"]);
-    fleet.wait_event("w1 is drained", |e| type_of(e) == "DRAINED");
-    fleet.ok(&["undrain", "w1"]);
-    let lost = "[program.lost]\ncommand = \"sleep 1\"\nmachines = [\"w9\"]\ngroup = \"shop\"\n";
-    fleet.ok(&["apply", &fleet.file("nowhere.toml", lost), "--no-wait"]);
-    let pending = |e: &Value| e["subject"] == "lost:0" && type_of(e) == "PENDING";
-    fleet.wait_event("lost:0 is PENDING", pending);
-    group("FAILED");
-    fleet.ok(&["remove", "web", "api", "lost"]);
-    group("REMOVED");
-    for name in ["web:0", "web:1", "web:2", "api:0"] {
-        let removed = |e: &Value| e["subject"] == name && type_of(e) == "REMOVED";
-        fleet.wait_event(&format!("{name} has no place"), removed);
-    }
-    fleet
-}
-
-/// Each of it was told once.
-fn assert_told_once(schedulers: usize) {
-    let fleet = a_life(schedulers);
-    let events = fleet.events();
-    assert_eq!(repeats(&events), [""; 0]);
-    let web = count(&events, "program", "web");
-    assert_eq!(web, counted(&[("ADDED", 1), ("CHANGED", 2), ("REMOVED", 1)]));
-    assert_eq!(count(&events, "program", "api"), counted(&[("ADDED", 1), ("REMOVED", 1)]));
-    assert_eq!(count(&events, "rollout", "web"), counted(&[("STARTED", 1), ("DONE", 1)]));
-    let group = count(&events, "group", "shop");
-    assert_eq!((group["ADDED"], group["REMOVED"], group["FAILED"]), (1, 1, 1), "{group:?}");
-    let steered = |worker, all: &[(&str, usize)]| {
-        let mut told = count(&events, "worker", worker);
-        told.remove("STARTED");
-        assert_eq!(told, counted(all), "{worker}");
-    };
-    steered("w1", &[("DRAINING", 1), ("DRAINED", 1), ("UNCORDONED", 1)]);
-    steered("w2", &[("CORDONED", 1), ("UNCORDONED", 1)]);
-    let mut commands = BTreeMap::new();
-    for event in events.iter().filter(|e| text(e, "kind") == "command") {
-        let what = format!("{} {}", type_of(event), text(event, "verb"));
-        *commands.entry(what).or_insert(0) += 1;
-    }
-    let verbs = ["cordon", "drain", "remove", "restart", "scale", "uncordon", "undrain"];
-    let mut expected: BTreeMap<String, usize> =
-        verbs.iter().map(|verb| (format!("ACCEPTED {verb}"), 1)).collect();
-    expected.insert("ACCEPTED apply".to_owned(), 3);
-    assert_eq!(commands, expected);
-    let told = |kind, change| {
-        events.iter().filter(move |e| text(e, "kind") == kind && type_of(e) == change)
-    };
-    assert_eq!(told("scheduler", "JOINED").count(), schedulers);
-    let changed = &told("program", "CHANGED").next().unwrap()["data"];
-    assert_eq!((&changed["changed"], &changed["by"]), (&json!(["command"]), &json!("anonymous")));
-    assert_eq!(changed["group"], "shop");
-}
-
-#[test]
-fn one_scheduler_tells_each_event_once() {
-    assert_told_once(1);
-}
-
-#[test]
-fn three_schedulers_tell_each_event_once() {
-    assert_told_once(3);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_is_in_the_audit_log_too() {
     let fleet = Fleet::start(2, 1);
     let bus = connect(&fleet).await;
     let id = Uuid::now_v7();
-    for (verb, body, code) in [
+    for (verb, mut body, code) in [
         (Verb::Start, json!({"id": id, "names": ["nobody"]}), 404),
         (Verb::Start, json!({"id": id, "names": ["nobody"]}), 404),
         (Verb::Stop, json!({"names": "web"}), 400),
         (Verb::Restart, json!({"version": 2, "names": ["web"]}), 400),
         (Verb::Apply, json!({"programs": {"all": {"command": "x"}}}), 400),
     ] {
-        match bus.command::<_, Value>(verb, &body).await {
-            Err(Error::Refused { code: got, .. }) => assert_eq!(got, code, "{body}"),
-            other => panic!("{body}: {other:?}"),
+        // As one does who wants an answer: again, with the same id, until there is one.
+        if body["id"].is_null() {
+            body["id"] = json!(Uuid::now_v7());
         }
+        let got = wait_for_async("an answer", DEADLINE, async || {
+            match bus.command::<_, Value>(verb, &body).await {
+                Err(Error::Refused { code, .. }) => Some(code),
+                Err(Error::Timeout | Error::NoScheduler) => None,
+                other => panic!("{body}: {other:?}"),
+            }
+        });
+        assert_eq!(got.await, code, "{body}");
     }
     // These change nothing.
     fleet.status();
     let file = fleet.file("web.toml", "[program.web]\ncommand = \"x\"\n");
     fleet.ok(&["apply", &file, "--dry-run"]);
-    let told: Vec<Value> =
-        fleet.events().into_iter().filter(|e| text(e, "kind") == "command").collect();
-    let shown: Vec<String> = told
+    // Each scheduler tells what it has refused for itself, and mostly before it answers.
+    let told = wait_until("four commands to be told", DEADLINE, || {
+        let mut told = fleet.events();
+        told.retain(|e| text(e, "kind") == "command");
+        if told.len() >= 4 { Ok(told) } else { Err(told) }
+    });
+    let mut shown: Vec<String> = told
         .iter()
         .map(|e| {
             format!(
@@ -179,18 +110,20 @@ async fn what_is_refused_is_in_the_audit_log_too() {
             )
         })
         .collect();
+    shown.sort_unstable();
     assert_eq!(
         shown,
         [
-            "REFUSED start [\"nobody\"] 404",
-            "REFUSED stop null 400",
+            "REFUSED apply [\"all\"] 400",
             "REFUSED restart [\"web\"] 400",
-            "REFUSED apply [\"all\"] 400"
+            "REFUSED start [\"nobody\"] 404",
+            "REFUSED stop null 400"
         ],
         "one that is sent again is one event"
     );
-    assert_eq!(told[0]["data"]["command"], json!(id));
-    assert!(text(&told[0], "reason").contains("nobody"), "{}", told[0]);
+    let start = told.iter().find(|e| text(e, "verb") == "start").unwrap();
+    assert_eq!(start["data"]["command"], json!(id));
+    assert!(text(start, "reason").contains("nobody"), "{start}");
 }
 
 /// Every placement that ever stood on the bus: instance and epoch.
@@ -386,6 +319,11 @@ fn time_is_told_once_whoever_is_killed() {
     fleet.scheduler("s1");
     fleet.kill("s2");
     wait(&fleet, 4);
+    // Who is to tell the next one has begun.
+    wait_until("s1 to be ready again", DEADLINE, || {
+        let log = std::fs::read_to_string(fleet.log("s1")).unwrap_or_default();
+        if log.matches("scheduler s1 is ready").count() == 2 { Ok(()) } else { Err(log) }
+    });
     fleet.kill("s3");
     wait(&fleet, usize::try_from(SLICES).unwrap());
     let mut ticks = whens(&fleet);

@@ -3,6 +3,7 @@
 use crate::fleet::{DEADLINE, Fleet, alive, assert_gapless, number};
 use dsbus_harness::wait_until;
 use serde_json::Value;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -85,7 +86,7 @@ fn a_status_longer_than_one_message_is_told_whole() {
 fn start_says_what_it_waits_for_when_it_times_out() {
     let fleet = Fleet::start(1, 1);
     let file = fleet.file("p.toml", "[program.far]\ncommand = \"sleep 1000\"\nmachines = \"w9\"\n");
-    let said = fleet.fails(5, &["apply", &file, "--timeout", "1s"]);
+    let said = fleet.fails(5, &["apply", &file, "--timeout", "8s"]);
     assert!(said.contains("w9 has never joined"), "{said}");
     let row = fleet.wait_state("far:0", "PENDING");
     assert_eq!(row["statecode"], 5);
@@ -111,7 +112,10 @@ fn logs_of_both_channels_and_followed() {
             Err(out)
         }
     });
-    assert_eq!(fleet.ok(&["logs", "talk:0", "--stderr"]).trim(), "oops");
+    wait_until("the other channel", DEADLINE, || {
+        let out = fleet.ok(&["logs", "talk:0", "--stderr"]);
+        if out.trim() == "oops" { Ok(()) } else { Err(out) }
+    });
     let mut follow = fleet
         .command()
         .args(["logs", "-f", "-n", "1", "talk:0"])
@@ -129,7 +133,8 @@ fn logs_of_both_channels_and_followed() {
 #[test]
 fn events_tell_every_change_with_its_cause() {
     let fleet = Fleet::start(1, 1);
-    fleet.apply(
+    let file = fleet.file(
+        "brief.toml",
         r#"
         [program.brief]
         command = "sleep 0.3; exit 5"
@@ -138,6 +143,8 @@ fn events_tell_every_change_with_its_cause() {
         autorestart = false
         "#,
     );
+    // Who waits for it on a busy machine may find that it has failed.
+    fleet.ok(&["apply", "--no-wait", &file]);
     fleet.wait_state("brief:0", "EXITED");
     let all = fleet.events();
     let of = |state: &str| {
@@ -157,15 +164,25 @@ fn events_tell_every_change_with_its_cause() {
     assert!(table.contains("EXITED") && table.contains("exit code 5"), "{table}");
     assert_eq!(fleet.run(&["status"]).status.code(), Some(3), "an exit that is not expected");
 
+    let shown = fleet.path().join("shown");
     let mut follow = fleet
         .command()
         .args(["events", "-f", "-n", "0", "-o", "json"])
-        .stdout(Stdio::piped())
+        .stdout(File::create(&shown).unwrap())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
-    fleet.ok(&["start", "brief"]);
-    let seen = lines.find(|l| l.as_ref().unwrap().contains("\"EXITED\"")).unwrap().unwrap();
+    let seen = |what: &str| {
+        let shown = std::fs::read_to_string(&shown).unwrap();
+        let mut whole = shown.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.find(|line| line.contains(what)).map(str::to_owned).ok_or(shown)
+    };
+    // Until it follows, what is told is not for it.
+    wait_until("it to follow", DEADLINE, || {
+        fleet.ok(&["emit", "followed"]);
+        seen("followed")
+    });
+    fleet.ok(&["start", "brief", "--no-wait"]);
+    let seen = wait_until("its end to be followed", DEADLINE, || seen("\"EXITED\""));
     let event: Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(event["data"]["name"], "brief:0");
     follow.kill().unwrap();

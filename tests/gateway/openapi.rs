@@ -1,8 +1,10 @@
 //! Whether answers are what the document at `/api/v1/openapi.json` says.
 
+use dsbus_harness::wait_until;
 use serde_json::{Value, json};
 
-use crate::served::{Answer, Gateway};
+use crate::fleet::DEADLINE;
+use crate::served::{Answer, Gateway, SILENT};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -35,9 +37,17 @@ impl<'a> Api<'a> {
         answer
     }
 
+    /// The same, again as long as nobody answers in time: for what changes nothing.
+    fn ask_again(&self, method: &str, path: &str, body: &str) -> Answer {
+        wait_until(&format!("an answer to {method} {path}"), DEADLINE, || {
+            let answer = self.ask(method, path, body);
+            if answer.code == SILENT { Err(answer.body) } else { Ok(answer) }
+        })
+    }
+
     /// JSON by GET, of which there is some.
     pub(crate) fn get(&self, path: &str) -> Value {
-        good(path, &self.ask("GET", path, ""))
+        good(path, &self.ask_again("GET", path, ""))
     }
 
     /// JSON by POST of JSON.
@@ -47,7 +57,7 @@ impl<'a> Api<'a> {
 
     /// A refusal with this code; what it says, and the first key that it names.
     pub(crate) fn refused(&self, code: u16, method: &str, path: &str, body: &str) -> [String; 2] {
-        let answer = self.ask(method, path, body);
+        let answer = self.ask_again(method, path, body);
         assert_eq!(answer.code, code, "{method} {path}: {}", answer.body);
         let said: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(said["code"], code);

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use dsbus_harness::Port;
+
 use crate::fleet::{DSBUS, Fleet};
 use crate::served::Gateway;
 
@@ -149,7 +151,12 @@ fn a_page_asks_who_it_is_and_a_viewer_cannot_act() {
 fn a_page_says_when_nobody_answers_and_is_right_again_by_itself() {
     let mut fleet = Fleet::start(1, 1);
     fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
-    let gateway = Gateway::start(&mut fleet, "g1", &[]);
+    // The script starts it again where it was: the port must stay free meanwhile.
+    let (port, nats) = (Port::reserve(), fleet.nats.url());
+    let listen = format!("127.0.0.1:{}", port.number());
+    fleet.spawn("g1", &["--nats", &nats, "gateway", "--listen", &listen]);
+    let gateway = Gateway::at(&format!("http://{listen}"));
+    gateway.wait_served();
     let pids = ["s1", "g1"].map(|name| fleet.pid(name).to_string());
     let more = [("DSBUS_SCHEDULER_PID", &*pids[0]), ("DSBUS_GATEWAY_PID", &*pids[1])];
     play(&fleet, &gateway, "lost.mjs", &more);

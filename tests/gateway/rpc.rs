@@ -52,6 +52,11 @@ json.dump(made, sys.stdout)
 
 /// Makes these calls; see [`CALLER`].
 pub(crate) fn call(server: &[&str], calls: &Value) -> Vec<Value> {
+    try_call(server, calls).unwrap()
+}
+
+/// Makes these calls to a server that may not be there yet.
+pub(crate) fn try_call(server: &[&str], calls: &Value) -> Result<Vec<Value>, String> {
     let mut command = Command::new("python3");
     command.args(["-W", "ignore", "-c", CALLER]).args(server).env("PYTHONPATH", python_path());
     let mut child = command
@@ -62,6 +67,8 @@ pub(crate) fn call(server: &[&str], calls: &Value) -> Vec<Value> {
         .unwrap();
     child.stdin.take().unwrap().write_all(calls.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    serde_json::from_slice(&output.stdout).unwrap()
+    if !output.status.success() {
+        return Err(said(&output));
+    }
+    Ok(serde_json::from_slice(&output.stdout).unwrap())
 }

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::fleet::{DEADLINE, Fleet};
 
+/// The code of an answer that says that nobody answered in time.
+pub(crate) const SILENT: u16 = 503;
+
 /// An answer: its code, headers and body.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -96,6 +99,27 @@ impl Gateway {
         answer(request.call().unwrap())
     }
 
+    /// The same, and asks again as long as nobody answers the gateway in time, as clients do.
+    pub(crate) fn get_answered(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        wait_until(&format!("an answer to {path}"), DEADLINE, || {
+            let answer = self.get(path, headers);
+            if answer.code == SILENT { Err(answer.body) } else { Ok(answer) }
+        })
+    }
+
+    /// Waits until the gateway knows an instance in this state, and its program: it hears of each for
+    /// itself, some time after the scheduler has told whoever asked.
+    pub(crate) fn wait_state(&self, name: &str, state: &str, headers: &[(&str, &str)]) {
+        let program = name.split(':').next().unwrap();
+        wait_until(&format!("the gateway to know that {name} is {state}"), DEADLINE, || {
+            let row = self.get(&format!("/api/v1/instances/{name}"), headers);
+            let declared = self.get(&format!("/api/v1/programs/{program}"), headers);
+            let stands: Value = serde_json::from_str(&row.body).unwrap_or_default();
+            let codes = (row.code, declared.code);
+            if codes == (200, 200) && stands["state"] == state { Ok(()) } else { Err(row.body) }
+        });
+    }
+
     /// Asks for a packed answer: what was in it, and how many bytes came.
     pub(crate) fn get_packed(&self, path: &str) -> (Answer, usize) {
         let request = self.agent.get(format!("{}{path}", self.url));
@@ -133,7 +157,7 @@ impl Gateway {
 
     /// JSON by GET; the answer must be a good one.
     pub(crate) fn json(&self, path: &str) -> Value {
-        let answer = self.get(path, &[]);
+        let answer = self.get_answered(path, &[]);
         assert_eq!(answer.code, 200, "{path}: {}", answer.body);
         serde_json::from_str(&answer.body).unwrap()
     }

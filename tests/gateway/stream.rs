@@ -41,10 +41,15 @@ impl Heard {
 
     /// The next one of this name of which `is` holds.
     pub(crate) fn wait(&self, name: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.until(&format!("a {name} that is meant"), |event, data| event == name && is(data))
+    }
+
+    /// Listens until `is` holds, and returns what it holds of.
+    fn until(&self, what: &str, mut is: impl FnMut(&str, &Value) -> bool) -> Value {
         let mut before = Vec::new();
-        wait_until(&format!("a {name} that is meant"), DEADLINE, || {
+        wait_until(what, DEADLINE, || {
             while let Ok((event, data)) = self.0.try_recv() {
-                if event == name && is(&data) {
+                if is(&event, &data) {
                     return Ok(data);
                 }
                 before.push((event, data));
@@ -61,12 +66,17 @@ fn whoever_watches_hears_of_every_change() {
     let heard = Heard::at(&gateway, "/api/v1/stream");
     heard.wait("silent", |data| data["silent"].is_null());
     fleet.apply("[program.web]\ncommand = \"sleep 1000\"");
-    heard.wait("programs", |_| true);
     let runs = |data: &Value| {
         let rows = data["changed"].as_array().unwrap();
         rows.iter().any(|row| row["name"] == "web:0" && row["state"] == "RUNNING")
     };
-    heard.wait("rows", runs);
+    // Programs and rows are heard of each for itself: which comes first is chance.
+    let (mut declared, mut running) = (false, false);
+    heard.until("the program, and that it runs", |event, data| {
+        declared |= event == "programs";
+        running |= event == "rows" && runs(data);
+        declared && running
+    });
     fleet.ok(&["emit", "hello", "there"]);
     heard.wait("event", |data| data["type"].as_str().unwrap().contains("hello"));
     heard.wait("workers", |data| data[0]["name"] == "w1");
@@ -96,11 +106,11 @@ fn a_log_is_followed_and_is_text_whatever_was_printed() {
         said.contains("end\n")
     });
     assert!(said.borrow().contains("first\n€ \u{fffd} end\n"), "{said:?}");
-    let log = gateway.get("/api/v1/instances/odd:0/log", &[]);
+    let log = gateway.get_answered("/api/v1/instances/odd:0/log", &[]);
     assert_eq!((log.code, log.body.as_str()), (200, "first\n€ \u{fffd} end\n"));
-    let log = gateway.get("/api/v1/instances/odd:0/log?lines=1", &[]);
+    let log = gateway.get_answered("/api/v1/instances/odd:0/log?lines=1", &[]);
     assert_eq!(log.body, "€ \u{fffd} end\n");
-    let none = gateway.get("/api/v1/instances/odd:0/log?channel=stderr", &[]);
+    let none = gateway.get_answered("/api/v1/instances/odd:0/log?channel=stderr", &[]);
     assert_eq!((none.code, none.body.as_str()), (200, ""));
 }
 

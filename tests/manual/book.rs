@@ -20,6 +20,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use dsbus_harness::{Port, wait_until};
 use nix::sys::signal::{Signal, killpg};
@@ -84,6 +85,9 @@ const NOT_RUN_IN_README: &[&str] = &[
     "nats req dsbus.default.cmd.anonymous.status '{}'",
 ];
 
+/// For all commands of a block together: some wait for one thing after the other.
+const BLOCK_MAX: Duration = Duration::from_secs(300);
+
 /// Pages that run side by side: each mostly waits.
 const AT_ONCE: usize = 3;
 
@@ -102,6 +106,8 @@ const LOOKS: &[&str] = &[
     "groups",
     "rollout status",
     "secret list",
+    "supervisorctl status",
+    "version",
     "doctor",
     "alert letters",
 ];
@@ -183,13 +189,14 @@ impl Shell {
     fn say(&mut self, line: &str) -> bool {
         // A shell that has ended hears nothing.
         let _ = writeln!(self.stdin, "{line}");
-        self.done.recv_timeout(DEADLINE).is_ok()
+        self.done.recv_timeout(BLOCK_MAX).is_ok()
     }
 
     /// Types a command, and sees that it prints what the page says.
     fn step(&mut self, at: &str, step: &Step) {
         let verb = step.command.strip_prefix("dsbus ").unwrap_or_default();
-        let any_order = ["events", "apply"].iter().any(|one| verb.starts_with(one));
+        // Each is told as soon as it is so.
+        let any_order = ["events", "apply", "remove"].iter().any(|one| verb.starts_with(one));
         let mut tried = || {
             let (done, printed) = self.run(&step.command, false);
             assert!(done, "{at}: $ {} did not end: {printed}", step.command);

@@ -21,6 +21,15 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 const FOREIGN: &[&str] =
     &["NATS_URL", "NATS_CONTEXT", "DSBUS_NATS", "DSBUS_FLEET", "DSBUS_USER", "DSBUS_CONFIG"];
 
+/// What stands in for `nats` begins slowly on a busy machine: whoever asks after he began to listen waits
+/// until that has come about.
+const SUB_BEFORE_REQ: &str = r#"begins="$HOME/nats-sub-begins"
+case $1 in
+  sub) : >"$begins"; export DSBUS_BEGINS="$begins" ;;
+  req) n=0; while [ -e "$begins" ] && [ $n -lt 600 ]; do n=$((n+1)); sleep 0.1; done ;;
+esac
+"#;
+
 /// The repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -45,14 +54,14 @@ impl Place {
         }
         let find = Command::new("sh").args(["-c", "command -v nats"]).output().unwrap();
         let found = String::from_utf8(find.stdout).unwrap().trim().to_owned();
-        let tool = if found.is_empty() {
-            root().join("tests/manual/nats-tool.py").display().to_string()
+        let (tool, first) = if found.is_empty() {
+            (root().join("tests/manual/nats-tool.py").display().to_string(), SUB_BEFORE_REQ)
         } else {
-            found
+            (found, "")
         };
         // A context that whoever runs the tests has selected leads elsewhere.
         let script = format!(
-            "#!/bin/sh\n: \"${{NATS_URL:=$(cat .dsbus/url)}}\"\nexport NATS_URL\nexec {tool} \"$@\"\n"
+            "#!/bin/sh\n: \"${{NATS_URL:=$(cat .dsbus/url)}}\"\nexport NATS_URL\n{first}exec {tool} \"$@\"\n"
         );
         std::fs::write(bin.join("nats"), script).unwrap();
         let mode = std::fs::Permissions::from_mode(0o755);

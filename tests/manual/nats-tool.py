@@ -3,6 +3,7 @@
 `consumer next`, with the flags that the manual and the examples use. Another flag is an error, as it is there."""
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 
@@ -75,6 +76,11 @@ async def main():
             await message.ack()
     else:
         heard = await bus.subscribe(asked.subject)
+        await bus.flush()
+        if "DSBUS_BEGINS" in os.environ:
+            # Another one may have begun, too.
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.environ["DSBUS_BEGINS"])
         count = 0
         async for message in heard.messages:
             show(message)

@@ -1,5 +1,6 @@
 //! `dsbus recover [--dry-run] [--force] [--from FILE...]`
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dsbus_client::Error;
@@ -20,6 +21,9 @@ use crate::table::{Column, Text, Tone};
 
 /// Longer than schedulers wait for workers that may be on their way back to the bus.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A worker that does not answer and is not lost may be busy: it is asked again for so long. One that
+/// is gone is lost by then, and counts no more.
+const SILENT_MAX: Duration = Duration::from_secs(10);
 /// Pause before they are asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -39,7 +43,7 @@ const COLUMNS: [Column; 6] = [
 pub(super) async fn run(config: &Config, args: &args::Recover) -> Result<Code, Failure> {
     let programs = apply::read(&args.from)?;
     let connection = Connection::open(config).await?;
-    let recovered = ask(&connection, programs, args).await?;
+    let recovered = ask_all(&connection, &programs, args).await?;
     let left = |recovery: Recovery| recovery == Recovery::Left;
     let rest = recovered.programs.iter().any(|program| left(program.recovery))
         || recovered.instances.iter().any(|instance| left(instance.recovery))
@@ -75,13 +79,58 @@ pub(super) async fn run(config: &Config, args: &args::Recover) -> Result<Code, F
     Ok(code)
 }
 
+/// Asks until every worker has answered that is not lost, or for as long as that may take.
+async fn ask_all(
+    connection: &Connection,
+    programs: &crate::file::Programs,
+    args: &args::Recover,
+) -> Result<Recovered, Failure> {
+    let until = Instant::now() + SILENT_MAX;
+    let mut all = ask(connection, programs, args).await?;
+    // Who says `--force` does not wait for them.
+    while !args.force && !all.silent.is_empty() && Instant::now() < until {
+        sleep(AGAIN_AFTER).await;
+        all = merged(all, ask(connection, programs, args).await?);
+    }
+    Ok(all)
+}
+
+/// What became of all, when it was asked for a second time: what was done at first is known since, or
+/// gone.
+fn merged(first: Recovered, second: Recovered) -> Recovered {
+    let done = |recovery| matches!(recovery, Recovery::Rebuilt | Recovery::Ended);
+    let mut programs: BTreeMap<_, RecoveredProgram> =
+        second.programs.into_iter().map(|one| (one.name.clone(), one)).collect();
+    for one in first.programs.into_iter().filter(|one| done(one.recovery)) {
+        if programs.get(&one.name).is_none_or(|later| later.recovery == Recovery::Known) {
+            programs.insert(one.name.clone(), one);
+        }
+    }
+    let place = |one: &RecoveredInstance| (one.name.clone(), one.worker.clone());
+    let mut instances: BTreeMap<_, RecoveredInstance> =
+        second.instances.into_iter().map(|one| (place(&one), one)).collect();
+    for one in first.instances.into_iter().filter(|one| done(one.recovery)) {
+        let later = instances.get(&place(&one));
+        if later.is_none_or(|later| later.recovery == Recovery::Known) {
+            instances.insert(place(&one), one);
+        }
+    }
+    Recovered {
+        programs: programs.into_values().collect(),
+        instances: instances.into_values().collect(),
+        silent: second.silent,
+        next: None,
+    }
+}
+
 /// Asks part by part: the schedulers answer within a second or two.
 async fn ask(
     connection: &Connection,
-    programs: crate::file::Programs,
+    programs: &crate::file::Programs,
     args: &args::Recover,
 ) -> Result<Recovered, Failure> {
     let mut all = Recovered::default();
+    let programs = programs.clone();
     let mut request =
         Recover { dry_run: args.dry_run, force: args.force, programs, ..Recover::default() };
     loop {
@@ -156,4 +205,62 @@ fn what(recovery: Recovery, dry_run: bool) -> Text {
         (Recovery::Ended, true) => ("would be stopped", Tone::Moving),
     };
     Text { text: text.to_owned(), tone }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn recovered(silent: &[&str], instances: &[(&str, &str, &str)]) -> Recovered {
+        let program = |what: &str| {
+            json!({ "name": "web", "id": "01890a5d-ac96-774b-bcce-b302099a8057", "revision": 1,
+                "recovery": what })
+        };
+        let instances: Vec<Value> = instances
+            .iter()
+            .map(|(name, worker, what)| {
+                json!({ "name": name, "worker": worker, "epoch": 7, "recovery": what })
+            })
+            .collect();
+        let first = instances.first().map(|one| one["recovery"].as_str().unwrap().to_owned());
+        let programs: Vec<Value> = first.iter().map(|what| program(what)).collect();
+        serde_json::from_value(json!({ "programs": programs, "instances": instances,
+            "silent": silent }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_was_done_at_first_is_told_at_last() {
+        let first = recovered(
+            &["w2"],
+            &[
+                ("web:0", "w1", "rebuilt"),
+                ("web:1", "w1", "left"),
+                ("web:2", "w1", "ended"),
+                ("web:3", "w1", "rebuilt"),
+            ],
+        );
+        let second = recovered(
+            &[],
+            &[
+                ("web:0", "w1", "known"),
+                ("web:1", "w1", "rebuilt"),
+                ("web:3", "w1", "ended"),
+                ("web:4", "w2", "rebuilt"),
+            ],
+        );
+        let all = recovered(
+            &[],
+            &[
+                ("web:0", "w1", "rebuilt"),
+                ("web:1", "w1", "rebuilt"),
+                ("web:2", "w1", "ended"),
+                ("web:3", "w1", "ended"),
+                ("web:4", "w2", "rebuilt"),
+            ],
+        );
+        assert_eq!(merged(first, second), all);
+    }
 }

@@ -8,9 +8,11 @@ import logging
 import pathlib
 import subprocess
 import sys
+import time
 from typing import Any, Dict
 
 import pytest
+from conftest import DEADLINE
 from dsbus import distsuper as server
 
 STOPPED, STARTING, RUNNING = 0, 10, 20
@@ -20,6 +22,14 @@ def row(**which: Any) -> Dict[str, Any]:
     found = server.get_process(**which)
     assert isinstance(found, dict)
     return found
+
+
+def written(path: pathlib.Path, lines: int) -> None:
+    """Waits until so many lines are in a file."""
+    end = time.monotonic() + DEADLINE
+    while not path.exists() or path.read_text().count("\n") < lines:
+        assert time.monotonic() < end, path
+        time.sleep(0.05)
 
 
 def test_parameters_and_defaults_are_those_of_distsuper() -> None:
@@ -84,6 +94,8 @@ def test_what_is_declared_is_found(tmp_path: pathlib.Path) -> None:
     assert (found["machines"], found["machine"]) == ("w1;w2", "w1")
     assert (found["touch_timeout"], found["auto_restart"], found["max_fail_count"]) == (60, False, 10)
     assert found["environment"] == "AAA=;B=", "the values are secrets"
+    # On a busy machine it is RUNNING before it says anything.
+    written(tmp_path / "err.log", 1)
     assert server.stop_process(program_id=made)
     assert (tmp_path / "out.log").read_text() == "out\n"
     assert (tmp_path / "err.log").read_text() == "err\n"
@@ -113,6 +125,7 @@ def test_both_logs_are_one_file(tmp_path: pathlib.Path) -> None:
     )
     found = row(program_id=made)
     assert found["stdout_logfile"] == found["stderr_logfile"] == str(tmp_path / "both.log")
+    written(tmp_path / "both.log", 2)
     assert server.stop_process(program_id=made)
     assert sorted((tmp_path / "both.log").read_text().splitlines()) == ["err", "out"]
 

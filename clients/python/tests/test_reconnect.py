@@ -26,9 +26,11 @@ def event(number: int) -> bytes:
 
 class Server:
     def __init__(self, directory: pathlib.Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        # Bound, and not listened on: the server can bind beside it, and nobody else is given the port.
+        self.reserved = socket.socket()
+        self.reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.reserved.bind(("127.0.0.1", 0))
+        self.port = self.reserved.getsockname()[1]
         self.directory = directory
         self.start()
 
@@ -89,3 +91,4 @@ async def test_commands_are_refused_meanwhile_and_a_durable_listener_goes_on(
         await fleet.close()
     finally:
         server.kill()
+        server.reserved.close()

@@ -139,7 +139,9 @@ impl Desk {
     /// What the listeners were given: pid, serial, poolserial, and the rest of each line.
     fn heard(&self) -> Vec<(u32, u64, u64, String)> {
         let text = std::fs::read_to_string(self.heard_file()).unwrap_or_default();
-        text.lines()
+        // The last line may be on its way.
+        text.split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'))
             .map(|line| {
                 let mut parts = line.splitn(4, ' ');
                 let mut number = || parts.next().unwrap().parse::<u64>().unwrap();

@@ -102,7 +102,13 @@ struct Stage {
 impl Stage {
     /// Declares programs, and waits until all of them run.
     async fn apply(&self, programs: Vec<(String, Keys)>) -> Outcome<()> {
-        programs::apply(&self.bus, Uuid::now_v7(), programs).await?;
+        // Nobody may answer in time; sent again under its id it acts once.
+        let (bus, id) = (&self.bus, Uuid::now_v7());
+        look("programs to be declared", DEADLINE, LOOK, async move || {
+            let declared = programs::apply(bus, id, programs.clone()).await;
+            declared.map(drop).map_err(|e| e.to_string())
+        })
+        .await?;
         self.all_run().await.map(drop)
     }
 

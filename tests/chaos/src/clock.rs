@@ -43,9 +43,11 @@ pub(crate) async fn look<T>(
 ) -> Outcome<T> {
     let end = now() + nanos(within);
     loop {
+        // Whoever was frozen over the end has one more look.
+        let is_last = now() > end;
         match is().await {
             Ok(seen) => return Ok(seen),
-            Err(last) if now() > end => {
+            Err(last) if is_last => {
                 return Err(format!("waited {within:?} for {what}; last seen: {last}").into());
             }
             Err(_) => rest(pause).await,

@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
+use dsbus_harness::wait_until;
+
 use super::file;
-use crate::fleet::said;
+use crate::fleet::{DEADLINE, said};
 
 /// An engine whose containers have the names of their services. It notes what it is asked, and what of
 /// that has broken something; a fleet in it heals only where a file `heals` says so.
@@ -43,7 +45,11 @@ impl Engine {
         let engine = Engine { directory: tempfile::tempdir().unwrap() };
         engine.write("engine", ENGINE);
         let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(engine.directory.path().join("engine"), mode).unwrap();
+        let path = engine.directory.path().join("engine");
+        fs::set_permissions(&path, mode).unwrap();
+        // A process that another test starts has the file open to be written until it executes its
+        // program, and as long nobody can execute the file.
+        wait_until("the engine", DEADLINE, || Command::new(&path).arg("version").output());
         engine.write("status", status);
         engine.write("code", &code.to_string());
         engine.write("counter", "as it was\n");

@@ -7,9 +7,10 @@ use nix::unistd::Pid;
 use super::verb;
 use crate::fleet::{Fleet, alive, number};
 
+/// A worker that stands still for some seconds, as one of a busy machine does, keeps `talk`.
 const ECHO: &str = "[program.talk]\n\
      command = '''echo ready on $DSBUS_WORKER; while read line; do echo \"heard $line\"; echo \"oops $line\" >&2; done; echo closed; exec sleep 1000'''\n\
-     shell = true\nstartsecs = 0\nstdin = true\ntouch_timeout = \"2s\"\n\
+     shell = true\nstartsecs = 0\nstdin = true\ntouch_timeout = \"9s\"\n\
      [program.mute]\ncommand = \"echo hello; exec sleep 1000\"\nshell = true\nstartsecs = 0\nnumprocs = 2\n";
 
 fn attach(fleet: &Fleet, args: &[&str]) -> Terminal {

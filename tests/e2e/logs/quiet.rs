@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use dsbus_harness::Port;
+use dsbus_harness::{Port, wait_for};
 use serde_json::Value;
 
 use super::*;
@@ -73,7 +73,7 @@ fn a_follower_that_is_stopped_keeps_nobody_waiting_and_misses_nothing() {
     fleet.apply(&talker(""));
     let stopped = Follower::start(&fleet, &["talk:0", "-n", "100000"]);
     stopped.wait_for_more(1000);
-    stopped.signal(Signal::SIGSTOP);
+    stopped.freeze();
     let before = stopped.shown().len();
     wait_written(&fleet, 4_000_000);
     // Whoever else reads is not kept waiting, either.
@@ -95,27 +95,25 @@ fn what_was_rotated_away_before_it_was_read_is_told() {
     fleet.apply(&talker("").replace("stdout_logfile_backups = 900", "stdout_logfile_backups = 2"));
     let slow = Follower::start(&fleet, &["talk:0", "-n", "0"]);
     slow.wait_for_more(1000);
-    slow.signal(Signal::SIGSTOP);
+    slow.freeze();
     let before = slow.shown().lines().count();
     // Far more than is kept.
-    let number = || -> u64 {
-        let last = fleet.ok(&["logs", "talk:0", "-n", "1"]);
-        last.split(' ').next().unwrap().rsplit('.').next().unwrap().parse().unwrap_or(0)
+    let number_in = |line: &str| -> Option<u64> {
+        // One that is cut has another number, or none.
+        line.strip_suffix('\n')?.split(' ').next()?.rsplit('.').next()?.parse().ok()
     };
-    let first = number();
-    wait_until("much output", DEADLINE, || {
-        let now = number();
-        if now > first + 20_000 { Ok(()) } else { Err(now) }
+    let number = || number_in(&fleet.ok(&["logs", "talk:0", "-n", "1"]));
+    let first = wait_for("a whole line", DEADLINE, number);
+    wait_until("much output", DEADLINE, || match number() {
+        Some(now) if now > first + 20_000 => Ok(()),
+        now => Err(now),
     });
     slow.signal(Signal::SIGCONT);
+    slow.wait_said("rotated away");
     slow.wait_for_more(1000);
     fleet.ok(&["stop", "talk"]);
-    assert!(slow.said().contains("rotated away"), "{}", slow.said());
-    let numbers: Vec<u64> = slow
-        .shown()
-        .lines()
-        .filter_map(|line| line.split(' ').next()?.rsplit('.').next()?.parse().ok())
-        .collect();
+    let shown = slow.shown();
+    let numbers: Vec<u64> = shown.split_inclusive('\n').filter_map(number_in).collect();
     assert!(numbers.len() > before + 1000 && numbers.is_sorted());
     let repeated = numbers.windows(2).filter(|two| two[0] == two[1]).count();
     assert_eq!(repeated, 0);

@@ -1,6 +1,7 @@
 //! Agents are replaced, and then the bus is lost or goes back in time: their successors know what they knew.
 
 use super::*;
+use crate::exclusive::{assert_apart, assert_never_two, wait_lives};
 use crate::proxy::Proxy;
 
 /// The agent of a worker, whatever the bus knows of it.
@@ -98,6 +99,14 @@ fn an_old_copy_takes_back_no_deploy_no_stop_and_no_start() {
     let others = ["stopped", "begun", "restarted"];
     let others = others.map(|name| program(name, &environment(1))).concat();
     fleet.apply(&format!("{}{others}", shop(1)));
+    // A child runs before it has written anything: it is not stopped before it has.
+    let begun = || std::fs::read_to_string(&starts).unwrap_or_default().lines().count();
+    let wait_begun = |count: usize| {
+        wait_until("every child to have begun", DEADLINE, || {
+            if begun() == count { Ok(()) } else { Err(begun()) }
+        });
+    };
+    wait_begun(7);
     fleet.ok(&["stop", "begun"]);
     let backup = back_up(&mut fleet);
     fleet.wait_ready(2);
@@ -112,11 +121,11 @@ fn an_old_copy_takes_back_no_deploy_no_stop_and_no_start() {
     let names = ["web:0", "web:1", "web:2", "db:0", "begun:0", "restarted:0"];
     let before = children(&fleet);
     assert!(names.iter().all(|name| before.contains_key(*name)) && before.len() == 6, "{before:?}");
-    let begun = || std::fs::read_to_string(&starts).unwrap().lines().count();
-    let begun_before = begun();
+    // Four were deployed, one was started, and one restarted.
+    wait_begun(13);
     let as_before = || {
         assert!(before.values().all(|(pid, _)| alive(*pid)), "a child was stopped");
-        assert_eq!(begun(), begun_before, "a child was started");
+        assert_eq!(begun(), 13, "a child was started");
     };
 
     put_back(&mut fleet, &backup);
@@ -154,7 +163,7 @@ fn an_old_copy_takes_back_no_deploy_no_stop_and_no_start() {
         assert!(alive(before[name].0), "{name} was stopped");
         assert_eq!(fleet.wait_state(name, "RUNNING")["pid"], before[name].0, "{name}");
     }
-    assert_eq!(begun(), begun_before, "a child was started");
+    assert_eq!(begun(), 13, "a child was started");
 }
 
 #[test]
@@ -162,12 +171,14 @@ fn agents_that_begin_do_not_forget_which_epochs_are_over() {
     let mut fleet = Fleet::start(2, 2);
     let lives = tempfile::tempdir().unwrap();
     fleet.apply(&witness(lives.path(), 3));
+    wait_lives(lives.path(), 1);
     let backup = back_up(&mut fleet);
     fleet.wait_ready(2);
-    let at = fleet.row("one:0")["worker"].as_str().unwrap().to_owned();
+    let at = fleet.wait_state("one:0", "RUNNING")["worker"].as_str().unwrap().to_owned();
     fleet.ok(&["drain", &at]);
     fleet.ok(&["undrain", &at]);
     fleet.wait_state("one:0", "RUNNING");
+    wait_lives(lives.path(), 2);
     let (one, one_epoch) = children(&fleet)["one:0"];
     for worker in ["w1", "w2"] {
         replace_agent(&fleet, worker);
@@ -185,7 +196,7 @@ fn agents_that_begin_do_not_forget_which_epochs_are_over() {
     fleet.wait_row("one:0", "running anew", |row| {
         row["state"] == "RUNNING" && row["epoch"].as_u64().unwrap() > one_epoch
     });
-    crate::exclusive::assert_never_two(lives.path(), 3);
+    assert_never_two(lives.path(), 3);
 }
 
 /// Waits until a worker runs the exclusive witness; gives its process.
@@ -205,19 +216,21 @@ fn what_was_fenced_on_its_worker_waits_there_for_whoever_has_it_although_an_old_
     fleet.wait_ready(1);
     let lives = tempfile::tempdir().unwrap();
     fleet.apply(&witness(lives.path(), 9));
+    wait_lives(lives.path(), 1);
     let backup = back_up(&mut fleet);
     fleet.worker_at("w2", &second.url());
     fleet.wait_ready(2);
     // It is moved, and its first worker does not hear of that.
     first.cut();
     let child = wait_runs(&fleet, "w2");
+    wait_lives(lives.path(), 2);
     // Its second one does not hear of the copy, and stops it when its lease is over.
     second.cut();
     put_back(&mut fleet, &backup);
     first.heal();
     assert!(alive(child), "the copy is there while it lives");
     wait_runs(&fleet, "w1");
-    crate::exclusive::assert_apart(lives.path(), 3);
+    assert_apart(lives.path(), 3);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use dsbus_harness::wait_until;
 use nix::sys::signal::Signal;
 
-use super::{empty_placements, recover, replace, row, signal_worker};
+use super::{empty_placements, is_adrift, recover_all, replace, row, signal_worker};
 use crate::fleet::{DEADLINE, Fleet, alive, number, wait_dead};
 
 fn web(seconds: u32) -> String {
@@ -38,7 +38,7 @@ fn a_declaration_that_only_a_placement_on_a_lost_worker_has_is_recovered() {
     fleet.wait_ready(2);
     fleet.kill_worker(&worker);
     fleet.wait_state("web:0", "UNKNOWN");
-    let (told, code) = recover(&fleet, &[]);
+    let (told, code) = recover_all(&fleet, &[]);
     assert_eq!((code, &row(&told, "web")["recovery"]), (Some(0), &"rebuilt".into()), "{told}");
     assert_eq!(row(&told, "web")["revision"], 2, "{told}");
     let row = fleet.wait_row("web:0", "elsewhere", |row| row["state"] == "RUNNING");
@@ -53,7 +53,7 @@ fn what_is_removed_and_forgotten_while_its_worker_is_cut_off_is_stopped_by_that(
     let (child, agent) = (number(&fleet.row("web:0")["pid"]), fleet.agent_pid("w1"));
     empty_placements(&fleet);
     replace(&mut fleet, "s1", "s2");
-    fleet.wait_row("web:0", "adrift", |row| row["state"] == "PENDING");
+    fleet.wait_row("web:0", "adrift", is_adrift);
     fleet.ok(&["remove", "--no-wait", "web"]);
     signal_worker(&fleet, "w1", agent, Signal::SIGSTOP);
     wait_until("web to be forgotten", DEADLINE, || {

@@ -67,6 +67,9 @@ const CHANGES: [(&str, &str); 42] = [
     (r"(?m)^((dsbus|nats-server|scheduler|worker) .*)\b\d+\.\d+\.\d+$", "${1}VERSION"),
 ];
 
+/// How lines end that are said on a busy machine only.
+const BUSY: [&str; 2] = ["(still waiting)", "this process was frozen for a while"];
+
 /// Verbs, one after the other, and all that they print.
 pub(super) struct Transcript<'a> {
     fleet: &'a Fleet,
@@ -101,6 +104,18 @@ impl Transcript<'_> {
     pub(super) fn typed(&mut self, line: &str, input: &str) -> &mut Self {
         let (code, out, err) = Running::start(self.command(line), input).end(line);
         self.asked(line, input);
+        self.printed(&out, &err);
+        self.ended(code)
+    }
+
+    /// Runs a verb that asks around: again, until it prints what `is` wants. On a busy machine not everybody
+    /// answers it in time.
+    pub(super) fn calm(&mut self, line: &str, is: impl Fn(&str) -> bool) -> &mut Self {
+        let (code, out, err) = wait_until(line, DEADLINE, || {
+            let ended = Running::start(self.command(line), "").end(line);
+            if is(&ended.1) { Ok(ended) } else { Err(ended) }
+        });
+        self.asked(line, "");
         self.printed(&out, &err);
         self.ended(code)
     }
@@ -179,7 +194,8 @@ impl Transcript<'_> {
 
     fn printed(&mut self, out: &str, err: &str) {
         self.text.push_str(&settled(out).replace(DSBUS, "dsbus"));
-        for line in err.lines() {
+        let is_busy = |line: &&str| BUSY.iter().any(|end| line.ends_with(end));
+        for line in err.lines().filter(|line| !is_busy(line)) {
             let _ = writeln!(self.text, "! {line}");
         }
     }

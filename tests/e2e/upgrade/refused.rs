@@ -67,7 +67,7 @@ fn one_that_hangs_does_not_outlive_the_deadline_of_an_exclusive_child() {
 fn one_that_would_outlast_the_deadline_of_an_exclusive_child_is_not_executed() {
     let scene = Scene::start();
     let fleet = &scene.fleet;
-    fleet.apply(&db("5s"));
+    fleet.apply(&db("12s"));
     let before = standing(&fleet.row("db:0"));
     scene.replace(&scene.script("slow", &format!("sleep 6\nexec '{DSBUS}' \"$@\"")));
     scene.hup();

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 
-use dsbus_harness::wait_until;
+use dsbus_harness::{Port, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -158,7 +158,8 @@ fn all_that_belongs_to_a_child_goes_along() {
     let scene = Scene::start();
     let fleet = &scene.fleet;
     fleet.set_secret("word", "open sesame");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let reserved = Port::reserve();
+    let port = reserved.number();
     // It takes what comes, and says nothing yet.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let file = fleet.file("rooms.toml", &programs(&scene, port, silent.local_addr().unwrap()));

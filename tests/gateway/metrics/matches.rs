@@ -66,6 +66,12 @@ impl Told {
         told
     }
 
+    /// How often a program was moved for this cause.
+    fn failed(&self, program: &str, cause: &str) -> f64 {
+        let key = vec![program.to_owned(), cause.to_owned()];
+        self.failovers.get(&key).copied().unwrap_or(0.0)
+    }
+
     fn by(scrape: &Scrape) -> Told {
         let counts = |name: &str, keys: &[&str]| {
             let all = scrape.all(name).into_iter();
@@ -84,6 +90,24 @@ impl Told {
     }
 }
 
+/// Whether any failover is measured by these: a scheduler and a worker tell each for itself, and what is
+/// said to be moved after it was said to run elsewhere is not.
+fn measured(events: &[Value]) -> bool {
+    events.iter().enumerate().any(|(at, moved)| {
+        let data = &moved["data"];
+        let word = |key: &str| data[key].as_str().unwrap_or_default();
+        let runs = |later: &Value| {
+            let later = &later["data"];
+            later["state"] == "RUNNING"
+                && later["name"] == data["name"]
+                && later["epoch"].as_u64() >= data["epoch"].as_u64()
+        };
+        word("change").eq_ignore_ascii_case("moved")
+            && word("reason").contains(" is lost")
+            && events[at..].iter().any(runs)
+    })
+}
+
 #[test]
 fn counters_match_the_events() {
     let mut fleet = Fleet::start(2, 3);
@@ -98,34 +122,41 @@ fn counters_match_the_events() {
     fleet.run(&["apply", &file]);
     fleet.wait_state("bad:0", "FATAL");
     fleet.ok(&["restart", "web:1"]);
+    // One scheduler may be behind the other: which child is the last is known by those before it.
+    let mut row = fleet.wait_state("web:0", "RUNNING");
+    let mut killed = Vec::new();
     for _ in 0..2 {
-        let pid = number(&fleet.wait_state("web:0", "RUNNING")["pid"]);
+        let pid = number(&row["pid"]);
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-        fleet.wait_row("web:0", "another child", |row| {
-            row["state"] == "RUNNING" && row["pid"] != pid
+        killed.push(pid);
+        row = fleet.wait_row("web:0", "another child", |row| {
+            row["state"] == "RUNNING" && killed.iter().all(|pid| row["pid"] != *pid)
         });
     }
-    let lost = fleet.row("web:0")["worker"].as_str().unwrap().to_owned();
+    let lost = row["worker"].as_str().unwrap().to_owned();
     fleet.kill_worker(&lost);
     for index in 0..4 {
         fleet.wait_row(&format!("web:{index}"), "elsewhere", |row| {
             row["state"] == "RUNNING" && row["worker"] != lost.as_str()
         });
     }
-    let scrape = wait_until("the counters to be those of the events", DEADLINE, || {
-        let wanted = Told::by_events(&fleet.events());
+    // Where something runs is known before all is told that led there.
+    let (scrape, events) = wait_until("the counters to be those of the events", DEADLINE, || {
+        let events = fleet.events();
+        let wanted = Told::by_events(&events);
         let scrape = Scrape::get(&gateway, Form::Text);
         let found = Told::by(&scrape);
-        if found == wanted { Ok(scrape) } else { Err(format!("{found:#?}\n{wanted:#?}")) }
+        let is_all = found.failed("web", "worker_lost") >= 1.0
+            && found.failed("bad", "instance_fatal") >= 1.0
+            // Two crashes, and one restart that was asked for.
+            && found.restarts.get(&vec!["web".to_owned()]) >= Some(&3.0);
+        if is_all && found == wanted {
+            Ok((scrape, events))
+        } else {
+            Err(format!("{found:#?}\n{wanted:#?}"))
+        }
     });
     let told = Told::by(&scrape);
-    let failed = |program: &str, cause: &str| {
-        told.failovers.get(&vec![program.to_owned(), cause.to_owned()]).copied().unwrap_or(0.0)
-    };
-    assert!(failed("web", "worker_lost") >= 1.0, "{told:#?}");
-    assert!(failed("bad", "instance_fatal") >= 1.0, "{told:#?}");
-    // Two crashes, and one restart that was asked for.
-    assert!(told.restarts[&vec!["web".to_owned()]] >= 3.0, "{told:#?}");
     wait_until("the worker to be down", DEADLINE, || {
         let scrape = Scrape::get(&gateway, Form::Text);
         let up = scrape.one("dsbus_worker_up", &[("worker", &lost)]);
@@ -138,13 +169,20 @@ fn counters_match_the_events() {
         let name = format!("dsbus_failover_duration_seconds{end}");
         scrape.one(&name, &[("cause", "worker_lost")]).unwrap()
     };
-    let moved: f64 = failed("web", "worker_lost") + failed("bad", "worker_lost");
-    assert!(took("_count") >= 1.0 && took("_count") <= moved, "{} of {moved}", took("_count"));
-    assert!(took("_sum") > took("_count"), "a lease of 3 s, in {} s", took("_sum"));
-    // What NATS, and what those that live, say of the events.
-    let all = fleet.events().len().to_string().parse().unwrap();
-    assert!((1..=all).contains(&scrape.whole("dsbus_events_stored_total")));
-    assert!(scrape.whole("dsbus_scheduler_events_published_total") >= 1);
+    let moved: f64 = told.failed("web", "worker_lost") + told.failed("bad", "worker_lost");
+    let least = if measured(&events) { 1.0 } else { 0.0 };
+    let (count, sum) = (took("_count"), took("_sum"));
+    assert!(count >= least && count <= moved, "{count} of {moved}");
+    assert!(count < 1.0 || sum > count, "a lease of 3 s, in {sum} s");
+    // What NATS, and what those that live, say of the events; each answers in time, or is left out.
+    wait_until("NATS and a scheduler to answer", DEADLINE, || {
+        let scrape = Scrape::get(&gateway, Form::Text);
+        let all: i64 = fleet.events().len().to_string().parse().unwrap();
+        let stored = scrape.whole("dsbus_events_stored_total");
+        assert!(stored <= all, "{stored} of {all}");
+        let told = scrape.whole("dsbus_scheduler_events_published_total");
+        if stored >= 1 && told >= 1 { Ok(()) } else { Err(scrape.text) }
+    });
 }
 
 #[test]

@@ -61,16 +61,16 @@ export const until = (page, what, test, arg) =>
     throw new Error(`${what}: ${error.message}\n${text.slice(0, 4000)}`);
   });
 
+/** Waits until something says this and no more: what is shown follows what is done in a later frame. */
+export const says = (page, selector, text) => until(page, `${selector} to say ${text}`, ([where, wanted]) =>
+  document.querySelector(where)?.textContent === wanted, [selector, text]);
+
 /** The line of an instance. */
 export const line = (page, name) => page.locator(`.line.row[data-name="${name}"]`);
 
 /** Waits until an instance's line says this state. */
 export const stateIs = (page, name, word) => until(page, `${name} to be ${word}`, ([one, wanted]) =>
   document.querySelector(`.line.row[data-name="${one}"] .word`)?.textContent === wanted, [name, word]);
-
-/** Everything that is listed, by name. */
-export const listed = (page) => page.$$eval(".line.row", (all) =>
-  all.map((one) => [Number(one.getAttribute("aria-rowindex")), one.dataset.name]).sort((a, b) => a[0] - b[0]).map(([, name]) => name));
 
 /** Waits until exactly these instances are listed. */
 export const lists = (page, names) => until(page, `to list ${names}`, (wanted) =>

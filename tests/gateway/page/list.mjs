@@ -1,9 +1,10 @@
 // The page of all instances: live changes, search and filters, bulk actions, keys.
 
-import { accessible, assert, browse, contrast, dsbus, line, listed, lists, open, shot, stateIs, until } from "./browser.mjs";
+import { accessible, assert, browse, contrast, dsbus, line, lists, open, says, shot, stateIs, until } from "./browser.mjs";
 
 const ALL = ["api:0", "api:1", "api:2", "cold:0", "web:0", "web:1"];
 const focused = (page) => page.$eval(".line.cursor", (one) => one.dataset.name);
+const cursor = (page, name) => until(page, `the cursor to be at ${name}`, (wanted) => document.querySelector(".line.cursor")?.dataset.name === wanted, name);
 const yes = (page) => page.locator("dialog[open] button[value=yes]").click();
 
 await browse(async (browser) => {
@@ -11,7 +12,7 @@ await browse(async (browser) => {
   await lists(page, ALL);
   await stateIs(page, "web:0", "Running");
   await stateIs(page, "cold:0", "Stopped");
-  assert.equal(await page.textContent("#link"), "Live");
+  await says(page, "#link", "Live");
   await accessible(page);
 
   // A change is seen without a reload. How soon is measured by the page, and told.
@@ -54,7 +55,7 @@ await browse(async (browser) => {
   await page.keyboard.press("/");
   await page.keyboard.type("api");
   await lists(page, ["api:0", "api:1", "api:2"]);
-  assert.match(page.url(), /\?q=api$/);
+  await page.waitForURL(/\?q=api$/);
   await page.keyboard.type(":1");
   await lists(page, ["api:1"]);
   await page.fill("#search", "state:stopped");
@@ -66,9 +67,9 @@ await browse(async (browser) => {
   await lists(page, ALL);
   await page.locator(".chip.STOPPED").click();
   await lists(page, ["cold:0"]);
-  assert.match(page.url(), /\?state=STOPPED$/);
+  await page.waitForURL(/\?state=STOPPED$/);
   await page.locator(".chip.STOPPED").click();
-  assert.equal(await page.textContent(".chip.RUNNING b"), "5");
+  await says(page, ".chip.RUNNING b", "5");
   await page.selectOption("select[aria-label=Group]", "shop");
   await lists(page, ["api:0", "api:1", "api:2", "web:0", "web:1"]);
   await page.selectOption("select[aria-label=Group]", "");
@@ -78,7 +79,7 @@ await browse(async (browser) => {
     [...document.querySelectorAll(".line.row .worker")].every((one) => one.textContent === wanted), worker);
   await page.reload();
   await page.waitForSelector(".line.row");
-  assert.equal(await page.inputValue("select[aria-label=Worker]"), worker);
+  await until(page, "the worker to be chosen again", (wanted) => document.querySelector("select[aria-label=Worker]")?.value === wanted, worker);
   await page.selectOption("select[aria-label=Worker]", "");
   await lists(page, ALL);
 
@@ -91,7 +92,7 @@ await browse(async (browser) => {
   // Bulk: a program by its head, and one more.
   await page.locator('.line.program[data-name="api"] .check input').check();
   await line(page, "web:1").locator(".check input").check();
-  assert.equal(await page.textContent(".bulk .words"), "4 selected");
+  await says(page, ".bulk .words", "4 selected");
   await shot(page, "list-selected");
   await page.locator(".bulk button", { hasText: "Stop" }).click();
   assert.match(await page.textContent("dialog h2"), /Stop 4 instances\?/);
@@ -120,7 +121,7 @@ await browse(async (browser) => {
   await lists(page, ["web:1"]);
   await page.keyboard.press("Enter");
   await page.keyboard.press("End");
-  assert.equal(await focused(page), "web:1");
+  await cursor(page, "web:1");
   await page.keyboard.press("s");
   await stateIs(page, "web:1", "Running");
   const pid = await line(page, "web:1").locator(".pid").textContent();
@@ -148,17 +149,21 @@ await browse(async (browser) => {
   await page.keyboard.press("Escape");
   await lists(page, ALL);
   await page.keyboard.press("Home");
+  await until(page, "the cursor to be at the first line", () => document.querySelector(".line.cursor")?.getAttribute("aria-rowindex") === "1");
   const first = await focused(page);
   await page.keyboard.press("j");
   await page.keyboard.press("j");
-  assert.notEqual(await focused(page), first);
+  await until(page, "the cursor to go down", (before) => {
+    const now = document.querySelector(".line.cursor");
+    return now !== null && now.dataset.name !== before;
+  }, first);
   await page.keyboard.press("k");
   await page.keyboard.press("k");
-  assert.equal(await focused(page), first);
+  await cursor(page, first);
   const ring = await page.$eval(".line.cursor", (one) => getComputedStyle(one).outlineStyle);
   assert.equal(ring, "solid", "the cursor is seen");
   await page.keyboard.press("a");
-  assert.equal(await page.textContent(".bulk .words"), `${ALL.length} selected`);
+  await says(page, ".bulk .words", `${ALL.length} selected`);
   await page.keyboard.press("Escape");
   await page.keyboard.press("?");
   await page.waitForSelector("dialog.help[open]");
@@ -170,11 +175,12 @@ await browse(async (browser) => {
     await page.keyboard.press(key);
     await until(page, `to be at ${path}`, (wanted) => location.pathname === wanted, path);
   }
-  assert.deepEqual((await listed(page)).sort(), ALL);
+  await lists(page, ALL);
 
   // Both themes can be read, and the switch is remembered.
   for (const wanted of ["dark", "light"]) {
-    await page.emulateMedia({ colorScheme: wanted });
+    // Without transitions: a colour that is on its way is neither.
+    await page.emulateMedia({ colorScheme: wanted, reducedMotion: "reduce" });
     for (const selector of [".line.row .name", ".line.row .worker", ".shown", ".chip", ".columns span:nth-child(2)", ".tabs a:not([aria-current])"]) {
       const found = await contrast(page, selector);
       assert.ok(found >= 4.5, `${selector}, ${wanted}: a contrast of ${found.toFixed(1)}`);

@@ -16,7 +16,7 @@ await browse(async (browser) => {
 
   // A page that is asked for by its address waits behind the login.
   const ann = await open(browser, "/instances/web:0", { context: await context(), allowed: refused });
-  assert.match(ann.url(), /\/login\?next=/);
+  await ann.waitForURL(/\/login\?next=/);
   await accessible(ann);
   await login(ann, "ann", "wrong");
   await until(ann, "it to say that it was wrong", () => !document.getElementById("wrong").hidden);
@@ -64,7 +64,7 @@ await browse(async (browser) => {
   await ann.locator("#out button").click();
   await ann.waitForURL("**/login");
   await ann.goto(`${url}/workers`);
-  assert.match(ann.url(), /\/login\?next=\/workers/);
+  await ann.waitForURL(/\/login\?next=\/workers/);
   ann.complaints();
   bob.complaints();
 });

@@ -24,8 +24,8 @@ await browse(async (browser) => {
   const before = await last();
   await until(page, "more output", (n) => Number([...document.querySelectorAll(".log .l.stdout")].at(-1).textContent.split(" ")[1]) > n, before);
   await page.selectOption(".log .choice", "stderr");
-  await says(page, "err ");
-  assert.equal(await page.locator(".log .l.stdout").count(), 0);
+  await until(page, "only what is said to standard error", () => document.querySelectorAll(".log .l.stdout").length === 0
+    && document.querySelector(".log .text").textContent.includes("err "));
   await page.selectOption(".log .choice", "both");
   await says(page, "out ");
   // Paused, nothing moves; then nothing is missing.
@@ -38,8 +38,8 @@ await browse(async (browser) => {
   numbers.forEach((n, at) => assert.ok(at === 0 || n === numbers[at - 1] + 1, `${numbers[at - 1]}, then ${n}`));
   await page.locator(".log .search").fill("err ");
   await until(page, "something to be found", () => / of /.test(document.querySelector(".log .found").textContent));
-  assert.equal(await page.locator(".log .l.hit.stderr").count(), 1);
-  assert.ok(await page.evaluate(() => CSS.highlights.get("found").size) > 0);
+  await until(page, "what was found to be shown", () => document.querySelectorAll(".log .l.hit.stderr").length === 1
+    && CSS.highlights.get("found")?.size > 0);
   await page.locator(".log .search").fill("");
   await page.locator(".log .button", { hasText: "Wrap" }).click();
   assert.equal(await page.$eval(".log .l", (one) => getComputedStyle(one).whiteSpace), "pre");
@@ -58,8 +58,8 @@ await browse(async (browser) => {
   // Why it is there, what it went through, what it is.
   await until(page, "an explanation", () => document.querySelectorAll(".verdicts li").length > 0);
   await until(page, "a history", () => document.querySelectorAll(".past li b").length > 0);
-  assert.match(await page.textContent(".side"), /Running/);
-  assert.match(await page.textContent(".facts"), /Revision1/);
+  await until(page, "its state and its revision", () => /Running/.test(document.querySelector(".side").textContent)
+    && /Revision1/.test(document.querySelector(".facts").textContent));
 
   // Everything that can be done to it.
   const pid = await page.textContent(".tiles .tile:nth-child(3) b");
@@ -159,7 +159,7 @@ await browse(async (browser) => {
     && [...document.querySelectorAll(".line.event .kind")].every((one) => one.textContent === "rollout"));
   await page.selectOption("select[aria-label=Type]", "PAUSED");
   await until(page, "one pause", () => document.querySelectorAll(".line.event").length === 1);
-  assert.match(page.url(), /kind=rollout&type=PAUSED$/);
+  await page.waitForURL(/kind=rollout&type=PAUSED$/);
   await page.reload();
   await until(page, "one pause again", () => document.querySelectorAll(".line.event").length === 1);
   await page.locator(".line.event").click();
@@ -184,7 +184,7 @@ await browse(async (browser) => {
   await until(drawn, "both plots", () => [...document.querySelectorAll(".plot .now")].map((one) => one.textContent).join() === "0.25 cores,2.0 MiB");
   assert.equal(await drawn.$$eval(".plot .curve", (all) => all.filter((one) => /^M[\d.]+ [\d.]+L/.test(one.getAttribute("d"))).length), 2);
   await drawn.locator(".plot svg").first().hover({ position: { x: 5, y: 20 } });
-  assert.match(await drawn.textContent(".plot .at"), /^0.50 cores at /);
+  await until(drawn, "what there was then", () => /^0.50 cores at /.test(document.querySelector(".plot .at").textContent));
   await accessible(drawn);
   drawn.complaints();
 });

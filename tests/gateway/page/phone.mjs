@@ -1,6 +1,6 @@
 // On a phone rows have no buttons of their own: they are selected, and the bar acts.
 
-import { accessible, assert, browse, line, open, shot, stateIs, until } from "./browser.mjs";
+import { accessible, assert, browse, line, open, says, shot, stateIs, until } from "./browser.mjs";
 
 /** What a thumb hits, in px. */
 const THUMB = 44;
@@ -14,7 +14,7 @@ await browse(async (browser) => {
   assert.equal(await bar.isVisible(), false);
   await line(page, "web:0").locator(".check").tap();
   await bar.waitFor();
-  assert.equal(await bar.locator(".words").textContent(), "1");
+  await says(page, ".bulk .words", "1");
   // All of them fit, and each can be hit.
   const buttons = await bar.locator("button").all();
   assert.equal(buttons.length, 6);
@@ -33,7 +33,7 @@ await browse(async (browser) => {
   await until(page, "nothing to be selected", () => document.querySelector(".bulk").hidden);
   // A whole program by its head.
   await page.locator('.line.program[data-name="web"] .check').tap();
-  assert.equal(await bar.locator(".words").textContent(), "2");
+  await says(page, ".bulk .words", "2");
   await bar.getByRole("button", { name: "Start", exact: true }).tap();
   await stateIs(page, "web:0", "Running");
   page.complaints();

@@ -16,6 +16,7 @@ fn ansible_starts_and_stops() {
     let mut fleet = Fleet::start(1, 1);
     let gateway = Gateway::start(&mut fleet, "g1", &[]);
     fleet.apply("[program.web]\ncommand = \"sleep 1000\"\nstartsecs = 0\n");
+    gateway.wait_state("web:0", "RUNNING", &[]);
     // Writes the file that it reads.
     drop(ctl(&fleet, &gateway));
     let stock = fleet.file(

@@ -3,7 +3,7 @@
 use dsbus_harness::wait_until;
 use serde_json::{Value, json};
 
-use super::call;
+use super::{call, try_call};
 use crate::fleet::{DEADLINE, Fleet};
 use crate::served::Gateway;
 use crate::supervisord::{PROGRAMS, Supervisord};
@@ -77,11 +77,9 @@ fn both(fleet: &mut Fleet) -> (Supervisord, Gateway) {
     fleet.run(&["apply", &file]);
     let all = json!([["supervisor.getAllProcessInfo", []]]);
     wait_until("both to run the same", DEADLINE, || {
-        let socket = peer.socket();
-        if !std::path::Path::new(socket.strip_prefix("unix://").unwrap()).exists() {
-            return Err("no supervisord yet".to_owned());
-        }
-        let (ours, theirs) = (call(&[&gateway.url], &all), call(&[&socket], &all));
+        // A socket is there a moment before anybody listens on it.
+        let theirs = try_call(&[&peer.socket()], &all)?;
+        let ours = call(&[&gateway.url], &all);
         let all = all_of(&ours);
         let count = |state: &str| all.iter().filter(|one| one["statename"] == state).count();
         let found = differing(&all, &all_of(&theirs));

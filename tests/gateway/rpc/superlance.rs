@@ -32,7 +32,8 @@ fn httpok_and_memmon_restart_what_is_not_well() {
             + &listener("memmon", "\"-p\", \"large=1KB\"")),
     );
     wait_until("both to be restarted", DEADLINE, || {
-        let rows = ["silent:0", "large:0"].map(|name| fleet.row(name));
+        let row = |name| fleet.try_json(&["status", name, "-o", "json"]);
+        let rows = [row("silent:0")?[0].clone(), row("large:0")?[0].clone()];
         let anew = rows
             .iter()
             .zip(&before)
@@ -41,6 +42,7 @@ fn httpok_and_memmon_restart_what_is_not_well() {
     });
     assert_eq!(pid("well:0"), before[2]);
     // They acted as whoever the gateway lets in, and on nothing else.
+    fleet.wait_event("a stop", |e| e["data"]["kind"] == "command" && e["data"]["verb"] == "stop");
     let about: Vec<String> = fleet
         .events()
         .iter()

@@ -27,9 +27,11 @@ pub fn wait_until<T, E: Debug>(
 ) -> T {
     let end = now() + deadline;
     loop {
+        // Whoever was frozen over the deadline has one more look.
+        let is_last = now() >= end;
         match observe() {
             Ok(seen) => return seen,
-            Err(last) if now() >= end => {
+            Err(last) if is_last => {
                 panic!("waited {deadline:?} for {what}; last seen: {last:?}")
             }
             Err(_) => pause(),

@@ -3,14 +3,15 @@
 //! settings: `no-cgroups`, and `drain=MILLISECONDS`, `log=FILE`, `syslog=SOCKET`, `childlogdir=DIR`, `compressor=COMMAND`.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use dsbus_schema::ids::{FleetName, WorkerName};
+use dsbus_supervisor::protocol::{ToAgent, ToSupervisor};
 use dsbus_supervisor::{
     AGENT_FD, AgentCommand, CgroupChoice, Config, LogFile, Owner, Rotation, Settings,
 };
@@ -77,27 +78,65 @@ fn settings(words: &[String]) -> Settings {
     settings
 }
 
-/// Says its process id first, as a line.
+/// Says its process id first, as a line. It speaks to the supervisor by itself, and answers what it is
+/// asked: a supervisor replaces an agent that is silent for longer than a busy test may be.
 fn pass_on(mut test: UnixStream) -> Result<ExitCode, Box<dyn std::error::Error>> {
     writeln!(test, "{}", std::process::id())?;
-    let mut from_test = test.try_clone()?;
+    let mut from_test = BufReader::new(test.try_clone()?);
     thread::spawn(move || {
-        let mut bytes = vec![0; 1 << 16];
-        while let Ok(count @ 1..) = from_test.read(&mut bytes) {
-            let mut rest = &bytes[..count];
-            while let Ok(sent @ 1..) = send(AGENT_FD, rest, MsgFlags::MSG_NOSIGNAL) {
-                rest = &rest[sent..];
-                if rest.is_empty() {
-                    break;
-                }
-            }
+        let mut line = Vec::new();
+        while let Ok(1..) = from_test.read_until(b'\n', &mut line) {
+            say(&line);
+            line.clear();
         }
         // Wakes the loop below, whatever comes of it.
         let _ = shutdown(AGENT_FD, Shutdown::Both);
     });
-    let mut bytes = vec![0; 1 << 16];
+    let (pass, passed) = mpsc::channel::<Vec<u8>>();
+    let passing = thread::spawn(move || {
+        // A test that hears no more has ended.
+        passed.iter().all(|line| test.write_all(&line).is_ok())
+    });
+    say(&line(&ToSupervisor::Ping { number: 0 })?);
+    let (mut bytes, mut heard) = (vec![0; 1 << 16], Vec::new());
     while let Ok(count @ 1..) = recv(AGENT_FD, &mut bytes, MsgFlags::empty()) {
-        test.write_all(&bytes[..count])?;
+        for part in bytes[..count].split_inclusive(|byte| *byte == b'\n') {
+            heard.extend_from_slice(part);
+            if !heard.ends_with(b"\n") {
+                continue;
+            }
+            let whole = std::mem::take(&mut heard);
+            // Those two are short.
+            let short: Option<ToAgent> =
+                (whole.len() < 100).then(|| serde_json::from_slice(&whole).ok()).flatten();
+            match short {
+                Some(ToAgent::Ping { number }) => say(&line(&ToSupervisor::Pong { number })?),
+                Some(ToAgent::Pong { number: 0 }) => {}
+                _ => drop(pass.send(whole)),
+            }
+        }
     }
+    drop(pass);
+    // It has passed on all, or there is nobody to hear it.
+    let _ = passing.join();
     Ok(ExitCode::SUCCESS)
+}
+
+fn line(message: &ToSupervisor) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Says a line to the supervisor: one at a time.
+fn say(line: &[u8]) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut rest = line;
+    while let Ok(sent @ 1..) = send(AGENT_FD, rest, MsgFlags::MSG_NOSIGNAL) {
+        rest = &rest[sent..];
+        if rest.is_empty() {
+            return;
+        }
+    }
 }

@@ -34,13 +34,21 @@ async fn ask(bus: &Bus, verb: Verb, body: &Value) -> Result<Value, Error> {
     tokio::time::timeout(PATIENCE, bus.command(verb, body)).await.expect("an answer of any kind")
 }
 
+/// Asks until there is an answer in time: on a busy machine it may come after that.
+async fn answered(bus: &Bus, verb: Verb, body: &Value) -> Result<Value, Error> {
+    wait_for_async("an answer", PATIENCE, async || {
+        Some(ask(bus, verb, body).await).filter(|answer| *answer != Err(Error::Timeout))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_command_is_answered() {
     let server = NatsServer::start();
     let bus = connect(&server).await;
     let serving = connect(&server).await.serve_commands("s1", || Value::Null, echo).await.unwrap();
     listening(&bus).await;
-    let answer = ask(&bus, Verb::Status, &json!({ "names": ["web"] })).await.unwrap();
+    let answer = answered(&bus, Verb::Status, &json!({ "names": ["web"] })).await.unwrap();
     assert_eq!(answer["user"], "anonymous");
     assert_eq!(answer["verb"], "status");
     assert_eq!(answer["body"]["names"], json!(["web"]));
@@ -77,7 +85,7 @@ async fn a_refusal_says_why() {
         )
         .await
         .unwrap();
-    let refused = ask(&bus, Verb::Apply, &json!({})).await;
+    let refused = answered(&bus, Verb::Apply, &json!({})).await;
     let Refusal { code, text, problems } = refusal;
     assert_eq!(refused, Err(Error::Refused { code, text, problems }));
     // Other tools read the headers.
@@ -109,7 +117,7 @@ async fn a_call_of_another_version_is_refused() {
 async fn without_schedulers_there_is_no_waiting() {
     let server = NatsServer::start();
     let bus = connect(&server).await;
-    assert_eq!(ask(&bus, Verb::Status, &json!({})).await, Err(Error::NoScheduler));
+    assert_eq!(answered(&bus, Verb::Status, &json!({})).await, Err(Error::NoScheduler));
 }
 
 #[tokio::test]
@@ -133,7 +141,7 @@ async fn another_scheduler_answers_for_a_frozen_one_and_acts_once() {
         std::future::ready(Ok(json!({ "id": body["id"], "news": news }).to_string()))
     };
     let _served = connect(&server).await.serve_commands("s1", || Value::Null, act).await.unwrap();
-    let mut sent = 0;
+    let (mut sent, mut late) = (0, 0);
     wait_for_async("the second one", PATIENCE, async || {
         let nothing = json!({});
         bus.command::<_, Value>(Verb::Workers, &nothing).await.ok()
@@ -142,15 +150,24 @@ async fn another_scheduler_answers_for_a_frozen_one_and_acts_once() {
     acted.lock().unwrap().clear();
     // Until one of them was given to the frozen one.
     loop {
-        let answer = ask(&bus, Verb::Start, &json!({})).await.unwrap();
-        assert_eq!(answer["news"], true);
+        match ask(&bus, Verb::Start, &json!({})).await {
+            // One that is slow may be asked twice, and either answer counts.
+            Ok(answer) => assert!(acted.lock().unwrap().contains(answer["id"].as_str().unwrap())),
+            Err(error) => {
+                assert_eq!(error, Error::Timeout);
+                late += 1;
+                continue;
+            }
+        }
         sent += 1;
         let missed = tokio::time::timeout(Duration::ZERO, frozen.next()).await;
         if missed.is_ok() {
             break;
         }
     }
-    assert_eq!(acted.lock().unwrap().len(), sent);
+    // What was answered too late was acted on, or not.
+    let acted = acted.lock().unwrap().len();
+    assert!((sent..=sent + late).contains(&acted), "{acted} of {sent} and {late}");
 }
 
 #[tokio::test]
@@ -224,8 +241,13 @@ async fn daemons_tell_what_they_count() {
         wanted.iter().all(|one| told.contains(one)).then_some(())
     })
     .await;
-    let told = bus.stats(Duration::from_millis(300), |_| false).await.unwrap();
-    assert_eq!(told.len(), 2, "{told:?}");
+    // And nobody else does, however long one waits: as long as both take to tell it again.
+    wait_for_async("both to tell again", PATIENCE, async || {
+        let told = bus.stats(Duration::from_millis(300), |_| false).await.unwrap();
+        assert!(told.iter().all(|one| wanted.contains(one)), "{told:?}");
+        (told.len() == 2).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -236,7 +258,13 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
     let nothing = json!({});
     let short = Duration::from_millis(300);
     let call = || bus.call_worker::<_, Value>(&worker, WorkerVerb::Ping, &nothing, short);
-    assert_eq!(call().await, Err(Error::NoResponders));
+    let nobody = async || {
+        wait_for_async("nobody", PATIENCE, async || {
+            (call().await == Err(Error::NoResponders)).then_some(())
+        })
+        .await;
+    };
+    nobody().await;
     let answer = |request: WorkerRequest| {
         let answer = match request.verb {
             WorkerVerb::Ping => Ok(json!("pong")),
@@ -254,13 +282,15 @@ async fn a_worker_answers_or_is_known_to_be_gone() {
     let serving =
         connect(&server).await.serve_worker(&worker, || Value::Null, answer).await.unwrap();
     wait_for_async("a pong", PATIENCE, async || call().await.ok().filter(|a| a == "pong")).await;
-    let silent = bus.call_worker::<_, Value>(&worker, WorkerVerb::Log, &json!({}), short).await;
-    assert_eq!(silent, Err(Error::Timeout));
-    drop(serving);
-    wait_for_async("nobody", PATIENCE, async || {
-        (call().await == Err(Error::NoResponders)).then_some(())
+    wait_for_async("silence", PATIENCE, async || {
+        let silent = bus.call_worker::<_, Value>(&worker, WorkerVerb::Log, &json!({}), short).await;
+        // It may be asked before it listens to this verb, too.
+        assert!(matches!(silent, Err(Error::Timeout | Error::NoResponders)), "{silent:?}");
+        (silent == Err(Error::Timeout)).then_some(())
     })
     .await;
+    drop(serving);
+    nobody().await;
 }
 
 #[tokio::test]

@@ -38,6 +38,15 @@ async fn write(bus: &Bus, number: &AtomicU64) -> u64 {
     .await
 }
 
+/// The sequence of the placement that two write.
+async fn standing(bus: &Bus) -> u64 {
+    wait_for_async("what stands there", ELECTION_MAX, async || {
+        let found = bus.get(Bucket::Fleet, "w1.web.0").await.ok()?;
+        Some(found.map_or(0, |entry| entry.seq))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_keep_three_replicas_and_tell_the_loser() {
     let cluster = Cluster::start(3);
@@ -46,8 +55,8 @@ async fn three_nodes_keep_three_replicas_and_tell_the_loser() {
     let info = client.request("$JS.API.STREAM.INFO.KV_dsbus_fleet", "".into()).await.unwrap();
     let info: serde_json::Value = serde_json::from_slice(&info.payload).unwrap();
     assert_eq!(info["config"]["num_replicas"], 3);
-    let mut current = 0;
-    for round in 0..50 {
+    let (mut current, mut round, mut unsure) = (0, 0, false);
+    while round < 50 {
         let write = |bus: &Bus| {
             let (bus, body) = (bus.clone(), round.to_string());
             async move {
@@ -56,7 +65,20 @@ async fn three_nodes_keep_three_replicas_and_tell_the_loser() {
         };
         let (a, b) = tokio::join!(write(&buses[0]), write(&buses[1]));
         current = match (a, b) {
-            (Ok(seq), Err(Error::LostRace { .. })) | (Err(Error::LostRace { .. }), Ok(seq)) => seq,
+            (Ok(seq), Err(Error::LostRace { .. })) | (Err(Error::LostRace { .. }), Ok(seq)) => {
+                (round, unsure) = (round + 1, false);
+                seq
+            }
+            // On a busy machine an answer may come too late, or from nobody: what was written is
+            // looked up then, and may still be written after that.
+            (Err(Error::Timeout | Error::NoResponders | Error::Api { .. }), _)
+            | (_, Err(Error::Timeout | Error::NoResponders | Error::Api { .. })) => {
+                unsure = true;
+                standing(&buses[0]).await
+            }
+            (Err(Error::LostRace { .. }), Err(Error::LostRace { .. })) if unsure => {
+                standing(&buses[0]).await
+            }
             other => panic!("round {round}: {other:?}"),
         };
     }
@@ -93,9 +115,12 @@ async fn watches_go_on_after_the_death_of_the_leader() {
         }
     }
     cluster.nodes[leader].restart();
+    // What was not acknowledged may be stored as well, before it.
     let seq = write(writer, &number).await;
     for watch in &mut watches {
-        assert!(matches!(next(watch).await, Item::Entry(entry) if entry.seq == seq));
+        for wanted in last + 1..=seq {
+            assert!(matches!(next(watch).await, Item::Entry(entry) if entry.seq == wanted));
+        }
     }
 }
 

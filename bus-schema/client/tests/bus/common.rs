@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use dsbus_client::{Bus, ConnectOptions, Entry, Error, Item, Watch};
+use dsbus_client::{Bus, ConnectOptions, Entry, Error, Item, Watch, Write};
 use dsbus_harness::{DEADLINE, NatsServer, wait_for_async};
 use dsbus_schema::ids::{FleetName, UserName};
+use dsbus_schema::storage::Bucket;
 
 pub(crate) fn options(urls: Vec<String>) -> ConnectOptions {
     ConnectOptions {
@@ -37,6 +38,19 @@ pub(crate) async fn provision(bus: &Bus) {
         Err(other) => panic!("{other}"),
     })
     .await;
+}
+
+/// [`Bus::write`], with the patience that a busy machine needs.
+pub(crate) async fn set(bus: &Bus, bucket: Bucket, write: Write) -> Result<u64, Error> {
+    bus.write_within(bucket, write, PATIENCE).await
+}
+
+/// [`Bus::get`], asked again when the answer comes too late.
+pub(crate) async fn look(bus: &Bus, bucket: Bucket, key: &str) -> Result<Option<Entry>, Error> {
+    wait_for_async("an answer", DEADLINE, async || {
+        Some(bus.get(bucket, key).await).filter(|answer| *answer != Err(Error::Timeout))
+    })
+    .await
 }
 
 /// The next item; it is there within the deadline, or the test fails.

@@ -1,8 +1,8 @@
 //! Events on a real server.
 
 use crate::common::{entry, fleet, initial};
-use dsbus_client::{Bus, From};
-use dsbus_harness::DEADLINE;
+use dsbus_client::{Bus, Error, From};
+use dsbus_harness::{DEADLINE, wait_for_async};
 use dsbus_schema::event::{Event, Fact, Source, WorkerChange, WorkerFact};
 use dsbus_schema::ids::WorkerName;
 use dsbus_schema::moment::Timestamp;
@@ -27,7 +27,15 @@ pub(crate) fn event(
 
 pub(crate) async fn publish(bus: &Bus, worker: &str, change: WorkerChange, number: u128) -> Event {
     let (source, event) = event(bus, worker, change, number);
-    bus.publish_event(&source, &event).await.unwrap();
+    // A server that is slow to answer is told again: one event is stored once.
+    wait_for_async("an event that is stored", DEADLINE, async || {
+        match bus.publish_event(&source, &event).await {
+            Ok(()) => Some(()),
+            Err(Error::Timeout) => None,
+            Err(other) => panic!("{other}"),
+        }
+    })
+    .await;
     event
 }
 

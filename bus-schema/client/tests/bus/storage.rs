@@ -1,6 +1,8 @@
 //! Buckets on a real server: compare-and-set, guards, batches, expiry, and what fails how.
 
-use crate::common::{connect, entry, fleet, initial, options, raw, settle, wait_connected};
+use crate::common::{
+    connect, entry, fleet, initial, look, options, raw, set, settle, wait_connected,
+};
 use dsbus_client::{BATCH_WRITES_MAX, Bus, Entry, Error, Value, Write};
 use dsbus_harness::NatsServer;
 use dsbus_schema::storage::{Bucket, PROGRAM_HISTORY};
@@ -41,15 +43,15 @@ async fn a_foreign_stream_is_refused_with_the_reason() {
 #[tokio::test]
 async fn one_of_two_writers_loses() {
     let (_server, bus) = fleet().await;
-    assert_eq!(bus.get(Bucket::Goals, "web._all").await, Ok(None));
-    let first = bus.write(Bucket::Goals, put("web._all", "a").expect(0)).await.unwrap();
-    let lost = bus.write(Bucket::Goals, put("web._all", "b").expect(0)).await;
+    assert_eq!(look(&bus, Bucket::Goals, "web._all").await, Ok(None));
+    let first = set(&bus, Bucket::Goals, put("web._all", "a").expect(0)).await.unwrap();
+    let lost = set(&bus, Bucket::Goals, put("web._all", "b").expect(0)).await;
     assert_eq!(lost, Err(Error::LostRace { current: Some(first) }));
-    let second = bus.write(Bucket::Goals, put("web._all", "b").expect(first)).await.unwrap();
-    let found = bus.get(Bucket::Goals, "web._all").await.unwrap().unwrap();
+    let second = set(&bus, Bucket::Goals, put("web._all", "b").expect(first)).await.unwrap();
+    let found = look(&bus, Bucket::Goals, "web._all").await.unwrap().unwrap();
     assert_eq!((found.seq, found.key.as_str(), body(&found).as_str()), (second, "web._all", "b"));
-    let third = bus.write(Bucket::Goals, Write::delete("web._all").expect(second)).await.unwrap();
-    let found = bus.get(Bucket::Goals, "web.*").await.unwrap().unwrap();
+    let third = set(&bus, Bucket::Goals, Write::delete("web._all").expect(second)).await.unwrap();
+    let found = look(&bus, Bucket::Goals, "web.*").await.unwrap().unwrap();
     assert_eq!((found.seq, found.value), (third, Value::Deleted));
 }
 
@@ -60,11 +62,11 @@ async fn the_history_of_a_key_is_read_oldest_first() {
     let mut last = 0;
     for n in 0..=u64::from(PROGRAM_HISTORY) {
         let write = put("web", &n.to_string()).expect(last);
-        last = bus.write(Bucket::Programs, write).await.unwrap();
+        last = set(&bus, Bucket::Programs, write).await.unwrap();
         // What is written to other keys, and to keys that begin alike, is none of it.
-        bus.write(Bucket::Programs, put("web2", "x")).await.unwrap();
+        set(&bus, Bucket::Programs, put("web2", "x")).await.unwrap();
     }
-    bus.write(Bucket::Programs, Write::delete("web").expect(last)).await.unwrap();
+    set(&bus, Bucket::Programs, Write::delete("web").expect(last)).await.unwrap();
     let kept = bus.history(Bucket::Programs, "web").await.unwrap();
     assert_eq!(kept.len(), usize::from(PROGRAM_HISTORY));
     assert!(kept.windows(2).all(|w| w[0].seq < w[1].seq) && kept.iter().all(|e| e.key == "web"));
@@ -79,40 +81,40 @@ async fn a_guard_sees_every_key_of_its_pattern() {
     let (_server, bus) = fleet().await;
     let guard = "*.web.0";
     let place = |worker: &str, seq| put(&format!("{worker}.web.0"), worker).guard(guard, seq);
-    let first = bus.write(Bucket::Fleet, place("w1", 0)).await.unwrap();
-    let lost = bus.write(Bucket::Fleet, place("w2", 0)).await;
+    let first = set(&bus, Bucket::Fleet, place("w1", 0)).await.unwrap();
+    let lost = set(&bus, Bucket::Fleet, place("w2", 0)).await;
     assert_eq!(lost, Err(Error::LostRace { current: Some(first) }));
     let gone = Write::delete("w1.web.0").guard(guard, first);
-    let tombstone = bus.write(Bucket::Fleet, gone).await.unwrap();
+    let tombstone = set(&bus, Bucket::Fleet, gone).await.unwrap();
     assert!(matches!(
-        bus.write(Bucket::Fleet, place("w2", first)).await,
+        set(&bus, Bucket::Fleet, place("w2", first)).await,
         Err(Error::LostRace { .. })
     ));
-    bus.write(Bucket::Fleet, place("w2", tombstone)).await.unwrap();
-    assert_eq!(bus.get(Bucket::Fleet, guard).await.unwrap().unwrap().key, "w2.web.0");
+    set(&bus, Bucket::Fleet, place("w2", tombstone)).await.unwrap();
+    assert_eq!(look(&bus, Bucket::Fleet, guard).await.unwrap().unwrap().key, "w2.web.0");
 }
 
 #[tokio::test]
 async fn a_batch_happens_as_a_whole_or_not_at_all() {
     let (_server, bus) = fleet().await;
-    let touch = bus.write(Bucket::Fleet, put("w1._touch.5", "touch")).await.unwrap();
-    let old = bus.write(Bucket::Fleet, put("w1.web.0", "old").guard("*.web.0", 0)).await.unwrap();
+    let touch = set(&bus, Bucket::Fleet, put("w1._touch.5", "touch")).await.unwrap();
+    let old = set(&bus, Bucket::Fleet, put("w1.web.0", "old").guard("*.web.0", 0)).await.unwrap();
     let moved = |touch| {
         vec![
             Write::delete("w1.web.0").guard("*.web.0", old),
             put("w2.web.0", "new").guard("w1._touch.5", touch),
         ]
     };
-    let newer = bus.write(Bucket::Fleet, put("w1._touch.5", "touch")).await.unwrap();
+    let newer = set(&bus, Bucket::Fleet, put("w1._touch.5", "touch")).await.unwrap();
     // The lost worker touched again: the guard on a key that the batch does not write refuses it.
     let refused = bus.batch(Bucket::Fleet, moved(touch)).await;
     assert!(matches!(refused, Err(Error::LostRace { .. })), "{refused:?}");
-    assert_eq!(body(&bus.get(Bucket::Fleet, "w1.web.0").await.unwrap().unwrap()), "old");
-    assert_eq!(bus.get(Bucket::Fleet, "w2.web.0").await, Ok(None));
+    assert_eq!(body(&look(&bus, Bucket::Fleet, "w1.web.0").await.unwrap().unwrap()), "old");
+    assert_eq!(look(&bus, Bucket::Fleet, "w2.web.0").await, Ok(None));
     let last = bus.batch(Bucket::Fleet, moved(newer)).await.unwrap();
     let (gone, new) = (
-        bus.get(Bucket::Fleet, "w1.web.0").await.unwrap().unwrap(),
-        bus.get(Bucket::Fleet, "w2.web.0").await.unwrap().unwrap(),
+        look(&bus, Bucket::Fleet, "w1.web.0").await.unwrap().unwrap(),
+        look(&bus, Bucket::Fleet, "w2.web.0").await.unwrap().unwrap(),
     );
     assert_eq!((gone.value.clone(), gone.seq), (Value::Deleted, last - 1));
     assert_eq!((body(&new).as_str(), new.seq), ("new", last));
@@ -135,17 +137,17 @@ async fn an_expired_key_leaves_a_marker_that_blocks_a_new_one() {
     let (_server, bus) = fleet().await;
     let mut watch = bus.watch(Bucket::Fleet, "w1.>", "t");
     assert_eq!(initial(&mut watch).await, []);
-    let seq = bus.write(Bucket::Fleet, put("w1._touch.1", "x").ttl(1).expect(0)).await.unwrap();
+    let seq = set(&bus, Bucket::Fleet, put("w1._touch.1", "x").ttl(1).expect(0)).await.unwrap();
     let seen = entry(&mut watch).await;
     assert_eq!((seen.seq, body(&seen).as_str()), (seq, "x"));
     let marker = entry(&mut watch).await;
     assert_eq!((marker.key.as_str(), &marker.value), ("w1._touch.1", &Value::Expired));
     assert_eq!(marker.json::<String>(), Ok(None));
-    assert_eq!(bus.get(Bucket::Fleet, "w1._touch.1").await.unwrap().unwrap(), marker);
-    let blocked = bus.write(Bucket::Fleet, put("w1._touch.1", "y").ttl(1).expect(0)).await;
+    assert_eq!(look(&bus, Bucket::Fleet, "w1._touch.1").await.unwrap().unwrap(), marker);
+    let blocked = set(&bus, Bucket::Fleet, put("w1._touch.1", "y").ttl(1).expect(0)).await;
     assert_eq!(blocked, Err(Error::LostRace { current: Some(marker.seq) }));
     let over = put("w1._touch.1", "y").ttl(60).expect(marker.seq);
-    assert!(bus.write(Bucket::Fleet, over).await.is_ok());
+    assert!(set(&bus, Bucket::Fleet, over).await.is_ok());
 }
 
 #[tokio::test]
@@ -154,15 +156,15 @@ async fn nothing_is_kept_for_later_while_disconnected() {
     server.stop();
     wait_connected(&bus, false).await;
     let late = || put("late._all", "x");
-    assert_eq!(bus.write(Bucket::Goals, late()).await, Err(Error::Disconnected));
+    assert_eq!(set(&bus, Bucket::Goals, late()).await, Err(Error::Disconnected));
     let batch = bus.batch(Bucket::Goals, vec![late(), put("late.0", "x")]).await;
     assert_eq!(batch, Err(Error::Disconnected));
-    assert_eq!(bus.get(Bucket::Goals, "late.>").await, Err(Error::Disconnected));
+    assert_eq!(look(&bus, Bucket::Goals, "late.>").await, Err(Error::Disconnected));
     server.restart();
     wait_connected(&bus, true).await;
     // What was written first has the first sequence: nothing came before it.
-    assert_eq!(bus.write(Bucket::Goals, put("next._all", "x")).await, Ok(1));
-    assert_eq!(bus.get(Bucket::Goals, "late.>").await, Ok(None));
+    assert_eq!(set(&bus, Bucket::Goals, put("next._all", "x")).await, Ok(1));
+    assert_eq!(look(&bus, Bucket::Goals, "late.>").await, Ok(None));
 }
 
 #[tokio::test]
@@ -189,7 +191,7 @@ async fn a_denied_write_says_so() {
 #[tokio::test]
 async fn an_entry_forged_by_a_reply_says_nothing_and_can_be_written_over() {
     let (server, bus) = fleet().await;
-    bus.write(Bucket::Goals, put("mine._all", "forged")).await.unwrap();
+    set(&bus, Bucket::Goals, put("mine._all", "forged")).await.unwrap();
     let mut watch = bus.watch(Bucket::Goals, "*._all", "t");
     assert_eq!(initial(&mut watch).await.len(), 1);
     let get = "$JS.API.DIRECT.GET.KV_dsbus_goals.$KV.dsbus_goals.mine._all";
@@ -199,11 +201,11 @@ async fn an_entry_forged_by_a_reply_says_nothing_and_can_be_written_over() {
     let seen = entry(&mut watch).await;
     assert_eq!((seen.key.as_str(), &seen.value), ("theirs._all", &Value::Copied));
     assert!(seen.json::<serde_json::Value>().is_err(), "{seen:?}");
-    let forged = bus.get(Bucket::Goals, "theirs._all").await.unwrap().unwrap();
+    let forged = look(&bus, Bucket::Goals, "theirs._all").await.unwrap().unwrap();
     assert_eq!((forged.seq, &forged.value), (seen.seq, &Value::Copied));
     // Its sequence is known, so that the truth can be written in its place.
     let truth = put("theirs._all", "x").expect(seen.seq);
-    let written = bus.write(Bucket::Goals, truth).await.unwrap();
+    let written = set(&bus, Bucket::Goals, truth).await.unwrap();
     assert!(written > seen.seq);
 }
 

@@ -1,6 +1,6 @@
 //! Watches on a real server: complete, in order, without repeats, whatever happens to the server.
 
-use crate::common::{connect, entry, fleet, initial, next, provision, raw, wait_connected};
+use crate::common::{connect, entry, fleet, initial, next, provision, raw, set, wait_connected};
 use dsbus_client::{Bus, Item, Value, WATCH_QUEUE_MAX, Write};
 use dsbus_harness::{DEADLINE, NatsServer, wait_for_async};
 use dsbus_schema::storage::Bucket;
@@ -14,7 +14,7 @@ async fn an_empty_bucket_is_caught_up_with() {
     let (_server, bus) = fleet().await;
     let mut watch = bus.watch(Bucket::Status, ">", "t");
     assert_eq!(initial(&mut watch).await, []);
-    let seq = bus.write(Bucket::Status, put("w1.web.0", "x")).await.unwrap();
+    let seq = set(&bus, Bucket::Status, put("w1.web.0", "x")).await.unwrap();
     let seen = entry(&mut watch).await;
     assert_eq!((seen.seq, seen.key.as_str()), (seq, "w1.web.0"));
 }
@@ -24,10 +24,10 @@ async fn the_last_entries_come_first_and_others_not() {
     let (_server, bus) = fleet().await;
     for body in ["a", "b"] {
         for key in ["w1.web.0", "w2.web.0", "w1.web.1"] {
-            bus.write(Bucket::Fleet, put(key, body)).await.unwrap();
+            set(&bus, Bucket::Fleet, put(key, body)).await.unwrap();
         }
     }
-    bus.write(Bucket::Fleet, Write::delete("w1.web.1")).await.unwrap();
+    set(&bus, Bucket::Fleet, Write::delete("w1.web.1")).await.unwrap();
     let mut watch = bus.watch(Bucket::Fleet, "w1.>", "a name.with dots");
     let seen = initial(&mut watch).await;
     let keys: Vec<_> = seen.iter().map(|e| (e.key.as_str(), e.seq)).collect();
@@ -35,8 +35,8 @@ async fn the_last_entries_come_first_and_others_not() {
     assert_eq!(seen[0].json::<String>(), Ok(Some("b".to_owned())));
     assert_eq!(seen[1].value, Value::Deleted);
     // Nobody said anything to w1 since.
-    bus.write(Bucket::Fleet, put("w2.web.0", "c")).await.unwrap();
-    let seq = bus.write(Bucket::Fleet, put("w1.web.0", "c")).await.unwrap();
+    set(&bus, Bucket::Fleet, put("w2.web.0", "c")).await.unwrap();
+    let seq = set(&bus, Bucket::Fleet, put("w1.web.0", "c")).await.unwrap();
     assert_eq!(entry(&mut watch).await.seq, seq);
 }
 
@@ -44,7 +44,7 @@ async fn the_last_entries_come_first_and_others_not() {
 async fn the_last_revision_of_many_is_the_state() {
     let (_server, bus) = fleet().await;
     for body in ["a", "b", "c"] {
-        bus.write(Bucket::Programs, put("web", body)).await.unwrap();
+        set(&bus, Bucket::Programs, put("web", body)).await.unwrap();
     }
     let seen = initial(&mut bus.watch(Bucket::Programs, ">", "t")).await;
     assert_eq!(seen.len(), 1);
@@ -146,7 +146,7 @@ async fn a_consumer_that_is_taken_away_is_replaced() {
         .await
         .unwrap();
     for key in ["a._all", "b._all"] {
-        let seq = bus.write(Bucket::Goals, put(key, "x")).await.unwrap();
+        let seq = set(&bus, Bucket::Goals, put(key, "x")).await.unwrap();
         assert_eq!(entry(&mut watch).await.seq, seq);
     }
 }
@@ -156,13 +156,13 @@ async fn a_stream_made_anew_is_told_and_read_anew() {
     let (server, bus) = fleet().await;
     let client = raw(&server).await;
     for key in ["a._all", "b._all", "c._all"] {
-        bus.write(Bucket::Goals, put(key, "x")).await.unwrap();
+        set(&bus, Bucket::Goals, put(key, "x")).await.unwrap();
     }
     let mut watch = bus.watch(Bucket::Goals, ">", "t");
     assert_eq!(initial(&mut watch).await.len(), 3);
     client.request("$JS.API.STREAM.DELETE.KV_dsbus_goals", "".into()).await.unwrap();
     provision(&bus).await;
-    bus.write(Bucket::Goals, put("d._all", "x")).await.unwrap();
+    set(&bus, Bucket::Goals, put("d._all", "x")).await.unwrap();
     assert_eq!(next(&mut watch).await, Item::Reset);
     // The fourth key may be there already, or come later.
     let mut seen = initial(&mut watch).await;
@@ -174,7 +174,7 @@ async fn a_stream_made_anew_is_told_and_read_anew() {
     client.request("$JS.API.STREAM.DELETE.KV_dsbus_goals", "".into()).await.unwrap();
     provision(&bus).await;
     for key in ["e._all", "f._all", "g._all"] {
-        bus.write(Bucket::Goals, put(key, "x")).await.unwrap();
+        set(&bus, Bucket::Goals, put(key, "x")).await.unwrap();
     }
     assert_eq!(next(&mut watch).await, Item::Reset);
     let mut seen = initial(&mut watch).await;

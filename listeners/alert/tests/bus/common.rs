@@ -29,7 +29,7 @@ pub(crate) fn spec(server: &Recorder, rule: &Value) -> Spec {
 pub(crate) fn spec_of(rule: &Value, hooks: &[(&'static str, &Recorder, Value)]) -> Spec {
     let target = |(name, server, more): &(&'static str, &Recorder, Value)| {
         let url = format!("http://127.0.0.1:{}/", server.port());
-        (*name, and(&json!({ "type": "webhook", "url": url, "timeout": "5s" }), more))
+        (*name, and(&json!({ "type": "webhook", "url": url, "timeout": "2m" }), more))
     };
     spec_to(rule, &hooks.iter().map(target).collect::<Vec<_>>())
 }
@@ -139,7 +139,11 @@ pub(crate) async fn lose(bus: &Bus, worker: &str) -> Uuid {
     let time = Timestamp::from_unix_nanos(1_790_000_000_000_000_000);
     let fact = Fact::Worker(fact);
     let event = Event::new(bus.fleet(), &Source::Fleet, Uuid::now_v7(), time, fact);
-    bus.publish_event(&Source::Fleet, &event).await.unwrap();
+    // One that is published twice is stored once.
+    wait_for_async("an event to be stored", DEADLINE, async || {
+        bus.publish_event(&Source::Fleet, &event).await.ok()
+    })
+    .await;
     event.id
 }
 

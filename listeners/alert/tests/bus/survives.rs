@@ -45,6 +45,7 @@ async fn another_one_takes_over_and_nothing_is_told_by_both() {
     first.crash().await;
     lose(&bus, "w3").await;
     told(&server, &["w3"]).await;
+    letters(&bus, "nothing on its way", |found| found.waiting.is_empty()).await;
     let taken = letters(&bus, "another lease", |found| found.lease.is_some()).await.lease;
     assert_ne!(taken, holder);
     // One that is stopped makes room at once, and leaves nothing behind.

@@ -1,7 +1,7 @@
 //! To a mail server.
 
 use dsbus_alert::Fate;
-use dsbus_harness::{Recorder, SmtpWay};
+use dsbus_harness::{Port, Recorder, SmtpWay};
 use serde_json::{Value, json};
 
 use crate::common::{Authority, later, letter, never, now, send, sender};
@@ -69,7 +69,10 @@ async fn answers_say_whether_another_try_is_in_vain() {
     server.answer(&json!(["550 nobody of that name"]));
     let why = never(send(&target).await);
     assert!(why.contains("550") && why.contains("nobody of that name"), "{why}");
-    drop(server);
+    // Nobody listens there, and nobody else will.
+    let nobody = Port::reserve();
+    let mut target = target;
+    target["port"] = json!(nobody.number());
     let why = later(send(&target).await);
     assert!(why.contains("refused"), "{why}");
 }

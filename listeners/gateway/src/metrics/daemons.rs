@@ -33,6 +33,14 @@ pub(super) struct Answered {
     pub(super) stored: Option<(u64, Duration)>,
 }
 
+/// The schedulers that were heard of.
+#[derive(Debug, Default)]
+struct Schedulers {
+    known: BTreeMap<String, Known>,
+    /// Those that left since they were last asked: an answer of before does not bring one back.
+    left: BTreeSet<String>,
+}
+
 /// A scheduler that was heard of.
 #[derive(Debug)]
 struct Known {
@@ -44,34 +52,65 @@ struct Known {
 /// Asks.
 #[derive(Debug, Default)]
 pub(super) struct Daemons {
-    schedulers: Mutex<BTreeMap<String, Known>>,
+    schedulers: Mutex<Schedulers>,
     last: tokio::sync::Mutex<Option<(Instant, Arc<Answered>)>>,
     asked_all: Mutex<Option<Instant>>,
 }
 
-impl Daemons {
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
-        self.schedulers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Schedulers {
     /// An event tells of a scheduler.
-    pub(super) fn heard(&self, fact: &SchedulerFact) {
-        let mut known = self.known();
+    fn heard(&mut self, fact: &SchedulerFact, now: Instant) {
+        let id = &fact.scheduler;
         match fact.change {
             SchedulerChange::Joined => {
-                if known.len() < SCHEDULERS_MAX {
-                    let heard = Known { heard: Instant::now(), awaited: true };
-                    known.insert(fact.scheduler.clone(), heard);
+                self.left.remove(id);
+                self.add(id, now);
+            }
+            SchedulerChange::Left => {
+                self.known.remove(id);
+                if self.left.len() < SCHEDULERS_MAX {
+                    self.left.insert(id.clone());
                 }
             }
-            SchedulerChange::Left => drop(known.remove(&fact.scheduler)),
             SchedulerChange::Lost => {
-                if let Some(lost) = known.get_mut(&fact.scheduler) {
+                if let Some(lost) = self.known.get_mut(id) {
                     lost.awaited = false;
                 }
             }
             SchedulerChange::EventsDropped => {}
         }
+    }
+
+    /// They are about to be asked: those who are waited for.
+    fn awaited(&mut self) -> BTreeSet<String> {
+        self.left.clear();
+        self.known.iter().filter(|(_, one)| one.awaited).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// One has answered; says whether it is still there.
+    fn answered(&mut self, id: &str, now: Instant) -> bool {
+        let here = !self.left.contains(id);
+        if here {
+            self.add(id, now);
+        }
+        here
+    }
+
+    fn add(&mut self, id: &str, now: Instant) {
+        if self.known.len() < SCHEDULERS_MAX || self.known.contains_key(id) {
+            self.known.insert(id.to_owned(), Known { heard: now, awaited: true });
+        }
+    }
+}
+
+impl Daemons {
+    fn schedulers(&self) -> MutexGuard<'_, Schedulers> {
+        self.schedulers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An event tells of a scheduler.
+    pub(super) fn heard(&self, fact: &SchedulerFact) {
+        self.schedulers().heard(fact, Instant::now());
     }
 
     /// What they count; and whether they were asked just for this. `workers` are thought to live.
@@ -88,34 +127,29 @@ impl Daemons {
             return (Arc::clone(answered), false);
         }
         let all = self.is_all_due();
-        let schedulers: BTreeSet<String> = {
-            let known = self.known();
-            known.iter().filter(|(_, one)| one.awaited).map(|(id, _)| id.clone()).collect()
-        };
+        let schedulers = self.schedulers().awaited();
         let is_all = |told: &[Stats]| !all && have_all(told, &schedulers, workers);
         let (told, stored) = tokio::join!(bus.stats(ANSWER_MAX, is_all), bus.events_stored());
         let mut answered = Answered { stored: stored.ok(), ..Answered::default() };
         let now = Instant::now();
-        let mut known = self.known();
+        let mut heard = self.schedulers();
         for one in told.unwrap_or_default() {
             match one {
                 Stats::Scheduler(stats) => {
-                    let id = stats.scheduler.clone();
-                    if known.len() < SCHEDULERS_MAX || known.contains_key(&id) {
-                        known.insert(id.clone(), Known { heard: now, awaited: true });
+                    if heard.answered(&stats.scheduler, now) {
+                        answered.schedulers.insert(stats.scheduler.clone(), Some(stats));
                     }
-                    answered.schedulers.insert(id, Some(stats));
                 }
                 Stats::Worker(stats) => {
                     answered.workers.insert(stats.worker.clone(), stats);
                 }
             }
         }
-        known.retain(|_, one| now.duration_since(one.heard) < FORGOTTEN_AFTER);
-        for id in known.keys() {
+        heard.known.retain(|_, one| now.duration_since(one.heard) < FORGOTTEN_AFTER);
+        for id in heard.known.keys() {
             answered.schedulers.entry(id.clone()).or_default();
         }
-        drop(known);
+        drop(heard);
         let answered = Arc::new(answered);
         *last = Some((now, Arc::clone(&answered)));
         (answered, true)
@@ -141,4 +175,31 @@ fn have_all(told: &[Stats], schedulers: &BTreeSet<String>, workers: &BTreeSet<Wo
         Stats::Worker(stats) => workers.contains(&stats.worker),
     };
     told.iter().filter(|stats| is_told(stats)).count() >= schedulers.len() + workers.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_does_not_bring_back_one_that_has_left_since() {
+        let now = Instant::now();
+        let fact = |change: &str| -> SchedulerFact {
+            serde_json::from_value(json!({ "scheduler": "s1", "change": change })).unwrap()
+        };
+        let mut all = Schedulers::default();
+        all.heard(&fact("JOINED"), now);
+        assert_eq!(all.awaited(), BTreeSet::from(["s1".to_owned()]));
+        all.heard(&fact("LEFT"), now);
+        assert!(!all.answered("s1", now) && all.known.is_empty());
+        // It is there again.
+        all.heard(&fact("JOINED"), now);
+        assert!(all.answered("s1", now));
+        all.heard(&fact("LOST"), now);
+        assert!(all.awaited().is_empty() && all.known.len() == 1);
+        assert!(all.answered("s1", now));
+        assert_eq!(all.awaited().len(), 1);
+    }
 }

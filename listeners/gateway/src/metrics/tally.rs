@@ -49,6 +49,16 @@ struct Failing {
     since: Timestamp,
 }
 
+/// An instance that is up. Workers and schedulers tell each for itself: that it is RUNNING may be
+/// told before its move is.
+#[derive(Debug, Clone, Copy)]
+struct Up {
+    epoch: Epoch,
+    at: Timestamp,
+    /// When it had become FATAL before.
+    fatal: Option<Timestamp>,
+}
+
 /// All counters.
 #[derive(Debug)]
 pub(super) struct Tally {
@@ -64,6 +74,7 @@ pub(super) struct Tally {
     pub(super) missed: u64,
     failing: BTreeMap<InstanceId, Failing>,
     fatal: BTreeMap<InstanceId, Timestamp>,
+    up: BTreeMap<InstanceId, Up>,
     lost: BTreeMap<WorkerName, Timestamp>,
 }
 
@@ -77,6 +88,7 @@ impl Default for Tally {
             missed: 0,
             failing: BTreeMap::new(),
             fatal: BTreeMap::new(),
+            up: BTreeMap::new(),
             lost: BTreeMap::new(),
         }
     }
@@ -102,7 +114,7 @@ impl Tally {
         *self.events.entry((kind.name(), name.to_owned())).or_default() += 1;
         match &event.data {
             Fact::Process(fact) => self.process(fact, event.time, last_touch),
-            Fact::Placement(fact) => self.placement(fact, event.time),
+            Fact::Placement(fact) => self.placement(fact, event.time, last_touch),
             Fact::Worker(fact) => match fact.change {
                 WorkerChange::Lost => note(&mut self.lost, fact.worker.clone(), event.time),
                 WorkerChange::Back | WorkerChange::Started => drop(self.lost.remove(&fact.worker)),
@@ -128,6 +140,7 @@ impl Tally {
                 self.moves.retain(|(program, _), _| *program != fact.program);
                 self.failing.retain(|name, _| name.program != fact.program);
                 self.fatal.retain(|name, _| name.program != fact.program);
+                self.up.retain(|name, _| name.program != fact.program);
             }
             Fact::Program(_)
             | Fact::Notice(_)
@@ -154,7 +167,8 @@ impl Tally {
                 *self.restarts.entry(fact.name.program.clone()).or_default() += 1;
             }
             State::Running => {
-                self.fatal.remove(&fact.name);
+                let fatal = self.fatal.remove(&fact.name);
+                note(&mut self.up, fact.name.clone(), Up { epoch: fact.epoch, at, fatal });
                 if let Some(failing) = self.failing.remove(&fact.name) {
                     self.up(&fact.name, failing, (fact.epoch, at), last_touch);
                 }
@@ -201,12 +215,18 @@ impl Tally {
         }
     }
 
-    fn placement(&mut self, fact: &PlacementFact, at: Timestamp) {
+    fn placement(
+        &mut self,
+        fact: &PlacementFact,
+        at: Timestamp,
+        last_touch: impl Fn(&WorkerName) -> Option<Timestamp>,
+    ) {
         match fact.change {
             PlacementChange::Moved => {
                 let cause = fact.move_cause();
                 *self.moves.entry((fact.name.program.clone(), cause)).or_default() += 1;
-                let fatal = self.fatal.remove(&fact.name);
+                let up = self.up.get(&fact.name).copied().filter(|up| up.epoch >= fact.epoch);
+                let fatal = self.fatal.remove(&fact.name).or(up.and_then(|up| up.fatal));
                 if !FAILOVERS.contains(&cause) {
                     self.failing.remove(&fact.name);
                     return;
@@ -225,9 +245,15 @@ impl Tally {
                     Some(before) => Failing { epoch, ..before },
                     None => Failing { cause, epoch, from, since: since.min(at) },
                 };
-                note(&mut self.failing, fact.name.clone(), failing);
+                match up {
+                    Some(up) => self.up(&fact.name, failing, (up.epoch, up.at), last_touch),
+                    None => note(&mut self.failing, fact.name.clone(), failing),
+                }
             }
-            PlacementChange::Removed => drop(self.failing.remove(&fact.name)),
+            PlacementChange::Removed => {
+                self.failing.remove(&fact.name);
+                self.up.remove(&fact.name);
+            }
             PlacementChange::Placed => {}
         }
     }

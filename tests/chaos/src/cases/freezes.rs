@@ -10,8 +10,8 @@ use crate::{Outcome, lives, process, programs};
 
 /// So long a scheduler is let do something wrong.
 const WATCHED: u64 = 3;
-/// Short, so that leases expire soon.
-const TOUCH_TIMEOUT: u32 = 3;
+/// Short, so that leases expire soon; longer than a busy machine stands still.
+const TOUCH_TIMEOUT: u32 = 6;
 
 /// One scheduler is frozen, a worker is lost and comes back, the other scheduler moves what was on
 /// it; the first one thaws and must see that all is done. Then alone: frozen, it misses a loss that
@@ -106,6 +106,12 @@ pub(super) async fn machine_frozen(stage: &Stage, short: bool) -> Outcome<Vec<St
         let daemon =
             stage.fleet.workers.iter().find(|w| w.name == worker).ok_or("no such worker")?;
         let old = stage.child("single:0").ok_or("no child")?;
+        look("it to say that it lives", DEADLINE, LOOK, async || {
+            let lives = stage.lives().map_err(|e| e.to_string())?;
+            let lives = lives.iter().any(|life| life.pid == old);
+            if lives { Ok(()) } else { Err(format!("process {old} has not")) }
+        })
+        .await?;
         let stopped = daemon.pid().map(process::tree).unwrap_or_default();
         daemon.fault_begins();
         if hosts.freezes() {

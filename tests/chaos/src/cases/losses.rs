@@ -1,5 +1,6 @@
 //! All of something is lost at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,12 +34,20 @@ pub(super) async fn no_schedulers(stage: &Stage, short: bool) -> Outcome<Vec<Str
     }
     let begun = now();
     let length = if short { 5 } else { 180 };
-    let mut crashes = 0;
+    let (mut crashes, mut killed) = (0, BTreeSet::new());
     while now() < begun + length * SECOND {
-        let children = process::witnesses(directory);
-        let Some((pid, _)) = children.get(crashes % children.len().max(1)) else { continue };
-        process::signal(*pid, Signal::SIGKILL);
-        crashes += 1;
+        // One that has not said yet that it lives is not counted, and one that is slow to die dies once.
+        let lives = stage.lives()?;
+        let children: Vec<i32> = process::witnesses(directory)
+            .into_iter()
+            .map(|(pid, _)| pid)
+            .filter(|pid| !killed.contains(pid) && lives.iter().any(|life| life.pid == *pid))
+            .collect();
+        if let Some(pid) = children.get(crashes % children.len().max(1)) {
+            process::signal(*pid, Signal::SIGKILL);
+            killed.insert(*pid);
+            crashes += 1;
+        }
         rest(CRASH).await;
     }
     look("all children to live", DEADLINE, LOOK, async || {
@@ -52,10 +61,15 @@ pub(super) async fn no_schedulers(stage: &Stage, short: bool) -> Outcome<Vec<Str
         back(scheduler).await?;
     }
     stage.all_run().await?;
-    let born = stage.lives()?.iter().filter(|life| life.first > begun).count();
-    if born != crashes {
-        return Err(format!("{crashes} children crashed, {born} were started").into());
-    }
+    // The last one may not have said yet that it lives.
+    look("all starts to be counted", DEADLINE, LOOK, async || {
+        let lives = stage.lives().map_err(|e| e.to_string())?;
+        match lives.iter().filter(|life| life.first > begun).count() {
+            born if born == crashes => Ok(()),
+            born => Err(format!("{crashes} children crashed, {born} were started")),
+        }
+    })
+    .await?;
     for program in ["web", "single"] {
         stage.assert_no_move(program).await?;
         stage.assert_single(program)?;
@@ -78,7 +92,11 @@ pub(super) async fn all_at_once(stage: &Stage, short: bool) -> Outcome<Vec<Strin
         .await?;
     let envelope = Envelope { id: Some(Uuid::now_v7()), version: None };
     let act = Act::new(envelope, vec![Target::parse("stopped")?, Target::parse("web:1")?]);
-    stage.bus.command::<_, Acted>(Verb::Stop, &act).await?;
+    look("the stop to be answered", DEADLINE, LOOK, async || {
+        let stopped = stage.bus.command::<_, Acted>(Verb::Stop, &act).await;
+        stopped.map(drop).map_err(|e| e.to_string())
+    })
+    .await?;
     let before = stage.all_run().await?;
     let mut rng = fastrand::Rng::new();
     let times = if short { 1 } else { 10 };

@@ -32,17 +32,17 @@ async fn killed(process: &mut Process) {
 #[tokio::test]
 async fn a_child_that_a_frozen_supervisor_does_not_kill_is_killed_at_its_deadline() {
     let fleet = Fleet::start().await;
-    fleet.place(0, &placement(1, 2)).await;
+    // Long enough that a busy machine touches in time.
+    fleet.place(0, &placement(1, 9)).await;
     let directory = tempfile::tempdir().unwrap();
     let mut supervisor = Supervisor::start(&fleet, hello(directory.path(), 1));
     supervisor.sync().await;
     let (mut exclusive, mut other) = (sleeper(), sleeper());
-    supervisor.child(&told(&exclusive, 0, Some(2)));
+    supervisor.child(&told(&exclusive, 0, Some(9)));
     supervisor.child(&told(&other, 1, None));
     // It outlives more than one deadline while the lease is extended.
-    let first = supervisor.extended(2, BootTime(0)).await;
-    let second = supervisor.extended(2, first).await;
-    supervisor.extended(2, second + std::time::Duration::from_secs(2)).await;
+    let first = supervisor.extended(9, BootTime(0)).await;
+    supervisor.extended(9, first + std::time::Duration::from_secs(9)).await;
     assert!(exclusive.try_wait().unwrap().is_none());
     supervisor.freeze();
     killed(&mut exclusive).await;

@@ -57,16 +57,28 @@ impl Fleet {
     /// Places an instance, as a scheduler does.
     pub(crate) async fn place(&self, index: u32, placement: &Placement) {
         let (key, guard) = (instance_key(&worker(), &name(index)), placement_guard(&name(index)));
-        let before = self.bus.get(Bucket::Fleet, &guard).await.unwrap();
-        let seq = before.map_or(0, |entry| entry.seq);
-        let write = Write::put(key, placement).unwrap().guard(&guard, seq);
-        self.bus.write(Bucket::Fleet, write).await.unwrap();
+        // A server that is slow to answer is asked again.
+        wait_for_async("a placement", DEADLINE, async || {
+            let before = self.bus.get(Bucket::Fleet, &guard).await.ok()?;
+            let seq = before.map_or(0, |entry| entry.seq);
+            let write = Write::put(key.clone(), placement).unwrap().guard(&guard, seq);
+            self.bus.write(Bucket::Fleet, write).await.ok()
+        })
+        .await;
     }
 
     /// Takes a placement away.
     pub(crate) async fn unplace(&self, index: u32) {
         let key = instance_key(&worker(), &name(index));
-        self.bus.write(Bucket::Fleet, Write::delete(key)).await.unwrap();
+        wait_for_async("the end of a placement", DEADLINE, async || {
+            self.bus.write(Bucket::Fleet, Write::delete(key.clone())).await.ok()
+        })
+        .await;
+    }
+
+    /// What stands under a key. A server that is slow to answer is asked again.
+    pub(crate) async fn look(&self, bucket: Bucket, key: &str) -> Option<Entry> {
+        wait_for_async("an entry", DEADLINE, async || self.bus.get(bucket, key).await.ok()).await
     }
 
     pub(crate) async fn touch(&self, seconds: u64) -> Option<(Entry, Touch)> {
@@ -97,7 +109,7 @@ impl Fleet {
 /// The events on a bus once there are so many of them, as they were stored.
 pub(crate) async fn events(bus: &Bus, at_least: usize) -> Vec<Event> {
     let subject = subject::events(bus.fleet());
-    let mut found = BTreeMap::new();
+    let (mut found, mut caught_up) = (BTreeMap::new(), false);
     let mut watch = bus.watch_events(&subject, From::All, "test");
     let reading = async {
         loop {
@@ -106,9 +118,11 @@ pub(crate) async fn events(bus: &Bus, at_least: usize) -> Vec<Event> {
                     let event: Event = entry.json().unwrap().unwrap();
                     found.insert(entry.seq, event);
                 }
-                Item::CaughtUp | Item::Reset => {}
+                Item::CaughtUp => caught_up = true,
+                Item::Reset => {}
             }
-            if found.len() >= at_least {
+            // All that was stored before is read, too, however many there are.
+            if caught_up && found.len() >= at_least {
                 return;
             }
         }

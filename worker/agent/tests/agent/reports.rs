@@ -67,7 +67,7 @@ fn of_earlier(mut report: Report) -> Report {
 
 async fn stands(fleet: &Fleet, index: u32) -> Option<Status> {
     let key = instance_key(&worker(), &name(index));
-    fleet.bus.get(Bucket::Status, &key).await.unwrap()?.json().unwrap()
+    fleet.look(Bucket::Status, &key).await?.json().unwrap()
 }
 
 /// The seqs of an instance's events, in the order in which they were stored.
@@ -197,7 +197,7 @@ async fn an_instance_that_is_gone_leaves_no_status_and_a_newer_epoch_stays() {
     supervisor.report(gone(2, 0));
     supervisor.done(2).await;
     let key = instance_key(&worker(), &name(0));
-    let left = fleet.bus.get(Bucket::Status, &key).await.unwrap().unwrap();
+    let left = fleet.look(Bucket::Status, &key).await.unwrap();
     assert_eq!(left.value, Value::Deleted);
     let key = instance_key(&worker(), &name(1));
     let newer = Write::put(key, &status(2, 1)).unwrap();
@@ -263,8 +263,9 @@ async fn an_event_that_no_server_takes_is_dropped_and_told_and_holds_up_nothing(
     supervisor.report(Report { number: 2, what });
     supervisor.report(report(3, 0, 2));
     supervisor.done(3).await;
-    assert_eq!(seqs(&fleet, 3, 0).await, [1, 2]);
-    let facts = fleet.events(3).await.into_iter().filter_map(|event| match event.data {
+    assert_eq!(seqs(&fleet, 4, 0).await, [1, 2]);
+    // The start of the worker is the fourth.
+    let facts = fleet.events(4).await.into_iter().filter_map(|event| match event.data {
         Fact::Worker(fact) if fact.change == WorkerChange::EventsDropped => fact.dropped,
         _ => None,
     });

@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dsbus_client::ConnectOptions;
-use dsbus_harness::DEADLINE;
 use dsbus_schema::ids::Incarnation;
 use dsbus_schema::moment::{BootTime, Timestamp};
 use dsbus_schema::worker::{Capacity, Labels};
@@ -20,6 +20,9 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::fleet::{Fleet, worker};
+
+/// An election among the servers takes up to 9 s; a busy machine takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The played supervisor of one agent.
 pub(crate) struct Supervisor {
@@ -126,8 +129,8 @@ impl Supervisor {
                 }
             }
         };
-        let Ok(picked) = tokio::time::timeout(DEADLINE, hearing).await else {
-            panic!("waited {DEADLINE:?} for {what}")
+        let Ok(picked) = tokio::time::timeout(PATIENCE, hearing).await else {
+            panic!("waited {PATIENCE:?} for {what}")
         };
         picked
     }

@@ -6,6 +6,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
+use dsbus_harness::{DEADLINE, Port, wait_for, wait_until};
+
 use super::*;
 
 struct Desk {
@@ -43,11 +45,6 @@ impl Desk {
     }
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn one_address_is_one_socket_and_closes_with_its_last_instance() {
     let mut desk = Desk::new();
@@ -75,7 +72,8 @@ fn a_stale_file_is_replaced_and_nothing_else() {
     let mut desk = Desk::new();
     drop(UnixListener::bind(desk.path("stale")).unwrap());
     let spec = ProgramSpec { socket_mode: "660".parse().unwrap(), ..desk.unix("stale") };
-    desk.acquire(&spec, "web:0").unwrap();
+    // A process that another test starts has what is open here until it executes its program.
+    wait_until("nobody to listen", DEADLINE, || desk.acquire(&spec, "web:0"));
     let mode = std::fs::metadata(desk.path("stale")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     let _living = UnixListener::bind(desk.path("living")).unwrap();
@@ -177,7 +175,8 @@ fn tcp_of_both_families() {
     let mut desk = Desk::new();
     let spec =
         |text: &str| ProgramSpec { listen: vec![text.parse().unwrap()], ..ProgramSpec::default() };
-    let port = free_port();
+    let reserved = Port::reserve();
+    let port = reserved.number();
     desk.acquire(&spec(&format!("tcp://:{port}")), "a:0").unwrap();
     TcpStream::connect(("127.0.0.1", port)).unwrap();
     let names = desk.sockets.passed(&"a:0".parse().unwrap());
@@ -185,7 +184,9 @@ fn tcp_of_both_families() {
     let why = desk.acquire(&spec(&format!("tcp://127.0.0.1:{port}")), "b:0").unwrap_err();
     assert_eq!(why, format!("cannot listen on tcp://127.0.0.1:{port}: the address is in use"));
     desk.release("a:0");
-    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    // As long as a process that another test starts has it, too.
+    let closed = || TcpStream::connect(("127.0.0.1", port)).is_err().then_some(());
+    wait_for("the port to be closed", DEADLINE, closed);
     desk.acquire(&spec(&format!("tcp://localhost:{port}")), "a:0").unwrap();
     TcpStream::connect(("127.0.0.1", port)).unwrap();
     let why = desk.acquire(&spec("tcp://example.org:80"), "b:0").unwrap_err();

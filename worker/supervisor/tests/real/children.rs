@@ -104,6 +104,8 @@ fn a_child_knows_who_it_is_and_nothing_of_the_worker() {
         spec.environment.insert("COLOR".into(), "red".into());
         spec.environment.insert("DSBUS_EPOCH".into(), "forged".into());
     }));
+    // It is written last: the others are whole then.
+    let pwd = stage.read(&stage.file("web", "pwd"));
     let environment = stage.read(&stage.file("web", "env"));
     for line in [
         "COLOR=red",
@@ -121,7 +123,7 @@ fn a_child_knows_who_it_is_and_nothing_of_the_worker() {
     // Three, and the one by which ls reads the directory.
     assert_eq!(stage.read(&stage.file("web", "fds")).trim(), "4");
     let directory = stage.file("web", "").canonicalize().unwrap();
-    assert_eq!(stage.read(&stage.file("web", "pwd")).trim(), directory.to_str().unwrap());
+    assert_eq!(pwd.trim(), directory.to_str().unwrap());
     assert_eq!(nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid))).unwrap().as_raw(), pid);
 }
 

@@ -5,11 +5,17 @@ use nix::sys::signal::Signal;
 
 use crate::stage::{Stage, alive, script, signal_one, stopped};
 
-/// Forks twice, as daemons do; the one that stays writes its process id.
+/// Forks twice, as daemons do; the one that stays writes its process id. The first one ends when the
+/// one in between is about to: on a busy machine that could take long otherwise.
 const DAEMON: &str = "import os, sys, time
-if os.fork(): os._exit(0)
+r, w = os.pipe()
+if os.fork():
+    os.read(r, 1)
+    os._exit(0)
 os.setsid()
-if os.fork(): os._exit(0)
+if os.fork():
+    os.write(w, b'x')
+    os._exit(0)
 open('pid', 'w').write('%d\\n' % os.getpid())
 time.sleep(1000)";
 

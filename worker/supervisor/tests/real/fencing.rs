@@ -14,6 +14,8 @@ use nix::sys::signal::Signal;
 use crate::stage::{Stage, alive, order, script, signal_one, sleeper};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// A lease that ends within the test, and leaves a busy machine the time for what comes before.
+const SHORT: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(1000);
 
 fn exclusive(spec: &mut ProgramSpec) {
@@ -45,7 +47,7 @@ fn a_child_waits_for_its_lease_and_does_not_outlive_it() {
     stage.place(&script("web", "trap '' TERM; while :; do sleep 0.1; done", exclusive));
     stage.hear("a wait", waits);
     stage.lease(15, LONG);
-    let until = stage.lease(2, 4 * SECOND);
+    let until = stage.lease(2, SHORT);
     let (running, _) = stage.change("web", State::Running);
     let fenced = stage.worker_fact(WorkerChange::Fenced);
     assert!(fenced.reason.unwrap().contains("web:0"));
@@ -63,7 +65,7 @@ fn a_child_waits_for_its_lease_and_does_not_outlive_it() {
 #[test]
 fn a_renewed_lease_lets_it_live() {
     let mut stage = Stage::open();
-    let first = stage.lease(2, 5 * SECOND);
+    let first = stage.lease(2, SHORT);
     let pid = stage.run(&exclusive_sleeper());
     stage.lease(2, LONG);
     // What was promised once is not taken back.
@@ -90,7 +92,7 @@ fn a_local_restart_needs_a_living_lease() {
 fn a_frozen_supervisor_is_killed_and_its_children_with_it() {
     let mut stage = Stage::open();
     let free = stage.run(&sleeper("free"));
-    let until = stage.lease(2, 5 * SECOND);
+    let until = stage.lease(2, SHORT);
     let pid = stage.run(&exclusive_sleeper());
     stage.signal(Signal::SIGSTOP);
     assert!(alive(pid));
@@ -118,7 +120,7 @@ fn a_freeze_that_ends_in_time_kills_nothing() {
 #[test]
 fn the_last_resort_goes_off_with_the_last_exclusive_child() {
     let mut stage = Stage::open();
-    let until = stage.lease(2, 5 * SECOND);
+    let until = stage.lease(2, SHORT);
     let mut order = exclusive_sleeper();
     stage.run(&order);
     order.placement.wanted.run = false;

@@ -46,14 +46,15 @@ fn hooks_run_in_order_and_know_the_child() {
 fn a_hook_that_takes_too_long_is_killed_with_all_it_started() {
     let mut stage = Stage::open();
     let order = hooked(|spec| {
-        spec.pre_stop = Some(hook("sleep 1000 & echo $! > sleeper; wait", "300ms"));
+        // Long enough for a shell to come so far on a busy machine.
+        spec.pre_stop = Some(hook("sleep 1000 & echo $! > sleeper; wait", "6s"));
     });
     stage.run(&order);
     stage.notice("web", Notice::HookDone);
     stage.place(&stopped(&order));
     let late = stage.notice("web", Notice::HookTimedOut);
     assert_eq!(late.hook, Some(HookPoint::PreStop));
-    assert!(late.reason.contains("300ms"), "{}", late.reason);
+    assert!(late.reason.contains("6s"), "{}", late.reason);
     let sleeper: i32 = stage.read(&stage.file("web", "sleeper")).trim().parse().unwrap();
     stage.change("web", State::Stopped);
     assert!(!alive(sleeper));

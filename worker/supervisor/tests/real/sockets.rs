@@ -30,14 +30,11 @@ fn ask(mut stream: impl Read) -> (i32, String) {
     (pid.parse().unwrap(), fds.to_owned())
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn connections_wait_while_a_child_is_replaced() {
     let mut stage = Stage::open();
-    let port = free_port();
+    let reserved = dsbus_harness::Port::reserve();
+    let port = reserved.number();
     let words = server(3);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let first = stage.run(&order("web", &words, |spec| {

@@ -304,7 +304,6 @@ fn play(shared: &Shared, stream: UnixStream) {
             return;
         }
         match &message {
-            ToAgent::Ping { number } => say(&mut scene, &ToSupervisor::Pong { number: *number }),
             ToAgent::Report(report) if !scene.bus_away => {
                 say(&mut scene, &ToSupervisor::Done { through: report.number });
             }

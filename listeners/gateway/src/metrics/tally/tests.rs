@@ -75,6 +75,12 @@ fn a_failover_is_as_long_as_the_instance_was_down() {
     let fatal = [process(5, "FATAL", (1, 7)), moved(6, 2, FATAL), process(9, "RUNNING", (2, 2))];
     assert_eq!(took(&fatal, Some(1)), [(0, 0), (1, 4)]);
 
+    // Its move may be told after it is up, and is no part of what happens later either.
+    let late = [&lost[..1], &lost[2..5], &lost[1..2], &lost[5..]].concat();
+    assert_eq!(took(&late, Some(6)), [(1, 7), (0, 0)]);
+    let late = [0, 2, 1].map(|which| fatal[which].clone());
+    assert_eq!(took(&late, Some(1)), [(0, 0), (1, 4)]);
+
     // One that falls again before it is up is down from its first fall on.
     let twice = [&lost[..2], &[moved(20, 3, LOST), process(25, "RUNNING", (3, 2))]].concat();
     assert_eq!(took(&twice, Some(6)), [(1, 19), (0, 0)]);
