@@ -210,8 +210,7 @@ fn a_whole_fleet_works_by_what_its_users_may_do() {
     act(&place);
     assert_eq!(place.violations(), Vec::<String>::new(), "{}", place.logs());
     lose(&mut place);
-    refuse(&place);
-    place.wait("all to be as it was: nothing of it was done", |place| everywhere(place, "w2"));
+    told::changes_nothing(&place, refuse);
 }
 
 /// Whether both instances run, all on one worker where it is named.

@@ -79,14 +79,16 @@ fn wait_adrift(fleet: &Fleet, names: &[&str]) {
 /// Waits until every scheduler has heard that workers have what a file declares: so often in a row it is
 /// refused that each will have answered.
 fn wait_guarded(fleet: &Fleet, file: &str) {
-    for _ in 0..6 {
-        wait_until("it to be refused", DEADLINE, || {
+    wait_until("it to be refused again and again", DEADLINE, || {
+        for _ in 0..6 {
             let output = fleet.run(&["apply", "--dry-run", file]);
             let said = crate::fleet::said(&output);
-            let refused = !output.status.success() && said.contains("dsbus recover");
-            if refused { Ok(()) } else { Err(said) }
-        });
-    }
+            if output.status.success() || !said.contains("dsbus recover") {
+                return Err(said);
+            }
+        }
+        Ok(())
+    });
 }
 
 /// Kills the agent of a worker, and waits until the schedulers know another one.

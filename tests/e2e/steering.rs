@@ -1,9 +1,10 @@
 //! What people want of workers, and of where instances run: `cordon`, `drain`, `forget`,
 //! `rebalance`, `explain`, `events --worker`.
 
+use crate::bus::answered;
 use crate::fleet::{DEADLINE, Fleet};
 use dsbus_client::{Bus, ConnectOptions};
-use dsbus_harness::{wait_for_async, wait_until};
+use dsbus_harness::wait_until;
 use dsbus_schema::command::{Envelope, PlannedMove, Rebalance, Verb, WorkerAct, WorkerActed};
 use dsbus_schema::ids::{FleetName, UserName, WorkerName};
 use serde::Serialize;
@@ -55,21 +56,21 @@ fn a_drained_worker_is_empty_and_comes_back() {
                 .any(|value| **value == "w1")
     };
     // Who moves them tells it for itself.
-    let moved = |e: &&Value| e["data"]["kind"] == "placement" && e["data"]["from"] == "w1";
+    let from_w1 = |e: &&Value| e["data"]["kind"] == "placement" && e["data"]["from"] == "w1";
     wait_until("two moves to be told", DEADLINE, || {
         let events = fleet.json(&["events", "--worker", "w1", "-n", "100", "-o", "json"]);
         let events = events.as_array().unwrap();
         assert!(events.iter().all(of), "{events:?}");
-        let moves = events.iter().filter(moved).count();
+        let moves = events.iter().filter(from_w1).count();
         if moves == 2 { Ok(()) } else { Err(format!("{events:?}")) }
     });
     let said = fleet.fails(1, &["events", "--worker", "w11"]);
     assert!(said.contains("did you mean"), "{said}");
 }
 
-/// Asks with one id, as often as it takes until there is an answer.
+/// The answer to a command that is not refused.
 async fn answer<A: DeserializeOwned>(bus: &Bus, verb: Verb, ask: &impl Serialize) -> A {
-    wait_for_async("an answer", DEADLINE, async || bus.command(verb, ask).await.ok()).await
+    answered(bus, verb, ask).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

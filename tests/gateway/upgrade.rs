@@ -9,6 +9,15 @@ use nix::sys::signal::Signal;
 use crate::fleet::{DEADLINE, DSBUS, Fleet};
 use crate::served::{Gateway, SILENT};
 
+/// Ends whoever asks, also when the test fails meanwhile.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn what_was_accepted_is_done_whoever_serves() {
     let mut fleet = Fleet::start(1, 1);
@@ -22,9 +31,11 @@ fn what_was_accepted_is_done_whoever_serves() {
     let (done, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
     let accepted = std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
-            let mut accepted = 1;
+            let (mut accepted, mut tries) = (1, 0);
             loop {
                 let last = done.load(Ordering::Relaxed);
+                tries += usize::from(last);
+                assert!(tries < 1000, "it serves again, and does not answer");
                 let count = accepted % 3 + 1;
                 let body = format!("{{\"numprocs\":{count}}}");
                 // Nobody listens for a moment. Who is answered is answered well.
@@ -45,6 +56,7 @@ fn what_was_accepted_is_done_whoever_serves() {
                 }
             }
         });
+        let last = Done(&done);
         fleet.signal("g1", Signal::SIGTERM);
         assert_eq!(fleet.wait_exit("g1"), Some(0));
         // Whoever asks may be slow: it is away until he has seen that it is.
@@ -56,7 +68,7 @@ fn what_was_accepted_is_done_whoever_serves() {
         });
         fleet.spawn("g1", &args);
         gateway.wait_served();
-        done.store(true, Ordering::Relaxed);
+        drop(last);
         asking.join().unwrap()
     });
     wait_until("as many as were accepted", DEADLINE, || {

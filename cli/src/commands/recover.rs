@@ -90,7 +90,17 @@ async fn ask_all(
     // Who says `--force` does not wait for them.
     while !args.force && !all.silent.is_empty() && Instant::now() < until {
         sleep(AGAIN_AFTER).await;
-        all = merged(all, ask(connection, programs, args).await?);
+        match ask(connection, programs, args).await {
+            Ok(again) => all = merged(all, again),
+            // What was done is told all the same.
+            Err(why) => {
+                output::note(format_args!(
+                    "workers that did not answer could not be asked again: {}",
+                    why.message
+                ));
+                break;
+            }
+        }
     }
     Ok(all)
 }

@@ -5,7 +5,7 @@ use std::fs;
 use dsbus_harness::wait_until;
 use nix::sys::signal::Signal;
 
-use super::Place;
+use super::{Place, everywhere};
 use crate::fleet::{DEADLINE, said};
 
 impl Place {
@@ -18,6 +18,18 @@ impl Place {
             if is(&text) { Ok(()) } else { Err(text) }
         });
     }
+}
+
+/// Asks for what is refused: afterwards the same children run on w2.
+pub(super) fn changes_nothing(place: &Place, refuse: impl Fn(&Place)) {
+    let children = || {
+        let rows = place.json("viewer", &["status"]).as_array().cloned().unwrap_or_default();
+        let pids: Vec<_> = rows.iter().filter_map(|row| row["pid"].as_i64()).collect();
+        if everywhere(place, "w2") && pids.len() == 2 { Ok(pids) } else { Err(rows) }
+    };
+    let before = wait_until("both to run on w2", DEADLINE, children);
+    refuse(place);
+    assert_eq!(wait_until("both to run as before", DEADLINE, children), before, "nothing is done");
 }
 
 #[test]

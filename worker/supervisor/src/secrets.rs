@@ -17,7 +17,8 @@ pub(crate) use handover::StandingLeft;
 pub(crate) use key::keys;
 
 /// How long the first start with a secret waits for the agent to tell it. An agent that is there
-/// answers in milliseconds; one that is not is started anew within a second.
+/// answers in milliseconds; one that is not is started anew within a second. A secret that is not
+/// there yet may be on its way: it and the placement of who names it are told apart.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// How a secret stands.
@@ -25,6 +26,8 @@ const TOLD_WITHIN: Duration = Duration::from_secs(2);
 enum Standing {
     /// The agent is asked; starts wait until then.
     Asked(BootTime),
+    /// It said that there is none; starts wait as long.
+    Awaited(BootTime),
     /// It did not answer in time.
     Unanswered,
     /// This worker was not given it.
@@ -38,13 +41,27 @@ impl Standing {
     fn version(&self) -> Option<Uuid> {
         match self {
             Standing::Closed(version, _) | Standing::Open(version, _) => Some(*version),
-            Standing::Asked(_) | Standing::Unanswered | Standing::Missing => None,
+            Standing::Asked(_)
+            | Standing::Awaited(_)
+            | Standing::Unanswered
+            | Standing::Missing => None,
+        }
+    }
+
+    /// Until when starts wait.
+    fn until(&self) -> Option<BootTime> {
+        match self {
+            Standing::Asked(until) | Standing::Awaited(until) => Some(*until),
+            Standing::Unanswered
+            | Standing::Missing
+            | Standing::Closed(..)
+            | Standing::Open(..) => None,
         }
     }
 
     fn answered(&self) -> bool {
         match self {
-            Standing::Asked(_) | Standing::Unanswered => false,
+            Standing::Asked(_) | Standing::Awaited(_) | Standing::Unanswered => false,
             Standing::Missing | Standing::Closed(..) | Standing::Open(..) => true,
         }
     }
@@ -91,27 +108,21 @@ impl Secrets {
 
     /// Whether a start of `spec` waits for an answer.
     pub(crate) fn awaited(&self, spec: &ProgramSpec) -> bool {
-        spec.secrets().any(|name| matches!(self.known.get(name), Some(Standing::Asked(_))))
+        spec.secrets().any(|name| self.known.get(name).is_some_and(|one| one.until().is_some()))
     }
 
     /// Until when starts wait.
     pub(crate) fn deadline(&self) -> Option<BootTime> {
-        let until = |standing: &Standing| match standing {
-            Standing::Asked(until) => Some(*until),
-            Standing::Unanswered
-            | Standing::Missing
-            | Standing::Closed(..)
-            | Standing::Open(..) => None,
-        };
-        self.known.values().filter_map(until).min()
+        self.known.values().filter_map(Standing::until).min()
     }
 
     /// Gives up waiting where it is time to; whether it did.
     pub(crate) fn expire(&mut self, now: BootTime) -> bool {
         let mut any = false;
         for standing in self.known.values_mut() {
-            if matches!(standing, Standing::Asked(until) if now >= *until) {
-                *standing = Standing::Unanswered;
+            if standing.until().is_some_and(|until| now >= until) {
+                let told = matches!(standing, Standing::Awaited(_));
+                *standing = if told { Standing::Missing } else { Standing::Unanswered };
                 any = true;
             }
         }
@@ -131,7 +142,7 @@ impl Secrets {
         let first = !before.answered();
         let place = SecretPlace { fleet: &self.fleet, worker: &self.worker, name };
         let standing = match found {
-            None => Standing::Missing,
+            None => before.until().map_or(Standing::Missing, Standing::Awaited),
             Some(sealed) => match sealed.open(&self.keys, place) {
                 Ok(value) => Standing::Open(sealed.version, value),
                 Err(why) => {
@@ -160,10 +171,12 @@ impl Secrets {
             Some(Standing::Missing) => {
                 Err(format!("worker {worker} has no secret {name}; {again}"))
             }
-            Some(Standing::Asked(_) | Standing::Unanswered) | None => Err(format!(
-                "worker {worker} has not heard of its secret {name} yet: its agent has no bus; \
+            Some(Standing::Asked(_) | Standing::Awaited(_) | Standing::Unanswered) | None => {
+                Err(format!(
+                    "worker {worker} has not heard of its secret {name} yet: its agent has no bus; \
                  the next start tries again"
-            )),
+                ))
+            }
         }
     }
 }
@@ -227,6 +240,25 @@ mod tests {
         let late = sealed(&secrets, "db", "one", 1);
         assert_eq!(secrets.hear(&db, Some(&late)), None);
         assert_eq!(secrets.get(&db).unwrap().expose(), b"one");
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_yet_may_be_on_its_way() {
+        let (mut secrets, spec) = (secrets(), naming("db"));
+        let db: SecretName = "db".parse().unwrap();
+        secrets.want(&spec, BootTime(0));
+        assert_eq!(secrets.hear(&db, None), None);
+        assert!(secrets.awaited(&spec) && secrets.deadline() == Some(BootTime(0) + TOLD_WITHIN));
+        let late = sealed(&secrets, "db", "one", 1);
+        assert_eq!(secrets.hear(&db, Some(&late)), None, "the first word is no change");
+        assert!(!secrets.awaited(&spec) && secrets.get(&db).is_ok());
+        // One that does not come is missing, and then is nothing to wait for.
+        secrets.keep(&BTreeSet::new());
+        secrets.want(&spec, BootTime(0));
+        secrets.hear(&db, None);
+        assert!(secrets.expire(BootTime(0) + TOLD_WITHIN) && !secrets.awaited(&spec));
+        assert!(secrets.get(&db).unwrap_err().contains("has no secret"));
+        assert_eq!(secrets.hear(&db, Some(&late)), Some("was set"));
     }
 
     #[test]

@@ -55,8 +55,10 @@ async fn three_nodes_keep_three_replicas_and_tell_the_loser() {
     let info = client.request("$JS.API.STREAM.INFO.KV_dsbus_fleet", "".into()).await.unwrap();
     let info: serde_json::Value = serde_json::from_slice(&info.payload).unwrap();
     assert_eq!(info["config"]["num_replicas"], 3);
-    let (mut current, mut round, mut unsure) = (0, 0, false);
+    let (mut current, mut round, mut unsure, mut tries) = (0, 0, false, 0);
     while round < 50 {
+        tries += 1;
+        assert!(tries <= 100, "round {round}: both are hardly ever answered");
         let write = |bus: &Bus| {
             let (bus, body) = (bus.clone(), round.to_string());
             async move {

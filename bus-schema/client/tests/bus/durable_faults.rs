@@ -61,23 +61,23 @@ async fn what_a_broken_connection_lost_comes_in_its_order() {
     tell(&bus, 1..=5).await;
     assert_eq!(seqs(&mut reader, 5).await, (1..=5).collect::<Vec<u64>>());
     wait_pending(&bus, &client, 0, 5).await;
-    let mut last = 5;
+    let mut upto = 5;
     loop {
         proxy.swallow();
-        tell(&bus, last + 1..=last + 35).await;
-        let lost = delivered(&bus, &client).await;
+        tell(&bus, upto + 1..=upto + 35).await;
+        let is_lost = delivered(&bus, &client).await;
         proxy.cut();
         wait_connected(&broken, false).await;
         proxy.heal();
-        tell(&bus, last + 36..=last + 55).await;
-        assert_eq!(seqs(&mut reader, 55).await, (last + 1..=last + 55).collect::<Vec<u64>>());
-        if lost {
+        tell(&bus, upto + 36..=upto + 55).await;
+        assert_eq!(seqs(&mut reader, 55).await, (upto + 1..=upto + 55).collect::<Vec<u64>>());
+        if is_lost {
             return;
         }
         // On a busy machine its pull was over before anything came: once more.
-        last += 55;
-        assert!(last < 500, "nothing is ever lost");
-        wait_pending(&bus, &client, 0, last).await;
+        upto += 55;
+        assert!(upto < 500, "nothing is ever lost");
+        wait_pending(&bus, &client, 0, upto).await;
     }
 }
 

@@ -187,7 +187,8 @@ mod tests {
     async fn an_answer_does_not_bring_back_one_that_has_left_since() {
         let now = Instant::now();
         let fact = |change: &str| -> SchedulerFact {
-            serde_json::from_value(json!({ "scheduler": "s1", "change": change })).unwrap()
+            serde_json::from_value(json!({ "scheduler": "s1", "change": change, "schedulers": 1 }))
+                .unwrap()
         };
         let mut all = Schedulers::default();
         all.heard(&fact("JOINED"), now);

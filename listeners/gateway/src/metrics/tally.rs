@@ -14,8 +14,8 @@ use dsbus_schema::ids::{Epoch, InstanceId, ProgramName, WorkerName};
 use dsbus_schema::moment::Timestamp;
 use dsbus_schema::state::State;
 
-/// Failovers that are measured at once, and the ends of instances and workers that one might begin
-/// with. Of more the durations are not measured; they are counted all the same.
+/// Failovers that are measured at once, and what one might begin or end with: instances that are FATAL
+/// or up, and workers that are lost. Of more the durations are not measured; they are counted all the same.
 const MEASURED_MAX: usize = 20_000;
 
 /// Upper bounds of the buckets of failovers, in microseconds: a lease is 2 s to some minutes long.
@@ -168,7 +168,12 @@ impl Tally {
             }
             State::Running => {
                 let fatal = self.fatal.remove(&fact.name);
-                note(&mut self.up, fact.name.clone(), Up { epoch: fact.epoch, at, fatal });
+                // The first word of each epoch, and no late word of one that is over.
+                let is_known =
+                    |up: &Up| up.epoch == fact.epoch || up.epoch > fact.epoch && up.at > at;
+                if !self.up.get(&fact.name).is_some_and(is_known) {
+                    note(&mut self.up, fact.name.clone(), Up { epoch: fact.epoch, at, fatal });
+                }
                 if let Some(failing) = self.failing.remove(&fact.name) {
                     self.up(&fact.name, failing, (fact.epoch, at), last_touch);
                 }

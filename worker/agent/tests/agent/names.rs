@@ -56,17 +56,19 @@ async fn taken_over_before_it_expired() -> bool {
     second.sync().await;
     second.extended(15, BootTime(0)).await;
     let me = hello(directory.path(), 2).incarnation;
-    loop {
-        let item = tokio::time::timeout(DEADLINE, touches.next()).await.unwrap();
-        let Item::Entry(entry) = item else { continue };
-        if entry.value == Value::Expired {
-            return false;
+    let seen = async {
+        loop {
+            let Item::Entry(entry) = touches.next().await else { continue };
+            if entry.value == Value::Expired {
+                return false;
+            }
+            let touch = entry.json::<Touch>().unwrap();
+            if entry.key == "w1._touch.15" && touch.is_some_and(|touch| touch.incarnation == me) {
+                return true;
+            }
         }
-        let touch = entry.json::<Touch>().unwrap();
-        if entry.key == "w1._touch.15" && touch.is_some_and(|touch| touch.incarnation == me) {
-            return true;
-        }
-    }
+    };
+    tokio::time::timeout(DEADLINE, seen).await.unwrap()
 }
 
 #[tokio::test]

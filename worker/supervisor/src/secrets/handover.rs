@@ -45,7 +45,8 @@ impl<'de> Deserialize<'de> for Value {
 impl Secrets {
     pub(crate) fn hand_over(&self) -> BTreeMap<SecretName, StandingLeft> {
         let left = |standing: &Standing| match standing {
-            Standing::Asked(until) => StandingLeft::Asked(*until),
+            // The next agent tells it again.
+            Standing::Asked(until) | Standing::Awaited(until) => StandingLeft::Asked(*until),
             Standing::Unanswered => StandingLeft::Unanswered,
             Standing::Missing => StandingLeft::Missing,
             Standing::Closed(version, why) => StandingLeft::Closed(*version, why.clone()),

@@ -112,7 +112,8 @@ fn rotated_files_are_compressed() {
     let keys = json!({"stdout_logfile_maxbytes": 4096, "log_compress": true});
     stage.run(&script("web", text, with(keys)));
     let path = |suffix: &str| stage.file("web", &format!("stdout.log{suffix}"));
-    let expected: String = (1..=3000).map(|n| format!("{n}\n")).collect();
+    let lines: Vec<String> = (1..=3000).map(|n| n.to_string()).collect();
+    let expected = lines.join("\n") + "\n";
     // What is compressed, oldest first, and what is not yet rotated.
     let all = || {
         let mut all = Vec::new();

@@ -78,6 +78,10 @@ fn a_failover_is_as_long_as_the_instance_was_down() {
     // Its move may be told after it is up, and is no part of what happens later either.
     let late = [&lost[..1], &lost[2..5], &lost[1..2], &lost[5..]].concat();
     assert_eq!(took(&late, Some(6)), [(1, 7), (0, 0)]);
+    // Nor is it hidden by a late word of where it was.
+    let word = process(11, "RUNNING", (1, 3));
+    let late = [&lost[..1], &lost[4..5], &[word], &lost[1..2], &lost[5..]].concat();
+    assert_eq!(took(&late, Some(6)), [(1, 7), (0, 0)]);
     let late = [0, 2, 1].map(|which| fatal[which].clone());
     assert_eq!(took(&late, Some(1)), [(0, 0), (1, 4)]);
 
