@@ -164,16 +164,17 @@ impl BusSide {
         }
     }
 
-    /// Another worker holds the name: nothing more is said under it but what happened.
+    /// Another worker holds the name: nothing more is said under it but what happened. The supervisor says
+    /// so as an error, and the last error in the log is what somebody who started it is told.
     pub(crate) fn name_taken(&mut self, by: String) {
-        tracing::error!(worker = %self.worker(), by, "the name is taken");
+        tracing::info!(worker = %self.worker(), by, "the name is taken");
         self.deeds.push_back(Deed::StopStatuses);
         self.bar(ToSupervisor::NameTaken { by });
     }
 
     /// The bus cannot be used at all.
     pub fn unusable(&mut self, error: &Error) {
-        tracing::error!(%error, "the bus cannot be used");
+        tracing::info!(%error, "the bus cannot be used");
         self.bar(ToSupervisor::Unusable { why: error.to_string() });
     }
 
