@@ -1,5 +1,8 @@
 //! The loop behind a watch: consumer after consumer, entry after entry.
 
+mod kinship;
+mod recent;
+
 use std::time::Duration;
 
 use async_nats::{HeaderValue, Message, StatusCode, Subscriber};
@@ -10,6 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::consumer::{API_MAX, Deliver, Delivery, Opened};
 use crate::{Bus, Error, From, Item, Value, WATCH_QUEUE_MAX, Watch, entry};
 
+pub(crate) use kinship::{Kinship, judge};
+use recent::{Recent, Seen};
+
 /// Between two attempts to make a consumer.
 const RETRY: Duration = Duration::from_millis(200);
 /// The same where permissions forbid it: a server that is told others ends the connections of those
@@ -17,11 +23,10 @@ const RETRY: Duration = Duration::from_millis(200);
 const DENIED_RETRY: Duration = Duration::from_secs(10);
 /// Heartbeats come every second; when none came for this long, the consumer is gone.
 const SILENCE_MAX: Duration = Duration::from_millis(2500);
-
-/// A server that led a stream, and was frozen or cut off, answers from the past until it hears of
-/// its successor: within moments when it is back, and else until it steps down, which takes up to
-/// 10 s. A stream whose end is before what was read for longer than this did go back in time.
-const STALE_MAX: Duration = Duration::from_secs(15);
+/// What was written over while a stream was opened again is delivered by then: it is not missed
+/// before, nor before nothing has waited behind so many deliveries.
+const MISSED_AFTER: Duration = Duration::from_secs(3);
+const MISSED_QUIET: u32 = 3;
 
 /// Header of a write that replaces others; `all` of the stream.
 const ROLLUP: &str = "Nats-Rollup";
@@ -46,6 +51,8 @@ pub(crate) struct Tail {
     prefix: usize,
     /// Sequence to go on from; `None` before the first consumer, and after a reset.
     next: Option<u64>,
+    /// What was read right before that, of a bucket.
+    recent: Recent,
     /// When the stream was made that `next` is about.
     created: Option<String>,
     /// Since when the stream ends before what was read.
@@ -71,30 +78,15 @@ enum End {
     Changed,
 }
 
-/// What the reader is gone for.
+/// Nobody reads the watch any more.
 struct Dropped;
 
-/// What a stream is to the one that was read so far.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Kinship {
-    /// The same.
-    Same,
-    /// Perhaps the same, as a server tells it that does not know the end.
-    Stale,
-    /// Made anew, or gone back in time.
+/// Why reading stops at once.
+enum Stop {
+    /// Nobody reads the watch any more.
+    Dropped,
+    /// The stream is not the one that was read, or begins anew.
     Other,
-}
-
-/// `same`: it was made at the same time. `behind`: for how long its end has been before what was
-/// read.
-pub(crate) fn judge(same: bool, behind: Option<Duration>, replicas: u64) -> Kinship {
-    match behind {
-        _ if !same => Kinship::Other,
-        None => Kinship::Same,
-        // With one replica nobody else knows better.
-        Some(behind) if replicas > 1 && behind < STALE_MAX => Kinship::Stale,
-        Some(_) => Kinship::Other,
-    }
 }
 
 impl Tail {
@@ -108,6 +100,7 @@ impl Tail {
             start,
             prefix: 0,
             next: None,
+            recent: Recent::default(),
             created: None,
             behind: None,
             caught_up: false,
@@ -207,7 +200,7 @@ impl Tail {
     /// Where the next consumer begins.
     async fn deliver(&mut self) -> Result<Deliver, Error> {
         if let Some(next) = self.next {
-            return Ok(Deliver::Sequence(next));
+            return Ok(Deliver::Sequence(self.recent.open().unwrap_or(next)));
         }
         let from = match self.start {
             Start::LastPerKey => return Ok(Deliver::LastPerKey),
@@ -227,6 +220,7 @@ impl Tail {
 
     async fn reset(&mut self, items: &mpsc::Sender<Item>) -> Result<(), Dropped> {
         self.next = None;
+        self.recent.clear();
         self.created = None;
         self.caught_up = false;
         if let Start::Events(From::New | From::Sequence(_)) = self.start {
@@ -238,50 +232,65 @@ impl Tail {
 
     async fn read(
         &mut self,
-        mut subscriber: Subscriber,
+        subscriber: Subscriber,
         opened: Opened,
         changes: &mut watch::Receiver<u64>,
         items: &mpsc::Sender<Item>,
     ) -> End {
+        let end = match self.read_on(subscriber, opened, changes, items).await {
+            Ok(end) => return end,
+            Err(Stop::Dropped) => Err(Dropped),
+            Err(Stop::Other) => self.reset(items).await,
+        };
+        if end.is_ok() { End::Changed } else { End::Dropped }
+    }
+
+    async fn read_on(
+        &mut self,
+        mut subscriber: Subscriber,
+        opened: Opened,
+        changes: &mut watch::Receiver<u64>,
+        items: &mpsc::Sender<Item>,
+    ) -> Result<End, Stop> {
         // What was there when the consumer was made ends here at the latest.
         let barrier = opened.stream.state.last_seq;
-        if opened.pending == 0 && self.catch_up(items).await.is_err() {
-            return End::Dropped;
+        let (begun, mut quiet) = (Instant::now(), 0);
+        if opened.pending == 0 {
+            self.catch_up(items).await?;
         }
         let mut delivered = 0;
         loop {
             let message = tokio::select! {
-                () = items.closed() => return End::Dropped,
-                _ = changes.changed() => return End::Changed,
+                () = items.closed() => return Err(Stop::Dropped),
+                _ = changes.changed() => return Ok(End::Changed),
                 message = timeout(SILENCE_MAX, subscriber.next()) => message,
             };
-            let Ok(Some(message)) = message else { return End::Lost };
+            let Ok(Some(message)) = message else { return Ok(End::Lost) };
             if message.status.is_some() {
                 match self.status(message, delivered).await {
-                    None => return End::Lost,
+                    None => return Ok(End::Lost),
                     Some(false) => {}
-                    Some(true) if self.catch_up(items).await.is_err() => return End::Dropped,
-                    Some(true) => {}
+                    Some(true) => {
+                        quiet += 1;
+                        self.catch_up(items).await?;
+                    }
                 }
+                self.miss(quiet, begun)?;
                 continue;
             }
             let Some(delivery) = message.reply.as_deref().and_then(Delivery::parse) else {
                 continue;
             };
             if delivery.number != delivered + 1 {
-                return End::Lost;
+                return Ok(End::Lost);
             }
             delivered = delivery.number;
-            if self.tell(message, &delivery, items).await.is_err() {
-                return End::Dropped;
+            self.tell(message, &delivery, items).await?;
+            if delivery.pending == 0 || delivery.seq >= barrier {
+                self.catch_up(items).await?;
             }
-            if self.next.is_none() {
-                return if self.reset(items).await.is_ok() { End::Changed } else { End::Dropped };
-            }
-            let all_told = delivery.pending == 0 || delivery.seq >= barrier;
-            if all_told && self.catch_up(items).await.is_err() {
-                return End::Dropped;
-            }
+            quiet += u32::from(delivery.pending == 0);
+            self.miss(quiet, begun)?;
         }
     }
 
@@ -316,14 +325,24 @@ impl Tail {
         message: Message,
         delivery: &Delivery,
         items: &mpsc::Sender<Item>,
-    ) -> Result<(), Dropped> {
-        self.next = Some(delivery.seq + 1);
+    ) -> Result<(), Stop> {
         let key = message.subject.get(self.prefix..).unwrap_or_default().to_owned();
         let (seq, headers) = (delivery.seq, message.headers.as_ref());
+        let is_bucket = matches!(self.start, Start::LastPerKey);
+        match self.recent.see(seq, delivery.time, &key) {
+            Seen::New => {}
+            Seen::Again => return Ok(()),
+            Seen::Other => return Err(self.other("it has other entries than were read")),
+        }
+        self.next = Some(seq + 1);
         let entry = entry::read(key, seq, delivery.time, headers, message.payload);
+        if is_bucket {
+            let has_body = matches!(entry.value, Value::Put(_));
+            self.recent.add(seq, delivery.time, &entry.key, has_body);
+        }
         if entry.value == Value::Copied {
             tracing::warn!(subject = %message.subject, seq, "somebody forged an entry");
-            if matches!(self.start, Start::Events(_)) {
+            if !is_bucket {
                 return Ok(());
             }
         }
@@ -331,21 +350,36 @@ impl Tail {
         let emptied = headers
             .and_then(|headers| headers.get(ROLLUP))
             .is_some_and(|what| what.as_str() == "all");
-        items.send(Item::Entry(entry)).await.map_err(|_| Dropped)?;
-        if emptied && matches!(self.start, Start::LastPerKey) && self.emptied != Some(seq) {
+        items.send(Item::Entry(entry)).await.map_err(|_| Stop::Dropped)?;
+        if emptied && is_bucket && self.emptied != Some(seq) {
             tracing::warn!(stream = self.stream, seq, "somebody has emptied the bucket");
             self.emptied = Some(seq);
-            self.next = None;
+            return Err(Stop::Other);
         }
         Ok(())
     }
 
-    async fn catch_up(&mut self, items: &mpsc::Sender<Item>) -> Result<(), Dropped> {
+    /// Ends with what was read and is not there any more.
+    fn miss(&self, quiet: u32, begun: Instant) -> Result<(), Stop> {
+        let due = quiet >= MISSED_QUIET && begun.elapsed() >= MISSED_AFTER;
+        if due && !self.recent.is_there() {
+            return Err(self.other("it lacks entries that were read"));
+        }
+        Ok(())
+    }
+
+    async fn catch_up(&mut self, items: &mpsc::Sender<Item>) -> Result<(), Stop> {
         if self.caught_up {
             return Ok(());
         }
         self.caught_up = true;
-        items.send(Item::CaughtUp).await.map_err(|_| Dropped)
+        items.send(Item::CaughtUp).await.map_err(|_| Stop::Dropped)
+    }
+
+    /// An old copy may have grown to where the stream was.
+    fn other(&self, why: &str) -> Stop {
+        tracing::warn!(stream = self.stream, "the stream is not the one it was: {why}");
+        Stop::Other
     }
 
     fn complain(&mut self, error: Error) {
@@ -353,21 +387,5 @@ impl Tail {
             tracing::warn!(stream = self.stream, filter = self.filter, "cannot watch: {error}");
             self.complaint = Some(error);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_was_away_is_not_believed_at_once() {
-        let (moment, long) = (Some(Duration::ZERO), Some(STALE_MAX));
-        assert_eq!(judge(true, None, 3), Kinship::Same);
-        assert_eq!(judge(true, moment, 3), Kinship::Stale);
-        assert_eq!(judge(true, long, 3), Kinship::Other, "it did go back in time");
-        assert_eq!(judge(true, moment, 1), Kinship::Other, "nobody else knows better");
-        assert_eq!(judge(false, None, 3), Kinship::Other, "made anew");
-        assert_eq!(judge(false, moment, 3), Kinship::Other);
     }
 }

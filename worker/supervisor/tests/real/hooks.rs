@@ -1,5 +1,6 @@
 //! Hooks of real children.
 
+use dsbus_harness::{DEADLINE, wait_until};
 use dsbus_schema::event::Notice;
 use dsbus_schema::program::{Hook, HookPoint, ProgramSpec};
 use dsbus_schema::state::{Exit, State};
@@ -57,7 +58,9 @@ fn a_hook_that_takes_too_long_is_killed_with_all_it_started() {
     assert!(late.reason.contains("6s"), "{}", late.reason);
     let sleeper: i32 = stage.read(&stage.file("web", "sleeper")).trim().parse().unwrap();
     stage.change("web", State::Stopped);
-    assert!(!alive(sleeper));
+    wait_until("the sleeper to be dead", DEADLINE, || {
+        if alive(sleeper) { Err(sleeper) } else { Ok(()) }
+    });
 }
 
 #[test]
