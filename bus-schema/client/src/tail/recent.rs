@@ -1,7 +1,7 @@
 //! What a watch read last, by which it recognises the stream after it was cut off: an old copy that
 //! has grown since may end where the stream ended, or after it. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use dsbus_schema::moment::Timestamp;
 
@@ -14,8 +14,8 @@ const ENTRIES_MAX: usize = 64;
 pub(super) struct Recent {
     /// Sequence, time and key of each, and whether it has a body; in the order of the stream.
     read: VecDeque<(u64, Timestamp, String, bool)>,
-    /// Keys that have to be delivered again, since the stream was opened anew.
-    awaited: BTreeSet<String>,
+    /// Keys that have to be delivered, since the stream was opened anew, at these sequences or later.
+    awaited: BTreeMap<String, u64>,
 }
 
 /// What an entry is that is delivered.
@@ -44,16 +44,18 @@ impl Recent {
     /// The stream is opened anew: where to begin, if anything is remembered.
     pub(super) fn open(&mut self) -> Option<u64> {
         // Tombstones and markers end by themselves.
-        let last: BTreeMap<&String, bool> =
-            self.read.iter().map(|(_, _, key, has_body)| (key, *has_body)).collect();
-        let awaited = last.into_iter().filter(|(_, has_body)| *has_body);
-        self.awaited = awaited.map(|(key, _)| key.clone()).collect();
+        let last: BTreeMap<&String, (u64, bool)> =
+            self.read.iter().map(|(seq, _, key, has_body)| (key, (*seq, *has_body))).collect();
+        let awaited = last.into_iter().filter(|(_, (_, has_body))| *has_body);
+        self.awaited = awaited.map(|(key, (seq, _))| (key.clone(), seq)).collect();
         self.read.front().map(|(seq, ..)| *seq)
     }
 
     /// An entry is delivered.
     pub(super) fn see(&mut self, seq: u64, time: Timestamp, key: &str) -> Seen {
-        self.awaited.remove(key);
+        if self.awaited.get(key).is_some_and(|least| seq >= *least) {
+            self.awaited.remove(key);
+        }
         if self.read.back().is_none_or(|(last, ..)| seq > *last) {
             return Seen::New;
         }
@@ -126,6 +128,11 @@ mod tests {
         recent.open();
         let (what, there) = seen(&mut recent, &[(4, 1, "a"), (8, 9, "b"), (9, 9, "d")]);
         assert_eq!((what, there), (vec![Again, New, New], false));
+        // What stood there before is no more than that.
+        let mut recent = read(&[(1, 1, "a"), (2, 2, "b"), (3, 3, "a")]);
+        recent.open();
+        let (what, there) = seen(&mut recent, &[(1, 1, "a"), (2, 2, "b"), (5, 9, "d")]);
+        assert_eq!((what, there), (vec![Again, Again, New], false));
         recent.clear();
         assert_eq!((recent.open(), recent.is_there()), (None, true));
         assert_eq!(recent.see(1, at(1), "a"), New);

@@ -1,11 +1,15 @@
 //! What these tests share.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use dsbus_client::{Bus, ConnectOptions, Entry, Error, Item, Watch, Write};
 use dsbus_harness::{DEADLINE, NatsServer, wait_for_async};
 use dsbus_schema::ids::{FleetName, UserName};
 use dsbus_schema::storage::Bucket;
+
+use crate::proxy::Proxy;
 
 pub(crate) fn options(urls: Vec<String>) -> ConnectOptions {
     ConnectOptions {
@@ -95,3 +99,19 @@ pub(crate) async fn settle(client: &async_nats::Client) {
 
 /// Longer than any answer may take.
 pub(crate) const PATIENCE: Duration = DEADLINE;
+
+/// A connection that can be broken.
+pub(crate) async fn breakable(server: &NatsServer) -> (Proxy, Bus) {
+    let proxy = Proxy::start(server.port());
+    let bus = Bus::connect(options(vec![proxy.url()])).await.unwrap();
+    (proxy, bus)
+}
+
+/// Copies the files of a folder.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}

@@ -1,21 +1,12 @@
 //! Durable consumers when connections, streams, consumers and readers go away.
 
 use std::fs;
-use std::path::Path;
 
 use dsbus_client::{ACK_WAIT, Begin, Bus, Durable, DurableOptions, Share};
-use dsbus_harness::{DEADLINE, NatsServer, wait_for_async};
+use dsbus_harness::{DEADLINE, wait_for_async};
 
-use crate::common::{connect, fleet, options as connection, provision, raw, wait_connected};
+use crate::common::{breakable, connect, copy, fleet, provision, raw, wait_connected};
 use crate::durable::{next, one, options, pending, take, tell};
-use crate::proxy::Proxy;
-
-/// A connection that can be broken.
-async fn breakable(server: &NatsServer) -> (Proxy, Bus) {
-    let proxy = Proxy::start(server.port());
-    let bus = Bus::connect(connection(vec![proxy.url()])).await.unwrap();
-    (proxy, bus)
-}
 
 async fn seqs(durable: &mut Durable, n: usize) -> Vec<u64> {
     take(durable, n).await.into_iter().map(|(seq, _)| seq).collect()
@@ -102,14 +93,6 @@ async fn a_stream_that_is_made_anew_is_heard_from_its_begin() {
     // What is done with of the old stream is nothing to the new one.
     held.back();
     wait_pending(&bus, &client, 0, 8).await;
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

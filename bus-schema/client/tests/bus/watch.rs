@@ -1,6 +1,10 @@
 //! Watches on a real server: complete, in order, without repeats, whatever happens to the server.
 
-use crate::common::{connect, entry, fleet, initial, next, provision, raw, set, wait_connected};
+use std::fs;
+
+use crate::common::{
+    breakable, connect, copy, entry, fleet, initial, next, provision, raw, set, wait_connected,
+};
 use dsbus_client::{Bus, Item, Value, WATCH_QUEUE_MAX, Write};
 use dsbus_harness::{DEADLINE, NatsServer, wait_for_async};
 use dsbus_schema::storage::Bucket;
@@ -224,4 +228,63 @@ async fn a_forced_reconnect_is_noticed() {
     })
     .await;
     assert_eq!(entry(&mut watch).await.seq, seq);
+}
+
+/// Reads what was written, loses its last two entries, and writes `after` meanwhile; gives what is read then.
+async fn read_after_an_old_copy(after: [&str; 3]) -> Vec<(String, u64)> {
+    let (mut server, bus) = fleet().await;
+    let write = async |key: &str| {
+        let key = format!("w1.{key}.0");
+        wait_for_async("a write", DEADLINE, async || {
+            set(&bus, Bucket::Fleet, put(&key, "x")).await.ok()
+        })
+        .await
+    };
+    let stream = Bucket::Fleet.stream(bus.fleet());
+    let stored = server.directory().join(format!("store/jetstream/$G/streams/{stream}/msgs"));
+    let kept = server.directory().join("kept");
+    for key in ["a", "b"] {
+        write(key).await;
+    }
+    server.stop();
+    copy(&stored, &kept);
+    server.restart();
+    wait_connected(&bus, true).await;
+    let (proxy, broken) = breakable(&server).await;
+    for key in ["a", "b"] {
+        write(key).await;
+    }
+    let mut watch = broken.watch(Bucket::Fleet, "w1.>", "t");
+    let last = initial(&mut watch).await.last().map(|entry| entry.seq);
+    assert_eq!(last, Some(4));
+    proxy.cut();
+    wait_connected(&broken, false).await;
+    server.stop();
+    fs::remove_dir_all(&stored).unwrap();
+    copy(&kept, &stored);
+    server.restart();
+    wait_connected(&bus, true).await;
+    for key in after {
+        write(key).await;
+    }
+    proxy.heal();
+    let mut told = Vec::new();
+    loop {
+        match next(&mut watch).await {
+            Item::Entry(entry) => told.push((entry.key, entry.seq)),
+            Item::Reset => told.clear(),
+            Item::CaughtUp => return told,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_that_has_grown_to_where_the_stream_was_is_read_anew() {
+    let entry = |key: &str, seq| (format!("w1.{key}.0"), seq);
+    // Something else stands where something was read.
+    let told = read_after_an_old_copy(["c", "d", "e"]).await;
+    assert_eq!(told, [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)].map(|(k, s)| entry(k, s)));
+    // Nothing does, and what was read is not there.
+    let told = read_after_an_old_copy(["c", "c", "c"]).await;
+    assert_eq!(told, [entry("a", 1), entry("b", 2), entry("c", 5)]);
 }
