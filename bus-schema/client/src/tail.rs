@@ -23,13 +23,15 @@ const RETRY: Duration = Duration::from_millis(200);
 const DENIED_RETRY: Duration = Duration::from_secs(10);
 /// Heartbeats come every second; when none came for this long, the consumer is gone.
 const SILENCE_MAX: Duration = Duration::from_millis(2500);
-/// What was written over while a stream was opened again is delivered by then: it is not missed
-/// before, nor before nothing has waited behind so many deliveries.
+/// What was written over while a stream was opened again is delivered by then, and when nothing has
+/// waited so often: it is not missed before.
 const MISSED_AFTER: Duration = Duration::from_secs(3);
 const MISSED_QUIET: u32 = 3;
 
 /// Header of a write that replaces others; `all` of the stream.
 const ROLLUP: &str = "Nats-Rollup";
+/// Header of what ends by itself, as its marker does.
+const TTL: &str = "Nats-TTL";
 
 /// Where a watch begins.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +82,13 @@ enum End {
 
 /// Nobody reads the watch any more.
 struct Dropped;
+
+/// What a server says between deliveries: a question, or that nothing is left up to `end`, of what the
+/// server has that keeps the consumer: it may lag behind the leader of the stream.
+enum Beat {
+    Question,
+    Idle { end: u64 },
+}
 
 /// Why reading stops at once.
 enum Stop {
@@ -267,15 +276,14 @@ impl Tail {
             };
             let Ok(Some(message)) = message else { return Ok(End::Lost) };
             if message.status.is_some() {
-                match self.status(message, delivered).await {
-                    None => return Ok(End::Lost),
-                    Some(false) => {}
-                    Some(true) => {
-                        quiet += 1;
-                        self.catch_up(items).await?;
-                    }
+                let Some(beat) = self.status(message, delivered).await else {
+                    return Ok(End::Lost);
+                };
+                if let Beat::Idle { end } = beat {
+                    self.catch_up(items).await?;
+                    quiet += u32::from(end >= barrier);
+                    self.miss(quiet, begun)?;
                 }
-                self.miss(quiet, begun)?;
                 continue;
             }
             let Some(delivery) = message.reply.as_deref().and_then(Delivery::parse) else {
@@ -289,21 +297,20 @@ impl Tail {
             if delivery.pending == 0 || delivery.seq >= barrier {
                 self.catch_up(items).await?;
             }
-            quiet += u32::from(delivery.pending == 0);
+            quiet += u32::from(delivery.pending == 0 && delivery.seq >= barrier);
             self.miss(quiet, begun)?;
         }
     }
 
-    /// A heartbeat or a question of flow control: whether it shows that nothing is left to deliver.
-    /// `None` when it shows that something was missed, or that the consumer has ended.
-    async fn status(&self, message: Message, delivered: u64) -> Option<bool> {
+    /// Of a heartbeat or flow control; `None` when something was missed, or the consumer has ended.
+    async fn status(&self, message: Message, delivered: u64) -> Option<Beat> {
         if message.status != Some(StatusCode::IDLE_HEARTBEAT) {
             return None;
         }
         if let Some(reply) = message.reply {
             // If it cannot be sent, the consumer stalls, falls silent, and is made anew.
             drop(self.bus.client().publish(reply, bytes::Bytes::new()).await);
-            return Some(false);
+            return Some(Beat::Question);
         }
         let headers = message.headers.unwrap_or_default();
         let header = |name| headers.get(name).map(HeaderValue::as_str);
@@ -315,9 +322,10 @@ impl Tail {
         if let Some(stalled) = header("Nats-Consumer-Stalled") {
             let stalled = stalled.to_owned();
             drop(self.bus.client().publish(stalled, bytes::Bytes::new()).await);
-            return Some(false);
+            return Some(Beat::Question);
         }
-        Some(true)
+        let end = header("Nats-Last-Stream").and_then(|end| end.parse().ok()).unwrap_or_default();
+        Some(Beat::Idle { end })
     }
 
     async fn tell(
@@ -337,8 +345,9 @@ impl Tail {
         self.next = Some(seq + 1);
         let entry = entry::read(key, seq, delivery.time, headers, message.payload);
         if is_bucket {
-            let has_body = matches!(entry.value, Value::Put(_));
-            self.recent.add(seq, delivery.time, &entry.key, has_body);
+            let ends = headers.and_then(|headers| headers.get(TTL)).is_some();
+            let stays = matches!(entry.value, Value::Put(_)) && !ends;
+            self.recent.add(seq, delivery.time, &entry.key, stays);
         }
         if entry.value == Value::Copied {
             tracing::warn!(subject = %message.subject, seq, "somebody forged an entry");

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use dsbus_schema::moment::Timestamp;
 
-/// Entries that are remembered. A worker reads some in a second, so that these are half a minute at
-/// least; a copy that is older ends before what was read for as long, which is seen without them.
+/// Entries that are remembered: of a worker some in a second, so half a minute or more; of all touches
+/// of a large fleet less. A copy that is older ends before what was read for as long as it is older,
+/// which is seen without them by whoever connects in that time.
 const ENTRIES_MAX: usize = 64;
 
 /// The entries.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    /// Sequence, time and key of each, and whether it has a body; in the order of the stream.
+    /// Sequence, time and key of each, and whether it stays until something else is written: what has a
+    /// TTL does not, nor do tombstones and markers. In the order of the stream.
     read: VecDeque<(u64, Timestamp, String, bool)>,
     /// Keys that have to be delivered, since the stream was opened anew, at these sequences or later.
     awaited: BTreeMap<String, u64>,
@@ -30,11 +32,11 @@ pub(super) enum Seen {
 
 impl Recent {
     /// An entry was read.
-    pub(super) fn add(&mut self, seq: u64, time: Timestamp, key: &str, has_body: bool) {
+    pub(super) fn add(&mut self, seq: u64, time: Timestamp, key: &str, stays: bool) {
         if self.read.len() == ENTRIES_MAX {
             self.read.pop_front();
         }
-        self.read.push_back((seq, time, key.to_owned(), has_body));
+        self.read.push_back((seq, time, key.to_owned(), stays));
     }
 
     pub(super) fn clear(&mut self) {
@@ -43,10 +45,9 @@ impl Recent {
 
     /// The stream is opened anew: where to begin, if anything is remembered.
     pub(super) fn open(&mut self) -> Option<u64> {
-        // Tombstones and markers end by themselves.
         let last: BTreeMap<&String, (u64, bool)> =
-            self.read.iter().map(|(seq, _, key, has_body)| (key, (*seq, *has_body))).collect();
-        let awaited = last.into_iter().filter(|(_, (_, has_body))| *has_body);
+            self.read.iter().map(|(seq, _, key, stays)| (key, (*seq, *stays))).collect();
+        let awaited = last.into_iter().filter(|(_, (_, stays))| *stays);
         self.awaited = awaited.map(|(key, (seq, _))| (key.clone(), seq)).collect();
         self.read.front().map(|(seq, ..)| *seq)
     }
@@ -82,12 +83,12 @@ mod tests {
         Timestamp::from_unix_nanos(second * 1_000_000_000)
     }
 
-    /// Reads a history: sequence, second, key; a key in capitals is a marker.
+    /// Reads a history: sequence, second, key; a key in capitals does not stay.
     fn read(history: &[(u64, i128, &str)]) -> Recent {
         let mut recent = Recent::default();
         for &(seq, second, key) in history {
-            let has_body = key != key.to_uppercase();
-            recent.add(seq, at(second), &key.to_lowercase(), has_body);
+            let stays = key != key.to_uppercase();
+            recent.add(seq, at(second), &key.to_lowercase(), stays);
         }
         recent
     }
