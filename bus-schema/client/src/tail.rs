@@ -26,7 +26,7 @@ const SILENCE_MAX: Duration = Duration::from_millis(2500);
 /// What was written over while a stream was opened again is delivered by then, and when nothing has
 /// waited so often: it is not missed before.
 const MISSED_AFTER: Duration = Duration::from_secs(3);
-const MISSED_QUIET: u32 = 3;
+const MISSED_QUIET: u64 = 3;
 
 /// Header of a write that replaces others; `all` of the stream.
 const ROLLUP: &str = "Nats-Rollup";
@@ -281,7 +281,7 @@ impl Tail {
                 };
                 if let Beat::Idle { end } = beat {
                     self.catch_up(items).await?;
-                    quiet += u32::from(end >= barrier);
+                    quiet += u64::from(end >= barrier);
                     self.miss(quiet, begun)?;
                 }
                 continue;
@@ -297,7 +297,7 @@ impl Tail {
             if delivery.pending == 0 || delivery.seq >= barrier {
                 self.catch_up(items).await?;
             }
-            quiet += u32::from(delivery.pending == 0 && delivery.seq >= barrier);
+            quiet += u64::from(delivery.pending == 0 && delivery.seq >= barrier);
             self.miss(quiet, begun)?;
         }
     }
@@ -369,7 +369,7 @@ impl Tail {
     }
 
     /// Ends with what was read and is not there any more.
-    fn miss(&self, quiet: u32, begun: Instant) -> Result<(), Stop> {
+    fn miss(&self, quiet: u64, begun: Instant) -> Result<(), Stop> {
         let due = quiet >= MISSED_QUIET && begun.elapsed() >= MISSED_AFTER;
         if due && !self.recent.is_there() {
             return Err(self.other("it lacks entries that were read"));
